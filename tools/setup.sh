@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# tools/setup.sh [--trainer] [--fuzz] [--lint]: everything that building and running forall needs.
+# Safe to run again: takes a fraction of a second when nothing is missing.
+#
+#   --trainer  also LibTorch, for forall-train
+#   --fuzz     also clang with libFuzzer, where the distribution has it
+#   --lint     also clang-format and clang-tidy
+#
+# Leaves build/deps/onnxruntime/ (unless ONNXRUNTIME_ROOT or the distribution provides it) and
+# build/deps/fashion-mnist/. Environment: ONNXRUNTIME_ROOT, FORALL_SKIP_PACKAGES=1.
+set -euo pipefail
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+source "$here/stage.sh"
+
+stage "set-up: packages" "$here/setup/packages.sh" "$@"
+stage "set-up: onnxruntime" "$here/setup/onnxruntime.sh"
+stage "set-up: fashion-mnist" "$here/setup/fashion_mnist.sh"

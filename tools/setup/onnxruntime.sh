@@ -32,7 +32,7 @@ from_root() {
 }
 
 packaged_here() {
-  dpkg-query -W -f '${Status}' libonnxruntime-dev 2>/dev/null | grep -q 'install ok installed'
+  [[ $(dpkg-query -W -f '${db:Status-Status}' libonnxruntime-dev 2>/dev/null) == installed ]]
 }
 
 # Rewrites one apt source file (one-line .list or deb822 .sources) to stdout: entries of this release

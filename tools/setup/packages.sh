@@ -54,23 +54,18 @@ missing_of() {
   done
 }
 
-has_candidate() { apt-cache policy "$1" 2>/dev/null | grep -q '^  Candidate: [^(]'; }
-
-as_root() {
-  if ((EUID == 0)); then
-    "$@"
-  elif command -v sudo >/dev/null; then
-    sudo "$@"
-  else
-    fail "packages are missing (${missing[*]}) and there is no sudo: run tools/setup.sh once as root"
-  fi
-}
+has_candidate() { [[ $(apt-cache policy "$1" 2>/dev/null) == *"Candidate: "[!\(]* ]]; }
 
 # apt GOAL...: quiet and non-interactive; the log is shown only when it fails.
 apt() {
-  local log="$FORALL_ROOT/build/setup.log"
+  local log="$FORALL_ROOT/build/setup.log" as_root=()
+  if ((EUID != 0)); then
+    command -v sudo >/dev/null ||
+      fail "packages are missing (${missing[*]}) and there is no sudo: run tools/setup.sh once as root"
+    as_root=(sudo)
+  fi
   mkdir -p "$FORALL_ROOT/build"
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y \
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y \
     -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 "$@" >"$log" 2>&1 </dev/null && return
   tail -20 "$log" >&2
   fail "apt-get $1 failed (see above; the whole log is build/setup.log): mend it and run tools/setup.sh again"

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whole-file reading and crash-safe writing.
+#ifndef FORALL_BASE_FILE_H_
+#define FORALL_BASE_FILE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace forall {
+
+// The whole file. NotFound when it does not exist, ResourceExhausted above `max_bytes`,
+// PermissionDenied or Unavailable otherwise; every message names the path.
+absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t max_bytes = uint64_t{1} << 32);
+
+// Writes to a temporary file beside `path`, syncs, renames: readers see the old file or the new,
+// never half of one. ResourceExhausted when the disk is full.
+absl::Status WriteFileAtomically(const std::string& path, absl::string_view content);
+
+// Creates `path` and its parents.
+absl::Status CreateDirectories(const std::string& path);
+
+// A read-only memory map. Thread-safe (immutable).
+class MappedFile {
+ public:
+  static absl::StatusOr<std::unique_ptr<MappedFile>> Open(const std::string& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  absl::string_view bytes() const { return {data_, size_}; }
+
+ private:
+  MappedFile(const char* data, size_t size) : data_(data), size_(size) {}
+  const char* data_;
+  size_t size_;
+};
+
+}  // namespace forall
+
+#endif  // FORALL_BASE_FILE_H_

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef FORALL_BASE_SHA256_H_
+#define FORALL_BASE_SHA256_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace forall {
+
+// SHA-256 over pieces (OpenSSL's). Thread-compatible; one use.
+class Sha256 {
+ public:
+  Sha256();
+  ~Sha256();
+  void Update(absl::string_view bytes);
+  // 64 lower-case hex digits. Call once.
+  std::string HexDigest();
+
+ private:
+  struct Context;
+  std::unique_ptr<Context> context_;
+};
+
+// 64 lower-case hex digits.
+std::string Sha256Hex(absl::string_view bytes);
+
+// Of a file's content, streamed. NotFound or Unavailable with the path when it cannot be read.
+absl::StatusOr<std::string> Sha256OfFile(const std::string& path);
+
+// True for exactly 64 lower-case hex digits.
+bool IsSha256Hex(absl::string_view text);
+
+}  // namespace forall
+
+#endif  // FORALL_BASE_SHA256_H_

@@ -1,0 +1,45 @@
+# Every third-party dependency is found here and nowhere else. All of them are distribution packages
+# (tools/setup.sh installs them) except ONNX Runtime, which is loaded at run time.
+find_package(Threads REQUIRED)
+find_package(absl REQUIRED)
+find_package(OpenSSL REQUIRED)
+find_package(nlohmann_json REQUIRED)
+
+if(NOT FORALL_TRAINER_ONLY)
+  find_package(Protobuf REQUIRED)
+  find_package(gRPC CONFIG REQUIRED)
+  find_package(SQLite3 REQUIRED)
+  find_package(ZLIB REQUIRED)
+  find_package(yaml-cpp REQUIRED)
+  find_library(FORALL_ONNX_LIBRARY onnx REQUIRED)
+  find_library(FORALL_ONNX_PROTO_LIBRARY onnx_proto REQUIRED)
+  find_path(FORALL_ONNX_INCLUDE_DIR onnx/onnx_pb.h REQUIRED)
+  add_library(forall_onnx_protobuf INTERFACE)
+  target_include_directories(forall_onnx_protobuf SYSTEM INTERFACE ${FORALL_ONNX_INCLUDE_DIR})
+  target_compile_definitions(forall_onnx_protobuf INTERFACE ONNX_ML=1 ONNX_NAMESPACE=onnx)
+  target_link_libraries(forall_onnx_protobuf INTERFACE
+    ${FORALL_ONNX_LIBRARY} ${FORALL_ONNX_PROTO_LIBRARY} protobuf::libprotobuf)
+  add_library(forall::onnx_protobuf ALIAS forall_onnx_protobuf)
+
+  # ONNX Runtime: only its C header is needed to build; the library is opened at run time.
+  # tools/setup.sh leaves both in build/deps/onnxruntime unless the distribution packages them.
+  set(FORALL_ONNXRUNTIME_HINTS "$ENV{ONNXRUNTIME_ROOT}" "${CMAKE_SOURCE_DIR}/build/deps/onnxruntime")
+  find_path(FORALL_ONNXRUNTIME_INCLUDE_DIR onnxruntime_c_api.h
+    HINTS ${FORALL_ONNXRUNTIME_HINTS}
+    PATH_SUFFIXES include include/onnxruntime include/onnxruntime/core/session onnxruntime REQUIRED)
+  find_library(FORALL_ONNXRUNTIME_LIBRARY NAMES onnxruntime libonnxruntime.so.1
+    HINTS ${FORALL_ONNXRUNTIME_HINTS} PATH_SUFFIXES lib REQUIRED)
+  add_library(forall_onnxruntime_headers INTERFACE)
+  target_include_directories(forall_onnxruntime_headers SYSTEM INTERFACE ${FORALL_ONNXRUNTIME_INCLUDE_DIR})
+  add_library(forall::onnxruntime_headers ALIAS forall_onnxruntime_headers)
+endif()
+
+if(FORALL_BUILD_TRAINER)
+  find_package(Torch REQUIRED)
+endif()
+if(FORALL_BUILD_TESTS)
+  find_package(GTest REQUIRED)
+endif()
+if(FORALL_BUILD_BENCHMARKS AND NOT FORALL_TRAINER_ONLY)
+  find_package(benchmark REQUIRED)
+endif()

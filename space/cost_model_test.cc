@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "space/cost_model.h"
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
+#include "base/testing/matchers.h"
+#include "gtest/gtest.h"
+#include "space/family.h"
+#include "space/network_builder.h"
+
+namespace forall {
+namespace {
+
+std::string DynastFolder() {
+  const char* root = std::getenv("FORALL_SOURCE_DIR");
+  return std::string(root == nullptr ? "." : root) + "/../shared/data/dynast";
+}
+
+// Every row of DyNAS-T's logs of OFA-MobileNetV3 w1.0: the costs they recorded, counted by us.
+TEST(CostModelTest, EqualsEveryRowOfDynastLogs) {
+  if (!std::filesystem::exists(DynastFolder())) GTEST_SKIP() << "no " << DynastFolder();
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto family, FindFamily("ofa_mbv3_w1.0"));
+  int rows = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(DynastFolder())) {
+    if (entry.path().extension() != ".csv") continue;
+    std::ifstream in(entry.path());
+    std::string line;
+    std::getline(in, line);
+    while (std::getline(in, line)) {
+      const size_t close = line.rfind('"');
+      ASSERT_NE(close, std::string::npos);
+      const std::string json = absl::StrReplaceAll(line.substr(1, close - 1),
+                                                   {{"'", "\""}, {"None", "null"}});
+      const std::vector<std::string> fields = absl::StrSplit(line.substr(close + 2), ',');
+      int64_t params, macs;
+      ASSERT_TRUE(absl::SimpleAtoi(fields[1], &params));
+      ASSERT_TRUE(absl::SimpleAtoi(fields[3], &macs));
+      FORALL_ASSERT_OK_AND_ASSIGN(const Architecture a, family->ParseArchitecture(json));
+      FORALL_ASSERT_OK_AND_ASSIGN(const Network network, family->Describe(a));
+      const Costs costs = CountCosts(network);
+      ASSERT_EQ(costs.macs, macs) << json;
+      ASSERT_EQ(costs.params, params) << json;
+      ++rows;
+    }
+  }
+  EXPECT_EQ(rows, 2373);
+}
+
+TEST(CostModelTest, SmallNetworkRange) {
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto family, FindFamily("fashion_mnist"));
+  const Costs largest = CountCosts(*family->Describe(family->search_space().Largest()));
+  const Costs smallest = CountCosts(*family->Describe(family->search_space().Smallest()));
+  EXPECT_EQ(largest.macs, 74704512);
+  EXPECT_EQ(smallest.macs, 7657248);
+  EXPECT_EQ(largest.params, 2199434);
+  EXPECT_GT(largest.peak_activation_bytes_fp32, smallest.peak_activation_bytes_fp32);
+  EXPECT_EQ(largest.peak_activation_bytes_fp32, 4 * largest.peak_activation_bytes_int8);
+}
+
+// image 1x4x4 -> conv 2x4x4 -> batch norm, relu in place -> 1x1 conv to 3x4x4 -> add needs equal
+// shapes, so: residual around a 1x1 convolution 2 -> 2.
+TEST(CostModelTest, PeakMemoryFollowsLiveness) {
+  NetworkBuilder builder({1, 4, 4}, 1e-5);
+  int x = builder.Convolution("a", kNetworkInput, {"a", {2, 1, 3, 3}, {}}, 1);
+  x = builder.BatchNorm("a.bn", x, "a.bn");
+  x = builder.Activate("a.act", x, Activation::kRelu);
+  // The image (16) and the output (32) are live together: 48.
+  int y = builder.Convolution("b", x, {"b", {2, 2, 1, 1}, {}}, 1);
+  // x stays live for the sum: x (32) + y (32) = 64.
+  y = builder.Add("sum", y, x);
+  // x, y and the sum: 96, the peak.
+  y = builder.GlobalAveragePool("pool", y);
+  builder.Linear("fc", y, {"fc.w", {5, 2}, {}}, {"fc.b", {5}, {}});
+  const Costs costs = CountCosts(builder.Build(5));
+  EXPECT_EQ(costs.peak_activation_bytes_int8, 96);
+  EXPECT_EQ(costs.macs, 16 * 18 + 16 * 4 + 10);
+  EXPECT_EQ(costs.params, 18 + 4 + 4 + 10 + 5);
+  // Folded batch norm leaves two biases behind.
+  EXPECT_EQ(costs.model_bytes_fp32, 4 * (18 + 2 + 4 + 10 + 5));
+  EXPECT_EQ(costs.model_bytes_int8, 18 + 4 + 10 + 4 * (2 + 5));
+}
+
+}  // namespace
+}  // namespace forall

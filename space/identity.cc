@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "space/identity.h"
+
+#include "absl/strings/str_cat.h"
+#include "base/sha256.h"
+
+namespace forall {
+namespace {
+
+std::string Key(absl::string_view prefix, const std::string& canonical_bytes) {
+  return absl::StrCat(prefix, Sha256Hex(canonical_bytes).substr(0, 32));
+}
+
+}  // namespace
+
+std::string ArchKey(const SearchSpace& space, const Architecture& architecture) {
+  std::string bytes = absl::StrCat("forall.arch.1\n", space.id(), "\n", space.revision(), "\n");
+  for (size_t i = 0; i < space.dimensions().size(); ++i) {
+    const int dimension = static_cast<int>(i);
+    if (!space.IsActive(architecture, dimension)) continue;
+    absl::StrAppend(&bytes, space.dimensions()[i].name, "=", space.Value(architecture, dimension), "\n");
+  }
+  return Key("a1-", bytes);
+}
+
+std::string GraphKey(const std::string& arch_key, int64_t resolution, int64_t batch,
+                     const DeploymentRecipe& recipe) {
+  return Key("g1-", absl::StrCat("forall.graph.1\n", arch_key, "\n", resolution, "\n", batch, "\n",
+                                 RecipeText(recipe), "\n"));
+}
+
+std::string CalibrationId(const std::string& dataset, const std::string& split, int64_t images,
+                          int64_t batch, uint64_t seed) {
+  return Key("c1-", absl::StrCat("forall.calibration.1\n", dataset, "\n", split, "\n", images, "\n",
+                                 batch, "\n", seed, "\n"));
+}
+
+}  // namespace forall

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "space/metric_registry.h"
+
+#include "absl/strings/str_join.h"
+#include "base/log.h"
+
+namespace forall {
+
+const std::vector<MetricInfo>& Metrics() {
+  static const auto* const metrics = new std::vector<MetricInfo>{
+      {"accuracy_top1", "top-1 accuracy", "%", true, MetricSource::kAccuracy},
+      {"accuracy_top5", "top-5 accuracy", "%", true, MetricSource::kAccuracy},
+      {"latency_ms", "latency (median)", "ms", false, MetricSource::kLatency},
+      {"macs", "multiply-accumulates", "", false, MetricSource::kExactCost},
+      {"params", "parameters", "", false, MetricSource::kExactCost},
+      {"model_bytes", "model size", "bytes", false, MetricSource::kExactCost},
+      {"peak_activation_bytes", "peak activation memory", "bytes", false, MetricSource::kExactCost},
+  };
+  return *metrics;
+}
+
+const MetricInfo* FindMetric(absl::string_view id) {
+  for (const MetricInfo& metric : Metrics()) {
+    if (metric.id == id) return &metric;
+  }
+  return nullptr;
+}
+
+std::string KnownMetricIds() {
+  return absl::StrJoin(Metrics(), ", ", [](std::string* out, const MetricInfo& metric) {
+    out->append(metric.id);
+  });
+}
+
+double ExactCost(const Costs& costs, absl::string_view metric_id) {
+  if (metric_id == "macs") return static_cast<double>(costs.macs);
+  if (metric_id == "params") return static_cast<double>(costs.params);
+  if (metric_id == "model_bytes") return static_cast<double>(costs.model_bytes_fp32);
+  FORALL_CHECK(metric_id == "peak_activation_bytes") << "not an exact cost: " << metric_id;
+  return static_cast<double>(costs.peak_activation_bytes_fp32);
+}
+
+}  // namespace forall

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// What can be an objective or a constraint: one entry per metric. Store, wire and Pareto code know
+// metrics by id only, so that a new one is a new line here plus whoever measures it.
+#ifndef FORALL_SPACE_METRIC_REGISTRY_H_
+#define FORALL_SPACE_METRIC_REGISTRY_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "space/cost_model.h"
+
+namespace forall {
+
+enum class MetricSource { kExactCost, kAccuracy, kLatency };
+
+struct MetricInfo {
+  std::string id;     // "accuracy_top1", "latency_ms", "macs", ...
+  std::string label;  // for people: "top-1 accuracy"
+  std::string unit;   // "%", "ms", "", "bytes"
+  bool higher_is_better = false;
+  MetricSource source = MetricSource::kExactCost;
+};
+
+// Every metric, in the order of the documentation.
+const std::vector<MetricInfo>& Metrics();
+// nullptr when there is none of that id.
+const MetricInfo* FindMetric(absl::string_view id);
+// "accuracy_top1, accuracy_top5, ..." for error messages.
+std::string KnownMetricIds();
+
+// The value of a metric whose source is kExactCost.
+double ExactCost(const Costs& costs, absl::string_view metric_id);
+
+}  // namespace forall
+
+#endif  // FORALL_SPACE_METRIC_REGISTRY_H_

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where jobs, trials, tasks, events and measurements live. Writes are batches that are applied whole
+// or not at all and are durable before they are answered; reads load state at start, since the
+// controller serves from memory. Records are plain values: no wire message, no SQL type.
+#ifndef FORALL_SEARCH_STORE_RESULT_STORE_H_
+#define FORALL_SEARCH_STORE_RESULT_STORE_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+namespace forall {
+
+// Values are stored: never renumber.
+enum class JobState { kRunning = 1, kPaused = 2, kFinalizing = 3, kSucceeded = 4, kCancelled = 5, kFailed = 6 };
+enum class TrialState { kActive = 1, kMeasured = 2, kInfeasible = 3, kFailed = 4, kCancelled = 5 };
+enum class TaskKind { kExport = 1, kAccuracy = 2, kLatency = 3 };
+// kOpen: waiting or leased (leases live in memory, only the controller's epoch is durable).
+enum class TaskState { kOpen = 1, kDone = 2, kFailed = 3, kCancelled = 4 };
+enum class VerdictState { kTrusted = 1, kNoisy = 2, kRejected = 3 };
+enum class FidelityLevel { kScreening = 1, kFinal = 2 };
+
+struct JobRecord {
+  int64_t id = 0;
+  std::string request_id;  // "" when the caller gave none; else unique
+  std::string spec;        // serialized forall.v1.SearchJobSpec, as accepted, with defaults filled in
+  std::string supernet_sha256;
+  JobState state = JobState::kRunning;
+  std::string error;
+  // Highest measurement id at submission: a warm start may read no later one.
+  int64_t history_snapshot = 0;
+  absl::Time create_time;
+  absl::Time update_time;
+  std::optional<absl::Time> end_time;
+};
+
+struct TrialRecord {
+  int64_t id = 0;
+  int64_t job_id = 0;
+  int64_t ordinal = 0;  // 1, 2, ... within its job, in order of proposal
+  std::string search_space;
+  int32_t revision = 0;
+  std::vector<int32_t> choices;
+  std::string arch_key;
+  std::string graph_key;
+  std::string artifact_sha256;  // "" until exported
+  TrialState state = TrialState::kActive;
+  std::string error;
+  bool reused = false;  // needed no new measurement
+  absl::Time create_time;
+  std::optional<absl::Time> end_time;
+};
+
+struct TaskRecord {
+  int64_t id = 0;
+  int64_t job_id = 0;
+  int64_t trial_id = 0;
+  TaskKind kind = TaskKind::kExport;
+  std::string payload;  // serialized forall.v1.Task without its name
+  TaskState state = TaskState::kOpen;
+  int32_t attempts = 0;             // leases granted so far
+  std::string completed_by;         // worker id, when done
+  std::string completed_token;      // lease token that completed it
+  std::string result_fingerprint;   // SHA-256 of the accepted result: makes a repeated call recognisable
+  std::string error;
+};
+
+// Who and what a number is about, without the number.
+struct MeasurementKey {
+  std::string subject;   // artifact_sha256 (accuracy), graph_key (latency)
+  std::string metric;    // registry id
+  std::string device;    // "" for metrics that no device decides
+  std::string device_class;
+  std::string device_fingerprint;
+  std::string profile;
+  std::string dataset;
+  std::string split;
+  std::string recipe;
+  int32_t batch = 1;
+};
+
+struct MeasurementRecord {
+  int64_t id = 0;
+  int64_t job_id = 0;    // the job and trial it was first made for
+  int64_t trial_id = 0;
+  int64_t task_id = 0;
+  MeasurementKey key;
+  double value = 0;
+  double low = 0;
+  double high = 0;
+  std::string interval_kind;  // "order_statistic", "wilson", "exact"
+  int64_t sample_count = 0;
+  VerdictState verdict = VerdictState::kTrusted;
+  std::vector<std::string> reasons;
+  FidelityLevel fidelity = FidelityLevel::kScreening;
+  std::string worker;
+  std::string worker_build;
+  std::string lease_token;
+  absl::Time time;
+  std::string retracted_by;  // "" while it counts
+  // Latency: see forall.v1.Measurement. 0 and "" otherwise.
+  double ratio = 0;
+  double raw_median_ms = 0;
+  double reference_median_ms = 0;
+  double baseline_reference_ms = 0;
+  std::string baseline_id;
+};
+
+// Bulky evidence beside a measurement, stored compressed and read on demand.
+struct MeasurementEvidence {
+  int64_t measurement_id = 0;
+  std::vector<double> samples_ns;
+  std::vector<double> reference_samples_ns;
+  std::string top1_bitmap;  // one bit per image
+  std::map<std::string, std::string> environment;
+};
+
+struct ArtifactRecord {
+  std::string sha256;
+  int64_t size_bytes = 0;
+  absl::Time create_time;
+};
+
+struct SupernetRecord {
+  std::string id;  // "fashion_mnist"
+  std::string sha256;
+  std::string spec;     // family spec (JSON)
+  std::string dataset;
+  absl::Time create_time;
+};
+
+// An exported subnet: which artifact an architecture became under a recipe and a calibration.
+struct ExportRecord {
+  std::string supernet_sha256;
+  std::string arch_key;
+  std::string recipe;
+  std::string calibration_id;  // as requested: dataset, images and seed decide it
+  std::string artifact_sha256;
+  int64_t size_bytes = 0;
+};
+
+// The first reference median on a device fingerprint and profile; latencies are ratio x this.
+struct BaselineRecord {
+  std::string id;
+  std::string device;
+  std::string device_fingerprint;
+  std::string profile;
+  std::string reference_sha256;
+  double reference_ms = 0;
+  absl::Time create_time;
+};
+
+struct DeviceRecord {
+  std::string id;
+  std::string device_class;
+  std::string description;
+  std::string fingerprint;
+  std::map<std::string, std::string> properties;
+};
+
+// A line of a job's append-only log: "submitted", "proposed", "granted", "result", "decision", ...
+struct EventRecord {
+  int64_t job_id = 0;
+  int64_t sequence = 0;  // 1, 2, ... within its job, without gaps
+  std::string kind;
+  std::string payload;  // JSON
+  absl::Time time;
+};
+
+// One batch: everything in it is applied in one transaction, inserts before updates. Ids are chosen
+// by the caller, above those of LoadIds().
+struct StoreBatch {
+  std::vector<JobRecord> insert_jobs;
+  std::vector<JobRecord> update_jobs;  // state, error, times
+  std::vector<TrialRecord> insert_trials;
+  std::vector<TrialRecord> update_trials;  // artifact, state, error, reused, end_time
+  std::vector<TaskRecord> insert_tasks;
+  // Attempts, state, completion. A task that is no longer open in the store refuses every update:
+  // the whole batch fails with Aborted.
+  std::vector<TaskRecord> update_tasks;
+  std::vector<MeasurementRecord> insert_measurements;
+  std::vector<MeasurementEvidence> insert_evidence;
+  std::vector<ArtifactRecord> insert_artifacts;    // an existing hash is left as it is
+  std::vector<SupernetRecord> insert_supernets;
+  std::vector<ExportRecord> insert_exports;        // an existing key is left as it is
+  std::vector<BaselineRecord> insert_baselines;
+  std::vector<DeviceRecord> upsert_devices;
+  std::vector<EventRecord> append_events;
+
+  bool empty() const;
+};
+
+struct StoreIds {
+  int64_t job = 0;
+  int64_t trial = 0;
+  int64_t task = 0;
+  int64_t measurement = 0;
+};
+
+// Thread-safe.
+class ResultStore {
+ public:
+  virtual ~ResultStore() = default;
+
+  // Calls `done` on the store's own thread once the batch is durable or refused. Batches are applied
+  // in the order of the calls; several may share one commit. `done` must not block.
+  // AlreadyExists: an id, request_id, ordinal or sequence is taken. Aborted: see update_tasks.
+  // ResourceExhausted: disk full. FailedPrecondition: read-only. Unavailable: I/O error; after the
+  // latter three nothing of the batch was kept.
+  virtual void CommitAsync(StoreBatch batch, std::function<void(absl::Status)> done) = 0;
+  // Waits for it.
+  absl::Status Commit(StoreBatch batch);
+
+  // Starts a new life of the controller: increments the durable epoch and returns it.
+  virtual absl::StatusOr<int64_t> BeginEpoch() = 0;
+
+  // Highest ids in use; 0 where there are none.
+  virtual absl::StatusOr<StoreIds> LoadIds() = 0;
+  virtual absl::StatusOr<std::vector<JobRecord>> LoadJobs() = 0;
+  virtual absl::StatusOr<std::vector<TrialRecord>> LoadTrials(int64_t job_id) = 0;
+  virtual absl::StatusOr<std::vector<TaskRecord>> LoadTasks(int64_t job_id) = 0;
+  // Of sequence > `after`, in order, at most `limit`.
+  virtual absl::StatusOr<std::vector<EventRecord>> LoadEvents(int64_t job_id, int64_t after, int64_t limit) = 0;
+  // In order of id.
+  virtual absl::StatusOr<std::vector<MeasurementRecord>> LoadMeasurements() = 0;
+  // NotFound when there is none.
+  virtual absl::StatusOr<MeasurementEvidence> LoadEvidence(int64_t measurement_id) = 0;
+  virtual absl::StatusOr<std::vector<ArtifactRecord>> LoadArtifacts() = 0;
+  virtual absl::StatusOr<std::vector<SupernetRecord>> LoadSupernets() = 0;
+  virtual absl::StatusOr<std::vector<ExportRecord>> LoadExports() = 0;
+  virtual absl::StatusOr<std::vector<BaselineRecord>> LoadBaselines() = 0;
+  virtual absl::StatusOr<std::vector<DeviceRecord>> LoadDevices() = 0;
+};
+
+}  // namespace forall
+
+#endif  // FORALL_SEARCH_STORE_RESULT_STORE_H_

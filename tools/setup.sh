@@ -13,6 +13,6 @@ set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 source "$here/stage.sh"
 
-stage "set-up: packages" "$here/setup/packages.sh" "$@"
-stage "set-up: onnxruntime" "$here/setup/onnxruntime.sh"
-stage "set-up: fashion-mnist" "$here/setup/fashion_mnist.sh"
+stage setup-packages "$here/setup/packages.sh" "$@"
+stage setup-onnxruntime "$here/setup/onnxruntime.sh"
+stage setup-fashion-mnist "$here/setup/fashion_mnist.sh"

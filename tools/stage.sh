@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
 # Sourced by the scripts of tools/: named, timed stages and messages. Needs bash.
 #
-#   stage "build programs" cmake --build ...   runs the command, prints how long it took
-#   stage_table                                prints all stages of this process with their seconds
+#   stage release-build cmake --build ...   runs the command, prints how long it took
+#   stage_table                             prints all stages of this process with their seconds
 #
-# A failing stage ends the script with the command's own exit status. With FORALL_STAGE_LOG set,
-# every finished stage is also appended to that file as "name<TAB>seconds".
+# A failing stage ends the script with the command's own exit status. FORALL_STAGE_LOG names a file
+# to which every finished stage is appended as "name<TAB>seconds". FORALL_STAGE_BUDGETS holds lines
+# "name minutes": a stage listed there is ended when its minutes are over (the command must then be a
+# program, not a function).
 
 FORALL_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 FORALL_STAGE_ROWS=()
@@ -29,11 +32,21 @@ seconds_since() {
   printf '%d.%d' $((ms / 1000)) $((ms % 1000 / 100))
 }
 
+budget_minutes() {
+  awk -v name="$1" '$1 == name { print $2 }' <<<"${FORALL_STAGE_BUDGETS:-}"
+}
+
 stage() {
-  local name=$1 start status=0 seconds
+  local name=$1 start status=0 seconds minutes
   shift
+  minutes=$(budget_minutes "$name")
+  if [[ -n $minutes ]]; then
+    set -- timeout --kill-after=30s "${minutes}m" "$@"
+    printf '\n==> %s (at most %s minutes)\n' "$name" "$minutes"
+  else
+    printf '\n==> %s\n' "$name"
+  fi
   start=$(now_ms)
-  printf '\n==> %s\n' "$name"
   "$@" || status=$?
   seconds=$(seconds_since "$start")
   FORALL_STAGE_ROWS+=("$(printf '%9s s  %s' "$seconds" "$name")")
@@ -41,6 +54,7 @@ stage() {
     printf '%s\t%s\n' "$name" "$seconds" >>"$FORALL_STAGE_LOG"
   fi
   if ((status != 0)); then
+    [[ -z $minutes || $status != 124 ]] || printf '%s: over its budget of %s minutes\n' "$name" "$minutes" >&2
     printf '<== %s: FAILED with status %d after %s s\n' "$name" "$status" "$seconds" >&2
     exit "$status"
   fi

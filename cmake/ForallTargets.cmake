@@ -28,10 +28,19 @@ if(FORALL_FUZZERS)
   target_compile_options(forall_build_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
+if(CMAKE_CXX_CLANG_TIDY)
+  # clang-tidy takes the nearest .clang-tidy upwards: generated code in the build tree gets one that asks nothing.
+  file(WRITE "${CMAKE_BINARY_DIR}/.clang-tidy" "Checks: '-*,misc-static-assert'\n")
+endif()
+
 find_program(FORALL_CCACHE ccache)
 if(FORALL_CCACHE AND NOT CMAKE_CXX_CLANG_TIDY)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${FORALL_CCACHE})
 endif()
+
+# Groups built by name: what the tsan preset tests, and the libFuzzer programs.
+add_custom_target(thread_tests)
+add_custom_target(fuzzers)
 
 # forall_cc_library(NAME n SRCS ... HDRS ... DEPS ... PRIVATE_DEPS ...)
 function(forall_cc_library)
@@ -58,13 +67,14 @@ function(forall_cc_binary)
   set_target_properties(${ARG_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${FORALL_BIN_DIR}")
 endfunction()
 
-# forall_cc_test(NAME n SRCS ... DEPS ... LABELS unit|integration|e2e|threads|slow DATA ... TIMEOUT s)
+# forall_cc_test(NAME n SRCS ... DEPS ... LABELS unit|integration|e2e|threads|slow PROGRAMS ... ARGS ... TIMEOUT s)
 # A sibling unit test by default (label unit). FORALL_SOURCE_DIR and FORALL_BIN_DIR are in its environment.
+# PROGRAMS are targets that the test starts out of FORALL_BIN_DIR: they are built with it.
 function(forall_cc_test)
   if(NOT FORALL_BUILD_TESTS)
     return()
   endif()
-  cmake_parse_arguments(ARG "RUN_SERIAL" "NAME;TIMEOUT" "SRCS;DEPS;LABELS;ARGS" ${ARGN})
+  cmake_parse_arguments(ARG "RUN_SERIAL" "NAME;TIMEOUT" "SRCS;DEPS;LABELS;ARGS;PROGRAMS" ${ARGN})
   set(target ${ARG_NAME})
   add_executable(${target} ${ARG_SRCS})
   target_link_libraries(${target} PRIVATE forall_build_flags ${ARG_DEPS} GTest::gmock GTest::gtest GTest::gtest_main)
@@ -73,6 +83,12 @@ function(forall_cc_test)
   endif()
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 120)
+  endif()
+  if(ARG_PROGRAMS)
+    add_dependencies(${target} ${ARG_PROGRAMS})
+  endif()
+  if("threads" IN_LIST ARG_LABELS AND NOT "slow" IN_LIST ARG_LABELS)
+    add_dependencies(thread_tests ${target})
   endif()
   add_test(NAME ${target} COMMAND ${target} ${ARG_ARGS})
   set_tests_properties(${target} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT}
@@ -84,13 +100,22 @@ function(forall_cc_test)
 endfunction()
 
 # forall_cc_fuzzer(NAME n SRCS ... DEPS ... CORPUS dir): built with preset `fuzz`; run briefly as a test.
+# New inputs and crashes land in the build tree; CORPUS, relative to the room, is only read.
+set(FORALL_FUZZ_SECONDS 20 CACHE STRING "How long each fuzzer runs as a test")
 function(forall_cc_fuzzer)
   if(NOT FORALL_FUZZERS)
     return()
   endif()
   cmake_parse_arguments(ARG "" "NAME;CORPUS" "SRCS;DEPS" ${ARGN})
+  set(found "${CMAKE_CURRENT_BINARY_DIR}/${ARG_NAME}_found")
+  file(MAKE_DIRECTORY "${found}")
+  if(ARG_CORPUS)
+    get_filename_component(ARG_CORPUS "${ARG_CORPUS}" ABSOLUTE BASE_DIR "${CMAKE_CURRENT_SOURCE_DIR}")
+  endif()
   add_executable(${ARG_NAME} ${ARG_SRCS})
+  add_dependencies(fuzzers ${ARG_NAME})
   target_link_libraries(${ARG_NAME} PRIVATE forall_build_flags ${ARG_DEPS} -fsanitize=fuzzer)
-  add_test(NAME ${ARG_NAME} COMMAND ${ARG_NAME} -max_total_time=20 -rss_limit_mb=1024 -print_final_stats=1 ${ARG_CORPUS})
+  add_test(NAME ${ARG_NAME} COMMAND ${ARG_NAME} -max_total_time=${FORALL_FUZZ_SECONDS}
+    -rss_limit_mb=1024 -print_final_stats=1 "-artifact_prefix=${found}/" "${found}" ${ARG_CORPUS})
   set_tests_properties(${ARG_NAME} PROPERTIES LABELS "fuzz" TIMEOUT 120)
 endfunction()

@@ -55,13 +55,16 @@ uint16_t FloatToHalf(float value) {
   const uint32_t mantissa = magnitude & 0x7fffffu;
   if (exponent > 0) {
     // A carry out of the mantissa steps the exponent, at the top into infinity: as it should.
-    return static_cast<uint16_t>(sign | ShiftRound((static_cast<uint32_t>(exponent) << 23) | mantissa, 13));
+    return static_cast<uint16_t>(
+        sign | ShiftRound((static_cast<uint32_t>(exponent) << 23) | mantissa, 13));
   }
   const int shift = 14 - exponent;
   if (shift > 24) return static_cast<uint16_t>(sign);
   return static_cast<uint16_t>(sign | ShiftRound(mantissa | 0x800000u, shift));
 }
 
-float BFloat16ToFloat(uint16_t bfloat) { return FloatFromBits(static_cast<uint32_t>(bfloat) << 16); }
+float BFloat16ToFloat(uint16_t bfloat) {
+  return FloatFromBits(static_cast<uint32_t>(bfloat) << 16);
+}
 
 }  // namespace forall

@@ -184,8 +184,8 @@ absl::StatusOr<std::shared_ptr<const Supernet>> Supernet::Load(const std::string
   return supernet;
 }
 
-absl::StatusOr<std::shared_ptr<const Supernet>> Supernet::LoadFile(const std::string& path,
-                                                                   const std::string& expected_hash) {
+absl::StatusOr<std::shared_ptr<const Supernet>> Supernet::LoadFile(
+    const std::string& path, const std::string& expected_hash) {
   FORALL_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file, SafetensorsFile::Open(path));
   FORALL_ASSIGN_OR_RETURN(std::shared_ptr<const Supernet> supernet, FromSafetensors(*file));
   if (!expected_hash.empty() && supernet->hash() != expected_hash) {
@@ -292,12 +292,11 @@ absl::StatusOr<std::string> BuildWeightsFile(const Family& family,
     const NamedTensor& tensor = *given[spec.name];
     FORALL_RETURN_IF_ERROR(CheckValues(spec, tensor.values));
     const bool matrix = spec.shape.size() >= 2;
-    entries.push_back({spec.name, matrix ? options.precision : SafetensorsType::kF32, spec.shape,
-                       tensor.values});
+    entries.push_back(
+        {spec.name, matrix ? options.precision : SafetensorsType::kF32, spec.shape, tensor.values});
   }
-  std::map<std::string, std::string> metadata = {{kFormatKey, kFormatVersion},
-                                                 {kSpecKey, family.Spec()},
-                                                 {kDatasetKey, options.dataset}};
+  std::map<std::string, std::string> metadata = {
+      {kFormatKey, kFormatVersion}, {kSpecKey, family.Spec()}, {kDatasetKey, options.dataset}};
   const Json notes(options.notes);
   metadata[kNotesKey] =
       options.notes.empty() ? "{}" : notes.dump(-1, ' ', false, Json::error_handler_t::replace);

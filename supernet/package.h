@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A supernet: a family (what may be searched) and the trained weights of all its tensors; and how it
-// lies on disk. docs/supernet-package.md is the format's manual.
+// A supernet: a family (what may be searched) and the trained weights of all its tensors; and how
+// it lies on disk. docs/supernet-package.md is the format's manual.
 //
 // The artifact is one file, weights.safetensors: the family's spec is in its metadata, so that file
 // alone is a whole supernet, and the SHA-256 of its bytes is the supernet's hash. A package is a
@@ -35,9 +35,9 @@ class Supernet {
   // weights have, InvalidArgument when it does not say the same as the weights' metadata.
   static absl::StatusOr<std::shared_ptr<const Supernet>> Load(const std::string& directory);
 
-  // A weights file alone, e.g. one that was fetched by its hash. NotFound; DataLoss when it is cut short
-  // or, unless `expected_hash` is "", has another hash; InvalidArgument listing every missing, extra or misshapen
-  // tensor, and for values that are not finite.
+  // A weights file alone, e.g. one that was fetched by its hash. NotFound; DataLoss when it is cut
+  // short or, unless `expected_hash` is "", has another hash; InvalidArgument listing every
+  // missing, extra or misshapen tensor, and for values that are not finite.
   static absl::StatusOr<std::shared_ptr<const Supernet>> LoadFile(
       const std::string& path, const std::string& expected_hash = "");
 
@@ -55,8 +55,8 @@ class Supernet {
   // What the author noted, e.g. the training recipe.
   const std::map<std::string, std::string>& notes() const { return notes_; }
 
-  // The float32 values of a tensor of family().tensors(), row-major; nullptr for other names and for
-  // batch counters. Live as long as the supernet.
+  // The float32 values of a tensor of family().tensors(), row-major; nullptr for other names and
+  // for batch counters. Live as long as the supernet.
   struct TensorValues {
     std::vector<int64_t> shape;
     absl::Span<const float> values;
@@ -65,7 +65,8 @@ class Supernet {
 
  private:
   Supernet() = default;
-  static absl::StatusOr<std::shared_ptr<const Supernet>> FromSafetensors(const SafetensorsFile& file);
+  static absl::StatusOr<std::shared_ptr<const Supernet>> FromSafetensors(
+      const SafetensorsFile& file);
   absl::Status ReadMetadata(const SafetensorsFile& file);
   absl::Status ReadTensors(const SafetensorsFile& file);
 
@@ -92,8 +93,8 @@ struct PackageOptions {
   std::map<std::string, std::string> notes;
 };
 
-// The bytes of a weights file. `tensors` in any order; batch counters are left out of the file and need
-// not be given. InvalidArgument lists what is missing, extra or misshapen. Deterministic.
+// The bytes of a weights file. `tensors` in any order; batch counters are left out of the file and
+// need not be given. InvalidArgument lists what is missing, extra or misshapen. Deterministic.
 absl::StatusOr<std::string> BuildWeightsFile(const Family& family,
                                              absl::Span<const NamedTensor> tensors,
                                              const PackageOptions& options);

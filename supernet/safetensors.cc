@@ -17,7 +17,8 @@
 namespace forall {
 namespace {
 
-// Sorted, not ordered: a hostile header has many keys, and nlohmann::ordered_json searches them linearly.
+// Sorted, not ordered: a hostile header has many keys, and nlohmann::ordered_json searches them
+// linearly.
 using Json = nlohmann::json;
 
 constexpr char kMetadataKey[] = "__metadata__";
@@ -88,7 +89,8 @@ absl::StatusOr<Json> ParseStrictJson(absl::string_view text) {
   Json json = Json::parse(text.begin(), text.end(), watch, /*allow_exceptions=*/false);
   if (too_deep) return absl::InvalidArgumentError("header is nested too deeply");
   if (!duplicate.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat("'", duplicate, "' is given twice in the header"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("'", duplicate, "' is given twice in the header"));
   }
   if (json.is_discarded() || !json.is_object()) {
     return absl::InvalidArgumentError("header is not a JSON object");
@@ -165,9 +167,9 @@ absl::StatusOr<SafetensorsView> ParseEntry(const std::string& name, const Json& 
   }
   const std::optional<uint64_t> size = ByteSize(view.shape, view.type);
   if (!size.has_value() || *size != range.end - range.begin) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("data_offsets span ", range.end - range.begin, " bytes but dtype and shape need ",
-                     size.has_value() ? absl::StrCat(*size) : std::string("more than 2^64")));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "data_offsets span ", range.end - range.begin, " bytes but dtype and shape need ",
+        size.has_value() ? absl::StrCat(*size) : std::string("more than 2^64")));
   }
   if (range.end > data.size()) {
     return absl::DataLossError(absl::StrCat("bytes end at ", range.end, " but the file holds only ",
@@ -235,8 +237,8 @@ absl::Status CheckEntry(const SafetensorsEntry& entry) {
     }
   }
   if (elements != entry.values.size()) {
-    return absl::InvalidArgumentError(absl::StrCat(entry.name, ": ", entry.values.size(),
-                                                   " values for a shape of ", elements));
+    return absl::InvalidArgumentError(
+        absl::StrCat(entry.name, ": ", entry.values.size(), " values for a shape of ", elements));
   }
   for (const float value : entry.values) {
     if (!Representable(value, entry.type)) {
@@ -281,8 +283,8 @@ absl::Status SafetensorsFile::ParseHeader() {
                                                    " are accepted: not a safetensors file?"));
   }
   if (length > all.size() - kLengthBytes) {
-    return absl::DataLossError(absl::StrCat("header of ", length, " bytes in a file of ", all.size(),
-                                            ": it is cut short"));
+    return absl::DataLossError(absl::StrCat("header of ", length, " bytes in a file of ",
+                                            all.size(), ": it is cut short"));
   }
   FORALL_ASSIGN_OR_RETURN(const Json header, ParseStrictJson(all.substr(kLengthBytes, length)));
   const absl::string_view data = all.substr(kLengthBytes + length);
@@ -316,8 +318,8 @@ const SafetensorsView* SafetensorsFile::Find(absl::string_view name) const {
 
 absl::Status CopyAsFloats(const SafetensorsView& tensor, absl::Span<float> output) {
   if (output.size() != static_cast<size_t>(tensor.elements())) {
-    return absl::InvalidArgumentError(absl::StrCat("tensor '", tensor.name, "' has ",
-                                                   tensor.elements(), " values, not ", output.size()));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "tensor '", tensor.name, "' has ", tensor.elements(), " values, not ", output.size()));
   }
   const char* bytes = tensor.bytes.data();
   switch (tensor.type) {
@@ -339,14 +341,15 @@ absl::Status CopyAsFloats(const SafetensorsView& tensor, absl::Span<float> outpu
       }
       return absl::OkStatus();
     default:
-      return absl::InvalidArgumentError(absl::StrCat("tensor '", Printable(tensor.name),
-                                                     "' is ", SafetensorsTypeName(tensor.type),
+      return absl::InvalidArgumentError(absl::StrCat("tensor '", Printable(tensor.name), "' is ",
+                                                     SafetensorsTypeName(tensor.type),
                                                      "; F32, F16 or BF16 is needed"));
   }
 }
 
-absl::StatusOr<std::string> SerializeSafetensors(absl::Span<const SafetensorsEntry> entries,
-                                                 const std::map<std::string, std::string>& metadata) {
+absl::StatusOr<std::string> SerializeSafetensors(
+    absl::Span<const SafetensorsEntry> entries,
+    const std::map<std::string, std::string>& metadata) {
   std::vector<const SafetensorsEntry*> order;
   for (const SafetensorsEntry& entry : entries) {
     FORALL_RETURN_IF_ERROR(CheckEntry(entry));
@@ -369,7 +372,8 @@ absl::StatusOr<std::string> SerializeSafetensors(absl::Span<const SafetensorsEnt
                            {"data_offsets", {offset, end}}};
     offset = end;
   }
-  // A name or text that is not UTF-8 is written with replacement characters rather than thrown over.
+  // A name or text that is not UTF-8 is written with replacement characters rather than thrown
+  // over.
   std::string text = header.dump(-1, ' ', false, Json::error_handler_t::replace);
   text.resize((text.size() + 7) / 8 * 8, ' ');
   if (text.size() > kMaxSafetensorsHeader) {

@@ -39,7 +39,9 @@ struct SafetensorsView {
   SafetensorsType type = SafetensorsType::kF32;
   std::vector<int64_t> shape;
   absl::string_view bytes;
-  int64_t elements() const { return static_cast<int64_t>(bytes.size()) / SafetensorsTypeSize(type); }
+  int64_t elements() const {
+    return static_cast<int64_t>(bytes.size()) / SafetensorsTypeSize(type);
+  }
 };
 
 // A parsed file. Immutable; thread-safe.
@@ -88,12 +90,12 @@ struct SafetensorsEntry {
   absl::Span<const float> values;
 };
 
-// The file's bytes: the same input gives the same bytes, whatever the order of `entries` (F32 before
-// F16, then by name, so that every tensor is aligned to its element; the data begin at a multiple
-// of 8). InvalidArgument for a name given twice or reserved, a size that does not fit the shape, a finite value
-// that F16 cannot hold, or another type.
-absl::StatusOr<std::string> SerializeSafetensors(absl::Span<const SafetensorsEntry> entries,
-                                                 const std::map<std::string, std::string>& metadata);
+// The file's bytes: the same input gives the same bytes, whatever the order of `entries` (F32
+// before F16, then by name, so that every tensor is aligned to its element; the data begin at a
+// multiple of 8). InvalidArgument for a name given twice or reserved, a size that does not fit the
+// shape, a finite value that F16 cannot hold, or another type.
+absl::StatusOr<std::string> SerializeSafetensors(
+    absl::Span<const SafetensorsEntry> entries, const std::map<std::string, std::string>& metadata);
 
 }  // namespace forall
 

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+// What sampler.h promises, for every sampler of the factory.
+#include <limits>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/random.h"
+#include "base/testing/matchers.h"
+#include "base/thread.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "search/sampler/sampler.h"
+#include "search/sampler/sampler_factory.h"
+#include "search/sampler/test_world.h"
+#include "space/identity.h"
+
+namespace forall {
+namespace {
+
+using ::testing::Each;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+class SamplerContractTest : public ::testing::TestWithParam<std::string> {
+ protected:
+  std::unique_ptr<Sampler> Make(SamplerOptions options, const SearchSpace& space,
+                                uint64_t seed = 7) const {
+    return CreateSampler(GetParam(), std::move(options), space, seed).value();
+  }
+  std::unique_ptr<Sampler> Make(uint64_t seed = 7) const {
+    return Make(world_.Options(), world_.space(), seed);
+  }
+  // `count` finished trials, the last `pending` of which are taken back to be pending.
+  std::vector<ScoredTrial> History(int count) const {
+    return RunJob(*Make(99), count, 4,
+                  [this](int64_t id, const Architecture& a) { return world_.Measure(id, a); });
+  }
+
+  const TestWorld world_;
+};
+
+std::string Key(const SearchSpace& space, const Architecture& a) { return ArchKey(space, a); }
+
+TEST_P(SamplerContractTest, IsAFunctionOfSpaceOptionsSeedAndRequest) {
+  const std::vector<ScoredTrial> history = History(60);
+  const ProposeRequest request{history, {}, 10, 64};
+  const std::unique_ptr<Sampler> sampler = Make();
+  const std::vector<Architecture> first = sampler->Propose(request);
+  EXPECT_THAT(first, SizeIs(10));
+  EXPECT_EQ(sampler->Propose(request), first) << "the same sampler, asked again";
+  EXPECT_EQ(Make()->Propose(request), first) << "another sampler of the same making";
+  EXPECT_NE(Make(8)->Propose(request), first) << "another seed";
+  EXPECT_NE(sampler->Propose({history, {}, 10, 74}), first) << "another place in the job";
+}
+
+TEST_P(SamplerContractTest, AskingAtOnceEqualsAskingOneByOne) {
+  const std::unique_ptr<Sampler> sampler = Make();
+  for (const int finished : {0, 5, 60}) {
+    const std::vector<ScoredTrial> history = History(finished);
+    const std::vector<Architecture> at_once = sampler->Propose({history, {}, 30, finished});
+    std::vector<Architecture> one_by_one;
+    for (int i = 0; i < 30; ++i) {
+      for (const Architecture& a : sampler->Propose({history, one_by_one, 1, finished + i})) {
+        one_by_one.push_back(a);
+      }
+    }
+    EXPECT_EQ(one_by_one, at_once);
+  }
+}
+
+TEST_P(SamplerContractTest, ProposesValidCanonicalNetworksAndNoneTwice) {
+  const SearchSpace& space = world_.space();
+  std::set<std::string> keys;
+  for (const ScoredTrial& trial : History(300)) {
+    FORALL_EXPECT_OK(space.Validate(trial.architecture));
+    EXPECT_EQ(space.Canonical(trial.architecture), trial.architecture);
+    EXPECT_TRUE(keys.insert(Key(space, trial.architecture)).second);
+  }
+  EXPECT_THAT(keys, SizeIs(300));
+}
+
+// Three dimensions, twelve networks: b exists only where a is 2.
+SearchSpace TinySpace() {
+  return SearchSpace::Create("tiny", 1,
+                             {{"a", {1, 2}, std::nullopt},
+                              {"b", {1, 2, 3}, ActivationCondition{0, 2}},
+                              {"c", {1, 2, 3}, std::nullopt}})
+      .value();
+}
+
+double TinyCost(const Architecture& a) { return 1.0 + a.choices[0] + a.choices[1] + a.choices[2]; }
+
+ScoredTrial MeasureTiny(int64_t id, const Architecture& a) {
+  return {id, a, {TinyCost(a), -TinyCost(a)}, 0};
+}
+
+TEST_P(SamplerContractTest, ExhaustsATinySpaceAndThenProposesNothing) {
+  const SearchSpace space = TinySpace();
+  SamplerOptions options;
+  options.cost = TinyCost;
+  const std::unique_ptr<Sampler> sampler = Make(options, space);
+  for (const int slots : {1, 5, 12, 100}) {
+    const std::vector<ScoredTrial> history = RunJob(*sampler, 1000, slots, MeasureTiny);
+    std::set<std::string> keys;
+    for (const ScoredTrial& trial : history) keys.insert(Key(space, trial.architecture));
+    EXPECT_THAT(keys, SizeIs(12));
+    EXPECT_THAT(history, SizeIs(12));
+    EXPECT_THAT(sampler->Propose({history, {}, 3, 12}), IsEmpty());
+  }
+}
+
+TEST_P(SamplerContractTest, KnowsANetworkUnderAnyGenotypeAndInPending) {
+  const SearchSpace space = TinySpace();
+  SamplerOptions options;
+  options.cost = TinyCost;
+  // Where a is 1, b is dead: its choice must not make a new network. Eleven of twelve are known.
+  const std::vector<ScoredTrial> history = {MeasureTiny(0, {"tiny", 1, {0, 2, 0}}),
+                                            MeasureTiny(1, {"tiny", 1, {0, 1, 1}}),
+                                            MeasureTiny(2, {"tiny", 1, {0, 1, 2}})};
+  std::vector<Architecture> pending;
+  for (int32_t b = 0; b < 3; ++b) {
+    for (int32_t c = 0; c < 3; ++c) {
+      if (b != 1 || c != 2) pending.push_back({"tiny", 1, {1, b, c}});
+    }
+  }
+  const Architecture last{"tiny", 1, {1, 1, 2}};
+  for (int64_t proposed = 0; proposed < 40; proposed += 8) {
+    EXPECT_EQ(Make(options, space)->Propose({history, pending, 4, proposed}),
+              std::vector<Architecture>{last});
+  }
+}
+
+TEST_P(SamplerContractTest, ProposesOnlyAdmissibleNetworks) {
+  const double low = world_.Cost(world_.space().Smallest());
+  const double high = world_.Cost(world_.space().Largest());
+  for (const double share : {0.02, 0.1, 0.5}) {
+    SamplerOptions options = world_.Options();
+    const double bound = low + share * (high - low);
+    options.admissible = [this, bound](const Architecture& a) { return world_.Cost(a) <= bound; };
+    const std::vector<ScoredTrial> history =
+        RunJob(*Make(options, world_.space()), 80, 8,
+               [this](int64_t id, const Architecture& a) { return world_.Measure(id, a); });
+    EXPECT_THAT(history, SizeIs(80)) << share;
+    for (const ScoredTrial& trial : history) EXPECT_LE(trial.objectives[1], bound);
+  }
+}
+
+TEST_P(SamplerContractTest, FindsAdmissibleNetworksAwayFromTheSmallest) {
+  SamplerOptions options = world_.Options();
+  const double bound = 0.9 * world_.Cost(world_.space().Largest());
+  options.admissible = [this, bound](const Architecture& a) { return world_.Cost(a) >= bound; };
+  const std::vector<Architecture> proposals =
+      Make(options, world_.space())->Propose({{}, {}, 40, 0});
+  EXPECT_THAT(proposals, SizeIs(40));
+  for (const Architecture& a : proposals) EXPECT_GE(world_.Cost(a), bound);
+}
+
+TEST_P(SamplerContractTest, FindsEveryAdmissibleNetworkOfASmallSpaceAndOfNoOther) {
+  const SearchSpace space = TinySpace();
+  SamplerOptions options;
+  options.cost = TinyCost;
+  options.admissible = [](const Architecture& a) { return a.choices[2] == 1; };
+  EXPECT_THAT(RunJob(*Make(options, space), 100, 3, MeasureTiny), SizeIs(4));
+  options.admissible = [](const Architecture&) { return false; };
+  EXPECT_THAT(RunJob(*Make(options, space), 100, 3, MeasureTiny), IsEmpty());
+  EXPECT_THAT(Make(options, world_.space())->Propose({{}, {}, 3, 0}), IsEmpty());
+}
+
+TEST_P(SamplerContractTest, FillsAnyNumberOfSlots) {
+  const std::vector<ScoredTrial> history = History(30);
+  const std::unique_ptr<Sampler> sampler = Make();
+  for (const int slots : {-3, 0, 1, 7, 500}) {
+    EXPECT_THAT(sampler->Propose({history, {}, slots, 30}), SizeIs(slots > 0 ? slots : 0));
+  }
+}
+
+TEST_P(SamplerContractTest, HandlesASpaceOfOneNetwork) {
+  const SearchSpace space = SearchSpace::Create("one", 1, {{"a", {5}, std::nullopt}}).value();
+  SamplerOptions options;
+  options.cost = [](const Architecture&) { return 1.0; };
+  EXPECT_THAT(Make(options, space)->Propose({{}, {}, 4, 0}), SizeIs(1));
+}
+
+TEST_P(SamplerContractTest, SurvivesFailedAndForeignTrials) {
+  std::vector<ScoredTrial> history = History(30);
+  for (size_t i = 0; i < history.size(); ++i) {
+    if (i % 5 == 0) history[i] = {history[i].id, history[i].architecture, {}, kInfinity};
+    if (i % 5 == 1) history[i].objectives[0] = kNaN;
+    if (i % 5 == 2) history[i].architecture.search_space = "another";
+    if (i % 5 == 3) history[i].architecture.choices.resize(2);
+    if (i % 10 == 4) history[i].constraint_violation = kNaN;
+  }
+  const std::vector<Architecture> pending = {{"another", 1, {}}, {"test_world", 1, {-1}}};
+  const std::unique_ptr<Sampler> sampler = Make();
+  EXPECT_THAT(sampler->Propose({history, pending, 50, 30}), SizeIs(50));
+  for (ScoredTrial& trial : history) trial.constraint_violation = kInfinity;
+  EXPECT_THAT(sampler->Propose({history, pending, 50, 30}), SizeIs(50));
+}
+
+TEST_P(SamplerContractTest, TakesOneObjectiveOrMany) {
+  for (const size_t objectives : {1, 3, 4}) {
+    std::vector<ScoredTrial> history = History(40);
+    for (ScoredTrial& trial : history) {
+      trial.objectives.resize(objectives, static_cast<double>(trial.id % 7));
+    }
+    EXPECT_THAT(Make()->Propose({history, {}, 20, 40}), SizeIs(20));
+  }
+}
+
+TEST_P(SamplerContractTest, ThreadsMayAskAtOnce) {
+  const std::vector<ScoredTrial> history = History(40);
+  const std::unique_ptr<Sampler> sampler = Make();
+  const ProposeRequest request{history, {}, 20, 40};
+  const std::vector<Architecture> expected = sampler->Propose(request);
+  std::vector<std::vector<Architecture>> answers(4);
+  {
+    std::vector<std::unique_ptr<Thread>> threads;
+    for (std::vector<Architecture>& answer : answers) {
+      threads.push_back(std::make_unique<Thread>(
+          "propose", [&sampler, &request, &answer] { answer = sampler->Propose(request); }));
+    }
+    for (const std::unique_ptr<Thread>& thread : threads) thread->Join();
+  }
+  EXPECT_THAT(answers, Each(expected));
+}
+
+INSTANTIATE_TEST_SUITE_P(Samplers, SamplerContractTest, ::testing::ValuesIn(SamplerNames()),
+                         [](const auto& param) { return param.param; });
+
+}  // namespace
+}  // namespace forall

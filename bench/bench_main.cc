@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// forall-bench: measures forall against its limits and peers on this very machine.
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "base/status_macros.h"
+#include "bench/evaluator_bench.h"
+
+namespace forall {
+namespace {
+
+constexpr char kUsage[] = R"(usage: forall-bench [BENCHMARK] [FLAGS]
+
+Prints one JSON object per line. Without BENCHMARK all of them run.
+
+benchmarks
+  evaluator   accuracy evaluation against a bare ONNX Runtime loop at its best batch size
+
+flags
+  --data=DIR      folder with the Fashion-MNIST files (default: $FORALL_DATA, else build/deps)
+  --images=N      images per evaluation (default 2500)
+  --rounds=N      how often both sides are timed, in turn (default 5)
+  --threads=N     threads of both sides (default: one per core)
+)";
+
+struct Options {
+  std::string benchmark;
+  EvaluatorBenchOptions evaluator;
+};
+
+absl::Status ReadNumber(absl::string_view flag, absl::string_view text, int64_t* value) {
+  if (absl::SimpleAtoi(text, value) && *value >= 1 && *value <= 1000000) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(flag, ": expected a number from 1 to 1000000, not \"", text, "\""));
+}
+
+absl::Status ReadFlag(absl::string_view flag, absl::string_view value, Options* options) {
+  int64_t number = 0;
+  if (flag == "--data") {
+    options->evaluator.data = std::string(value);
+    return absl::OkStatus();
+  }
+  if (flag != "--images" && flag != "--rounds" && flag != "--threads") {
+    return absl::InvalidArgumentError(absl::StrCat("unknown flag ", flag, "; see --help"));
+  }
+  FORALL_RETURN_IF_ERROR(ReadNumber(flag, value, &number));
+  if (flag == "--images") options->evaluator.images = number;
+  if (flag == "--rounds") options->evaluator.rounds = static_cast<int>(number);
+  if (flag == "--threads") options->evaluator.threads = static_cast<int>(number);
+  return absl::OkStatus();
+}
+
+absl::Status ReadArguments(const std::vector<std::string>& arguments, Options* options) {
+  const char* const data = std::getenv("FORALL_DATA");
+  options->evaluator.data = data != nullptr && *data != '\0' ? data : "build/deps";
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& argument = arguments[i];
+    if (!absl::StartsWith(argument, "--")) {
+      if (argument != "evaluator") {
+        return absl::InvalidArgumentError(
+            absl::StrCat("unknown benchmark \"", argument, "\"; known: evaluator"));
+      }
+      options->benchmark = argument;
+      continue;
+    }
+    const size_t equals = argument.find('=');
+    if (equals == std::string::npos && i + 1 == arguments.size()) {
+      return absl::InvalidArgumentError(absl::StrCat(argument, " needs a value; see --help"));
+    }
+    const std::string value =
+        equals == std::string::npos ? arguments[++i] : argument.substr(equals + 1);
+    FORALL_RETURN_IF_ERROR(ReadFlag(argument.substr(0, equals), value, options));
+  }
+  return absl::OkStatus();
+}
+
+int Main(const std::vector<std::string>& arguments) {
+  for (const std::string& argument : arguments) {
+    if (argument == "--help" || argument == "-h") {
+      std::fputs(kUsage, stdout);
+      return 0;
+    }
+  }
+  Options options;
+  if (const absl::Status status = ReadArguments(arguments, &options); !status.ok()) {
+    std::fprintf(stderr, "forall-bench: %s\n", std::string(status.message()).c_str());
+    return 2;
+  }
+  if (const absl::Status status = RunEvaluatorBench(options.evaluator); !status.ok()) {
+    std::fprintf(stderr, "forall-bench: %s\n", status.ToString().c_str());
+    return 1;
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace forall
+
+int main(int argc, char** argv) {
+  return forall::Main(std::vector<std::string>(argv + 1, argv + argc));
+}

@@ -87,7 +87,7 @@ absl::Status WriteFileAtomically(const std::string& path, absl::string_view cont
   FileDescriptor file(mkostemp(temporary.data(), O_CLOEXEC));
   if (file.get() < 0) return ErrnoStatus(errno, "cannot create a file beside", path);
   const auto fail = [&](absl::string_view what) {
-    const absl::Status status = ErrnoStatus(errno, what, path);
+    absl::Status status = ErrnoStatus(errno, what, path);
     unlink(temporary.c_str());
     return status;
   };

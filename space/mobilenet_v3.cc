@@ -27,7 +27,10 @@ int64_t MiddleChannels(int64_t in, int32_t expansion) {
   return MakeDivisible(static_cast<double>(RoundHalfEven(static_cast<double>(in) * expansion)));
 }
 
-int64_t SqueezeChannels(int64_t middle) { return MakeDivisible(static_cast<double>(middle / 4)); }
+int64_t SqueezeChannels(int64_t middle) {
+  const int64_t quarter = middle / 4;
+  return MakeDivisible(static_cast<double>(quarter));
+}
 
 std::string TransformName(int from, int to) { return absl::StrCat(from, "to", to, "_matrix"); }
 

@@ -27,7 +27,8 @@ TEST(FileTest, WritesAndReadsBack) {
 TEST(FileTest, ErrorsNameThePath) {
   testing::TempDir dir;
   EXPECT_THAT(ReadFile(dir / "absent"), StatusIs(absl::StatusCode::kNotFound, HasSubstr("absent")));
-  EXPECT_THAT(ReadFile(dir.path()), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(dir.path())));
+  EXPECT_THAT(ReadFile(dir.path()),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(dir.path())));
   EXPECT_THAT(WriteFileAtomically(dir / "no/such", "x"), StatusIs(absl::StatusCode::kNotFound));
 }
 

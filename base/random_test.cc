@@ -10,7 +10,8 @@ namespace forall {
 namespace {
 
 TEST(RandomTest, StreamIsFixedForEver) {
-  // splitmix64's published first outputs for seed 1234567: a changed stream would change every stored job.
+  // splitmix64's published first outputs for seed 1234567: a changed stream would change every
+  // stored job.
   Random random(1234567);
   EXPECT_EQ(random.Next(), 6457827717110365317ull);
   EXPECT_EQ(random.Next(), 3203168211198807973ull);

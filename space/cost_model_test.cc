@@ -35,8 +35,8 @@ TEST(CostModelTest, EqualsEveryRowOfDynastLogs) {
     while (std::getline(in, line)) {
       const size_t close = line.rfind('"');
       ASSERT_NE(close, std::string::npos);
-      const std::string json = absl::StrReplaceAll(line.substr(1, close - 1),
-                                                   {{"'", "\""}, {"None", "null"}});
+      const std::string json =
+          absl::StrReplaceAll(line.substr(1, close - 1), {{"'", "\""}, {"None", "null"}});
       const std::vector<std::string> fields = absl::StrSplit(line.substr(close + 2), ',');
       int64_t params, macs;
       ASSERT_TRUE(absl::SimpleAtoi(fields[1], &params));

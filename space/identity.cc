@@ -18,7 +18,8 @@ std::string ArchKey(const SearchSpace& space, const Architecture& architecture) 
   for (size_t i = 0; i < space.dimensions().size(); ++i) {
     const int dimension = static_cast<int>(i);
     if (!space.IsActive(architecture, dimension)) continue;
-    absl::StrAppend(&bytes, space.dimensions()[i].name, "=", space.Value(architecture, dimension), "\n");
+    absl::StrAppend(&bytes, space.dimensions()[i].name, "=", space.Value(architecture, dimension),
+                    "\n");
   }
   return Key("a1-", bytes);
 }

@@ -18,7 +18,8 @@ TEST(IdentityTest, GoldenVectors) {
   EXPECT_EQ(smallest, "a1-b63ab47facf6dc461837259c715dfb5d");
   EXPECT_EQ(largest, "a1-d6f1be2012e813d41f0317cc7cae705f");
   EXPECT_EQ(GraphKey(largest, 28, 1, DeploymentRecipe{}), "g1-366e28e2d10c9e1106538fca82c9ffb7");
-  EXPECT_EQ(CalibrationId("fashion_mnist", "train", 2000, 100, 1), "c1-d4cbb1a4b30efdfd9fd9e8dd395a3cf4");
+  EXPECT_EQ(CalibrationId("fashion_mnist", "train", 2000, 100, 1),
+            "c1-d4cbb1a4b30efdfd9fd9e8dd395a3cf4");
 }
 
 TEST(IdentityTest, KeyIsTheHashOfTheDocumentedBytes) {

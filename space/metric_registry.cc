@@ -27,9 +27,8 @@ const MetricInfo* FindMetric(absl::string_view id) {
 }
 
 std::string KnownMetricIds() {
-  return absl::StrJoin(Metrics(), ", ", [](std::string* out, const MetricInfo& metric) {
-    out->append(metric.id);
-  });
+  return absl::StrJoin(Metrics(), ", ",
+                       [](std::string* out, const MetricInfo& metric) { out->append(metric.id); });
 }
 
 double ExactCost(const Costs& costs, absl::string_view metric_id) {

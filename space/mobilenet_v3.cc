@@ -149,13 +149,15 @@ int MobileNetV3::DescribeBlock(NetworkBuilder* builder, const std::string& prefi
                                const MobileNetV3Stage& stage) const {
   const int64_t in = builder->shape(input).channels;
   const int64_t middle = MiddleChannels(in, expansion);
-  int x = builder->Convolution(prefix + "inverted_bottleneck.conv", input,
-                               {prefix + "inverted_bottleneck.conv.conv.weight", {middle, in, 1, 1}, {}},
-                               1);
-  x = builder->BatchNorm(prefix + "inverted_bottleneck.bn", x, prefix + "inverted_bottleneck.bn.bn");
+  int x = builder->Convolution(
+      prefix + "inverted_bottleneck.conv", input,
+      {prefix + "inverted_bottleneck.conv.conv.weight", {middle, in, 1, 1}, {}}, 1);
+  x = builder->BatchNorm(prefix + "inverted_bottleneck.bn", x,
+                         prefix + "inverted_bottleneck.bn.bn");
   x = builder->Activate(prefix + "inverted_bottleneck.act", x, stage.activation);
   x = builder->Convolution(prefix + "depth_conv.conv", x,
-                           {prefix + "depth_conv.conv.conv.weight", {middle, 1, kernel, kernel},
+                           {prefix + "depth_conv.conv.conv.weight",
+                            {middle, 1, kernel, kernel},
                             Transforms(prefix, kernel)},
                            stride);
   x = builder->BatchNorm(prefix + "depth_conv.bn", x, prefix + "depth_conv.bn.bn");
@@ -174,9 +176,9 @@ int MobileNetV3::DescribeBlock(NetworkBuilder* builder, const std::string& prefi
     gate = builder->Activate(prefix + "depth_conv.se.gate", gate, Activation::kHSigmoid);
     x = builder->Multiply(prefix + "depth_conv.se.scale", x, gate);
   }
-  x = builder->Convolution(prefix + "point_linear.conv", x,
-                           {prefix + "point_linear.conv.conv.weight", {stage.width, middle, 1, 1}, {}},
-                           1);
+  x = builder->Convolution(
+      prefix + "point_linear.conv", x,
+      {prefix + "point_linear.conv.conv.weight", {stage.width, middle, 1, 1}, {}}, 1);
   x = builder->BatchNorm(prefix + "point_linear.bn", x, prefix + "point_linear.bn.bn");
   if (stride == 1 && in == stage.width) x = builder->Add(prefix + "shortcut", x, input);
   return x;
@@ -185,12 +187,13 @@ int MobileNetV3::DescribeBlock(NetworkBuilder* builder, const std::string& prefi
 absl::StatusOr<Network> MobileNetV3::Describe(const Architecture& architecture) const {
   FORALL_RETURN_IF_ERROR(space_.Validate(architecture));
   const int64_t resolution = ValueOf(architecture, "r");
-  NetworkBuilder builder({config_.input_channels, resolution, resolution}, config_.batch_norm_epsilon);
+  NetworkBuilder builder({config_.input_channels, resolution, resolution},
+                         config_.batch_norm_epsilon);
 
-  int x = builder.Convolution("first_conv.conv", kNetworkInput,
-                              {"first_conv.conv.weight",
-                               {config_.stem_width, config_.input_channels, 3, 3}, {}},
-                              config_.stem_stride);
+  int x = builder.Convolution(
+      "first_conv.conv", kNetworkInput,
+      {"first_conv.conv.weight", {config_.stem_width, config_.input_channels, 3, 3}, {}},
+      config_.stem_stride);
   x = builder.BatchNorm("first_conv.bn", x, "first_conv.bn");
   x = builder.Activate("first_conv.act", x, config_.stem_activation);
 
@@ -202,7 +205,8 @@ absl::StatusOr<Network> MobileNetV3::Describe(const Architecture& architecture) 
   x = builder.Activate(first + "depth_conv.act", x, config_.first_block_activation);
   x = builder.Convolution(first + "point_linear.conv", x,
                           {first + "point_linear.conv.weight",
-                           {config_.first_block_width, config_.stem_width, 1, 1}, {}},
+                           {config_.first_block_width, config_.stem_width, 1, 1},
+                           {}},
                           1);
   x = builder.BatchNorm(first + "point_linear.bn", x, first + "point_linear.bn");
   if (config_.first_block_width == config_.stem_width) {
@@ -224,15 +228,16 @@ absl::StatusOr<Network> MobileNetV3::Describe(const Architecture& architecture) 
   builder.EnterBlock(-1, -1);
 
   const int64_t last = builder.shape(x).channels;
-  x = builder.Convolution("final_expand_layer.conv", x,
-                          {"final_expand_layer.conv.weight", {config_.head_expand_width, last, 1, 1}, {}},
-                          1);
+  x = builder.Convolution(
+      "final_expand_layer.conv", x,
+      {"final_expand_layer.conv.weight", {config_.head_expand_width, last, 1, 1}, {}}, 1);
   x = builder.BatchNorm("final_expand_layer.bn", x, "final_expand_layer.bn");
   x = builder.Activate("final_expand_layer.act", x, config_.head_activation);
   x = builder.GlobalAveragePool("global_avg_pool", x);
   x = builder.Convolution("feature_mix_layer.conv", x,
                           {"feature_mix_layer.conv.weight",
-                           {config_.head_feature_width, config_.head_expand_width, 1, 1}, {}},
+                           {config_.head_feature_width, config_.head_expand_width, 1, 1},
+                           {}},
                           1);
   x = builder.Activate("feature_mix_layer.act", x, config_.head_activation);
   builder.Linear("classifier.linear", x,
@@ -259,7 +264,8 @@ absl::StatusOr<Architecture> MobileNetV3::ParseArchitecture(absl::string_view te
   if (!json.contains("ks")) return space_.FromJson(text);
   for (const auto& [key, value] : json.items()) {
     if (key != "ks" && key != "e" && key != "d" && key != "r" && !value.is_null()) {
-      return absl::InvalidArgumentError(absl::StrCat(key, ": unknown field of an OFA architecture"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(key, ": unknown field of an OFA architecture"));
     }
   }
   Architecture architecture = space_.Smallest();

@@ -58,7 +58,8 @@ class FieldReader {
       list.push_back(item.get<int32_t>());
     }
     if (!usable || list.size() != value->size()) {
-      Fail(name, absl::StrCat("must be a list of 1 to 64 ascending integers from ", least, " to ", most));
+      Fail(name,
+           absl::StrCat("must be a list of 1 to 64 ascending integers from ", least, " to ", most));
       return;
     }
     *out = std::move(list);
@@ -109,8 +110,10 @@ class FieldReader {
   }
   void Fail(const std::string& name, const std::string& message) {
     if (!status_.ok()) return;
-    const std::string where = name.empty() ? path_ : absl::StrCat(path_, path_.empty() ? "" : ".", name);
-    status_ = absl::InvalidArgumentError(absl::StrCat(where.empty() ? "spec" : where, ": ", message));
+    const std::string where =
+        name.empty() ? path_ : absl::StrCat(path_, path_.empty() ? "" : ".", name);
+    status_ =
+        absl::InvalidArgumentError(absl::StrCat(where.empty() ? "spec" : where, ": ", message));
   }
   const absl::Status& status() const { return status_; }
 
@@ -165,8 +168,8 @@ absl::StatusOr<MobileNetV3Config> ParseMobileNetV3Spec(absl::string_view text) {
   MobileNetV3Config config;
   std::string family;
   FieldReader reader(json, "");
-  reader.AllowOnly({"family", "name", "revision", "input_channels", "classes", "resolutions", "stem",
-                    "first_block", "stages", "kernels", "expansions", "depths", "head",
+  reader.AllowOnly({"family", "name", "revision", "input_channels", "classes", "resolutions",
+                    "stem", "first_block", "stages", "kernels", "expansions", "depths", "head",
                     "batch_norm_epsilon"});
   reader.Text("family", &family);
   reader.Text("name", &config.name);

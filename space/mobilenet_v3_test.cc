@@ -46,7 +46,8 @@ TEST_P(EveryFamilyTest, DescriptionsAreConsistent) {
         ASSERT_TRUE(tensors.contains(slice.tensor)) << slice.tensor;
         const std::vector<int64_t>& whole = tensors[slice.tensor].shape;
         ASSERT_EQ(slice.shape.size(), whole.size()) << slice.tensor;
-        for (size_t axis = 0; axis < whole.size(); ++axis) EXPECT_LE(slice.shape[axis], whole[axis]);
+        for (size_t axis = 0; axis < whole.size(); ++axis)
+          EXPECT_LE(slice.shape[axis], whole[axis]);
         for (const KernelTransform& transform : slice.transforms) {
           const int64_t size = int64_t{transform.to_size} * transform.to_size;
           EXPECT_EQ(tensors[transform.matrix].shape, (std::vector<int64_t>{size, size}));
@@ -67,7 +68,8 @@ TEST_P(EveryFamilyTest, SpecRoundTrip) {
 INSTANTIATE_TEST_SUITE_P(AllFamilies, EveryFamilyTest, ::testing::ValuesIn(FamilyNames()),
                          [](const auto& test) {
                            std::string name = test.param;
-                           for (char& c : name) c = std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
+                           for (char& c : name)
+                             c = std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
                            return name;
                          });
 

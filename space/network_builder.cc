@@ -41,7 +41,8 @@ int NetworkBuilder::Convolution(std::string name, int input, WeightSlice kernel,
   layer.stride = stride;
   layer.groups = static_cast<int>(layer.in.channels / kernel.shape[1]);
   // Padding kernel/2 on both sides.
-  layer.out = {kernel.shape[0], (layer.in.height - 1) / stride + 1, (layer.in.width - 1) / stride + 1};
+  layer.out = {kernel.shape[0], (layer.in.height - 1) / stride + 1,
+               (layer.in.width - 1) / stride + 1};
   layer.weights.push_back(std::move(kernel));
   if (bias.has_value()) {
     layer.has_bias = true;

@@ -14,14 +14,17 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string OptionList(const Dimension& dimension) { return absl::StrJoin(dimension.options, ", "); }
+std::string OptionList(const Dimension& dimension) {
+  return absl::StrJoin(dimension.options, ", ");
+}
 
 absl::Status CheckDimension(const Dimension& dimension, int index) {
   if (dimension.name.empty()) {
     return absl::InvalidArgumentError(absl::StrCat("dimension ", index, " has no name"));
   }
   if (dimension.options.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat("dimension ", dimension.name, " has no options"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("dimension ", dimension.name, " has no options"));
   }
   for (size_t i = 1; i < dimension.options.size(); ++i) {
     if (dimension.options[i] <= dimension.options[i - 1]) {
@@ -77,10 +80,10 @@ absl::Status SearchSpace::Validate(const Architecture& architecture) const {
   for (size_t i = 0; i < dimensions_.size(); ++i) {
     const int32_t choice = architecture.choices[i];
     if (choice < 0 || choice >= static_cast<int32_t>(dimensions_[i].options.size())) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "architecture.choices[", i, "] (", dimensions_[i].name, "): ", choice,
-          " is not an index into its ", dimensions_[i].options.size(), " options ",
-          OptionList(dimensions_[i])));
+      return absl::InvalidArgumentError(
+          absl::StrCat("architecture.choices[", i, "] (", dimensions_[i].name, "): ", choice,
+                       " is not an index into its ", dimensions_[i].options.size(), " options ",
+                       OptionList(dimensions_[i])));
     }
   }
   return absl::OkStatus();
@@ -127,8 +130,7 @@ Architecture SearchSpace::Mutate(const Architecture& parent, double probability,
   Architecture child = origin;
   for (size_t i = 0; i < dimensions_.size(); ++i) {
     // A dimension that was inactive carries no information worth keeping.
-    const bool redraw =
-        !IsActive(origin, static_cast<int>(i)) || random->Bernoulli(probability);
+    const bool redraw = !IsActive(origin, static_cast<int>(i)) || random->Bernoulli(probability);
     if (redraw) {
       child.choices[i] = static_cast<int32_t>(random->Uniform(dimensions_[i].options.size()));
     }
@@ -226,8 +228,8 @@ absl::StatusOr<Architecture> SearchSpace::FromJson(absl::string_view text) const
   }
   for (const auto& [key, value] : json.items()) {
     if (key != "search_space" && key != "revision" && key != "choices") {
-      return absl::InvalidArgumentError(
-          absl::StrCat("unknown field ", key, "; an architecture has search_space, revision, choices"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "unknown field ", key, "; an architecture has search_space, revision, choices"));
     }
   }
   if (!json.contains("search_space") || json["search_space"] != id_) {

@@ -64,7 +64,8 @@ TEST(SearchSpaceTest, MutantAlwaysDiffersAndIsValid) {
 }
 
 TEST(SearchSpaceTest, MutationOfZeroProbabilityMovesOneDimension) {
-  const SearchSpace space = *SearchSpace::Create("flat", 1, {{"a", {1, 2, 3}, {}}, {"b", {1, 2, 3}, {}}});
+  const SearchSpace space =
+      *SearchSpace::Create("flat", 1, {{"a", {1, 2, 3}, {}}, {"b", {1, 2, 3}, {}}});
   Random random(3);
   for (int i = 0; i < 100; ++i) {
     const Architecture child = space.Mutate(space.Smallest(), 0, &random);
@@ -105,24 +106,29 @@ TEST(SearchSpaceTest, JsonErrorsNameTheField) {
   };
   const Case cases[] = {
       {"[]", "JSON object"},
-      {"{\"search_space\":\"toy\",\"revision\":1,\"choices\":{\"r\":28,\"d\":2},\"x\":1}", "unknown field x"},
+      {"{\"search_space\":\"toy\",\"revision\":1,\"choices\":{\"r\":28,\"d\":2},\"x\":1}",
+       "unknown field x"},
       {R"({"search_space":"other","revision":1,"choices":{}})", "search_space"},
       {R"({"search_space":"toy","revision":2,"choices":{}})", "revision"},
       {R"({"search_space":"toy","revision":1,"choices":{"r":28,"q":1}})", "choices.q"},
-      {R"({"search_space":"toy","revision":1,"choices":{"r":21,"d":2}})", "choices.r: 21 is not one of 20, 24, 28"},
+      {R"({"search_space":"toy","revision":1,"choices":{"r":21,"d":2}})",
+       "choices.r: 21 is not one of 20, 24, 28"},
       {R"({"search_space":"toy","revision":1,"choices":{"r":28}})", "choices.d is missing"},
       {R"({"search_space":"toy","revision":1,"choices":{"r":28,"d":3}})", "choices.k3 is missing"},
   };
   for (const Case& c : cases) {
-    EXPECT_THAT(space.FromJson(c.json), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(c.expected)))
+    EXPECT_THAT(space.FromJson(c.json),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(c.expected)))
         << c.json;
   }
 }
 
 TEST(SearchSpaceTest, ValidateNamesTheChoice) {
   const SearchSpace space = MakeSpace();
-  EXPECT_THAT(space.Validate({"toy", 1, {0, 0}}), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("3 choices")));
-  EXPECT_THAT(space.Validate({"toy", 1, {0, 7, 0}}), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("choices[1] (d)")));
+  EXPECT_THAT(space.Validate({"toy", 1, {0, 0}}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("3 choices")));
+  EXPECT_THAT(space.Validate({"toy", 1, {0, 7, 0}}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("choices[1] (d)")));
   EXPECT_THAT(space.Validate({"toy", 1, {-1, 0, 0}}), StatusIs(absl::StatusCode::kInvalidArgument));
   EXPECT_THAT(space.Validate({"toy", 2, {0, 0, 0}}), StatusIs(absl::StatusCode::kInvalidArgument));
 }

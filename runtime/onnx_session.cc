@@ -440,8 +440,10 @@ absl::Status Configure(const OrtApi& api, const SessionOptions& wanted,
   FORALL_RETURN_IF_ERROR(
       check(api.AddSessionConfigEntry(options, "session.intra_op.allow_spinning", spinning),
             "set spinning"));
-  FORALL_RETURN_IF_ERROR(check(
-      api.AddSessionConfigEntry(options, "session.use_env_allocators", "1"), "use shared arena"));
+  if (wanted.shared_arena) {
+    FORALL_RETURN_IF_ERROR(check(
+        api.AddSessionConfigEntry(options, "session.use_env_allocators", "1"), "use shared arena"));
+  }
   if (!wanted.allow_cpu_fallback && wanted.provider != "cpu") {
     FORALL_RETURN_IF_ERROR(
         check(api.AddSessionConfigEntry(options, "session.disable_cpu_ep_fallback", "1"),

@@ -60,6 +60,9 @@ struct SessionOptions {
   // Operators that another provider lacks run on the CPU, which is ONNX Runtime's own default; when
   // false, Create refuses such a model.
   bool allow_cpu_fallback = true;
+  // Draws memory from one arena that all such sessions of the process share: its pages are warm, so
+  // first runs cost less. When false the session has an arena of its own.
+  bool shared_arena = true;
 };
 
 // One loaded model. Run is thread-safe (ONNX Runtime's guarantee); everything else is immutable.

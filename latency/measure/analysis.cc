@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "latency/measure/analysis.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/types/span.h"
+#include "latency/measure/statistics.h"
+
+namespace forall {
+namespace {
+
+constexpr double kThrottleLimit = 0.10;
+constexpr double kBaselineLimit = 0.10;
+constexpr double kSessionsLimit = 0.05;
+constexpr double kOutlierShare = 0.10;
+// Half of the samples count as independent: the autocorrelation at which (1-r)/(1+r) is a half.
+constexpr double kCorrelationLimit = 1.0 / 3;
+
+Estimate EstimateSeries(absl::Span<const double> samples) {
+  const double autocorrelation = RankAutocorrelation(samples);
+  return EstimateMedian(samples, EffectiveRuns(static_cast<int>(samples.size()), autocorrelation));
+}
+
+// Whether the halves' medians lie more than 1 % and more than chance apart: three standard
+// deviations of their difference, an interval's half-width being about two of one median.
+bool HalvesDisagree(absl::Span<const double> ratios) {
+  const size_t half = ratios.size() / 2;
+  if (half < 6) return false;
+  const Estimate first = EstimateMedian(ratios.first(half), static_cast<double>(half));
+  const Estimate second =
+      EstimateMedian(ratios.subspan(half), static_cast<double>(ratios.size() - half));
+  const double chance = 1.5 * std::hypot(first.high - first.low, second.high - second.low) / 2;
+  return std::abs(first.value - second.value) > std::max(0.01 * first.value, chance);
+}
+
+double Mean(absl::Span<const double> values) {
+  double sum = 0;
+  for (const double value : values) sum += value;
+  return values.empty() ? 0 : sum / static_cast<double>(values.size());
+}
+
+double StandardDeviation(absl::Span<const double> values) {
+  if (values.size() < 2) return 0;
+  const double mean = Mean(values);
+  double squares = 0;
+  for (const double value : values) squares += (value - mean) * (value - mean);
+  return std::sqrt(squares / static_cast<double>(values.size() - 1));
+}
+
+std::vector<double> Values(const std::vector<Estimate>& estimates) {
+  std::vector<double> values;
+  for (const Estimate& estimate : estimates) values.push_back(estimate.value);
+  return values;
+}
+
+void AddReason(Reason reason, std::vector<Reason>* reasons) {
+  if (std::find(reasons->begin(), reasons->end(), reason) == reasons->end()) {
+    reasons->push_back(reason);
+  }
+}
+
+}  // namespace
+
+Estimate EstimateRatio(const SessionSamples& samples) { return EstimateSeries(samples.Ratios()); }
+
+SessionAnalysis AnalyzeSession(const SessionSamples& samples, const Profile& profile) {
+  const std::vector<double> ratios = samples.Ratios();
+  SessionAnalysis analysis;
+  analysis.ratio = EstimateSeries(ratios);
+  analysis.candidate_ns = EstimateSeries(samples.candidate_ns);
+  analysis.reference_ns = EstimateSeries(samples.reference_ns);
+  analysis.autocorrelation = RankAutocorrelation(ratios);
+  analysis.reference_drift = WindowedDrift(samples.reference_ns);
+  analysis.outliers = CountOutliers(ratios);
+
+  const int runs = static_cast<int>(ratios.size());
+  std::vector<Reason>& reasons = analysis.reasons;
+  if (analysis.reference_drift > kThrottleLimit) reasons.push_back(Reason::kThrottled);
+  if (runs < profile.min_runs) reasons.push_back(Reason::kTooFewRuns);
+  if (!samples.warmup_stable) reasons.push_back(Reason::kUnstableWarmup);
+  // A short independent series shows some correlation by chance: about 1/sqrt(n) of it.
+  if (analysis.autocorrelation > std::max(kCorrelationLimit, 2.6 / std::sqrt(std::max(1, runs)))) {
+    reasons.push_back(Reason::kCorrelated);
+  }
+  if (HasTwoModes(ratios)) reasons.push_back(Reason::kTwoModes);
+  if (HalvesDisagree(ratios)) reasons.push_back(Reason::kDrift);
+  if (analysis.outliers > kOutlierShare * runs) reasons.push_back(Reason::kOutliers);
+  if (analysis.ratio.RelativeHalfWidth() > 2 * profile.target_half_width) {
+    reasons.push_back(Reason::kTargetMissed);
+  }
+  return analysis;
+}
+
+Estimate CombineSessions(const std::vector<Estimate>& sessions, double known_spread) {
+  if (sessions.empty()) return {};
+  const std::vector<double> values = Values(sessions);
+  const double mean = Mean(values);
+  const double count = static_cast<double>(sessions.size());
+  std::vector<double> below;
+  std::vector<double> above;
+  for (const Estimate& session : sessions) {
+    below.push_back(session.value - session.low);
+    above.push_back(session.high - session.value);
+  }
+  double low_arm = Median(below);
+  double high_arm = Median(above);
+  if (sessions.size() >= 3) {
+    const double between = StudentT975(static_cast<int>(sessions.size()) - 1) *
+                           StandardDeviation(values) * std::sqrt(1 + 1 / count);
+    low_arm = std::max(low_arm, between);
+    high_arm = std::max(high_arm, between);
+  } else {
+    const double between = 2 * known_spread * mean / std::sqrt(count);
+    low_arm = std::hypot(low_arm, between);
+    high_arm = std::hypot(high_arm, between);
+  }
+  return {.value = mean, .low = std::max(0.0, mean - low_arm), .high = mean + high_arm};
+}
+
+void AnalyzeResult(double known_spread, double baseline_reference_ns, LatencyResult* result) {
+  std::vector<Estimate> ratios;
+  std::vector<Estimate> candidates;
+  std::vector<Estimate> references;
+  int fewest_runs = 0;
+  for (const SessionSamples& session : result->sessions) {
+    const SessionAnalysis analysis = AnalyzeSession(session, result->profile);
+    ratios.push_back(analysis.ratio);
+    candidates.push_back(analysis.candidate_ns);
+    references.push_back(analysis.reference_ns);
+    const int runs = static_cast<int>(session.candidate_ns.size());
+    fewest_runs = ratios.size() == 1 ? runs : std::min(fewest_runs, runs);
+    result->runs += runs;
+    result->warmup_runs += session.warmup_runs;
+    result->outliers += analysis.outliers;
+    result->reference_drift = std::max(result->reference_drift, analysis.reference_drift);
+    result->autocorrelation = std::max(result->autocorrelation, analysis.autocorrelation);
+    for (const Reason reason : analysis.reasons) AddReason(reason, &result->reasons);
+  }
+  const Estimate ratio = CombineSessions(ratios, known_spread);
+  const Estimate candidate = CombineSessions(candidates, known_spread);
+  result->ratio = ratio.value;
+  result->ratio_low = ratio.low;
+  result->ratio_high = ratio.high;
+  result->median_ns = candidate.value;
+  result->median_low_ns = candidate.low;
+  result->median_high_ns = candidate.high;
+  result->reference_median_ns = CombineSessions(references, 0).value;
+  if (ratios.size() >= 3) {
+    result->session_spread = StandardDeviation(Values(ratios)) / ratio.value;
+    if (ratio.RelativeHalfWidth() > kSessionsLimit) {
+      AddReason(Reason::kSessionsDisagree, &result->reasons);
+    }
+  }
+  if (baseline_reference_ns > 0 &&
+      std::abs(result->reference_median_ns / baseline_reference_ns - 1) > kBaselineLimit) {
+    AddReason(Reason::kBaselineShift, &result->reasons);
+  }
+  result->verdict = VerdictOf(result->reasons, fewest_runs);
+}
+
+}  // namespace forall

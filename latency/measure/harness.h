@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// Measures the latency of one model on this device: warm-up until stable, candidate and a fixed
+// reference network interleaved 1:1, as many runs as the wanted interval takes, verdict beside the
+// number. The steps and their constants are explained in docs/measurement.md.
+#ifndef FORALL_LATENCY_MEASURE_HARNESS_H_
+#define FORALL_LATENCY_MEASURE_HARNESS_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "latency/backend/backend.h"
+#include "latency/measure/environment.h"
+#include "latency/measure/host_lock.h"
+#include "latency/measure/measurement.h"
+
+namespace forall {
+
+// What the reference network measured against itself: the yardstick of a device.
+struct Baseline {
+  // Store it with the device; ratio * reference_ns is a latency in nanoseconds.
+  double reference_ns = 0;
+  // Relative standard deviation between sessions.
+  double session_spread = 0;
+  // The whole measurement; its ratio should be 1.
+  LatencyResult result;
+};
+
+// Thread-safe; measurements of one harness follow one another.
+class LatencyHarness {
+ public:
+  struct Options {
+    // Not owned, must outlive the harness.
+    LatencyBackend* backend = nullptr;
+    Clock* clock = Clock::Real();
+    // Held exclusively while measuring; nullptr: the caller already holds it, or there is no need.
+    HostLock* host_lock = nullptr;
+    // nullptr: no environment is probed and no load is noticed.
+    const EnvironmentProbe* probe = nullptr;
+    // The fixed reference network, of the same order of duration as the candidates.
+    std::string reference_model = {};
+    // Binds the measuring thread to as many cores as the backend has threads. A refusal is told in
+    // the environment.
+    bool pin_cores = true;
+    // From Calibrate, if known. A reference that is more than 10 % off is a reason for NOISY.
+    double baseline_reference_ns = 0;
+    // From Calibrate, if known. Widens the interval of results with fewer than three sessions,
+    // whose own samples cannot show how sessions differ.
+    double session_spread = 0;
+    // A throttled measurement is repeated this often in all, with a pause before.
+    int attempts = 2;
+    absl::Duration cool_down = absl::Seconds(1);
+  };
+
+  // InvalidArgument when the backend cannot run the reference.
+  static absl::StatusOr<std::unique_ptr<LatencyHarness>> Create(Options options);
+
+  // `model` is a model file's bytes. `cancelled` (may be empty) is asked before every run.
+  // Returns a result also when it is REJECTED; an error only when the model cannot be run (the
+  // backend's codes), when cancelled (Cancelled), or when the lock cannot be had.
+  absl::StatusOr<LatencyResult> Measure(absl::string_view model, const Profile& profile,
+                                        const std::function<bool()>& cancelled = {});
+
+  // Measures the reference against itself with profile "final" and adopts the result for later
+  // measurements. Once per device and worker start.
+  absl::StatusOr<Baseline> Calibrate(const std::function<bool()>& cancelled = {});
+
+ private:
+  explicit LatencyHarness(Options options);
+
+  absl::StatusOr<LatencyResult> MeasureLocked(absl::string_view model, const Profile& profile,
+                                              const std::function<bool()>& cancelled)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<LatencyResult> Attempt(absl::string_view model, const Profile& profile,
+                                        const std::function<bool()>& cancelled)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  Mutex mu_;
+  Options options_ ABSL_GUARDED_BY(mu_);
+  // Kept for profiles with one session, so that screened models all meet the same yardstick.
+  std::unique_ptr<PreparedModel> reference_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace forall
+
+#endif  // FORALL_LATENCY_MEASURE_HARNESS_H_

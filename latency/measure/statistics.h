@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// Distribution-free statistics of timing samples. Latencies are not normal: they have a floor, a
+// tail and sometimes two modes, so everything here works on ranks. All functions are pure; samples
+// must be finite.
+#ifndef FORALL_LATENCY_MEASURE_STATISTICS_H_
+#define FORALL_LATENCY_MEASURE_STATISTICS_H_
+
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "latency/measure/measurement.h"
+
+namespace forall {
+
+// Mean of the two middle samples when their number is even. 0 for none.
+double Median(absl::Span<const double> samples);
+
+// The narrowest symmetric pair of 1-based ranks (low, high) of n sorted samples that encloses the
+// distribution's median with at least 95 % probability, by the exact binomial distribution (David
+// and Nagaraja, "Order Statistics", 7.1). Absent below 6 samples, where no pair does.
+std::optional<std::pair<int, int>> MedianRanks(int n);
+
+// Median with its order-statistic 95 % interval. `effective_runs` (at most the number of samples)
+// says for how many independent ones the samples count: the ranks of so many are spread over all.
+// Without enough for an interval it spans all samples.
+Estimate EstimateMedian(absl::Span<const double> samples, double effective_runs);
+
+// Lag-1 autocorrelation of the samples' ranks (so that a spike does not hide it), in [-1, 1]. 0
+// below 4 samples or when all are equal.
+double RankAutocorrelation(absl::Span<const double> samples);
+
+// n (1 - r) / (1 + r) for positive r, the size of an independent sample that says as much about the
+// centre of a first-order autoregressive one; n otherwise.
+double EffectiveRuns(int n, double autocorrelation);
+
+// Samples further than five scaled median absolute deviations above the median (with a floor of 2 %
+// of the median, so that a very quiet series does not accuse itself).
+int CountOutliers(absl::Span<const double> samples);
+
+// Whether the samples gather at two values: the best split in two (least squares, outliers drawn
+// in) leaves at least a fifth on each side, and the sides' means lie more than 2 % of the median
+// and about five of their own standard deviations apart (more for small samples, which split well
+// by chance).
+bool HasTwoModes(absl::Span<const double> samples);
+
+// Largest over smallest median of successive windows, minus 1. Windows have a sixth of the samples,
+// at least 6; 0 when there are not two.
+double WindowedDrift(absl::Span<const double> samples);
+
+// Fewest samples for which a percentile in (0, 100) is worth reporting: with 99 % probability at
+// least two lie beyond it. 64 for the 90th, 662 for the 99th.
+int MinSamplesForPercentile(double percentile);
+
+// The nearest-rank percentile. InvalidArgument outside (0, 100), FailedPrecondition with the number
+// needed when there are too few samples.
+absl::StatusOr<double> Percentile(absl::Span<const double> samples, double percentile);
+
+// The quantile 0.975 of Student's t distribution, for at least one degree of freedom.
+double StudentT975(int degrees_of_freedom);
+
+}  // namespace forall
+
+#endif  // FORALL_LATENCY_MEASURE_STATISTICS_H_

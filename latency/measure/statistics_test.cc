@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "latency/measure/statistics.h"
+
+#include <cmath>
+#include <functional>
+#include <vector>
+
+#include "base/random.h"
+#include "base/testing/matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace forall {
+namespace {
+
+using ::forall::testing::IsOkAndHolds;
+using ::forall::testing::StatusIs;
+using ::testing::HasSubstr;
+
+std::vector<double> Draw(int n, const std::function<double()>& one) {
+  std::vector<double> samples;
+  for (int i = 0; i < n; ++i) samples.push_back(one());
+  return samples;
+}
+
+std::vector<double> Autoregressive(int n, double memory, Random* random) {
+  double state = random->Gaussian() / std::sqrt(1 - memory * memory);
+  return Draw(n, [&] { return 100 + (state = memory * state + random->Gaussian()); });
+}
+
+// Share of `trials` in which `holds` is true.
+double Share(int trials, const std::function<bool()>& holds) {
+  int count = 0;
+  for (int i = 0; i < trials; ++i) count += holds() ? 1 : 0;
+  return static_cast<double>(count) / trials;
+}
+
+TEST(MedianTest, OddEvenAndNone) {
+  EXPECT_EQ(Median({3, 1, 2}), 2);
+  EXPECT_EQ(Median({4, 1, 2, 3}), 2.5);
+  EXPECT_EQ(Median({}), 0);
+}
+
+// Ranks as in printed tables of the sign test's interval.
+TEST(MedianRanksTest, AgreesWithTables) {
+  EXPECT_FALSE(MedianRanks(0).has_value());
+  EXPECT_FALSE(MedianRanks(5).has_value());
+  EXPECT_EQ(MedianRanks(6), std::make_pair(1, 6));
+  EXPECT_EQ(MedianRanks(8), std::make_pair(1, 8));
+  EXPECT_EQ(MedianRanks(9), std::make_pair(2, 8));
+  EXPECT_EQ(MedianRanks(12), std::make_pair(3, 10));
+  EXPECT_EQ(MedianRanks(20), std::make_pair(6, 15));
+  EXPECT_EQ(MedianRanks(100), std::make_pair(40, 61));
+  ASSERT_TRUE(MedianRanks(5000).has_value());
+}
+
+TEST(EstimateMedianTest, CoversTheMedianOfASkewedDistribution) {
+  Random random(1);
+  for (const int n : {12, 30, 100}) {
+    const double covered = Share(2000, [&] {
+      const Estimate estimate =
+          EstimateMedian(Draw(n, [&] { return -std::log(1 - random.Double()); }), n);
+      return estimate.low <= std::log(2.0) && std::log(2.0) <= estimate.high;
+    });
+    EXPECT_GE(covered, 0.94) << n;
+  }
+}
+
+TEST(EstimateMedianTest, WideningRestoresCoverageOfCorrelatedSamples) {
+  Random random(2);
+  const auto covers = [](const Estimate& estimate) {
+    return estimate.low <= 100 && 100 <= estimate.high;
+  };
+  double plain = 0;
+  const double widened = Share(1000, [&] {
+    const std::vector<double> samples = Autoregressive(100, 0.6, &random);
+    plain += covers(EstimateMedian(samples, 100)) ? 1e-3 : 0;
+    return covers(EstimateMedian(samples, EffectiveRuns(100, RankAutocorrelation(samples))));
+  });
+  EXPECT_LT(plain, 0.8);
+  EXPECT_GE(widened, 0.9);
+}
+
+TEST(EstimateMedianTest, SpansAllSamplesWithoutEnough) {
+  const Estimate estimate = EstimateMedian({5, 1, 4}, 3);
+  EXPECT_EQ(estimate.low, 1);
+  EXPECT_EQ(estimate.value, 4);
+  EXPECT_EQ(estimate.high, 5);
+  EXPECT_EQ(EstimateMedian({1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, 2).low, 1);
+}
+
+TEST(RankAutocorrelationTest, SeesPastSpikes) {
+  Random random(3);
+  std::vector<double> samples = Autoregressive(200, 0.7, &random);
+  samples[50] *= 1000;
+  EXPECT_NEAR(RankAutocorrelation(samples), 0.7, 0.15);
+  EXPECT_NEAR(RankAutocorrelation(Draw(200, [&] { return random.Double(); })), 0, 0.2);
+  EXPECT_LT(RankAutocorrelation({1, 2, 1, 2, 1, 2, 1, 2}), -0.5);
+  EXPECT_EQ(RankAutocorrelation({7, 7, 7, 7, 7}), 0);
+}
+
+TEST(EffectiveRunsTest, OnlyPositiveCorrelationTakesAway) {
+  EXPECT_EQ(EffectiveRuns(100, 0), 100);
+  EXPECT_EQ(EffectiveRuns(100, -0.5), 100);
+  EXPECT_NEAR(EffectiveRuns(100, 1.0 / 3), 50, 1e-9);
+}
+
+TEST(CountOutliersTest, CountsWhatIsFarAbove) {
+  EXPECT_EQ(CountOutliers({100, 101, 99, 100, 102, 98, 100, 150, 100, 1000}), 2);
+  EXPECT_EQ(CountOutliers({100, 100, 100, 100, 101}), 0) << "the floor of 2 %";
+  EXPECT_EQ(CountOutliers({}), 0);
+}
+
+TEST(HasTwoModesTest, SeesTwoSpeeds) {
+  Random random(4);
+  for (const int n : {20, 100, 200}) {
+    int i = 0;
+    EXPECT_TRUE(HasTwoModes(Draw(n, [&] {
+      return (++i % 3 == 0 ? 110 : 100) * (1 + 0.005 * random.Gaussian());
+    }))) << n;
+  }
+}
+
+TEST(HasTwoModesTest, RarelyAccusesOneMode) {
+  Random random(5);
+  for (const int n : {12, 24, 60, 200}) {
+    EXPECT_LE(
+        Share(1000,
+              [&] { return HasTwoModes(Draw(n, [&] { return 100 + 2 * random.Gaussian(); })); }),
+        0.02)
+        << "normal " << n;
+    EXPECT_LE(Share(1000,
+                    [&] {
+                      return HasTwoModes(
+                          Draw(n, [&] { return 100 * std::exp(0.05 * random.Gaussian()); }));
+                    }),
+              0.02)
+        << "lognormal " << n;
+    EXPECT_LE(Share(1000,
+                    [&] {
+                      return HasTwoModes(
+                          Draw(n, [&] { return 100 - 5 * std::log(1 - random.Double()); }));
+                    }),
+              0.03)
+        << "exponential tail " << n;
+  }
+  EXPECT_FALSE(HasTwoModes(Draw(30, [&] { return 100 + 1e-3 * random.Double(); })));
+}
+
+TEST(WindowedDriftTest, SeesThePaceChange) {
+  EXPECT_NEAR(WindowedDrift({1, 1, 1, 1, 1, 1, 1.5, 1.5, 1.5, 1.5, 1.5, 1.5}), 0.5, 1e-9);
+  EXPECT_EQ(WindowedDrift({1, 1, 1, 1, 1, 9, 1, 1, 1, 1, 1, 9}), 0) << "spikes are no drift";
+  EXPECT_EQ(WindowedDrift({1, 2, 3}), 0) << "too few";
+}
+
+TEST(PercentileTest, RefusesTooFewSamples) {
+  EXPECT_EQ(MinSamplesForPercentile(90), 64);
+  EXPECT_EQ(MinSamplesForPercentile(99), 662);
+  std::vector<double> samples;
+  for (int i = 1; i <= 63; ++i) samples.push_back(i);
+  EXPECT_THAT(Percentile(samples, 90),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("64")));
+  EXPECT_THAT(Percentile(samples, 10), StatusIs(absl::StatusCode::kFailedPrecondition));
+  for (int i = 64; i <= 100; ++i) samples.push_back(i);
+  EXPECT_THAT(Percentile(samples, 90), IsOkAndHolds(90));
+  EXPECT_THAT(Percentile(samples, 10), IsOkAndHolds(10));
+  EXPECT_THAT(Percentile(samples, 50), IsOkAndHolds(50));
+  EXPECT_THAT(Percentile(samples, 99), StatusIs(absl::StatusCode::kFailedPrecondition));
+  for (const double wrong : {0.0, -1.0, 100.0, std::nan("")}) {
+    EXPECT_THAT(Percentile(samples, wrong), StatusIs(absl::StatusCode::kInvalidArgument));
+  }
+}
+
+TEST(StudentTest, AgreesWithTables) {
+  EXPECT_NEAR(StudentT975(1), 12.706, 1e-3);
+  EXPECT_NEAR(StudentT975(4), 2.776, 1e-3);
+  EXPECT_NEAR(StudentT975(11), 2.201, 3e-3);
+  EXPECT_NEAR(StudentT975(30), 2.042, 1e-3);
+}
+
+}  // namespace
+}  // namespace forall

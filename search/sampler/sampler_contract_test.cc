@@ -220,6 +220,7 @@ TEST_P(SamplerContractTest, ThreadsMayAskAtOnce) {
   std::vector<std::vector<Architecture>> answers(4);
   {
     std::vector<std::unique_ptr<Thread>> threads;
+    threads.reserve(answers.size());
     for (std::vector<Architecture>& answer : answers) {
       threads.push_back(std::make_unique<Thread>(
           "propose", [&sampler, &request, &answer] { answer = sampler->Propose(request); }));

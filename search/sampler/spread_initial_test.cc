@@ -18,6 +18,7 @@ std::vector<double> Positions(const std::vector<Architecture>& proposals, const 
   const double low = std::log(world.Cost(world.space().Smallest()));
   const double high = std::log(world.Cost(world.space().Largest()));
   std::vector<double> positions;
+  positions.reserve(proposals.size());
   for (const Architecture& a : proposals) {
     positions.push_back((std::log(world.Cost(a)) - low) / (high - low));
   }

@@ -70,28 +70,57 @@ uint16_t LoadLittleEndian16(const char* bytes) {
                                (static_cast<unsigned char>(bytes[1]) << 8));
 }
 
-// The DOM keeps the last of two equal keys, so they are caught while parsing; so is nesting that no
-// header has.
-absl::StatusOr<Json> ParseStrictJson(absl::string_view text) {
-  std::vector<absl::flat_hash_set<std::string>> open_objects;
-  std::string duplicate;
-  bool too_deep = false;
-  const auto watch = [&](int depth, Json::parse_event_t event, Json& parsed) {
-    if (depth > 3) too_deep = true;
-    if (event == Json::parse_event_t::object_start) open_objects.emplace_back();
-    if (event == Json::parse_event_t::object_end && !open_objects.empty()) open_objects.pop_back();
-    if (event == Json::parse_event_t::key && !open_objects.empty() && duplicate.empty() &&
-        !open_objects.back().insert(parsed.get_ref<const std::string&>()).second) {
-      duplicate = Printable(parsed.get_ref<const std::string&>());
-    }
-    return !too_deep;
-  };
-  Json json = Json::parse(text.begin(), text.end(), watch, /*allow_exceptions=*/false);
-  if (too_deep) return absl::InvalidArgumentError("header is nested too deeply");
-  if (!duplicate.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("'", duplicate, "' is given twice in the header"));
+// Sees the header before the DOM does: the DOM keeps the last of two equal keys silently. (The
+// library's parser callback would do both in one pass, in time quadratic in the number of keys.)
+class HeaderChecker : public nlohmann::json_sax<Json> {
+ public:
+  const std::string& problem() const { return problem_; }
+
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(number_integer_t) override { return true; }
+  bool number_unsigned(number_unsigned_t) override { return true; }
+  bool number_float(number_float_t, const string_t&) override { return true; }
+  bool string(string_t&) override { return true; }
+  bool binary(binary_t&) override { return true; }
+  bool start_object(size_t) override { return Enter(); }
+  bool end_object() override { return Leave(); }
+  bool start_array(size_t) override { return Enter(); }
+  bool end_array() override { return Leave(); }
+  bool key(string_t& key) override {
+    if (open_.back().insert(key).second) return true;
+    problem_ = absl::StrCat("'", Printable(key), "' is given twice in the header");
+    return false;
   }
+  bool parse_error(size_t, const std::string&, const Json::exception&) override {
+    problem_ = "header is not a JSON object";
+    return false;
+  }
+
+ private:
+  static constexpr size_t kMaxDepth = 4;
+
+  bool Enter() {
+    open_.emplace_back();
+    if (open_.size() <= kMaxDepth) return true;
+    problem_ = "header is nested too deeply";
+    return false;
+  }
+  bool Leave() {
+    open_.pop_back();
+    return true;
+  }
+
+  std::vector<absl::flat_hash_set<std::string>> open_;  // the keys of every open object or list
+  std::string problem_;
+};
+
+absl::StatusOr<Json> ParseStrictJson(absl::string_view text) {
+  HeaderChecker checker;
+  if (!Json::sax_parse(text.begin(), text.end(), &checker)) {
+    return absl::InvalidArgumentError(checker.problem());
+  }
+  Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
   if (json.is_discarded() || !json.is_object()) {
     return absl::InvalidArgumentError("header is not a JSON object");
   }

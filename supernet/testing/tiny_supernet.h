@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// A supernet of a few thousand weights, with every kind of layer of the family, for tests.
+#ifndef FORALL_SUPERNET_TESTING_TINY_SUPERNET_H_
+#define FORALL_SUPERNET_TESTING_TINY_SUPERNET_H_
+
+#include <cmath>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/log.h"
+#include "base/random.h"
+#include "space/family.h"
+#include "space/mobilenet_v3.h"
+#include "supernet/package.h"
+
+namespace forall::testing {
+
+// One image channel, three classes, two stages (the second with squeeze-excite and h-swish),
+// kernels 3 5 7, expansions 1 2, depths 1 2, resolutions 8 12.
+inline std::shared_ptr<const Family> TinyFamily() {
+  MobileNetV3Config config;
+  config.name = "tiny";
+  config.input_channels = 1;
+  config.classes = 3;
+  config.resolutions = {8, 12};
+  config.stem_width = 8;
+  config.stem_stride = 1;
+  config.first_block_width = 8;
+  config.stages = {{8, 2, Activation::kRelu6, false}, {16, 1, Activation::kHSwish, true}};
+  config.expansions = {1, 2};
+  config.depths = {1, 2};
+  config.head_expand_width = 24;
+  config.head_feature_width = 16;
+  auto family = CreateMobileNetV3(config);
+  FORALL_CHECK(family.ok()) << family.status();
+  return *std::move(family);
+}
+
+// Random but well-scaled values for every tensor but the batch counters.
+inline std::vector<NamedTensor> RandomTensors(const Family& family, uint64_t seed) {
+  std::vector<NamedTensor> tensors;
+  Random random(seed);
+  for (const TensorSpec& spec : family.tensors()) {
+    if (spec.role == TensorRole::kBatchCounter) continue;
+    NamedTensor tensor{spec.name, spec.shape, {}};
+    int64_t elements = 1;
+    for (const int64_t extent : spec.shape) elements *= extent;
+    const double fan_in = static_cast<double>(elements) / static_cast<double>(spec.shape[0]);
+    for (int64_t i = 0; i < elements; ++i) {
+      double value = random.Gaussian();
+      switch (spec.role) {
+        case TensorRole::kWeight:
+          value *= std::sqrt(2.0 / fan_in);
+          break;
+        case TensorRole::kBatchNormScale:
+          value = 1 + 0.2 * value;
+          break;
+        case TensorRole::kRunningVariance:
+          value = 0.5 + random.Double();
+          break;
+        case TensorRole::kKernelTransform:
+          value = 0.1 * value + (i / spec.shape[0] == i % spec.shape[0] ? 1 : 0);
+          break;
+        default:
+          value *= 0.2;
+      }
+      tensor.values.push_back(static_cast<float>(value));
+    }
+    tensors.push_back(std::move(tensor));
+  }
+  return tensors;
+}
+
+inline std::shared_ptr<const Supernet> TinySupernet(const std::string& dataset = "") {
+  const std::shared_ptr<const Family> family = TinyFamily();
+  PackageOptions options;
+  options.dataset = dataset;
+  auto bytes = BuildWeightsFile(*family, RandomTensors(*family, 7), options);
+  FORALL_CHECK(bytes.ok()) << bytes.status();
+  auto supernet = Supernet::FromBytes(*std::move(bytes), "tiny");
+  FORALL_CHECK(supernet.ok()) << supernet.status();
+  return *std::move(supernet);
+}
+
+}  // namespace forall::testing
+
+#endif  // FORALL_SUPERNET_TESTING_TINY_SUPERNET_H_

@@ -4,6 +4,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
 #include <memory>
@@ -25,7 +26,8 @@ namespace {
 class Evaluation {
  public:
   Evaluation(OnnxSession* session, const Dataset& dataset, absl::Span<const int64_t> indices,
-             int resolution, int64_t batch, bool fixed_batch, const std::atomic<bool>* cancelled)
+             int resolution, int64_t batch, bool fixed_batch,
+             const std::function<bool()>& cancelled)
       : session_(session),
         dataset_(dataset),
         indices_(indices),
@@ -61,7 +63,7 @@ class Evaluation {
   const int resolution_;
   const int64_t batch_;
   const bool fixed_batch_;
-  const std::atomic<bool>* const cancelled_;
+  const std::function<bool()>& cancelled_;
 
   std::atomic<int64_t> next_batch_{0};
   std::vector<char> top1_;  // not vector<bool>: neighbours are written by different threads
@@ -92,7 +94,7 @@ void Evaluation::TakeBatches() {
   while (true) {
     const int64_t number = next_batch_.fetch_add(1, std::memory_order_relaxed);
     if (number >= batches()) return;
-    if (cancelled_ != nullptr && cancelled_->load(std::memory_order_relaxed)) {
+    if (cancelled_ && cancelled_()) {
       return Fail(number, absl::CancelledError("the evaluation was cancelled"));
     }
     if (absl::Status status = DoBatch(number, &buffers); !status.ok()) {

@@ -8,8 +8,8 @@
 #ifndef FORALL_EVALUATOR_ACCURACY_ACCURACY_EVALUATOR_H_
 #define FORALL_EVALUATOR_ACCURACY_ACCURACY_EVALUATOR_H_
 
-#include <atomic>
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -24,8 +24,9 @@ struct AccuracyOptions {
   int threads = 0;
   // Images per inference; 0: DefaultAccuracyBatch. Ignored by models whose batch is fixed.
   int64_t batch = 0;
-  // When it becomes true, the evaluation ends soon with Cancelled. Not owned; may be null.
-  const std::atomic<bool>* cancelled = nullptr;
+  // Asked before every batch, by several threads at a time; may be empty. When true, the evaluation
+  // ends with Cancelled.
+  std::function<bool()> cancelled = {};
 };
 
 struct Accuracy {

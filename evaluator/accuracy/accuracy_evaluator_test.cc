@@ -2,7 +2,6 @@
 #include "evaluator/accuracy/accuracy_evaluator.h"
 
 #include <algorithm>
-#include <atomic>
 #include <limits>
 #include <numeric>
 #include <string>
@@ -188,9 +187,8 @@ TEST(AccuracyEvaluatorTest, RefusesBadIndices) {
 
 TEST(AccuracyEvaluatorTest, CancelledEvaluationEnds) {
   const ScoreDataset dataset = RankedDataset(100);
-  const std::atomic<bool> cancelled = true;
   EXPECT_THAT(EvaluateAccuracy(PassingModel(), dataset, FirstImages(100), 3,
-                               AccuracyOptions{.cancelled = &cancelled}),
+                               AccuracyOptions{.cancelled = [] { return true; }}),
               StatusIs(absl::StatusCode::kCancelled));
 }
 

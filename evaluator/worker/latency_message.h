@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// A latency measurement as the message that reports it.
+#ifndef FORALL_EVALUATOR_WORKER_LATENCY_MESSAGE_H_
+#define FORALL_EVALUATOR_WORKER_LATENCY_MESSAGE_H_
+
+#include <string>
+
+#include "latency/measure/measurement.h"
+#include "proto/forall/v1/fleet_service.pb.h"
+
+namespace forall {
+
+// `reference_sha256` is of the reference network's file.
+v1::LatencyResult ToMessage(const LatencyResult& result, const std::string& reference_sha256);
+
+}  // namespace forall
+
+#endif  // FORALL_EVALUATOR_WORKER_LATENCY_MESSAGE_H_

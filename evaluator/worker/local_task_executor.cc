@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "evaluator/worker/local_task_executor.h"
+
+#include <new>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "evaluator/accuracy/accuracy_evaluator.h"
+#include "evaluator/worker/latency_message.h"
+#include "evaluator/worker/task_failure.h"
+#include "latency/measure/measurement.h"
+#include "space/recipe.h"
+#include "space/search_space.h"
+#include "supernet/export.h"
+
+namespace forall {
+namespace {
+
+Architecture FromMessage(const v1::Architecture& message) {
+  Architecture architecture;
+  architecture.search_space = message.search_space();
+  architecture.revision = message.revision();
+  architecture.choices.assign(message.choices().begin(), message.choices().end());
+  return architecture;
+}
+
+void SetTime(absl::Time time, google::protobuf::Timestamp* message) {
+  const int64_t nanos = absl::ToUnixNanos(time);
+  message->set_seconds(nanos / 1000000000);
+  message->set_nanos(static_cast<int32_t>(nanos % 1000000000));
+}
+
+// A full disk is this machine's trouble; lack of memory, the other meaning of the code, is the
+// subnet's.
+absl::Status AsFetchError(const absl::Status& status) {
+  if (status.code() != absl::StatusCode::kResourceExhausted) return status;
+  return absl::FailedPreconditionError(status.message());
+}
+
+}  // namespace
+
+LocalTaskExecutor::LocalTaskExecutor(Options options, ReferenceNetwork reference)
+    : options_(std::move(options)), reference_(std::move(reference)) {}
+
+absl::StatusOr<std::unique_ptr<LocalTaskExecutor>> LocalTaskExecutor::Create(Options options) {
+  FORALL_ASSIGN_OR_RETURN(ReferenceNetwork reference, BuildReferenceNetwork());
+  // Tried here, so that a machine without the runtime says so at its start.
+  FORALL_RETURN_IF_ERROR(OnnxRuntime::Get().status());
+  return std::unique_ptr<LocalTaskExecutor>(
+      new LocalTaskExecutor(std::move(options), std::move(reference)));
+}
+
+absl::StatusOr<v1::TaskResult> LocalTaskExecutor::Execute(const v1::Task& task, int threads,
+                                                          const StopSignal& stop) {
+  v1::TaskResult result;
+  SetTime(options_.clock->Now(), result.mutable_start_time());
+  absl::Status status;
+  try {
+    status = Dispatch(task, threads, stop, &result);
+  } catch (const std::bad_alloc&) {
+    status = absl::ResourceExhaustedError("out of memory");
+  }
+  SetTime(options_.clock->Now(), result.mutable_end_time());
+  if (stop.stopped()) return absl::CancelledError("the task was stopped");
+  if (!status.ok()) *result.mutable_failure() = ToTaskFailure(status);
+  return result;
+}
+
+absl::Status LocalTaskExecutor::Dispatch(const v1::Task& task, int threads, const StopSignal& stop,
+                                         v1::TaskResult* result) {
+  switch (task.kind()) {
+    case v1::Task::EXPORT: {
+      FORALL_ASSIGN_OR_RETURN(*result->mutable_export_result(), Export(task, threads, stop));
+      return absl::OkStatus();
+    }
+    case v1::Task::ACCURACY: {
+      FORALL_ASSIGN_OR_RETURN(*result->mutable_accuracy_result(),
+                              MeasureAccuracy(task, threads, stop));
+      return absl::OkStatus();
+    }
+    case v1::Task::LATENCY: {
+      FORALL_ASSIGN_OR_RETURN(*result->mutable_latency_result(), MeasureLatency(task, stop));
+      return absl::OkStatus();
+    }
+    default:
+      return absl::FailedPreconditionError(
+          absl::StrCat("this worker does not know tasks of kind ", task.kind(), ": update it"));
+  }
+}
+
+absl::StatusOr<v1::ExportResult> LocalTaskExecutor::Export(const v1::Task& task, int threads,
+                                                           const StopSignal& stop) {
+  FORALL_ASSIGN_OR_RETURN(const std::shared_ptr<const Supernet> supernet,
+                          GetSupernet(task.supernet_sha256(), stop));
+  FORALL_ASSIGN_OR_RETURN(const std::shared_ptr<const Dataset> train,
+                          GetDataset(task.calibration_dataset(), Split::kTrain));
+  FORALL_ASSIGN_OR_RETURN(const DeploymentRecipe recipe,
+                          ParseRecipe(task.recipe().empty() ? "fp32" : task.recipe()));
+  CalibrationOptions calibration;
+  if (task.calibration_images() > 0) calibration.images = task.calibration_images();
+  calibration.seed = static_cast<uint64_t>(task.calibration_seed());
+  SessionOptions session;
+  session.intra_op_threads = threads;
+
+  ExportedSubnet subnet;
+  {
+    FORALL_ASSIGN_OR_RETURN(
+        const HostLock::Holder holder,
+        options_.host_lock->AcquireShared(absl::InfiniteDuration(), stop.stopped));
+    FORALL_ASSIGN_OR_RETURN(subnet, ExportSubnet(*supernet, FromMessage(task.architecture()),
+                                                 *train, calibration, recipe, session));
+  }
+  if (!task.arch_key().empty() && subnet.arch_key != task.arch_key()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "this worker gives the architecture the key ", subnet.arch_key, ", the controller ",
+        task.arch_key(), ": their versions differ; update the older one"));
+  }
+  if (absl::Status status = options_.artifacts->Upload(subnet.bytes, subnet.sha256, stop);
+      !status.ok()) {
+    // Whatever the controller's reason, e.g. its disk is full: not the subnet's fault.
+    return status.code() == absl::StatusCode::kCancelled ? status
+                                                         : absl::UnavailableError(status.message());
+  }
+  v1::ExportResult result;
+  result.set_artifact_sha256(subnet.sha256);
+  result.set_size_bytes(static_cast<int64_t>(subnet.bytes.size()));
+  result.set_calibration_id(subnet.calibration_id);
+  return result;
+}
+
+absl::StatusOr<v1::AccuracyResult> LocalTaskExecutor::MeasureAccuracy(const v1::Task& task,
+                                                                      int threads,
+                                                                      const StopSignal& stop) {
+  FORALL_ASSIGN_OR_RETURN(const Split split, ParseSplit(task.split()));
+  FORALL_ASSIGN_OR_RETURN(const std::shared_ptr<const Dataset> dataset,
+                          GetDataset(task.dataset(), split));
+  FORALL_ASSIGN_OR_RETURN(const std::string model, GetArtifact(task.artifact_sha256(), stop));
+  // The same order for all, so that bitmaps of a subset and of the whole can be compared.
+  const std::vector<int64_t> indices =
+      ScreeningSubset(*dataset, task.images() > 0 ? task.images() : dataset->size());
+  FORALL_ASSIGN_OR_RETURN(
+      const HostLock::Holder holder,
+      options_.host_lock->AcquireShared(absl::InfiniteDuration(), stop.stopped));
+  FORALL_ASSIGN_OR_RETURN(
+      const Accuracy accuracy,
+      EvaluateAccuracy(model, *dataset, indices, task.resolution(),
+                       AccuracyOptions{.threads = threads, .cancelled = stop.stopped}));
+  v1::AccuracyResult result;
+  result.set_images(accuracy.images);
+  result.set_top1_correct(accuracy.top1_correct);
+  result.set_top5_correct(accuracy.top5_correct);
+  result.set_top1_bitmap(accuracy.top1_bitmap);
+  result.set_dataset_checksum(dataset->checksum());
+  return result;
+}
+
+absl::StatusOr<v1::LatencyResult> LocalTaskExecutor::MeasureLatency(const v1::Task& task,
+                                                                    const StopSignal& stop) {
+  FORALL_ASSIGN_OR_RETURN(
+      const Profile profile,
+      ProfileNamed(task.latency_profile().empty() ? "screening" : task.latency_profile()));
+  FORALL_ASSIGN_OR_RETURN(const std::string model, GetArtifact(task.artifact_sha256(), stop));
+  MutexLock lock(&timing_mu_);
+  FORALL_ASSIGN_OR_RETURN(Timing * timing, GetTiming(task.batch() > 0 ? task.batch() : 1, stop));
+  FORALL_ASSIGN_OR_RETURN(const LatencyResult result,
+                          timing->harness->Measure(model, profile, stop.stopped));
+  return ToMessage(result, reference_.sha256);
+}
+
+absl::StatusOr<LocalTaskExecutor::Timing*> LocalTaskExecutor::GetTiming(int batch,
+                                                                        const StopSignal& stop) {
+  Timing& timing = timings_[batch];
+  if (timing.harness == nullptr) {
+    OnnxRuntimeBackend::Options backend;
+    backend.batch = batch;
+    FORALL_ASSIGN_OR_RETURN(timing.backend, OnnxRuntimeBackend::Create(backend));
+    LatencyHarness::Options harness;
+    harness.backend = timing.backend.get();
+    harness.clock = options_.clock;
+    harness.host_lock = options_.host_lock;
+    harness.probe = options_.probe;
+    harness.reference_model = reference_.onnx;
+    FORALL_ASSIGN_OR_RETURN(timing.harness, LatencyHarness::Create(std::move(harness)));
+  }
+  if (!timing.calibrated) {
+    // Once per life of the worker: a screening's own samples cannot show how sessions differ.
+    FORALL_ASSIGN_OR_RETURN(const Baseline baseline, timing.harness->Calibrate(stop.stopped));
+    timing.calibrated = true;
+    FORALL_LOG(INFO) << "reference network timed reference_ms=" << baseline.reference_ns * 1e-6
+                     << " session_spread=" << baseline.session_spread << " batch=" << batch
+                     << " reference_sha256=" << reference_.sha256;
+  }
+  return &timing;
+}
+
+absl::StatusOr<std::shared_ptr<const Dataset>> LocalTaskExecutor::GetDataset(
+    const std::string& name, Split split) {
+  // Opening may build a cache beside the files, which two threads must not do at once.
+  MutexLock lock(&mu_);
+  std::shared_ptr<const Dataset>& dataset = datasets_[{name, split}];
+  if (dataset == nullptr) {
+    absl::StatusOr<std::shared_ptr<const Dataset>> opened =
+        OpenDataset(name, split, options_.data_directory);
+    if (!opened.ok()) {
+      datasets_.erase({name, split});
+      // Whatever is wrong with the files, another worker may have good ones.
+      return absl::FailedPreconditionError(
+          absl::StrCat("dataset \"", name, "\": ", opened.status().message()));
+    }
+    dataset = *std::move(opened);
+  }
+  return dataset;
+}
+
+absl::StatusOr<std::shared_ptr<const Supernet>> LocalTaskExecutor::GetSupernet(
+    const std::string& sha256, const StopSignal& stop) {
+  {
+    MutexLock lock(&mu_);
+    if (supernet_ != nullptr && supernet_->hash() == sha256) return supernet_;
+  }
+  absl::StatusOr<std::string> path = options_.artifacts->Fetch(sha256, stop);
+  if (!path.ok()) return AsFetchError(WithContext(path.status(), "supernet"));
+  FORALL_ASSIGN_OR_RETURN(std::shared_ptr<const Supernet> supernet,
+                          Supernet::LoadFile(*path, sha256));
+  MutexLock lock(&mu_);
+  supernet_ = supernet;
+  return supernet;
+}
+
+absl::StatusOr<std::string> LocalTaskExecutor::GetArtifact(const std::string& sha256,
+                                                           const StopSignal& stop) {
+  absl::StatusOr<std::string> path = options_.artifacts->Fetch(sha256, stop);
+  // A subnet that the controller lost fails on every worker, but is no fault of its architecture.
+  if (absl::IsNotFound(path.status())) return absl::UnavailableError(path.status().message());
+  if (!path.ok()) return AsFetchError(WithContext(path.status(), "subnet"));
+  absl::StatusOr<std::string> model = ReadFile(*path);
+  // The cache is shared: another process may just have made room.
+  if (!model.ok()) return absl::UnavailableError(model.status().message());
+  return model;
+}
+
+}  // namespace forall

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// Exports, evaluates and times subnets on this machine.
+#ifndef FORALL_EVALUATOR_WORKER_LOCAL_TASK_EXECUTOR_H_
+#define FORALL_EVALUATOR_WORKER_LOCAL_TASK_EXECUTOR_H_
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "data/dataset.h"
+#include "evaluator/worker/artifact_client.h"
+#include "evaluator/worker/reference_network.h"
+#include "evaluator/worker/task_executor.h"
+#include "latency/backend/onnxruntime_backend.h"
+#include "latency/measure/environment.h"
+#include "latency/measure/harness.h"
+#include "latency/measure/host_lock.h"
+#include "supernet/package.h"
+
+namespace forall {
+
+// EXPORT: the supernet comes from the controller by its hash; BatchNorm is calibrated on the train
+// split, and the file is uploaded before the result is returned. ACCURACY: the artifact comes from
+// the cache or the controller. LATENCY: likewise; timed against the reference network with one
+// thread. Timing holds the host lock exclusively, everything else shares it, so that on one machine
+// they never overlap. Thread-safe.
+class LocalTaskExecutor : public TaskExecutor {
+ public:
+  struct Options {
+    ArtifactClient* artifacts = nullptr;      // not owned, must outlive
+    HostLock* host_lock = nullptr;            // not owned, must outlive
+    const EnvironmentProbe* probe = nullptr;  // as LatencyHarness
+    Clock* clock = Clock::Real();
+    // As OpenDataset.
+    std::string data_directory;
+  };
+
+  // FailedPrecondition when ONNX Runtime is not there.
+  static absl::StatusOr<std::unique_ptr<LocalTaskExecutor>> Create(Options options);
+
+  absl::StatusOr<v1::TaskResult> Execute(const v1::Task& task, int threads,
+                                         const StopSignal& stop) override;
+
+  // As OpenDataset; kept open.
+  absl::StatusOr<std::shared_ptr<const Dataset>> GetDataset(const std::string& name, Split split);
+
+ private:
+  // The batch size is the backend's, so there is one harness for each that is asked for.
+  struct Timing {
+    std::unique_ptr<OnnxRuntimeBackend> backend;
+    std::unique_ptr<LatencyHarness> harness;
+    bool calibrated = false;
+  };
+
+  LocalTaskExecutor(Options options, ReferenceNetwork reference);
+
+  absl::Status Dispatch(const v1::Task& task, int threads, const StopSignal& stop,
+                        v1::TaskResult* result);
+  absl::StatusOr<v1::ExportResult> Export(const v1::Task& task, int threads,
+                                          const StopSignal& stop);
+  absl::StatusOr<v1::AccuracyResult> MeasureAccuracy(const v1::Task& task, int threads,
+                                                     const StopSignal& stop);
+  absl::StatusOr<v1::LatencyResult> MeasureLatency(const v1::Task& task, const StopSignal& stop);
+
+  absl::StatusOr<std::shared_ptr<const Supernet>> GetSupernet(const std::string& sha256,
+                                                              const StopSignal& stop);
+  absl::StatusOr<std::string> GetArtifact(const std::string& sha256, const StopSignal& stop);
+  absl::StatusOr<Timing*> GetTiming(int batch, const StopSignal& stop)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(timing_mu_);
+
+  const Options options_;
+  const ReferenceNetwork reference_;
+
+  Mutex mu_;
+  std::map<std::pair<std::string, Split>, std::shared_ptr<const Dataset>> datasets_
+      ABSL_GUARDED_BY(mu_);
+  // The last one used: jobs stay with one supernet for long.
+  std::shared_ptr<const Supernet> supernet_ ABSL_GUARDED_BY(mu_);
+
+  Mutex timing_mu_;  // held while timing
+  std::map<int, Timing> timings_ ABSL_GUARDED_BY(timing_mu_);
+};
+
+}  // namespace forall
+
+#endif  // FORALL_EVALUATOR_WORKER_LOCAL_TASK_EXECUTOR_H_

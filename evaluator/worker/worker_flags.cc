@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "evaluator/worker/worker_flags.h"
+
+#include <functional>
+#include <map>
+
+#include "absl/status/status.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "base/status_macros.h"
+#include "evaluator/worker/device_probe.h"
+
+namespace forall {
+namespace {
+
+constexpr char kUsage[] = R"(usage: forall-worker [--controller HOST:PORT] [FLAGS]
+
+Measures subnets on this machine for a forall controller: exports them, classifies images with them
+and times them. It asks the controller for work and needs no open port. Stop it with Ctrl-C or
+SIGTERM: it finishes or gives back what it has (a second signal stops it at once).
+
+  --controller HOST:PORT   the controller (default: $FORALL_CONTROLLER, else 127.0.0.1:7411)
+  --id NAME                this worker, the same after every restart; two workers on one machine
+                           need two names (default: the machine's name)
+  --device NAME            the board that the numbers belong to (default: the machine's name)
+  --device-class LABEL     what similar boards share (default: x86-64 or aarch64)
+  --data DIR               folder with datasets (default: $FORALL_DATA, else build/deps; tools/setup.sh
+                           makes build/deps/fashion-mnist)
+  --cache DIR              folder for supernets and subnets that were fetched (default:
+                           $XDG_CACHE_HOME/forall, else ~/.cache/forall, else /tmp/forall-cache)
+  --cache-mib N            largest size of that folder (default 4096)
+  --threads N              cores for exports and accuracies (default: all); timing always uses one
+  --kinds LIST             tasks to take, of export,accuracy,latency (default: all)
+  --verbose                log more
+  --version                print the version
+  --help                   print this
+
+Timing and other work never overlap on one machine, whatever the number of workers: they take turns
+by a lock, /tmp/forall-timing.lock unless FORALL_TIMING_LOCK names another file.
+
+examples
+  forall-worker
+  forall-worker --controller 10.0.0.5:7411 --device pi5-lab --data ~/datasets
+  forall-worker --id pc-timing --kinds latency
+)";
+
+std::string FromEnvironment(const char* (*getenv)(const char*), const char* name,
+                            const std::string& otherwise) {
+  const char* const value = getenv(name);
+  return value == nullptr || *value == '\0' ? otherwise : value;
+}
+
+std::string DefaultCache(const char* (*getenv)(const char*)) {
+  const std::string cache = FromEnvironment(getenv, "XDG_CACHE_HOME", "");
+  if (!cache.empty()) return absl::StrCat(cache, "/forall");
+  const std::string home = FromEnvironment(getenv, "HOME", "");
+  return home.empty() ? "/tmp/forall-cache" : absl::StrCat(home, "/.cache/forall");
+}
+
+absl::Status ReadNumber(absl::string_view flag, absl::string_view text, int64_t largest,
+                        int64_t* value) {
+  if (absl::SimpleAtoi(text, value) && *value >= 1 && *value <= largest) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(flag, ": expected a number from 1 to ", largest, ", not \"", text, "\""));
+}
+
+absl::Status ReadKinds(absl::string_view text, std::vector<v1::Task::Kind>* kinds) {
+  for (const absl::string_view name : absl::StrSplit(text, ',')) {
+    v1::Task::Kind kind = v1::Task::KIND_UNSPECIFIED;
+    if (!v1::Task::Kind_Parse(absl::AsciiStrToUpper(name), &kind) ||
+        kind == v1::Task::KIND_UNSPECIFIED) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--kinds: \"", name, "\" is none of export, accuracy, latency"));
+    }
+    kinds->push_back(kind);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadFlag(const std::string& name, const std::string& value, WorkerFlags* flags) {
+  const std::map<std::string, std::string*> texts = {{"--controller", &flags->controller},
+                                                     {"--id", &flags->id},
+                                                     {"--device", &flags->device},
+                                                     {"--data", &flags->data},
+                                                     {"--device-class", &flags->device_class},
+                                                     {"--cache", &flags->cache}};
+  if (const auto text = texts.find(name); text != texts.end()) {
+    if (value.empty()) return absl::InvalidArgumentError(absl::StrCat(name, " needs a value"));
+    *text->second = value;
+    if (name == "--id" || name == "--device") return CheckWorkerId(name, value);
+    return absl::OkStatus();
+  }
+  if (name == "--cache-mib") return ReadNumber(name, value, 1 << 30, &flags->cache_mib);
+  if (name == "--kinds") return ReadKinds(value, &flags->kinds);
+  int64_t threads = 0;
+  FORALL_RETURN_IF_ERROR(ReadNumber(name, value, 1024, &threads));
+  flags->threads = static_cast<int>(threads);
+  return absl::OkStatus();
+}
+
+bool IsSwitch(const std::string& name, WorkerFlags* flags, bool** value) {
+  const std::map<std::string, bool*> switches = {{"--verbose", &flags->verbose},
+                                                 {"--version", &flags->version},
+                                                 {"--help", &flags->help},
+                                                 {"-h", &flags->help}};
+  const auto found = switches.find(name);
+  if (found == switches.end()) return false;
+  *value = found->second;
+  return true;
+}
+
+bool TakesValue(const std::string& name) {
+  for (const char* known : {"--controller", "--id", "--device", "--device-class", "--data",
+                            "--cache", "--cache-mib", "--threads", "--kinds"}) {
+    if (name == known) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::string WorkerUsage() { return kUsage; }
+
+absl::StatusOr<WorkerFlags> ParseWorkerFlags(const std::vector<std::string>& arguments,
+                                             const char* (*getenv)(const char*)) {
+  WorkerFlags flags;
+  flags.controller = FromEnvironment(getenv, "FORALL_CONTROLLER", flags.controller);
+  flags.data = FromEnvironment(getenv, "FORALL_DATA", "build/deps");
+  flags.cache = DefaultCache(getenv);
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const std::vector<std::string> parts = absl::StrSplit(arguments[i], absl::MaxSplits('=', 1));
+    const std::string& name = parts[0];
+    bool* value = nullptr;
+    if (parts.size() == 1 && IsSwitch(name, &flags, &value)) {
+      *value = true;
+      continue;
+    }
+    if (!TakesValue(name)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("unknown argument \"", arguments[i], "\"; forall-worker --help lists them"));
+    }
+    if (parts.size() == 1 && i + 1 == arguments.size()) {
+      return absl::InvalidArgumentError(absl::StrCat(name, " needs a value"));
+    }
+    FORALL_RETURN_IF_ERROR(ReadFlag(name, parts.size() == 2 ? parts[1] : arguments[++i], &flags));
+  }
+  return flags;
+}
+
+}  // namespace forall

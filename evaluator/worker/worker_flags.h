@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// The command line of forall-worker.
+#ifndef FORALL_EVALUATOR_WORKER_WORKER_FLAGS_H_
+#define FORALL_EVALUATOR_WORKER_WORKER_FLAGS_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "proto/forall/v1/fleet_service.pb.h"
+
+namespace forall {
+
+struct WorkerFlags {
+  std::string controller = "127.0.0.1:7411";
+  // "" for what the machine's name gives.
+  std::string id;
+  std::string device;
+  // "" for the processor's architecture.
+  std::string device_class;
+  std::string data;
+  std::string cache;
+  int64_t cache_mib = 4096;
+  // 0: one per usable core.
+  int threads = 0;
+  // All when empty.
+  std::vector<v1::Task::Kind> kinds;
+  bool verbose = false;
+  bool help = false;
+  bool version = false;
+};
+
+// What --help prints.
+std::string WorkerUsage();
+
+// --name=value or --name value. `getenv` looks up FORALL_CONTROLLER, FORALL_DATA, XDG_CACHE_HOME
+// and HOME for defaults; it may return nullptr. InvalidArgument names the flag and what it takes.
+absl::StatusOr<WorkerFlags> ParseWorkerFlags(const std::vector<std::string>& arguments,
+                                             const char* (*getenv)(const char*));
+
+}  // namespace forall
+
+#endif  // FORALL_EVALUATOR_WORKER_WORKER_FLAGS_H_

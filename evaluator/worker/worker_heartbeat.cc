@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// The part of Worker that keeps it known to the controller.
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "evaluator/worker/worker.h"
+
+namespace forall {
+namespace {
+
+absl::Duration FromMessage(const google::protobuf::Duration& message) {
+  return absl::Seconds(message.seconds()) + absl::Nanoseconds(message.nanos());
+}
+
+// Between a heartbeat storm and a lease that always runs out.
+absl::Duration SaneInterval(absl::Duration interval) {
+  return std::clamp(interval, absl::Milliseconds(1), absl::Minutes(1));
+}
+
+// Refusals that the same request will meet again.
+bool IsFinal(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kUnimplemented:
+    case absl::StatusCode::kPermissionDenied:
+    case absl::StatusCode::kUnauthenticated:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+void Worker::HeartbeatLoop() {
+  Backoff backoff(options_.backoff);
+  while (true) {
+    bool register_first = false;
+    {
+      MutexLock lock(&mu_);
+      if (finished_) return;
+      register_first = unregistered_;
+    }
+    absl::Status status = register_first ? Register() : absl::OkStatus();
+    if (IsFinal(status)) {
+      MutexLock lock(&mu_);
+      refusal_ = status;
+      NoteChange();
+      return;
+    }
+    // At once after a registration: it lists the leases that this worker goes on holding.
+    if (status.ok()) status = Heartbeat();
+    NoteConnection(status);
+
+    MutexLock lock(&mu_);
+    if (absl::IsNotFound(status)) unregistered_ = true;
+    absl::Duration delay = heartbeat_interval_;
+    if (status.ok()) {
+      backoff.Reset();
+    } else {
+      delay = std::min(delay, backoff.Next());
+    }
+    const int64_t until = options_.clock->SteadyNanos() + absl::ToInt64Nanoseconds(delay);
+    // Other changes wake this thread too; only these two are its business.
+    while (!finished_ && !(unregistered_ && status.ok())) {
+      const absl::Duration left = absl::Nanoseconds(until - options_.clock->SteadyNanos());
+      if (left <= absl::ZeroDuration()) break;
+      changed_.WaitWithTimeout(&mu_, left);
+    }
+  }
+}
+
+absl::Status Worker::Register() {
+  const absl::StatusOr<v1::RegisterWorkerResponse> response =
+      options_.fleet->Register(options_.registration);
+  if (!response.ok()) return response.status();
+  MutexLock lock(&mu_);
+  name_ = response->worker().name();
+  if (response->has_heartbeat_interval()) {
+    heartbeat_interval_ = SaneInterval(FromMessage(response->heartbeat_interval()));
+  }
+  FORALL_LOG(INFO) << "registered worker=" << name_
+                   << " device=" << options_.registration.device().name()
+                   << " controller=" << options_.controller << " epoch=" << response->epoch()
+                   << " heartbeat_interval=" << absl::FormatDuration(heartbeat_interval_);
+  return absl::OkStatus();
+}
+
+absl::Status Worker::Heartbeat() {
+  v1::HeartbeatRequest request;
+  {
+    MutexLock lock(&mu_);
+    request.set_worker(name_);
+  }
+  for (v1::HeldLease& lease : leases_.List()) *request.add_leases() = std::move(lease);
+  const absl::StatusOr<v1::HeartbeatResponse> response = options_.fleet->Heartbeat(request);
+  if (!response.ok()) return response.status();
+  for (const std::string& token : response->lost_tokens()) {
+    if (leases_.MarkLost(token)) {
+      FORALL_LOG(INFO) << "lease is no longer ours lease=" << token;
+    }
+  }
+  if (response->drain()) Drain();
+  MutexLock lock(&mu_);
+  if (response->has_next_heartbeat()) {
+    heartbeat_interval_ = SaneInterval(FromMessage(response->next_heartbeat()));
+  }
+  if (unregistered_) {
+    unregistered_ = false;
+    ++generation_;
+  }
+  NoteChange();
+  return absl::OkStatus();
+}
+
+void Worker::NoteConnection(const absl::Status& status) {
+  bool changed = false;
+  {
+    MutexLock lock(&mu_);
+    const bool connected = status.ok() || absl::IsNotFound(status);
+    changed = connected != connected_;
+    connected_ = connected;
+  }
+  if (!changed) return;
+  if (status.ok()) {
+    FORALL_LOG(INFO) << "controller is back controller=" << options_.controller;
+  } else {
+    FORALL_LOG(WARNING) << "cannot reach the controller at " << options_.controller << ": "
+                        << status.message()
+                        << "; is forall-controller running there? Trying again until it answers.";
+  }
+}
+
+void Worker::AwaitRegistration(int64_t generation, const StopSignal& stop) {
+  {
+    MutexLock lock(&mu_);
+    if (generation_ == generation) {
+      unregistered_ = true;
+      NoteChange();
+    }
+  }
+  const auto over = [&] { return this->generation() != generation || stop.stopped(); };
+  // `stop` may depend on the time, of which nobody tells.
+  while (!over()) WaitUnless(over, options_.backoff.longest);
+}
+
+int64_t Worker::generation() const {
+  MutexLock lock(&mu_);
+  return generation_;
+}
+
+}  // namespace forall

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the controller collects between two commits: the batch, and what follows once it is durable.
+#ifndef FORALL_SEARCH_CONTROLLER_COMMIT_ROUND_H_
+#define FORALL_SEARCH_CONTROLLER_COMMIT_ROUND_H_
+
+#include <functional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "search/queue/lease_table.h"
+#include "search/store/result_store.h"
+
+namespace forall {
+
+struct CommitRound {
+  StoreBatch batch;
+  // Tasks that may be leased once they are durable.
+  std::vector<QueuedTask> tasks;
+  // Answers that may be given then. They run without any lock.
+  std::vector<std::function<void(absl::Status)>> answers;
+};
+
+}  // namespace forall
+
+#endif  // FORALL_SEARCH_CONTROLLER_COMMIT_ROUND_H_

@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: Apache-2.0
+// Life of the controller, and how rounds are committed. See controller_*.cc for the calls.
+#include "search/controller/controller.h"
+
+#include <algorithm>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "search/controller/controller_answer.h"
+#include "search/controller/resource_names.h"
+
+namespace forall {
+
+absl::StatusOr<std::unique_ptr<Controller>> Controller::Create(Options options) {
+  std::unique_ptr<Controller> controller(new Controller(options));
+  FORALL_RETURN_IF_ERROR(controller->Load());
+  if (options.background) {
+    controller->background_ =
+        Thread("controller", [raw = controller.get()] { raw->BackgroundLoop(); });
+  }
+  return controller;
+}
+
+Controller::Controller(Options options) : options_(options) {}
+
+Controller::~Controller() { Stop(); }
+
+absl::Status Controller::Load() {
+  FORALL_ASSIGN_OR_RETURN(epoch_, options_.store->BeginEpoch());
+  FORALL_ASSIGN_OR_RETURN(std::unique_ptr<Registry> registry, LoadRegistry(options_.store, this));
+  Outbox outbox;
+  {
+    MutexLock lock(&mu_);
+    leases_ = std::make_unique<LeaseTable>(
+        LeaseTable::Options{options_.clock, epoch_, options_.heartbeat_interval});
+    AdoptRegistryLocked(std::move(registry));
+    KickLocked(&outbox);
+  }
+  Run(&outbox);
+  return absl::OkStatus();
+}
+
+void Controller::AdoptRegistryLocked(std::unique_ptr<Registry> registry) {
+  registry_ = std::move(registry);
+  open_ = CommitRound();
+  // Tasks that memory knew and the store does not, or not as open, are gone.
+  for (const int64_t task : leases_->Tasks()) {
+    const auto it = registry_->tasks.find(task);
+    if (it == registry_->tasks.end() || it->second.record.state != TaskState::kOpen) {
+      leases_->RemoveTask(task);
+    }
+  }
+  QueueTasksLocked(std::move(registry_->open_tasks));
+  registry_->open_tasks.clear();
+  for (const auto& [id, job] : registry_->jobs) {
+    leases_->HoldJob(id, job->fold().record().state == JobState::kPaused);
+    if (job->fold().ended()) continue;
+    job->AdvanceAll();
+    job->Pump();
+  }
+}
+
+void Controller::QueueTasksLocked(std::vector<QueuedTask> tasks) {
+  for (QueuedTask& task : tasks) {
+    const auto it = registry_->tasks.find(task.id);
+    if (it == registry_->tasks.end() || it->second.record.state != TaskState::kOpen) continue;
+    const auto job = registry_->jobs.find(task.job);
+    if (job == registry_->jobs.end()) continue;
+    if (job->second->fold().ended() && !leases_->IsLeased(task.id)) {
+      CloseTaskLocked(&it->second, TaskState::kCancelled, "its job has ended");
+    } else {
+      leases_->AddTask(std::move(task));
+    }
+  }
+}
+
+void Controller::Run(Outbox* outbox) {
+  for (const std::function<void()>& action : *outbox) action();
+}
+
+void Controller::WhenDurableLocked(std::function<void(absl::Status)> answer, Outbox* outbox) {
+  if (!open_.batch.empty() || !open_.answers.empty()) {
+    open_.answers.push_back(std::move(answer));
+  } else if (committing_) {
+    committing_round_.answers.push_back(std::move(answer));
+  } else {
+    outbox->push_back([answer = std::move(answer)] { answer(absl::OkStatus()); });
+  }
+}
+
+void Controller::DeliverLocked(std::vector<Delivery> deliveries, Outbox* outbox) {
+  for (const Delivery& delivery : deliveries) {
+    const auto it = polls_.find(delivery.poll);
+    if (it == polls_.end()) continue;
+    outbox->push_back(
+        [done = std::move(it->second),
+         response = LeaseResponseLocked(delivery.grants, delivery.drain)] { done(response); });
+    polls_.erase(it);
+  }
+}
+
+void Controller::KickLocked(Outbox* outbox) {
+  DeliverLocked(leases_->Match(), outbox);
+  if (committing_ || !broken_.ok()) return;
+  if (open_.batch.empty() && open_.answers.empty()) return;
+  committing_ = true;
+  committing_round_ = std::move(open_);
+  open_ = CommitRound();
+  std::set<int64_t> jobs;
+  for (const EventRecord& event : committing_round_.batch.append_events) jobs.insert(event.job_id);
+  committing_jobs_.assign(jobs.begin(), jobs.end());
+  auto batch = std::make_shared<StoreBatch>(std::move(committing_round_.batch));
+  committing_round_.batch = StoreBatch();
+  outbox->push_back([this, batch] {
+    options_.store->CommitAsync(std::move(*batch),
+                                [this](absl::Status status) { OnCommitted(status); });
+  });
+}
+
+void Controller::OnCommitted(const absl::Status& status) {
+  Outbox outbox;
+  {
+    MutexLock lock(&mu_);
+    CommitRound round = std::move(committing_round_);
+    committing_round_ = CommitRound();
+    committing_ = false;
+    for (std::function<void(absl::Status)>& answer : round.answers) {
+      outbox.push_back([answer = std::move(answer), status] { answer(status); });
+    }
+    if (status.ok()) {
+      ++commits_;
+      QueueTasksLocked(std::move(round.tasks));
+      for (const auto& [id, subscription] : subscriptions_) {
+        if (std::binary_search(committing_jobs_.begin(), committing_jobs_.end(),
+                               subscription.job)) {
+          outbox.push_back(subscription.changed);
+        }
+      }
+      PumpUnfinishedLocked();
+    } else {
+      ++failed_commits_;
+      FORALL_LOG(ERROR) << "nothing of a commit was kept; reading state anew error=\"" << status
+                        << "\"";
+      // What was collected since builds on what was lost.
+      for (std::function<void(absl::Status)>& answer : open_.answers) {
+        outbox.push_back([answer = std::move(answer), status] { answer(status); });
+      }
+      open_ = CommitRound();
+      broken_ = status;
+    }
+    KickLocked(&outbox);
+    changed_.SignalAll();
+  }
+  Run(&outbox);
+}
+
+void Controller::PumpUnfinishedLocked() {
+  for (const auto& [id, job] : registry_->jobs) {
+    if (job->more_to_do()) job->Pump();
+  }
+}
+
+void Controller::Reload() {
+  absl::StatusOr<std::unique_ptr<Registry>> registry = LoadRegistry(options_.store, this);
+  Outbox outbox;
+  {
+    MutexLock lock(&mu_);
+    if (!registry.ok()) {
+      FORALL_LOG(ERROR) << "the store cannot be read error=\"" << registry.status() << "\"";
+      return;  // The next tick tries again.
+    }
+    broken_ = absl::OkStatus();
+    AdoptRegistryLocked(*std::move(registry));
+    KickLocked(&outbox);
+  }
+  Run(&outbox);
+}
+
+void Controller::SweepLocked(Outbox* outbox) {
+  SweepResult swept = leases_->Sweep();
+  DeliverLocked(std::move(swept.deliveries), outbox);
+  for (const int64_t id : swept.poisoned) {
+    TaskEntry& task = registry_->tasks[id];
+    const std::string why = "its lease was lost too often: it may be what kills the workers";
+    const auto job = registry_->jobs.find(task.record.job_id);
+    CloseTaskLocked(&task, TaskState::kFailed, why);
+    if (job != registry_->jobs.end()) {
+      job->second->OnFailed(id, "", v1::TaskFailure::TRANSIENT, why, true);
+    }
+  }
+  for (const int64_t id : swept.dropped) {
+    CloseTaskLocked(&registry_->tasks[id], TaskState::kCancelled, "its job has ended");
+  }
+  // A job whose time is up has nobody else to tell it.
+  for (const auto& [id, job] : registry_->jobs) {
+    if (!job->fold().ended() && job->fold().active().empty()) job->Pump();
+  }
+}
+
+void Controller::Tick() {
+  bool reload = false;
+  Outbox outbox;
+  {
+    MutexLock lock(&mu_);
+    if (stopping_) return;
+    reload = !broken_.ok() && !committing_;
+    if (broken_.ok()) {
+      SweepLocked(&outbox);
+      KickLocked(&outbox);
+    }
+  }
+  Run(&outbox);
+  if (reload) Reload();
+}
+
+void Controller::BackgroundLoop() {
+  const absl::Duration pause =
+      std::clamp(options_.heartbeat_interval / 5, absl::Milliseconds(20), absl::Seconds(1));
+  while (true) {
+    {
+      MutexLock lock(&mu_);
+      if (!stopping_) changed_.WaitWithTimeout(&mu_, pause);
+      if (stopping_) return;
+    }
+    Tick();
+  }
+}
+
+void Controller::Stop() {
+  Outbox outbox;
+  {
+    MutexLock lock(&mu_);
+    stopping_ = true;
+    changed_.SignalAll();
+    if (leases_ != nullptr) DeliverLocked(leases_->ReleasePolls(), &outbox);
+  }
+  Run(&outbox);
+  background_.Join();
+  MutexLock lock(&mu_);
+  while (committing_ || (broken_.ok() && !open_.batch.empty())) changed_.Wait(&mu_);
+  subscriptions_.clear();
+}
+
+absl::Time Controller::Now() { return options_.clock->Now(); }
+
+int64_t Controller::NewTrialId() {
+  mu_.AssertHeld();
+  return ++registry_->ids.trial;
+}
+
+StoreBatch* Controller::batch() {
+  mu_.AssertHeld();
+  return &open_.batch;
+}
+
+const MeasurementIndex& Controller::index() const {
+  mu_.AssertHeld();
+  return registry_->index;
+}
+
+int Controller::ActiveWorkers() const {
+  mu_.AssertHeld();
+  return leases_->ActiveWorkers();
+}
+
+std::vector<TargetBinding> Controller::DevicesForLocked(const LatencyTarget& target) const {
+  // By device: the first worker in order of name stands for it.
+  std::map<std::string, TargetBinding> found;
+  for (const auto& [name, worker] : workers_) {
+    const std::optional<WorkerStatus> status = leases_->FindWorker(name);
+    const v1::Worker& resource = worker.resource;
+    if (!status.has_value() || status->state != WorkerState::kActive || !worker.takes_latency)
+      continue;
+    if (!target.device.empty() && target.device != resource.device().name()) continue;
+    if (!target.device_class.empty() && target.device_class != resource.device().device_class())
+      continue;
+    if (!target.profile.empty() && target.profile != resource.profile().hash()) continue;
+    const absl::StatusOr<std::string> device = ParseDeviceName(resource.device().name());
+    if (!device.ok()) continue;
+    found.try_emplace(*device, TargetBinding{*device, resource.device().fingerprint(),
+                                             resource.profile().hash()});
+  }
+  std::vector<TargetBinding> bindings;
+  for (auto& [device, binding] : found) bindings.push_back(std::move(binding));
+  return bindings;
+}
+
+std::optional<TargetBinding> Controller::FindDevice(const LatencyTarget& target) const {
+  mu_.AssertHeld();
+  std::vector<TargetBinding> found = DevicesForLocked(target);
+  if (found.size() != 1) return std::nullopt;
+  return std::move(found[0]);
+}
+
+int64_t Controller::AddTask(int64_t job, int64_t trial_id, TaskKind kind, const v1::Task& wire,
+                            const TaskNeeds& needs) {
+  mu_.AssertHeld();
+  TaskRecord record;
+  record.id = ++registry_->ids.task;
+  record.job_id = job;
+  record.trial_id = trial_id;
+  record.kind = kind;
+  record.payload = wire.SerializeAsString();
+  const int64_t id = record.id;
+  open_.batch.insert_tasks.push_back(record);
+  open_.tasks.push_back({id, job, needs, 0, {}});
+  record.payload.clear();
+  registry_->tasks[id] = {std::move(record), std::make_unique<v1::Task>(wire)};
+  return id;
+}
+
+void Controller::CloseTaskLocked(TaskEntry* task, TaskState state, const std::string& error) {
+  if (task->record.state != TaskState::kOpen) return;
+  task->record.state = state;
+  task->record.error = error;
+  task->wire.reset();
+  open_.batch.update_tasks.push_back(task->record);
+}
+
+void Controller::CancelTask(int64_t task) {
+  mu_.AssertHeld();
+  leases_->RemoveTask(task);
+  const auto it = registry_->tasks.find(task);
+  if (it != registry_->tasks.end())
+    CloseTaskLocked(&it->second, TaskState::kCancelled, "not wanted any more");
+}
+
+void Controller::JobStateChanged(int64_t job, JobState state) {
+  mu_.AssertHeld();
+  if (state == JobState::kRunning || state == JobState::kPaused) {
+    leases_->HoldJob(job, state == JobState::kPaused);
+    return;
+  }
+  if (state == JobState::kFinalizing) return;
+  for (const int64_t task : leases_->EndJob(job)) {
+    CloseTaskLocked(&registry_->tasks[task], TaskState::kCancelled, "its job has ended");
+  }
+}
+
+}  // namespace forall

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+// The controller: everything that the services do, without gRPC. Start here.
+//
+// How state moves. One lock guards all of it. A call changes memory at once and collects what must
+// be stored in the open round; at most one round is being committed at a time, and the next one
+// fills up meanwhile (that is the group commit). Whatever a client is told, it is told once the
+// round that holds it is durable: reads, too, wait for the rounds that were open when they looked.
+// A task may be leased once it is durable. No lock is held while the store works or a client is
+// answered.
+//
+// When a commit fails (disk full), memory is ahead of the store: everybody who waits gets the
+// error, and memory is read anew from the store, as after a restart. Nothing acknowledged is lost.
+#ifndef FORALL_SEARCH_CONTROLLER_CONTROLLER_H_
+#define FORALL_SEARCH_CONTROLLER_CONTROLLER_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "base/thread.h"
+#include "proto/forall/v1/fleet_service.pb.h"
+#include "proto/forall/v1/search_service.pb.h"
+#include "search/controller/commit_round.h"
+#include "search/controller/job_host.h"
+#include "search/controller/registry.h"
+#include "search/queue/lease_table.h"
+#include "search/store/artifact_store.h"
+#include "search/store/result_store.h"
+
+namespace forall {
+
+// Called exactly once, on the caller's or the store's thread, without any lock; must not block.
+template <typename T>
+using Done = std::function<void(absl::StatusOr<T>)>;
+
+// Thread-safe. Methods are named after the RPCs, whose errors proto/forall/v1 lists.
+class Controller : private JobHost {
+ public:
+  struct Options {
+    ResultStore* store = nullptr;              // not owned, must outlive
+    const ArtifactStore* artifacts = nullptr;  // not owned, must outlive
+    Clock* clock = Clock::Real();              // not owned, must outlive
+    absl::Duration heartbeat_interval = absl::Seconds(5);
+    // False: no thread of its own; the owner calls Tick. For tests.
+    bool background = true;
+  };
+
+  // Begins a new epoch and loads everything. Errors as the store's; DataLoss when its content
+  // contradicts itself.
+  static absl::StatusOr<std::unique_ptr<Controller>> Create(Options options);
+  ~Controller() override;
+
+  // Answers parked polls, waits for what is being stored, refuses what comes later. Idempotent.
+  void Stop();
+  // Ends leases and polls whose time is up, stops proposing where time is up, reads memory anew
+  // after a failed commit. Its own thread does it.
+  void Tick();
+
+  // Search: jobs and trials.
+  void SubmitSearchJob(const v1::SubmitSearchJobRequest& request, Done<v1::SearchJob> done);
+  void GetSearchJob(const v1::GetSearchJobRequest& request, Done<v1::SearchJob> done);
+  void ListSearchJobs(const v1::ListSearchJobsRequest& request,
+                      Done<v1::ListSearchJobsResponse> done);
+  void CancelSearchJob(const v1::CancelSearchJobRequest& request, Done<v1::SearchJob> done);
+  void PauseSearchJob(const v1::PauseSearchJobRequest& request, Done<v1::SearchJob> done);
+  void ResumeSearchJob(const v1::ResumeSearchJobRequest& request, Done<v1::SearchJob> done);
+  void ListTrials(const v1::ListTrialsRequest& request, Done<v1::ListTrialsResponse> done);
+  void GetTrial(const v1::GetTrialRequest& request, Done<v1::Trial> done);
+  void QueryParetoFrontier(const v1::QueryParetoFrontierRequest& request,
+                           Done<v1::QueryParetoFrontierResponse> done);
+  void ExportSubnet(const v1::ExportSubnetRequest& request, Done<v1::ExportSubnetResponse> done);
+
+  // Watching: the job after event `after` with (at most 100 of) the trials that changed since;
+  // search_job.event_sequence is what to pass next. `more` events may be there already.
+  struct JobUpdate {
+    v1::SearchJobUpdate update;
+    bool more = false;
+    bool ended = false;
+  };
+  void GetUpdate(const std::string& name, int64_t after, Done<JobUpdate> done);
+  // `changed` is called, without any lock, after each commit that changed the job; it must not
+  // block.
+  int64_t Subscribe(int64_t job, std::function<void()> changed);
+  // Does not wait for a call that is under way.
+  void Unsubscribe(int64_t subscription);
+
+  // Catalog.
+  void GetSupernet(const v1::GetSupernetRequest& request, Done<v1::Supernet> done);
+  void ListSupernets(const v1::ListSupernetsRequest& request, Done<v1::ListSupernetsResponse> done);
+  void CreateSupernet(const v1::CreateSupernetRequest& request, Done<v1::Supernet> done);
+  void GetSearchSpace(const v1::GetSearchSpaceRequest& request, Done<v1::SearchSpace> done);
+  // After a file came into the artifact store.
+  void RecordArtifact(const std::string& sha256, int64_t size_bytes, Done<int64_t> done);
+
+  // Fleet.
+  void RegisterWorker(const v1::RegisterWorkerRequest& request,
+                      Done<v1::RegisterWorkerResponse> done);
+  // Returns the number of the parked poll, or 0 when it was answered already.
+  int64_t LeaseTasks(const v1::LeaseTasksRequest& request, Done<v1::LeaseTasksResponse> done);
+  // The caller has gone: the poll gets nothing more. `done` may still be called.
+  void CancelPoll(int64_t poll);
+  void Heartbeat(const v1::HeartbeatRequest& request, Done<v1::HeartbeatResponse> done);
+  void CompleteTasks(const v1::CompleteTasksRequest& request, Done<v1::CompleteTasksResponse> done);
+  void ReleaseTask(const v1::ReleaseTaskRequest& request, Done<v1::ReleaseTaskResponse> done);
+  void ListWorkers(const v1::ListWorkersRequest& request, Done<v1::ListWorkersResponse> done);
+  void DrainWorker(const v1::DrainWorkerRequest& request, Done<v1::Worker> done);
+  void GetServerStatus(const v1::GetServerStatusRequest& request,
+                       Done<v1::GetServerStatusResponse> done);
+
+  // Everything that a report shows, at one moment.
+  struct JobSnapshot {
+    v1::SearchJob job;
+    std::vector<v1::Trial> trials;
+    v1::QueryParetoFrontierResponse frontier;
+    std::vector<v1::Device> devices;
+    v1::Supernet supernet;
+    // Hypervolume after each decided trial, in order: (trial's ordinal, hypervolume).
+    std::vector<std::pair<int64_t, double>> hypervolume_history;
+    std::vector<v1::Worker> workers;
+  };
+  void GetSnapshot(const std::string& name, Done<JobSnapshot> done);
+
+ private:
+  // Things to run once the lock is released.
+  using Outbox = std::vector<std::function<void()>>;
+  struct WorkerInfo {
+    v1::Worker resource;  // as it registered
+    bool takes_latency = true;
+  };
+  struct Subscription {
+    int64_t job = 0;
+    std::function<void()> changed;
+  };
+
+  explicit Controller(Options options);
+  absl::Status Load();
+
+  // Runs `compute` under the lock and answers when what it saw is durable.
+  template <typename T, typename Compute>
+  void Answer(Done<T> done, Compute compute);
+  static void Run(Outbox* outbox);
+  void WhenDurableLocked(std::function<void(absl::Status)> answer, Outbox* outbox)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Starts a commit when there is something to commit and none runs, and hands out tasks.
+  void KickLocked(Outbox* outbox) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void DeliverLocked(std::vector<Delivery> deliveries, Outbox* outbox)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void OnCommitted(const absl::Status& status);
+  void QueueTasksLocked(std::vector<QueuedTask> tasks) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void PumpUnfinishedLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void AdoptRegistryLocked(std::unique_ptr<Registry> registry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Reload();
+  void SweepLocked(Outbox* outbox) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void BackgroundLoop();
+
+  absl::StatusOr<JobController*> FindJobLocked(const std::string& name)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  v1::SearchJob JobViewLocked(const JobController& job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<v1::SearchJob> SubmitLocked(const v1::SubmitSearchJobRequest& request)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status CheckTargetsLocked(const v1::SearchJobSpec& spec) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<v1::ExportSubnetResponse> ExportLocked(const std::string& name)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<v1::Supernet> CreateSupernetLocked(const std::string& id,
+                                                    const std::string& sha256,
+                                                    std::shared_ptr<const Family> family,
+                                                    const std::string& dataset)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<v1::RegisterWorkerResponse> RegisterLocked(
+      const v1::RegisterWorkerRequest& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  v1::LeaseTasksResponse LeaseResponseLocked(const std::vector<Grant>& grants, bool drain)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  v1::Worker WorkerViewLocked(const std::string& worker) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status CompleteLocked(const std::string& worker, const v1::TaskResult& result)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status AlreadyClosedLocked(const TaskEntry& task, const v1::TaskResult& result)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status CheckArtifact(const v1::ExportResult& result) const;
+  void AcceptLocked(const std::string& worker, const v1::TaskResult& result, TaskEntry* task)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void AcceptExportLocked(const v1::TaskResult& result, int64_t task, const v1::Task& wire,
+                          JobController* job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void AcceptMeasurementsLocked(const std::string& worker, const v1::TaskResult& result,
+                                const TaskEntry& task, const v1::Task& wire, JobController* job)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void AcceptFailureLocked(const std::string& worker, const v1::TaskResult& result, TaskEntry* task)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void CloseTaskLocked(TaskEntry* task, TaskState state, const std::string& error)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  // JobHost; the jobs call these under the lock.
+  absl::Time Now() override;
+  int64_t NewTrialId() override;
+  StoreBatch* batch() override;
+  const MeasurementIndex& index() const override;
+  int ActiveWorkers() const override;
+  std::optional<TargetBinding> FindDevice(const LatencyTarget& target) const override;
+  int64_t AddTask(int64_t job, int64_t trial_id, TaskKind kind, const v1::Task& wire,
+                  const TaskNeeds& needs) override;
+  void CancelTask(int64_t task) override;
+  void JobStateChanged(int64_t job, JobState state) override;
+  std::vector<TargetBinding> DevicesForLocked(const LatencyTarget& target) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  const Options options_;
+  int64_t epoch_ = 0;
+
+  mutable Mutex mu_;
+  CondVar changed_;  // committing_, stopping_ or broken_ changed
+  std::unique_ptr<Registry> registry_ ABSL_GUARDED_BY(mu_);
+  std::unique_ptr<LeaseTable> leases_ ABSL_GUARDED_BY(mu_);
+  std::map<std::string, WorkerInfo> workers_ ABSL_GUARDED_BY(mu_);
+  std::map<int64_t, Done<v1::LeaseTasksResponse>> polls_ ABSL_GUARDED_BY(mu_);
+  std::map<int64_t, Subscription> subscriptions_ ABSL_GUARDED_BY(mu_);
+  int64_t next_subscription_ ABSL_GUARDED_BY(mu_) = 1;
+  CommitRound open_ ABSL_GUARDED_BY(mu_);
+  // The round being committed; its batch has gone to the store.
+  CommitRound committing_round_ ABSL_GUARDED_BY(mu_);
+  std::vector<int64_t> committing_jobs_ ABSL_GUARDED_BY(mu_);
+  bool committing_ ABSL_GUARDED_BY(mu_) = false;
+  // Why memory must be read anew; OK while it need not.
+  absl::Status broken_ ABSL_GUARDED_BY(mu_);
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+  int64_t commits_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t failed_commits_ ABSL_GUARDED_BY(mu_) = 0;
+  Thread background_;
+};
+
+}  // namespace forall
+
+#endif  // FORALL_SEARCH_CONTROLLER_CONTROLLER_H_

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// How every call of the controller is answered; for its own sources only.
+#ifndef FORALL_SEARCH_CONTROLLER_CONTROLLER_ANSWER_H_
+#define FORALL_SEARCH_CONTROLLER_CONTROLLER_ANSWER_H_
+
+#include <utility>
+
+#include "search/controller/controller.h"
+
+namespace forall {
+
+template <typename T, typename Compute>
+void Controller::Answer(Done<T> done, Compute compute) {
+  Outbox outbox;
+  {
+    MutexLock lock(&mu_);
+    absl::StatusOr<T> answer = absl::UnavailableError("the controller is stopping");
+    if (!stopping_) {
+      if (broken_.ok()) {
+        answer = compute();
+      } else {
+        answer = broken_;
+      }
+    }
+    WhenDurableLocked(
+        [done = std::move(done), answer = std::move(answer)](const absl::Status& status) {
+          // An error of the call itself stands, whatever became of the round.
+          if (answer.ok() && !status.ok()) {
+            done(status);
+          } else {
+            done(answer);
+          }
+        },
+        &outbox);
+    KickLocked(&outbox);
+  }
+  Run(&outbox);
+}
+
+}  // namespace forall
+
+#endif  // FORALL_SEARCH_CONTROLLER_CONTROLLER_ANSWER_H_

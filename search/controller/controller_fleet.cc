@@ -1,0 +1,531 @@
+// SPDX-License-Identifier: Apache-2.0
+// Calls of the fleet: workers, leases, results.
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "search/controller/controller.h"
+#include "search/controller/controller_answer.h"
+#include "search/controller/measurement_maker.h"
+#include "search/controller/resource_names.h"
+#include "search/controller/resource_views.h"
+
+namespace forall {
+namespace {
+
+constexpr int kMaxDatasets = 64;
+constexpr int kMaxProperties = 200;
+constexpr size_t kMaxText = 1024;
+constexpr int kMaxTasksPerLease = 16;
+constexpr int kMaxResults = 64;
+constexpr int kMaxHeldLeases = 1024;
+constexpr absl::Duration kMaxWait = absl::Seconds(60);
+
+template <typename... Parts>
+absl::Status Invalid(absl::string_view field, const Parts&... parts) {
+  return absl::InvalidArgumentError(absl::StrCat(field, ": ", parts...));
+}
+
+google::protobuf::Duration ToProtoDuration(absl::Duration duration) {
+  google::protobuf::Duration proto;
+  proto.set_seconds(absl::ToInt64Seconds(duration));
+  proto.set_nanos(
+      static_cast<int32_t>(absl::ToInt64Nanoseconds(duration - absl::Seconds(proto.seconds()))));
+  return proto;
+}
+
+// "w" and "workers/w" are both understood.
+absl::StatusOr<std::string> WorkerId(absl::string_view name) {
+  absl::string_view id = name;
+  absl::ConsumePrefix(&id, "workers/");
+  FORALL_RETURN_IF_ERROR(CheckId(id, "worker"));
+  return std::string(id);
+}
+
+absl::Status CheckRegistration(const v1::RegisterWorkerRequest& request) {
+  FORALL_RETURN_IF_ERROR(CheckId(request.worker_id(), "worker_id"));
+  const v1::Device& device = request.device();
+  if (!ParseDeviceName(device.name()).ok()) {
+    return Invalid("device.name",
+                   "required, as devices/ID with ID of lower-case letters, digits, "
+                   "'-', '_', '.', at most 63");
+  }
+  if (device.fingerprint().empty()) return Invalid("device.fingerprint", "required");
+  if (request.profile().hash().empty()) return Invalid("profile.hash", "required");
+  if (device.properties_size() > kMaxProperties) {
+    return Invalid("device.properties", "at most ", kMaxProperties, " pairs");
+  }
+  if (request.datasets_size() > kMaxDatasets) return Invalid("datasets", "at most ", kMaxDatasets);
+  for (const std::string* text :
+       {&device.device_class(), &device.description(), &device.fingerprint(),
+        &request.profile().hash(), &request.build()}) {
+    if (text->size() > kMaxText)
+      return Invalid("device", "a text of more than ", kMaxText, " bytes");
+  }
+  if (request.kinds_size() > 16) return Invalid("kinds", "at most 16");
+  for (const int kind : request.kinds()) {
+    if (kind == v1::Task::KIND_UNSPECIFIED || !v1::Task::Kind_IsValid(kind)) {
+      return Invalid("kinds", "EXPORT, ACCURACY or LATENCY, got ", kind);
+    }
+  }
+  return absl::OkStatus();
+}
+
+DeviceRecord DeviceOf(const v1::Device& device, std::string id) {
+  DeviceRecord record;
+  record.id = std::move(id);
+  record.device_class = device.device_class();
+  record.description = device.description();
+  record.fingerprint = device.fingerprint();
+  record.properties.insert(device.properties().begin(), device.properties().end());
+  return record;
+}
+
+bool SameDevice(const DeviceRecord& a, const DeviceRecord& b) {
+  return a.device_class == b.device_class && a.description == b.description &&
+         a.fingerprint == b.fingerprint && a.properties == b.properties;
+}
+
+MeasuredBy Measurer(const std::string& worker, const v1::Worker& resource,
+                    const std::string& lease_token, absl::Time now) {
+  MeasuredBy by;
+  by.worker = worker;
+  by.build = resource.build();
+  by.device = ParseDeviceName(resource.device().name()).value_or("");
+  by.device_class = resource.device().device_class();
+  by.device_fingerprint = resource.device().fingerprint();
+  by.profile = resource.profile().hash();
+  by.lease_token = lease_token;
+  by.time = now;
+  return by;
+}
+
+}  // namespace
+
+absl::StatusOr<v1::RegisterWorkerResponse> Controller::RegisterLocked(
+    const v1::RegisterWorkerRequest& request) {
+  const std::string& id = request.worker_id();
+  FORALL_ASSIGN_OR_RETURN(const std::string device, ParseDeviceName(request.device().name()));
+  WorkerInfo info;
+  info.takes_latency =
+      request.kinds().empty() ||
+      std::count(request.kinds().begin(), request.kinds().end(), v1::Task::LATENCY) > 0;
+  v1::Worker& resource = info.resource;
+  resource.set_name(WorkerName(id));
+  *resource.mutable_device() = request.device();
+  *resource.mutable_profile() = request.profile();
+  resource.set_build(request.build());
+  *resource.mutable_datasets() = request.datasets();
+  *resource.mutable_register_time() = ToTimestamp(Now());
+  workers_[id] = std::move(info);
+
+  WorkerOffer offer;
+  offer.device = device;
+  offer.device_fingerprint = request.device().fingerprint();
+  offer.profile = request.profile().hash();
+  offer.datasets.assign(request.datasets().begin(), request.datasets().end());
+  for (const int kind : request.kinds()) offer.kinds.push_back(static_cast<TaskKind>(kind));
+  leases_->RegisterWorker(id, std::move(offer));
+
+  DeviceRecord record = DeviceOf(request.device(), device);
+  DeviceRecord& known = registry_->devices[device];
+  if (!SameDevice(known, record)) {
+    if (!known.fingerprint.empty() && known.fingerprint != record.fingerprint) {
+      FORALL_LOG(WARNING) << "device changed, a new baseline begins device=" << DeviceName(device)
+                          << " fingerprint=" << record.fingerprint
+                          << " before=" << known.fingerprint;
+    }
+    known = record;
+    known.id = device;
+    open_.batch.upsert_devices.push_back(std::move(record));
+  }
+  FORALL_LOG(INFO) << "worker registered worker=" << id << " device=" << DeviceName(device)
+                   << " profile=" << request.profile().hash() << " build=" << request.build();
+  for (const auto& [job_id, job] : registry_->jobs) {
+    if (!job->fold().ended()) job->OnDevice(device, request.device().fingerprint());
+  }
+  v1::RegisterWorkerResponse response;
+  *response.mutable_worker() = WorkerViewLocked(id);
+  *response.mutable_heartbeat_interval() = ToProtoDuration(options_.heartbeat_interval);
+  response.set_epoch(epoch_);
+  return response;
+}
+
+void Controller::RegisterWorker(const v1::RegisterWorkerRequest& request,
+                                Done<v1::RegisterWorkerResponse> done) {
+  if (const absl::Status valid = CheckRegistration(request); !valid.ok()) return done(valid);
+  Answer<v1::RegisterWorkerResponse>(std::move(done),
+                                     [&]() -> absl::StatusOr<v1::RegisterWorkerResponse> {
+                                       mu_.AssertHeld();
+                                       return RegisterLocked(request);
+                                     });
+}
+
+v1::LeaseTasksResponse Controller::LeaseResponseLocked(const std::vector<Grant>& grants,
+                                                       bool drain) {
+  v1::LeaseTasksResponse response;
+  response.set_drain(drain);
+  for (const Grant& grant : grants) {
+    const auto it = registry_->tasks.find(grant.task);
+    if (it == registry_->tasks.end() || it->second.wire == nullptr) continue;
+    it->second.record.attempts = grant.previous_attempts + 1;
+    v1::LeasedTask* leased = response.add_tasks();
+    *leased->mutable_task() = *it->second.wire;
+    leased->mutable_task()->set_name(TaskName(grant.task));
+    leased->mutable_task()->set_previous_attempts(grant.previous_attempts);
+    leased->mutable_lease()->set_token(grant.token);
+    *leased->mutable_lease()->mutable_expire_time() = ToTimestamp(grant.expire_time);
+  }
+  return response;
+}
+
+int64_t Controller::LeaseTasks(const v1::LeaseTasksRequest& request,
+                               Done<v1::LeaseTasksResponse> done) {
+  const absl::StatusOr<std::string> worker = WorkerId(request.worker());
+  if (!worker.ok()) {
+    done(worker.status());
+    return 0;
+  }
+  if (request.max_tasks() < 1 || request.max_tasks() > kMaxTasksPerLease) {
+    done(Invalid("max_tasks", "from 1 to ", kMaxTasksPerLease, ", got ", request.max_tasks()));
+    return 0;
+  }
+  const absl::Duration wait = std::clamp(
+      absl::Seconds(request.wait().seconds()) + absl::Nanoseconds(request.wait().nanos()),
+      absl::ZeroDuration(), kMaxWait);
+  absl::StatusOr<v1::LeaseTasksResponse> answer =
+      absl::UnavailableError("the controller is stopping");
+  int64_t poll = 0;
+  Outbox outbox;
+  {
+    MutexLock lock(&mu_);
+    if (!stopping_) {
+      // Grants live in memory alone: this answer waits for no commit.
+      const absl::StatusOr<std::vector<Grant>> grants =
+          leases_->Lease(*worker, request.max_tasks());
+      const bool drain =
+          grants.ok() && leases_->FindWorker(*worker)->state == WorkerState::kDraining;
+      if (!grants.ok()) {
+        answer = grants.status();
+      } else if (!grants->empty() || drain || wait == absl::ZeroDuration()) {
+        answer = LeaseResponseLocked(*grants, drain);
+        if (grants->empty() && !drain) {
+          *answer->mutable_retry_delay() = ToProtoDuration(options_.heartbeat_interval / 5);
+        }
+      } else {
+        poll = leases_->Park(*worker, request.max_tasks(), wait);
+        polls_[poll] = std::move(done);
+        KickLocked(&outbox);
+      }
+    }
+  }
+  Run(&outbox);
+  if (poll == 0) done(std::move(answer));
+  return poll;
+}
+
+void Controller::CancelPoll(int64_t poll) {
+  MutexLock lock(&mu_);
+  polls_.erase(poll);
+  leases_->CancelPoll(poll);
+}
+
+void Controller::Heartbeat(const v1::HeartbeatRequest& request, Done<v1::HeartbeatResponse> done) {
+  const absl::StatusOr<std::string> worker = WorkerId(request.worker());
+  if (!worker.ok()) return done(worker.status());
+  if (request.leases_size() > kMaxHeldLeases) {
+    return done(Invalid("leases", "at most ", kMaxHeldLeases, ", got ", request.leases_size()));
+  }
+  absl::StatusOr<v1::HeartbeatResponse> answer =
+      absl::UnavailableError("the controller is stopping");
+  Outbox outbox;
+  {
+    MutexLock lock(&mu_);
+    if (!stopping_) {
+      std::vector<std::pair<int64_t, std::string>> held;
+      for (const v1::HeldLease& lease : request.leases()) {
+        // A name that is none of ours is a lease that is lost.
+        held.emplace_back(ParseTaskName(lease.task()).value_or(0), lease.token());
+      }
+      const absl::StatusOr<LeaseTable::HeartbeatReply> reply = leases_->Heartbeat(*worker, held);
+      if (reply.ok()) {
+        v1::HeartbeatResponse response;
+        for (const std::string& token : reply->lost_tokens) response.add_lost_tokens(token);
+        response.set_drain(reply->drain);
+        *response.mutable_next_heartbeat() = ToProtoDuration(options_.heartbeat_interval);
+        response.set_epoch(epoch_);
+        answer = std::move(response);
+      } else {
+        answer = reply.status();
+      }
+      KickLocked(&outbox);
+    }
+  }
+  Run(&outbox);
+  done(std::move(answer));
+}
+
+absl::Status Controller::AlreadyClosedLocked(const TaskEntry& task, const v1::TaskResult& result) {
+  const TaskRecord& record = task.record;
+  if (record.completed_token.empty() || record.completed_token != result.lease_token()) {
+    return absl::AbortedError(
+        absl::StrCat(result.task(), " is not open any more",
+                     record.error.empty() ? "" : absl::StrCat(": ", record.error),
+                     "; this result is not counted"));
+  }
+  if (record.result_fingerprint == ResultFingerprint(result)) return absl::OkStatus();
+  return absl::AlreadyExistsError(
+      absl::StrCat(result.task(), " was completed with another result under this lease"));
+}
+
+absl::Status Controller::CheckArtifact(const v1::ExportResult& result) const {
+  const absl::StatusOr<int64_t> size = options_.artifacts->Size(result.artifact_sha256());
+  if (!size.ok()) {
+    return Invalid("export_result.artifact_sha256",
+                   "there is no such artifact; upload it before completing the task");
+  }
+  if (*size == result.size_bytes()) return absl::OkStatus();
+  return Invalid("export_result.size_bytes", "the artifact has ", *size, " bytes, got ",
+                 result.size_bytes());
+}
+
+absl::Status Controller::CompleteLocked(const std::string& worker, const v1::TaskResult& result) {
+  FORALL_ASSIGN_OR_RETURN(const int64_t id, ParseTaskName(result.task()));
+  const auto it = registry_->tasks.find(id);
+  if (it == registry_->tasks.end()) {
+    return absl::AbortedError(absl::StrCat("there is no ", result.task()));
+  }
+  TaskEntry& task = it->second;
+  const bool repeated =
+      !result.lease_token().empty() && task.record.completed_token == result.lease_token();
+  if (repeated || task.record.state != TaskState::kOpen) return AlreadyClosedLocked(task, result);
+  FORALL_RETURN_IF_ERROR(CheckResult(*task.wire, result));
+  if (result.has_export_result()) FORALL_RETURN_IF_ERROR(CheckArtifact(result.export_result()));
+  FORALL_RETURN_IF_ERROR(leases_->CheckLease(id, result.lease_token(), worker));
+  AcceptLocked(worker, result, &task);
+  return absl::OkStatus();
+}
+
+void Controller::AcceptLocked(const std::string& worker, const v1::TaskResult& result,
+                              TaskEntry* task) {
+  task->record.completed_by = worker;
+  task->record.completed_token = result.lease_token();
+  task->record.result_fingerprint = ResultFingerprint(result);
+  if (result.has_failure()) return AcceptFailureLocked(worker, result, task);
+  const v1::Task wire = *task->wire;
+  JobController* const job = registry_->jobs[task->record.job_id].get();
+  leases_->Complete(task->record.id);
+  CloseTaskLocked(task, TaskState::kDone, "");
+  if (result.has_export_result()) {
+    AcceptExportLocked(result, task->record.id, wire, job);
+  } else {
+    AcceptMeasurementsLocked(worker, result, *task, wire, job);
+  }
+}
+
+void Controller::AcceptExportLocked(const v1::TaskResult& result, int64_t task,
+                                    const v1::Task& wire, JobController* job) {
+  ExportRecord record;
+  record.supernet_sha256 = wire.supernet_sha256();
+  record.arch_key = wire.arch_key();
+  record.recipe = wire.recipe();
+  record.calibration_id = CalibrationKey(job->fold().plan().spec());
+  record.artifact_sha256 = result.export_result().artifact_sha256();
+  record.size_bytes = result.export_result().size_bytes();
+  open_.batch.insert_artifacts.push_back({record.artifact_sha256, record.size_bytes, Now()});
+  registry_->index.AddExport(record);
+  // Two jobs may have exported the same at once: everybody goes on with the one that came first.
+  const std::string artifact =
+      registry_->index
+          .FindExport(record.supernet_sha256, record.arch_key, record.recipe, record.calibration_id)
+          ->artifact_sha256;
+  open_.batch.insert_exports.push_back(std::move(record));
+  job->OnExported(task, artifact);
+}
+
+void Controller::AcceptMeasurementsLocked(const std::string& worker, const v1::TaskResult& result,
+                                          const TaskEntry& task, const v1::Task& wire,
+                                          JobController* job) {
+  const MeasuredBy by = Measurer(worker, workers_[worker].resource, result.lease_token(), Now());
+  std::vector<MeasurementRecord> records;
+  if (result.has_accuracy_result()) {
+    records = AccuracyMeasurements(wire, result.accuracy_result(), by);
+    if (wire.images() == 0) {
+      registry_->index.NoteAllImages(wire.dataset(), wire.split(),
+                                     result.accuracy_result().images());
+    }
+  } else {
+    const v1::LatencyResult& latency = result.latency_result();
+    BaselineRecord baseline = MakeBaseline(latency, by);
+    const BaselineRecord* known = registry_->index.FindBaseline(
+        by.device, by.device_fingerprint, by.profile, latency.reference_sha256());
+    if (known != nullptr) {
+      baseline = *known;
+    } else if (latency.verdict().state() == v1::Verdict::REJECTED) {
+      baseline.id.clear();  // What nobody can trust begins no baseline.
+    } else {
+      registry_->index.AddBaseline(baseline);
+      open_.batch.insert_baselines.push_back(baseline);
+    }
+    records.push_back(LatencyMeasurement(wire, latency, by, baseline));
+  }
+  std::vector<int64_t> ids;
+  for (MeasurementRecord& record : records) {
+    record.id = ++registry_->ids.measurement;
+    record.job_id = task.record.job_id;
+    record.trial_id = task.record.trial_id;
+    record.task_id = task.record.id;
+    ids.push_back(record.id);
+    open_.batch.insert_measurements.push_back(record);
+    registry_->index.Add(std::move(record));
+  }
+  open_.batch.insert_evidence.push_back(EvidenceOf(result, ids[0]));
+  const MeasurementRecord& first = *registry_->index.Find(ids[0]);
+  if (first.verdict == VerdictState::kRejected) {
+    job->OnRejected(task.record.id, ids, absl::StrJoin(first.reasons, ", "));
+  } else {
+    job->OnMeasured(task.record.id, ids);
+  }
+}
+
+void Controller::AcceptFailureLocked(const std::string& worker, const v1::TaskResult& result,
+                                     TaskEntry* task) {
+  const v1::TaskFailure& failure = result.failure();
+  const int64_t id = task->record.id;
+  JobController* const job = registry_->jobs[task->record.job_id].get();
+  bool last = failure.reason() == v1::TaskFailure::DETERMINISTIC ||
+              failure.reason() == v1::TaskFailure::OUT_OF_MEMORY;
+  if (last) {
+    leases_->FailForGood(id);
+  } else {
+    const FailureOutcome outcome =
+        leases_->Fail(id, failure.reason() == v1::TaskFailure::WORKER_UNABLE, failure.message());
+    last = outcome.poisoned;
+    if (outcome.quarantined) {
+      FORALL_LOG(WARNING) << "worker quarantined worker=" << worker << " error=\""
+                          << failure.message() << "\"";
+    }
+  }
+  FORALL_LOG(WARNING) << "task failed task=" << TaskName(id) << " worker=" << worker
+                      << " reason=" << v1::TaskFailure::Reason_Name(failure.reason())
+                      << " last=" << last << " error=\"" << failure.message() << "\"";
+  if (last) {
+    CloseTaskLocked(task, TaskState::kFailed, failure.message());
+  } else {
+    open_.batch.update_tasks.push_back(task->record);
+  }
+  job->OnFailed(id, worker, failure.reason(), failure.message(), last);
+}
+
+void Controller::CompleteTasks(const v1::CompleteTasksRequest& request,
+                               Done<v1::CompleteTasksResponse> done) {
+  const absl::StatusOr<std::string> worker = WorkerId(request.worker());
+  if (!worker.ok()) return done(worker.status());
+  if (request.results().empty() || request.results_size() > kMaxResults) {
+    return done(Invalid("results", "from 1 to ", kMaxResults, ", got ", request.results_size()));
+  }
+  Answer<v1::CompleteTasksResponse>(
+      std::move(done), [&]() -> absl::StatusOr<v1::CompleteTasksResponse> {
+        mu_.AssertHeld();
+        if (!leases_->FindWorker(*worker).has_value()) {
+          return absl::NotFoundError(
+              absl::StrCat("worker: ", *worker, " is not registered; register first, then repeat"));
+        }
+        v1::CompleteTasksResponse response;
+        for (const v1::TaskResult& result : request.results()) {
+          const absl::Status status = CompleteLocked(*worker, result);
+          v1::TaskCompletion* completion = response.add_completions();
+          completion->set_task(result.task());
+          completion->set_code(static_cast<int32_t>(status.code()));
+          completion->set_message(std::string(status.message()));
+        }
+        return response;
+      });
+}
+
+void Controller::ReleaseTask(const v1::ReleaseTaskRequest& request,
+                             Done<v1::ReleaseTaskResponse> done) {
+  Answer<v1::ReleaseTaskResponse>(
+      std::move(done), [&]() -> absl::StatusOr<v1::ReleaseTaskResponse> {
+        mu_.AssertHeld();
+        FORALL_ASSIGN_OR_RETURN(const std::string worker, WorkerId(request.worker()));
+        FORALL_ASSIGN_OR_RETURN(const int64_t task, ParseTaskName(request.task()));
+        FORALL_RETURN_IF_ERROR(leases_->Release(task, request.lease_token(), worker));
+        return v1::ReleaseTaskResponse();
+      });
+}
+
+v1::Worker Controller::WorkerViewLocked(const std::string& worker) {
+  v1::Worker view = workers_[worker].resource;
+  const std::optional<WorkerStatus> status = leases_->FindWorker(worker);
+  if (!status.has_value()) return view;
+  view.set_state(static_cast<v1::Worker::State>(status->state));
+  view.set_reason(status->reason);
+  *view.mutable_last_heartbeat_time() = ToTimestamp(status->last_seen);
+  view.set_leased_tasks(status->leases);
+  view.set_completed_tasks(status->completed);
+  view.set_failed_tasks(status->failed);
+  return view;
+}
+
+void Controller::ListWorkers(const v1::ListWorkersRequest& request,
+                             Done<v1::ListWorkersResponse> done) {
+  Answer<v1::ListWorkersResponse>(
+      std::move(done), [&]() -> absl::StatusOr<v1::ListWorkersResponse> {
+        mu_.AssertHeld();
+        FORALL_ASSIGN_OR_RETURN(const int32_t size, CheckPageSize(request.page_size(), 100));
+        FORALL_ASSIGN_OR_RETURN(const int64_t after,
+                                ParsePageToken("workers", request.page_token()));
+        v1::ListWorkersResponse response;
+        int64_t position = 0;
+        for (const auto& [id, info] : workers_) {
+          if (position++ < after) continue;
+          if (response.workers_size() == size) {
+            response.set_next_page_token(PageToken("workers", position - 1));
+            break;
+          }
+          *response.add_workers() = WorkerViewLocked(id);
+        }
+        return response;
+      });
+}
+
+void Controller::DrainWorker(const v1::DrainWorkerRequest& request, Done<v1::Worker> done) {
+  Answer<v1::Worker>(std::move(done), [&]() -> absl::StatusOr<v1::Worker> {
+    mu_.AssertHeld();
+    FORALL_ASSIGN_OR_RETURN(const std::string worker, ParseWorkerName(request.name()));
+    FORALL_RETURN_IF_ERROR(leases_->DrainWorker(worker));
+    FORALL_LOG(INFO) << "worker drains worker=" << worker;
+    return WorkerViewLocked(worker);
+  });
+}
+
+void Controller::GetServerStatus(const v1::GetServerStatusRequest& request,
+                                 Done<v1::GetServerStatusResponse> done) {
+  Answer<v1::GetServerStatusResponse>(
+      std::move(done), [&]() -> absl::StatusOr<v1::GetServerStatusResponse> {
+        mu_.AssertHeld();
+        v1::GetServerStatusResponse response;
+        const auto set = [&](const char* name, const auto& value) {
+          (*response.mutable_values())[name] = absl::StrCat(value);
+        };
+        set("epoch", epoch_);
+        set("heartbeat_interval", absl::FormatDuration(options_.heartbeat_interval));
+        set("jobs", registry_->jobs.size());
+        set("tasks_waiting", leases_->waiting_tasks());
+        set("tasks_leased", leases_->leased_tasks());
+        set("polls_parked", leases_->parked_polls());
+        set("workers", workers_.size());
+        set("workers_active", leases_->ActiveWorkers());
+        set("measurements", registry_->index.size());
+        set("commits", commits_);
+        set("commits_failed", failed_commits_);
+        return response;
+      });
+}
+
+}  // namespace forall

@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: Apache-2.0
+// Calls of the people who ask: jobs, trials, frontiers.
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "search/controller/controller.h"
+#include "search/controller/controller_answer.h"
+#include "search/controller/frontier_query.h"
+#include "search/controller/job_validator.h"
+#include "search/controller/resource_names.h"
+#include "search/controller/resource_views.h"
+
+namespace forall {
+namespace {
+
+constexpr size_t kMaxRequestId = 128;
+constexpr size_t kTrialsPerUpdate = 100;
+
+}  // namespace
+
+absl::StatusOr<JobController*> Controller::FindJobLocked(const std::string& name) {
+  FORALL_ASSIGN_OR_RETURN(const int64_t id, ParseJobName(name));
+  const auto it = registry_->jobs.find(id);
+  if (it == registry_->jobs.end()) {
+    return absl::NotFoundError(absl::StrCat("there is no ", JobName(id)));
+  }
+  return it->second.get();
+}
+
+v1::SearchJob Controller::JobViewLocked(const JobController& job) {
+  v1::SearchJob view = JobView(job);
+  const JobState state = job.fold().record().state;
+  const bool working = state == JobState::kRunning || state == JobState::kFinalizing;
+  if (working && view.waiting_reason().empty() && leases_->ActiveWorkers() == 0) {
+    view.set_waiting_reason("a worker: none is connected");
+  }
+  return view;
+}
+
+absl::Status Controller::CheckTargetsLocked(const v1::SearchJobSpec& spec) {
+  const auto check = [&](const std::string& field, const std::string& metric,
+                         const v1::Condition& condition) -> absl::Status {
+    mu_.AssertHeld();
+    if (FindMetric(metric)->source != MetricSource::kLatency) return absl::OkStatus();
+    const absl::StatusOr<std::string> device = ParseDeviceName(condition.device());
+    if (device.ok() && !registry_->devices.empty() && registry_->devices.count(*device) == 0) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          field, ".condition.device: ", condition.device(), " has never registered; known are ",
+          absl::StrJoin(registry_->devices, ", ", [](std::string* out, const auto& entry) {
+            absl::StrAppend(out, DeviceName(entry.first));
+          })));
+    }
+    const std::vector<TargetBinding> found = DevicesForLocked(
+        {condition.device(), condition.device_class(), condition.profile(), condition.batch()});
+    if (found.size() <= 1) return absl::OkStatus();
+    return absl::FailedPreconditionError(absl::StrCat(
+        field, ".condition.device: several devices could measure this latency; name one of ",
+        absl::StrJoin(found, ", ", [](std::string* out, const TargetBinding& binding) {
+          absl::StrAppend(out, DeviceName(binding.device));
+        })));
+  };
+  for (int i = 0; i < spec.objectives_size(); ++i) {
+    FORALL_RETURN_IF_ERROR(check(absl::StrCat("spec.objectives[", i, "]"),
+                                 spec.objectives(i).metric(), spec.objectives(i).condition()));
+  }
+  for (int i = 0; i < spec.constraints_size(); ++i) {
+    FORALL_RETURN_IF_ERROR(check(absl::StrCat("spec.constraints[", i, "]"),
+                                 spec.constraints(i).metric(), spec.constraints(i).condition()));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<v1::SearchJob> Controller::SubmitLocked(const v1::SubmitSearchJobRequest& request) {
+  FORALL_ASSIGN_OR_RETURN(const std::string supernet, ParseSupernetName(request.spec().supernet()));
+  const auto entry = registry_->supernets.find(supernet);
+  if (entry == registry_->supernets.end()) {
+    return absl::NotFoundError(
+        absl::StrCat("spec.supernet: there is no ", request.spec().supernet()));
+  }
+  v1::SearchJobSpec spec = request.spec();
+  FillDefaults(entry->second.record.dataset, &spec);
+  if (spec.dataset().empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("spec.dataset: required, since ", spec.supernet(), " does not name its own"));
+  }
+  JobRecord record;
+  record.spec = spec.SerializeAsString();
+  record.request_id = request.request_id();
+  const auto known = registry_->jobs_by_request.find(request.request_id());
+  if (!request.request_id().empty() && known != registry_->jobs_by_request.end()) {
+    const JobController& job = *registry_->jobs[known->second];
+    if (job.fold().record().spec == record.spec) return JobViewLocked(job);
+    return absl::AlreadyExistsError(
+        absl::StrCat("request_id: it was used for another spec, by ", JobName(known->second)));
+  }
+  FORALL_RETURN_IF_ERROR(CheckFeasible(spec, *entry->second.family));
+  FORALL_RETURN_IF_ERROR(CheckTargetsLocked(spec));
+  record.id = registry_->ids.job + 1;
+  record.supernet_sha256 = entry->second.record.sha256;
+  record.history_snapshot = registry_->index.highest_id();
+  record.create_time = Now();
+  record.update_time = record.create_time;
+  FORALL_ASSIGN_OR_RETURN(
+      std::unique_ptr<JobController> job,
+      JobController::Create(record, entry->second.family, &registry_->index, this));
+  ++registry_->ids.job;
+  if (!record.request_id.empty()) registry_->jobs_by_request[record.request_id] = record.id;
+  JobController* const added = job.get();
+  registry_->jobs[record.id] = std::move(job);
+  FORALL_LOG(INFO) << "job accepted job=" << JobName(record.id) << " supernet=" << supernet
+                   << " sampler=" << spec.sampler().algorithm()
+                   << " trials=" << spec.budget().max_trials();
+  open_.batch.insert_jobs.push_back(std::move(record));
+  added->Pump();
+  return JobViewLocked(*added);
+}
+
+void Controller::SubmitSearchJob(const v1::SubmitSearchJobRequest& request,
+                                 Done<v1::SearchJob> done) {
+  // Judged before the lock is taken: a hostile request costs nobody else anything.
+  absl::Status valid = ValidateSearchJobSpec(request.spec());
+  if (valid.ok() && request.request_id().size() > kMaxRequestId) {
+    valid = absl::InvalidArgumentError(absl::StrCat("request_id: at most ", kMaxRequestId,
+                                                    " bytes, got ", request.request_id().size()));
+  }
+  if (!valid.ok()) return done(valid);
+  Answer<v1::SearchJob>(std::move(done), [&]() -> absl::StatusOr<v1::SearchJob> {
+    mu_.AssertHeld();
+    return SubmitLocked(request);
+  });
+}
+
+void Controller::GetSearchJob(const v1::GetSearchJobRequest& request, Done<v1::SearchJob> done) {
+  Answer<v1::SearchJob>(std::move(done), [&]() -> absl::StatusOr<v1::SearchJob> {
+    mu_.AssertHeld();
+    FORALL_ASSIGN_OR_RETURN(JobController * job, FindJobLocked(request.name()));
+    return JobViewLocked(*job);
+  });
+}
+
+void Controller::ListSearchJobs(const v1::ListSearchJobsRequest& request,
+                                Done<v1::ListSearchJobsResponse> done) {
+  Answer<v1::ListSearchJobsResponse>(
+      std::move(done), [&]() -> absl::StatusOr<v1::ListSearchJobsResponse> {
+        mu_.AssertHeld();
+        FORALL_ASSIGN_OR_RETURN(const int32_t size, CheckPageSize(request.page_size(), 50));
+        FORALL_ASSIGN_OR_RETURN(const int64_t before, ParsePageToken("jobs", request.page_token()));
+        v1::ListSearchJobsResponse response;
+        auto it = before == 0 ? registry_->jobs.end() : registry_->jobs.lower_bound(before);
+        while (it != registry_->jobs.begin()) {
+          if (response.search_jobs_size() == size) {
+            response.set_next_page_token(PageToken("jobs", it->first));
+            break;
+          }
+          --it;
+          *response.add_search_jobs() = JobViewLocked(*it->second);
+        }
+        return response;
+      });
+}
+
+void Controller::CancelSearchJob(const v1::CancelSearchJobRequest& request,
+                                 Done<v1::SearchJob> done) {
+  Answer<v1::SearchJob>(std::move(done), [&]() -> absl::StatusOr<v1::SearchJob> {
+    mu_.AssertHeld();
+    FORALL_ASSIGN_OR_RETURN(JobController * job, FindJobLocked(request.name()));
+    FORALL_RETURN_IF_ERROR(job->Cancel());
+    return JobViewLocked(*job);
+  });
+}
+
+void Controller::PauseSearchJob(const v1::PauseSearchJobRequest& request,
+                                Done<v1::SearchJob> done) {
+  Answer<v1::SearchJob>(std::move(done), [&]() -> absl::StatusOr<v1::SearchJob> {
+    mu_.AssertHeld();
+    FORALL_ASSIGN_OR_RETURN(JobController * job, FindJobLocked(request.name()));
+    FORALL_RETURN_IF_ERROR(job->Pause());
+    return JobViewLocked(*job);
+  });
+}
+
+void Controller::ResumeSearchJob(const v1::ResumeSearchJobRequest& request,
+                                 Done<v1::SearchJob> done) {
+  Answer<v1::SearchJob>(std::move(done), [&]() -> absl::StatusOr<v1::SearchJob> {
+    mu_.AssertHeld();
+    FORALL_ASSIGN_OR_RETURN(JobController * job, FindJobLocked(request.name()));
+    FORALL_RETURN_IF_ERROR(job->Resume());
+    return JobViewLocked(*job);
+  });
+}
+
+void Controller::ListTrials(const v1::ListTrialsRequest& request,
+                            Done<v1::ListTrialsResponse> done) {
+  Answer<v1::ListTrialsResponse>(std::move(done), [&]() -> absl::StatusOr<v1::ListTrialsResponse> {
+    mu_.AssertHeld();
+    FORALL_ASSIGN_OR_RETURN(JobController * job, FindJobLocked(request.parent()));
+    FORALL_ASSIGN_OR_RETURN(const int32_t size, CheckPageSize(request.page_size(), 100));
+    FORALL_ASSIGN_OR_RETURN(const int64_t after, ParsePageToken("trials", request.page_token()));
+    const std::vector<TrialEntry>& trials = job->fold().trials();
+    const int64_t count = static_cast<int64_t>(trials.size());
+    v1::ListTrialsResponse response;
+    const int64_t end = std::min<int64_t>(count, after + size);
+    for (int64_t i = std::min(after, count); i < end; ++i) {
+      *response.add_trials() = TrialView(*registry_, job->fold(), trials[i]);
+    }
+    if (end < count) response.set_next_page_token(PageToken("trials", end));
+    return response;
+  });
+}
+
+void Controller::GetTrial(const v1::GetTrialRequest& request, Done<v1::Trial> done) {
+  Answer<v1::Trial>(std::move(done), [&]() -> absl::StatusOr<v1::Trial> {
+    mu_.AssertHeld();
+    FORALL_ASSIGN_OR_RETURN(const TrialId id, ParseTrialName(request.name()));
+    const auto job = registry_->jobs.find(id.job);
+    const TrialEntry* trial =
+        job == registry_->jobs.end() ? nullptr : job->second->fold().FindTrial(id.ordinal);
+    if (trial == nullptr) {
+      return absl::NotFoundError(absl::StrCat("there is no ", TrialName(id.job, id.ordinal)));
+    }
+    return TrialView(*registry_, job->second->fold(), *trial);
+  });
+}
+
+void Controller::QueryParetoFrontier(const v1::QueryParetoFrontierRequest& request,
+                                     Done<v1::QueryParetoFrontierResponse> done) {
+  Answer<v1::QueryParetoFrontierResponse>(std::move(done),
+                                          [&]() -> absl::StatusOr<v1::QueryParetoFrontierResponse> {
+                                            mu_.AssertHeld();
+                                            return QueryFrontier(*registry_, request);
+                                          });
+}
+
+absl::StatusOr<v1::ExportSubnetResponse> Controller::ExportLocked(const std::string& name) {
+  v1::ExportSubnetResponse response;
+  if (const absl::StatusOr<TrialId> id = ParseTrialName(name); id.ok()) {
+    const auto job = registry_->jobs.find(id->job);
+    const TrialEntry* trial =
+        job == registry_->jobs.end() ? nullptr : job->second->fold().FindTrial(id->ordinal);
+    if (trial == nullptr) return absl::NotFoundError(absl::StrCat("there is no ", name));
+    *response.mutable_trial() = TrialView(*registry_, job->second->fold(), *trial);
+  } else {
+    FORALL_ASSIGN_OR_RETURN(JobController * job, FindJobLocked(name));
+    v1::QueryParetoFrontierRequest query;
+    query.set_parent(JobName(job->fold().record().id));
+    FORALL_ASSIGN_OR_RETURN(const v1::QueryParetoFrontierResponse frontier,
+                            QueryFrontier(*registry_, query));
+    for (const v1::FrontierMember& member : frontier.members()) {
+      if (member.knee()) *response.mutable_trial() = member.trial();
+    }
+    if (frontier.members().empty()) {
+      return absl::FailedPreconditionError(absl::StrCat(name, " has no measured trial yet"));
+    }
+  }
+  response.set_artifact_sha256(response.trial().artifact_sha256());
+  if (response.artifact_sha256().empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(response.trial().name(), " is not exported yet"));
+  }
+  FORALL_ASSIGN_OR_RETURN(const int64_t size, options_.artifacts->Size(response.artifact_sha256()));
+  response.set_size_bytes(size);
+  return response;
+}
+
+void Controller::ExportSubnet(const v1::ExportSubnetRequest& request,
+                              Done<v1::ExportSubnetResponse> done) {
+  Answer<v1::ExportSubnetResponse>(std::move(done),
+                                   [&]() -> absl::StatusOr<v1::ExportSubnetResponse> {
+                                     mu_.AssertHeld();
+                                     return ExportLocked(request.name());
+                                   });
+}
+
+void Controller::GetUpdate(const std::string& name, int64_t after, Done<JobUpdate> done) {
+  Answer<JobUpdate>(std::move(done), [&]() -> absl::StatusOr<JobUpdate> {
+    mu_.AssertHeld();
+    FORALL_ASSIGN_OR_RETURN(JobController * job, FindJobLocked(name));
+    const JobFold& fold = job->fold();
+    JobUpdate result;
+    *result.update.mutable_search_job() = JobViewLocked(*job);
+    result.ended = fold.ended();
+    std::vector<const TrialEntry*> changed;
+    for (const TrialEntry& trial : fold.trials()) {
+      if (trial.changed > after) changed.push_back(&trial);
+    }
+    std::stable_sort(changed.begin(), changed.end(), [](const TrialEntry* a, const TrialEntry* b) {
+      return a->changed < b->changed;
+    });
+    size_t count = std::min(changed.size(), kTrialsPerUpdate);
+    // Trials that changed in one event are never torn apart: the cursor could not tell them.
+    while (count < changed.size() && changed[count]->changed == changed[count - 1]->changed)
+      ++count;
+    for (size_t i = 0; i < count; ++i) {
+      *result.update.add_trials() = TrialView(*registry_, fold, *changed[i]);
+    }
+    if (count < changed.size()) {
+      result.more = true;
+      result.update.mutable_search_job()->set_event_sequence(changed[count - 1]->changed);
+    }
+    return result;
+  });
+}
+
+int64_t Controller::Subscribe(int64_t job, std::function<void()> changed) {
+  MutexLock lock(&mu_);
+  const int64_t id = next_subscription_++;
+  subscriptions_[id] = {job, std::move(changed)};
+  return id;
+}
+
+void Controller::Unsubscribe(int64_t subscription) {
+  MutexLock lock(&mu_);
+  subscriptions_.erase(subscription);
+}
+
+void Controller::GetSnapshot(const std::string& name, Done<JobSnapshot> done) {
+  Answer<JobSnapshot>(std::move(done), [&]() -> absl::StatusOr<JobSnapshot> {
+    mu_.AssertHeld();
+    FORALL_ASSIGN_OR_RETURN(JobController * job, FindJobLocked(name));
+    const JobFold& fold = job->fold();
+    JobSnapshot snapshot;
+    snapshot.job = JobViewLocked(*job);
+    for (const TrialEntry& trial : fold.trials()) {
+      snapshot.trials.push_back(TrialView(*registry_, fold, trial));
+    }
+    v1::QueryParetoFrontierRequest query;
+    query.set_parent(snapshot.job.name());
+    FORALL_ASSIGN_OR_RETURN(snapshot.frontier, QueryFrontier(*registry_, query));
+    for (const std::optional<TargetBinding>& binding : fold.bindings()) {
+      if (!binding.has_value()) continue;
+      const auto device = registry_->devices.find(binding->device);
+      if (device != registry_->devices.end()) {
+        snapshot.devices.push_back(DeviceView(device->second));
+      }
+    }
+    for (const auto& [id, supernet] : registry_->supernets) {
+      if (supernet.record.sha256 != fold.record().supernet_sha256) continue;
+      snapshot.supernet =
+          SupernetView(supernet, options_.artifacts->Size(supernet.record.sha256).value_or(0));
+    }
+    snapshot.hypervolume_history = fold.hypervolume_history();
+    for (const auto& [worker, info] : workers_)
+      snapshot.workers.push_back(WorkerViewLocked(worker));
+    return snapshot;
+  });
+}
+
+}  // namespace forall

@@ -1,0 +1,400 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "search/controller/frontier_query.h"
+
+#include <algorithm>
+#include <numeric>
+#include <set>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/status_macros.h"
+#include "search/controller/job_validator.h"
+#include "search/controller/resource_names.h"
+#include "search/controller/resource_views.h"
+#include "search/pareto/knee.h"
+#include "search/pareto/pareto_filter.h"
+#include "space/identity.h"
+#include "space/recipe.h"
+
+namespace forall {
+namespace {
+
+// A metric under a condition that leaves nothing open.
+struct Wanted {
+  const MetricInfo* metric = nullptr;
+  bool maximize = false;
+  MeasurementKey key;  // without its subject
+};
+
+struct Candidate {
+  const JobFold* fold = nullptr;
+  const TrialEntry* trial = nullptr;
+  std::vector<double> values;                      // of the objectives
+  std::vector<const MeasurementRecord*> evidence;  // nullptr for exact costs
+};
+
+struct Scope {
+  std::vector<Candidate> candidates;
+  const JobController* job = nullptr;  // nullptr: everything on the supernet
+  std::string dataset;
+  std::string recipe = "fp32";
+};
+
+bool Counts(const MeasurementRecord& record) {
+  return record.retracted_by.empty() && record.verdict != VerdictState::kRejected;
+}
+
+absl::StatusOr<Scope> FindScope(const Registry& registry,
+                                const v1::QueryParetoFrontierRequest& request) {
+  Scope scope;
+  if (!request.parent().empty()) {
+    FORALL_ASSIGN_OR_RETURN(const int64_t id, ParseJobName(request.parent()));
+    const auto job = registry.jobs.find(id);
+    if (job == registry.jobs.end()) {
+      return absl::NotFoundError(absl::StrCat("parent: there is no ", JobName(id)));
+    }
+    scope.job = job->second.get();
+    const JobFold& fold = scope.job->fold();
+    scope.dataset = fold.plan().spec().dataset();
+    scope.recipe = fold.plan().spec().recipe();
+    for (const TrialEntry& trial : fold.trials())
+      scope.candidates.push_back({&fold, &trial, {}, {}});
+    return scope;
+  }
+  if (request.supernet().empty()) {
+    return absl::InvalidArgumentError(
+        "parent: give a job, or supernet for all that was measured on it");
+  }
+  FORALL_ASSIGN_OR_RETURN(const std::string id, ParseSupernetName(request.supernet()));
+  const auto supernet = registry.supernets.find(id);
+  if (supernet == registry.supernets.end()) {
+    return absl::NotFoundError(absl::StrCat("supernet: there is no ", request.supernet()));
+  }
+  scope.dataset = supernet->second.record.dataset;
+  absl::flat_hash_set<std::string> seen;
+  for (const auto& [job_id, job] : registry.jobs) {
+    const JobFold& fold = job->fold();
+    if (fold.record().supernet_sha256 != supernet->second.record.sha256) continue;
+    for (const TrialEntry& trial : fold.trials()) {
+      const std::string& artifact = trial.record.artifact_sha256;
+      if (!seen.insert(artifact.empty() ? trial.record.arch_key : artifact).second) continue;
+      scope.candidates.push_back({&fold, &trial, {}, {}});
+    }
+  }
+  return scope;
+}
+
+using Place = std::tuple<std::string, std::string, std::string>;  // device, fingerprint, profile
+
+// Where latencies under this condition were measured and still count.
+std::set<Place> PlacesOf(const Registry& registry, const v1::Condition& condition) {
+  std::set<Place> places;
+  for (const MeasurementRecord& record : registry.index.all()) {
+    const MeasurementKey& key = record.key;
+    if (key.metric != "latency_ms" || !Counts(record)) continue;
+    if (!condition.device().empty() && condition.device() != DeviceName(key.device)) continue;
+    if (!condition.device_class().empty() && condition.device_class() != key.device_class) continue;
+    if (!condition.profile().empty() && condition.profile() != key.profile) continue;
+    const auto device = registry.devices.find(key.device);
+    if (device == registry.devices.end() || device->second.fingerprint != key.device_fingerprint) {
+      continue;
+    }
+    places.emplace(key.device, key.device_fingerprint, key.profile);
+  }
+  return places;
+}
+
+// The job's own place for a condition it has a target for, or nullptr.
+const TargetBinding* BindingFor(const Scope& scope, const v1::Condition& condition) {
+  if (scope.job == nullptr) return nullptr;
+  const JobFold& fold = scope.job->fold();
+  for (size_t i = 0; i < fold.bindings().size(); ++i) {
+    const std::optional<TargetBinding>& binding = fold.bindings()[i];
+    const LatencyTarget& target = fold.plan().targets()[i];
+    if (!binding.has_value() || target.batch != std::max(condition.batch(), 1)) continue;
+    const bool device_fits =
+        condition.device().empty()
+            ? fold.bindings().size() == 1 ||
+                  (target.device.empty() && target.device_class == condition.device_class())
+            : condition.device() == DeviceName(binding->device);
+    const bool profile_fits =
+        condition.profile().empty() || condition.profile() == binding->profile;
+    if (device_fits && profile_fits) return &*binding;
+  }
+  return nullptr;
+}
+
+absl::Status ResolvePlace(const Registry& registry, const Scope& scope,
+                          const v1::Condition& condition, const std::string& field,
+                          MeasurementKey* key) {
+  if (const TargetBinding* binding = BindingFor(scope, condition); binding != nullptr) {
+    key->device = binding->device;
+    key->device_fingerprint = binding->fingerprint;
+    key->profile = binding->profile;
+    return absl::OkStatus();
+  }
+  const std::set<Place> places = PlacesOf(registry, condition);
+  if (places.size() > 1) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        field, ".condition: latencies were measured in several places; name device and profile: ",
+        absl::StrJoin(places, ", ", [](std::string* out, const Place& place) {
+          absl::StrAppend(out, DeviceName(std::get<0>(place)), " profile ", std::get<2>(place));
+        })));
+  }
+  // None: no trial has the value, which makes an empty frontier and no error.
+  if (!places.empty())
+    std::tie(key->device, key->device_fingerprint, key->profile) = *places.begin();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Wanted> Resolve(const Registry& registry, const Scope& scope,
+                               const std::string& metric, const v1::Condition& condition,
+                               const std::string& field) {
+  Wanted wanted;
+  wanted.metric = FindMetric(metric);
+  wanted.maximize = wanted.metric->higher_is_better;
+  wanted.key.metric = metric;
+  wanted.key.recipe = condition.recipe().empty() ? scope.recipe : condition.recipe();
+  if (wanted.metric->source == MetricSource::kAccuracy) {
+    wanted.key.dataset = condition.dataset().empty() ? scope.dataset : condition.dataset();
+    wanted.key.split = condition.split().empty() ? "validation" : condition.split();
+  }
+  if (wanted.metric->source == MetricSource::kLatency) {
+    wanted.key.batch = std::max(condition.batch(), 1);
+    FORALL_RETURN_IF_ERROR(ResolvePlace(registry, scope, condition, field, &wanted.key));
+  }
+  return wanted;
+}
+
+bool Matches(const MeasurementRecord& record, const Wanted& wanted) {
+  const MeasurementKey& key = record.key;
+  if (!Counts(record) || key.metric != wanted.key.metric || key.recipe != wanted.key.recipe)
+    return false;
+  if (wanted.metric->source == MetricSource::kAccuracy) {
+    return key.dataset == wanted.key.dataset && key.split == wanted.key.split;
+  }
+  return !wanted.key.device.empty() && key.device == wanted.key.device &&
+         key.device_fingerprint == wanted.key.device_fingerprint &&
+         key.profile == wanted.key.profile && key.batch == wanted.key.batch;
+}
+
+// Higher fidelity, then more samples behind it, then newer.
+bool Better(const MeasurementRecord& a, const MeasurementRecord& b) {
+  if (a.fidelity != b.fidelity) return a.fidelity == FidelityLevel::kFinal;
+  if (a.key.metric != "latency_ms" && a.sample_count != b.sample_count) {
+    return a.sample_count > b.sample_count;
+  }
+  return a.id > b.id;
+}
+
+const MeasurementRecord* BestMeasurement(const Registry& registry, const Candidate& candidate,
+                                         const Wanted& wanted) {
+  const TrialEntry& trial = *candidate.trial;
+  std::vector<std::string> subjects = {trial.record.artifact_sha256};
+  if (wanted.metric->source == MetricSource::kLatency) {
+    const absl::StatusOr<DeploymentRecipe> recipe = ParseRecipe(wanted.key.recipe);
+    if (recipe.ok()) {
+      subjects.push_back(
+          GraphKey(trial.record.arch_key, trial.resolution, wanted.key.batch, *recipe));
+    }
+  }
+  const MeasurementRecord* best = nullptr;
+  for (const std::string& subject : subjects) {
+    if (subject.empty()) continue;
+    for (const int64_t id : registry.index.About(subject)) {
+      const MeasurementRecord& record = *registry.index.Find(id);
+      if (Matches(record, wanted) && (best == nullptr || Better(record, *best))) best = &record;
+    }
+  }
+  return best;
+}
+
+// False when the candidate lacks the value.
+bool Lookup(const Registry& registry, const Candidate& candidate, const Wanted& wanted,
+            double* value, const MeasurementRecord** evidence) {
+  *evidence = nullptr;
+  if (wanted.metric->source == MetricSource::kExactCost) {
+    *value = ExactCost(candidate.trial->costs, wanted.metric->id);
+    return true;
+  }
+  *evidence = BestMeasurement(registry, candidate, wanted);
+  if (*evidence == nullptr) return false;
+  *value = (*evidence)->value;
+  return true;
+}
+
+// Fills the values of the candidates that have all and meet the limits; drops the others.
+absl::Status FillAsked(const Registry& registry, const v1::QueryParetoFrontierResponse& asked,
+                       const google::protobuf::RepeatedPtrField<v1::Constraint>& constraints,
+                       Scope* scope) {
+  std::vector<Wanted> objectives;
+  std::vector<Wanted> limits;
+  for (int i = 0; i < asked.objectives_size(); ++i) {
+    const v1::Objective& objective = asked.objectives(i);
+    FORALL_ASSIGN_OR_RETURN(Wanted wanted,
+                            Resolve(registry, *scope, objective.metric(), objective.condition(),
+                                    absl::StrCat("objectives[", i, "]")));
+    objectives.push_back(std::move(wanted));
+  }
+  for (int i = 0; i < constraints.size(); ++i) {
+    FORALL_ASSIGN_OR_RETURN(
+        Wanted wanted, Resolve(registry, *scope, constraints[i].metric(),
+                               constraints[i].condition(), absl::StrCat("constraints[", i, "]")));
+    limits.push_back(std::move(wanted));
+  }
+  const auto has_all = [&](Candidate& candidate) {
+    for (int i = 0; i < constraints.size(); ++i) {
+      double value = 0;
+      const MeasurementRecord* ignored = nullptr;
+      if (!Lookup(registry, candidate, limits[i], &value, &ignored)) return false;
+      if (constraints[i].has_at_most() && value > constraints[i].at_most()) return false;
+      if (constraints[i].has_at_least() && value < constraints[i].at_least()) return false;
+    }
+    for (const Wanted& wanted : objectives) {
+      double value = 0;
+      const MeasurementRecord* evidence = nullptr;
+      if (!Lookup(registry, candidate, wanted, &value, &evidence)) return false;
+      candidate.values.push_back(value);
+      candidate.evidence.push_back(evidence);
+    }
+    return true;
+  };
+  std::vector<Candidate> complete;
+  for (Candidate& candidate : scope->candidates) {
+    if (has_all(candidate)) complete.push_back(std::move(candidate));
+  }
+  scope->candidates = std::move(complete);
+  return absl::OkStatus();
+}
+
+// The job's own numbers: what its frontier was made of.
+void FillOwn(Scope* scope) {
+  const JobFold& fold = scope->job->fold();
+  std::vector<Candidate> measured;
+  for (Candidate& candidate : scope->candidates) {
+    if (candidate.trial->record.state != TrialState::kMeasured) continue;
+    for (const JobPlan::Goal& goal : fold.plan().objectives()) {
+      candidate.values.push_back(*fold.Value(*candidate.trial, goal.slot));
+      candidate.evidence.push_back(fold.Evidence(*candidate.trial, goal.slot));
+    }
+    measured.push_back(std::move(candidate));
+  }
+  // Of equal points the one that the job's frontier holds comes first and so is kept.
+  std::stable_partition(measured.begin(), measured.end(), [&](const Candidate& candidate) {
+    return fold.OnFrontier(candidate.trial->record.ordinal);
+  });
+  scope->candidates = std::move(measured);
+}
+
+std::vector<double> Oriented(const Candidate& candidate, const std::vector<bool>& maximize) {
+  std::vector<double> point;
+  for (size_t i = 0; i < maximize.size(); ++i) {
+    point.push_back(maximize[i] ? -candidate.values[i] : candidate.values[i]);
+  }
+  return point;
+}
+
+// The oriented value at the better or the worse end of its interval.
+double End(const Candidate& candidate, size_t i, bool maximize, bool better) {
+  const MeasurementRecord* evidence = candidate.evidence[i];
+  const double low = evidence == nullptr ? candidate.values[i] : evidence->low;
+  const double high = evidence == nullptr ? candidate.values[i] : evidence->high;
+  if (maximize) return better ? -high : -low;
+  return better ? low : high;
+}
+
+bool CouldReplace(const Candidate& other, const Candidate& member,
+                  const std::vector<bool>& maximize) {
+  bool strictly = false;
+  for (size_t i = 0; i < maximize.size(); ++i) {
+    const double theirs = End(other, i, maximize[i], true);
+    const double ours = End(member, i, maximize[i], false);
+    if (theirs > ours) return false;
+    strictly |= theirs < ours;
+  }
+  return strictly;
+}
+
+bool IsContested(const std::vector<Candidate>& candidates, size_t member,
+                 const std::vector<bool>& maximize) {
+  const Candidate& candidate = candidates[member];
+  if (!candidate.trial->finalize_error.empty()) return true;
+  for (const MeasurementRecord* evidence : candidate.evidence) {
+    if (evidence != nullptr && evidence->verdict != VerdictState::kTrusted) return true;
+  }
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    if (i != member && CouldReplace(candidates[i], candidate, maximize)) return true;
+  }
+  return false;
+}
+
+absl::Status AddMembers(const Registry& registry, const std::vector<Candidate>& candidates,
+                        v1::QueryParetoFrontierResponse* response) {
+  std::vector<bool> maximize;
+  for (const v1::Objective& objective : response->objectives()) {
+    maximize.push_back(objective.goal() == v1::Objective::MAXIMIZE);
+  }
+  const int objectives = static_cast<int>(maximize.size());
+  response->set_considered_trials(static_cast<int32_t>(candidates.size()));
+  if (candidates.empty()) return absl::OkStatus();
+  std::vector<double> points;
+  for (const Candidate& candidate : candidates) {
+    const std::vector<double> point = Oriented(candidate, maximize);
+    points.insert(points.end(), point.begin(), point.end());
+  }
+  FORALL_ASSIGN_OR_RETURN(std::vector<int32_t> rows, ParetoFilter(PointsView{points, objectives}));
+  std::stable_sort(rows.begin(), rows.end(), [&](int32_t a, int32_t b) {
+    return points[static_cast<size_t>(a) * objectives] <
+           points[static_cast<size_t>(b) * objectives];
+  });
+  std::vector<double> frontier;
+  for (const int32_t row : rows) {
+    const auto begin = points.begin() + static_cast<int64_t>(row) * objectives;
+    frontier.insert(frontier.end(), begin, begin + objectives);
+  }
+  FORALL_ASSIGN_OR_RETURN(const int32_t knee, KneeRow(PointsView{frontier, objectives}));
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const Candidate& candidate = candidates[rows[i]];
+    v1::FrontierMember* member = response->add_members();
+    *member->mutable_trial() = TrialView(registry, *candidate.fold, *candidate.trial);
+    for (const double value : candidate.values) member->add_values(value);
+    member->set_certainty(IsContested(candidates, rows[i], maximize) ? v1::FrontierMember::CONTESTED
+                                                                     : v1::FrontierMember::CERTAIN);
+    member->set_knee(static_cast<int32_t>(i) == knee);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<v1::QueryParetoFrontierResponse> QueryFrontier(
+    const Registry& registry, const v1::QueryParetoFrontierRequest& request) {
+  FORALL_RETURN_IF_ERROR(ValidateObjectives(request.objectives(), request.constraints(), ""));
+  FORALL_ASSIGN_OR_RETURN(Scope scope, FindScope(registry, request));
+  v1::QueryParetoFrontierResponse response;
+  const bool own_objectives = request.objectives().empty() && scope.job != nullptr;
+  if (request.objectives().empty() && scope.job == nullptr) {
+    return absl::InvalidArgumentError("objectives: required without parent");
+  }
+  *response.mutable_objectives() =
+      own_objectives ? scope.job->fold().plan().spec().objectives() : request.objectives();
+  for (v1::Objective& objective : *response.mutable_objectives()) {
+    if (objective.goal() != v1::Objective::GOAL_UNSPECIFIED) continue;
+    objective.set_goal(FindMetric(objective.metric())->higher_is_better ? v1::Objective::MAXIMIZE
+                                                                        : v1::Objective::MINIMIZE);
+  }
+  if (own_objectives && request.constraints().empty()) {
+    FillOwn(&scope);
+    response.set_hypervolume(scope.job->fold().hypervolume());
+  } else {
+    FORALL_RETURN_IF_ERROR(FillAsked(registry, response, request.constraints(), &scope));
+  }
+  FORALL_RETURN_IF_ERROR(AddMembers(registry, scope.candidates, &response));
+  return response;
+}
+
+}  // namespace forall

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Frontiers under any objectives and constraints, over one job's trials or over everything ever
+// measured on a supernet.
+#ifndef FORALL_SEARCH_CONTROLLER_FRONTIER_QUERY_H_
+#define FORALL_SEARCH_CONTROLLER_FRONTIER_QUERY_H_
+
+#include "absl/status/statusor.h"
+#include "proto/forall/v1/search_service.pb.h"
+#include "search/controller/registry.h"
+
+namespace forall {
+
+// NotFound: the job or supernet. InvalidArgument: a field; an objective on a latency without a
+// device while several devices have measured (the message lists them).
+//
+// With neither objectives nor constraints given, the answer is the job's own frontier. Values are
+// those of the highest fidelity there is; a latency counts only under the device's present
+// fingerprint (or the job's).
+//
+// A member is contested when a verdict behind it is NOISY, when its final numbers could not be had,
+// or when some other trial, taking each of its values at the better end of its interval and the
+// member's at the worse end, would dominate it.
+absl::StatusOr<v1::QueryParetoFrontierResponse> QueryFrontier(
+    const Registry& registry, const v1::QueryParetoFrontierRequest& request);
+
+}  // namespace forall
+
+#endif  // FORALL_SEARCH_CONTROLLER_FRONTIER_QUERY_H_

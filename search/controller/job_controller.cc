@@ -1,0 +1,450 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "search/controller/job_controller.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "search/controller/resource_names.h"
+#include "search/sampler/sampler_factory.h"
+
+namespace forall {
+namespace {
+
+// So that one call never holds the controller's lock for long.
+constexpr int kProposalsPerPump = 64;
+constexpr int kMinParallelism = 4;
+
+absl::StatusOr<std::unique_ptr<Sampler>> MakeSampler(const std::shared_ptr<const JobPlan>& plan) {
+  const v1::SearchJobSpec& spec = plan->spec();
+  SamplerOptions options;
+  options.admissible = [plan](const Architecture& architecture) {
+    return plan->Admissible(architecture);
+  };
+  options.cost = [plan](const Architecture& architecture) {
+    return static_cast<double>(plan->CostsOf(architecture).macs);
+  };
+  if (spec.sampler().population_size() > 0) {
+    options.evolution.population = spec.sampler().population_size();
+    options.nsga2.population = spec.sampler().population_size();
+  }
+  if (spec.sampler().mutation_probability() > 0) {
+    options.evolution.mutation_probability = spec.sampler().mutation_probability();
+    options.nsga2.mutation_probability = spec.sampler().mutation_probability();
+  }
+  return CreateSampler(spec.sampler().algorithm(), std::move(options),
+                       plan->family().search_space(), static_cast<uint64_t>(spec.seed()));
+}
+
+absl::Duration MaxDuration(const v1::SearchJobSpec& spec) {
+  const google::protobuf::Duration& duration = spec.budget().max_duration();
+  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<JobController>> JobController::Create(
+    JobRecord record, std::shared_ptr<const Family> family, const MeasurementIndex* index,
+    JobHost* host) {
+  v1::SearchJobSpec spec;
+  if (!spec.ParseFromString(record.spec)) {
+    return absl::DataLossError(absl::StrCat("the spec of job ", record.id, " cannot be read"));
+  }
+  FORALL_ASSIGN_OR_RETURN(std::shared_ptr<const JobPlan> plan,
+                          JobPlan::Create(spec, std::move(family)));
+  FORALL_ASSIGN_OR_RETURN(std::unique_ptr<Sampler> sampler, MakeSampler(plan));
+  return std::unique_ptr<JobController>(new JobController(
+      JobFold(std::move(record), std::move(plan), index), std::move(sampler), host));
+}
+
+JobController::JobController(JobFold fold, std::unique_ptr<Sampler> sampler, JobHost* host)
+    : fold_(std::move(fold)), sampler_(std::move(sampler)), host_(host) {}
+
+absl::Status JobController::Replay(const EventRecord& record) {
+  FORALL_ASSIGN_OR_RETURN(const JobEvent event, FromRecord(record));
+  return fold_.Apply(event);
+}
+
+absl::Status JobController::RestoreTask(const TaskRecord& record, const v1::Task& wire) {
+  FORALL_ASSIGN_OR_RETURN(const TrialId trial, ParseTrialName(wire.trial()));
+  if (fold_.FindTrial(trial.ordinal) == nullptr) {
+    return absl::DataLossError(
+        absl::StrCat("task ", record.id, " is of ", wire.trial(), ", which was never proposed"));
+  }
+  OpenTask open{trial.ordinal, record.kind, -1, wire.fidelity(), wire.split()};
+  for (size_t i = 0; record.kind == TaskKind::kLatency && i < fold_.bindings().size(); ++i) {
+    const std::optional<TargetBinding>& binding = fold_.bindings()[i];
+    if (binding.has_value() && DeviceName(binding->device) == wire.device() &&
+        binding->profile == wire.profile() && fold_.plan().targets()[i].batch == wire.batch()) {
+      open.target = static_cast<int>(i);
+    }
+  }
+  if (record.kind == TaskKind::kLatency && open.target < 0) {
+    return absl::DataLossError(absl::StrCat("task ", record.id, " is for no latency of its job"));
+  }
+  open_tasks_[record.id] = std::move(open);
+  return absl::OkStatus();
+}
+
+void JobController::Emit(JobEvent event) {
+  event.sequence = fold_.sequence() + 1;
+  event.time = host_->Now();
+  const absl::Status applied = fold_.Apply(event);
+  // Only events that follow are emitted: this is our own invariant, not anybody's input.
+  FORALL_CHECK(applied.ok()) << applied;
+  if (event.kind == "decided") {
+    event.hypervolume = fold_.hypervolume();
+    event.frontier = static_cast<int64_t>(fold_.frontier().size());
+    exhausted_ = false;
+  }
+  host_->batch()->append_events.push_back(ToRecord(fold_.record().id, event));
+}
+
+void JobController::SetState(JobState state, const std::string& message) {
+  const std::set<int64_t> active = fold_.active();
+  Emit({.kind = "state", .state = static_cast<int>(state), .message = message});
+  host_->batch()->update_jobs.push_back(fold_.record());
+  if (fold_.ended()) {
+    for (const int64_t ordinal : active) StoreTrial(ordinal);
+  }
+  FORALL_LOG(INFO) << "job changed state job=" << JobName(fold_.record().id)
+                   << " state=" << v1::SearchJob::State_Name(static_cast<int>(state))
+                   << (message.empty() ? "" : " error=\"") << message
+                   << (message.empty() ? "" : "\"");
+  host_->JobStateChanged(fold_.record().id, state);
+}
+
+void JobController::StoreTrial(int64_t ordinal) {
+  host_->batch()->update_trials.push_back(fold_.FindTrial(ordinal)->record);
+}
+
+void JobController::Pump() {
+  more_to_do_ = false;
+  if (fold_.sequence() == 0) Emit({.kind = "submitted"});
+  if (fold_.record().state == JobState::kRunning) {
+    Bind();
+    if (fold_.AllBound()) FillSlots();
+    if (!more_to_do_ && fold_.active().empty() && BudgetIsSpent()) StartFinalizing();
+  }
+  if (fold_.record().state == JobState::kFinalizing) Finalize();
+}
+
+void JobController::AdvanceAll() {
+  const std::set<int64_t> active = fold_.active();
+  for (const int64_t ordinal : active) Advance(ordinal);
+}
+
+void JobController::Bind() {
+  for (size_t i = 0; i < fold_.bindings().size(); ++i) {
+    if (fold_.bindings()[i].has_value()) continue;
+    const std::optional<TargetBinding> found = host_->FindDevice(fold_.plan().targets()[i]);
+    if (!found.has_value()) continue;
+    Emit({.kind = "bound",
+          .target = static_cast<int>(i),
+          .device = found->device,
+          .fingerprint = found->fingerprint,
+          .profile = found->profile});
+  }
+}
+
+bool JobController::TimeIsUp() const {
+  return fold_.plan().spec().budget().has_max_duration() &&
+         host_->Now() >= fold_.record().create_time + MaxDuration(fold_.plan().spec());
+}
+
+bool JobController::BudgetIsSpent() const {
+  return static_cast<int64_t>(fold_.trials().size()) >= fold_.plan().spec().budget().max_trials() ||
+         exhausted_ || TimeIsUp();
+}
+
+int JobController::Parallelism() const {
+  const int wanted = fold_.plan().spec().parallelism();
+  return wanted > 0 ? wanted : std::max(kMinParallelism, 2 * host_->ActiveWorkers());
+}
+
+void JobController::FillSlots() {
+  const int64_t max_trials = fold_.plan().spec().budget().max_trials();
+  const int parallelism = Parallelism();
+  int made = 0;
+  while (!BudgetIsSpent() && static_cast<int>(fold_.active().size()) < parallelism) {
+    if (made >= kProposalsPerPump) {
+      more_to_do_ = true;
+      return;
+    }
+    std::vector<Architecture> pending;
+    for (const int64_t ordinal : fold_.active()) {
+      pending.push_back(fold_.FindTrial(ordinal)->architecture);
+    }
+    ProposeRequest request;
+    request.history = fold_.history();
+    request.pending = pending;
+    request.proposed_so_far = static_cast<int64_t>(fold_.trials().size());
+    request.slots = static_cast<int>(
+        std::min<int64_t>({parallelism - static_cast<int64_t>(pending.size()),
+                           max_trials - request.proposed_so_far, kProposalsPerPump - made}));
+    const std::vector<Architecture> proposals = sampler_->Propose(request);
+    if (proposals.empty()) exhausted_ = true;
+    for (const Architecture& architecture : proposals) {
+      const int64_t ordinal = static_cast<int64_t>(fold_.trials().size()) + 1;
+      Emit({.kind = "proposed",
+            .trial = ordinal,
+            .trial_id = host_->NewTrialId(),
+            .choices = architecture.choices});
+      host_->batch()->insert_trials.push_back(fold_.FindTrial(ordinal)->record);
+      Advance(ordinal);
+      ++made;
+    }
+  }
+}
+
+std::string JobController::ScreeningFidelity() const {
+  const v1::Fidelity& fidelity = fold_.plan().spec().fidelity();
+  return fidelity.screening_images() == fidelity.final_images() ? "final" : "screening";
+}
+
+void JobController::Advance(int64_t ordinal) {
+  const TrialEntry* trial = fold_.FindTrial(ordinal);
+  if (trial->record.state != TrialState::kActive) return;
+  if (!trial->failure.empty()) return Decide(ordinal, trial->failure_state, trial->failure);
+  for (const auto& [key, count] : trial->rejections) {
+    if (count >= kMaxRejections) {
+      return Decide(ordinal, TrialState::kFailed,
+                    absl::StrCat("its latency was rejected ", count,
+                                 " times: the device is too unsteady to measure it"));
+    }
+  }
+  // Not short-circuited: accuracy and latency go on side by side.
+  bool complete = HaveAccuracy(ordinal, ScreeningFidelity());
+  for (size_t target = 0; target < fold_.plan().targets().size(); ++target) {
+    complete &= HaveLatency(ordinal, static_cast<int>(target), "screening");
+  }
+  if (!complete) return;
+  trial = fold_.FindTrial(ordinal);
+  const std::string broken = fold_.plan().DescribeViolation(*fold_.Values(*trial));
+  Decide(ordinal, broken.empty() ? TrialState::kMeasured : TrialState::kInfeasible, broken);
+}
+
+void JobController::Decide(int64_t ordinal, TrialState state, const std::string& message) {
+  const TrialEntry* trial = fold_.FindTrial(ordinal);
+  JobEvent event{.kind = "decided", .trial = ordinal, .state = static_cast<int>(state)};
+  event.reused = state == TrialState::kMeasured && !trial->needed_measuring;
+  event.message = message;
+  if (const auto values = fold_.Values(*trial); values.has_value()) event.values = *values;
+  Emit(std::move(event));
+  StoreTrial(ordinal);
+  if (state != TrialState::kMeasured) CancelTasksOf(ordinal);
+}
+
+void JobController::StartFinalizing() {
+  if (fold_.measured() > 0) return SetState(JobState::kFinalizing, "");
+  std::string why = "no subnet meets the exact constraints";
+  for (const TrialEntry& trial : fold_.trials()) {
+    if (!trial.record.error.empty()) {
+      why = absl::StrCat("none of the ", fold_.trials().size(),
+                         " trials could be measured; the first one: ", trial.record.error);
+      break;
+    }
+  }
+  SetState(JobState::kFailed, why);
+}
+
+void JobController::Finalize() {
+  // Final numbers can put other trials on the frontier: again until none is left.
+  bool waiting = true;
+  bool moved = true;
+  while (moved) {
+    moved = false;
+    waiting = false;
+    const std::vector<int64_t> members = fold_.frontier();
+    for (const int64_t ordinal : members) {
+      if (fold_.FindTrial(ordinal)->finalized) continue;
+      if (!fold_.FindTrial(ordinal)->finalizing) Emit({.kind = "finalizing", .trial = ordinal});
+      const bool finished = AdvanceFinal(ordinal);
+      moved |= finished;
+      waiting |= !finished;
+    }
+  }
+  if (waiting) return;
+  bool tested = true;
+  for (const int64_t ordinal : fold_.frontier()) tested &= AdvanceTestSplit(ordinal);
+  if (tested) SetState(JobState::kSucceeded, "");
+}
+
+bool JobController::AdvanceFinal(int64_t ordinal) {
+  const TrialEntry* trial = fold_.FindTrial(ordinal);
+  std::string failure = trial->failure;
+  for (const auto& [key, count] : trial->rejections) {
+    if (key.second == "final" && count >= kMaxRejections) {
+      failure = absl::StrCat("its final latency was rejected ", count, " times");
+    }
+  }
+  if (failure.empty()) {
+    bool complete = HaveAccuracy(ordinal, "final");
+    for (size_t target = 0; target < fold_.plan().targets().size(); ++target) {
+      complete &= HaveLatency(ordinal, static_cast<int>(target), "final");
+    }
+    if (!complete) return false;
+  }
+  trial = fold_.FindTrial(ordinal);
+  const std::string broken = fold_.plan().DescribeViolation(*fold_.Values(*trial));
+  Emit({.kind = "finalized", .trial = ordinal, .message = failure});
+  CancelTasksOf(ordinal);
+  if (!broken.empty()) {
+    Decide(ordinal, TrialState::kInfeasible, absl::StrCat("at final fidelity ", broken));
+  }
+  return true;
+}
+
+bool JobController::AdvanceTestSplit(int64_t ordinal) {
+  const TrialEntry* trial = fold_.FindTrial(ordinal);
+  const v1::SearchJobSpec& spec = fold_.plan().spec();
+  if (!spec.fidelity().test_split() || !fold_.plan().needs_accuracy() || trial->test_measured ||
+      !trial->failure.empty()) {
+    return true;
+  }
+  if (HasOpenTask(ordinal, TaskKind::kAccuracy, -1, "final", "test")) return false;
+  const int64_t top1 = host_->index().FindAccuracy(trial->record.artifact_sha256, "accuracy_top1",
+                                                   spec.dataset(), "test", 0);
+  const int64_t top5 = host_->index().FindAccuracy(trial->record.artifact_sha256, "accuracy_top5",
+                                                   spec.dataset(), "test", 0);
+  if (top1 != 0 && top5 != 0) {
+    Emit({.kind = "measured",
+          .trial = ordinal,
+          .measurements = {top1, top5},
+          .fidelity = "final",
+          .split = "test"});
+    return true;
+  }
+  AddAccuracyTask(ordinal, "final", "test", 0);
+  return false;
+}
+
+void JobController::AfterResult(int64_t ordinal) {
+  Advance(ordinal);
+  Pump();
+}
+
+void JobController::OnExported(int64_t task, const std::string& artifact) {
+  const auto it = open_tasks_.find(task);
+  if (it == open_tasks_.end()) return;
+  const int64_t ordinal = it->second.trial;
+  open_tasks_.erase(it);
+  Emit({.kind = "exported", .trial = ordinal, .task = task, .artifact = artifact});
+  StoreTrial(ordinal);
+  AfterResult(ordinal);
+}
+
+void JobController::OnMeasured(int64_t task, const std::vector<int64_t>& measurements) {
+  const auto it = open_tasks_.find(task);
+  if (it == open_tasks_.end()) return;
+  const OpenTask open = it->second;
+  open_tasks_.erase(it);
+  Emit({.kind = "measured",
+        .trial = open.trial,
+        .task = task,
+        .target = open.target,
+        .measurements = measurements,
+        .fidelity = open.fidelity,
+        .split = open.split});
+  AfterResult(open.trial);
+}
+
+void JobController::OnRejected(int64_t task, const std::vector<int64_t>& measurements,
+                               const std::string& why) {
+  const auto it = open_tasks_.find(task);
+  if (it == open_tasks_.end()) return;
+  const OpenTask open = it->second;
+  open_tasks_.erase(it);
+  Emit({.kind = "rejected",
+        .trial = open.trial,
+        .task = task,
+        .target = open.target,
+        .measurements = measurements,
+        .fidelity = open.fidelity,
+        .message = why});
+  AfterResult(open.trial);
+}
+
+void JobController::OnFailed(int64_t task, const std::string& worker,
+                             v1::TaskFailure::Reason reason, const std::string& message,
+                             bool last) {
+  const auto it = open_tasks_.find(task);
+  if (it == open_tasks_.end()) return;
+  const int64_t ordinal = it->second.trial;
+  const bool own_fault =
+      reason == v1::TaskFailure::DETERMINISTIC || reason == v1::TaskFailure::OUT_OF_MEMORY;
+  if (last) open_tasks_.erase(it);
+  Emit({.kind = "failed",
+        .trial = ordinal,
+        .task = task,
+        .state = static_cast<int>(own_fault ? TrialState::kInfeasible : TrialState::kFailed),
+        .last = last,
+        .worker = worker,
+        .reason = v1::TaskFailure::Reason_Name(reason),
+        .message = message});
+  if (last) AfterResult(ordinal);
+}
+
+void JobController::OnDevice(const std::string& device, const std::string& fingerprint) {
+  if (fold_.ended()) return;
+  for (const std::optional<TargetBinding>& binding : fold_.bindings()) {
+    if (!binding.has_value() || binding->device != device || binding->fingerprint == fingerprint) {
+      continue;
+    }
+    SetState(JobState::kFailed,
+             absl::StrCat(DeviceName(device), " changed (fingerprint ", binding->fingerprint,
+                          " to ", fingerprint,
+                          "), so that new latencies could not be compared with those "
+                          "measured before; submit the job again: accuracies are reused"));
+    return;
+  }
+  Pump();
+}
+
+absl::Status JobController::Pause() {
+  if (fold_.record().state != JobState::kRunning) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        JobName(fold_.record().id), " is not running, only a running job can be paused"));
+  }
+  SetState(JobState::kPaused, "");
+  return absl::OkStatus();
+}
+
+absl::Status JobController::Resume() {
+  if (fold_.record().state != JobState::kPaused) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(JobName(fold_.record().id), " is not paused"));
+  }
+  SetState(JobState::kRunning, "");
+  Pump();
+  return absl::OkStatus();
+}
+
+absl::Status JobController::Cancel() {
+  if (fold_.record().state == JobState::kCancelled) return absl::OkStatus();
+  if (fold_.ended()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(JobName(fold_.record().id), " has already ended"));
+  }
+  SetState(JobState::kCancelled, "");
+  return absl::OkStatus();
+}
+
+std::string JobController::WaitingReason() const {
+  if (fold_.record().state != JobState::kRunning) return "";
+  for (size_t i = 0; i < fold_.bindings().size(); ++i) {
+    if (fold_.bindings()[i].has_value()) continue;
+    const LatencyTarget& target = fold_.plan().targets()[i];
+    if (!target.device.empty()) return absl::StrCat("a worker that serves ", target.device);
+    if (!target.device_class.empty()) {
+      return absl::StrCat("one device of class ", target.device_class, " to measure latencies on");
+    }
+    return "one device to measure latencies on: start a worker";
+  }
+  return "";
+}
+
+}  // namespace forall

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+// The life of one job: every decision that follows from its log. Propose while there are free
+// slots, lead each trial through export, accuracy and latency or reuse what is known, spend the
+// budget, measure frontier members at final fidelity until the frontier holds no other, finish.
+//
+// A latency target without a device is bound to the first device that serves it (the submission is
+// refused when several do at that time); from then on the job's numbers come from this device,
+// fingerprint and profile alone. Should the device change (new fingerprint), the job fails: its
+// latencies could not be compared any more; accuracies and exports are reused by the next one.
+#ifndef FORALL_SEARCH_CONTROLLER_JOB_CONTROLLER_H_
+#define FORALL_SEARCH_CONTROLLER_JOB_CONTROLLER_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "search/controller/job_event.h"
+#include "search/controller/job_fold.h"
+#include "search/controller/job_host.h"
+#include "search/sampler/sampler.h"
+
+namespace forall {
+
+// Thread-compatible: the controller's lock guards it.
+class JobController {
+ public:
+  // A latency that nobody can trust is measured again; after so many the trial has failed.
+  static constexpr int kMaxRejections = 3;
+
+  // `index` and `host` are not owned and must outlive it. InvalidArgument when the record's spec is
+  // not one that this build accepts.
+  static absl::StatusOr<std::unique_ptr<JobController>> Create(JobRecord record,
+                                                               std::shared_ptr<const Family> family,
+                                                               const MeasurementIndex* index,
+                                                               JobHost* host);
+
+  // Loading: the log's events in order, then the tasks that are open, then Pump.
+  absl::Status Replay(const EventRecord& record);
+  absl::Status RestoreTask(const TaskRecord& record, const v1::Task& wire);
+
+  // Does whatever can be done now: binds, proposes, creates tasks, decides. Bounded: when it
+  // stopped with more to do, more_to_do() is true.
+  void Pump();
+  bool more_to_do() const { return more_to_do_; }
+  // Takes up every undecided trial again, after loading.
+  void AdvanceAll();
+
+  // Results of an open task of this job; they end with Pump. The measurements are in the index.
+  void OnExported(int64_t task, const std::string& artifact);
+  void OnMeasured(int64_t task, const std::vector<int64_t>& measurements);
+  void OnRejected(int64_t task, const std::vector<int64_t>& measurements, const std::string& why);
+  // `last`: the task is not tried again.
+  void OnFailed(int64_t task, const std::string& worker, v1::TaskFailure::Reason reason,
+                const std::string& message, bool last);
+  // The device has registered, perhaps with another fingerprint.
+  void OnDevice(const std::string& device, const std::string& fingerprint);
+
+  // FailedPrecondition when the job is not in a state to.
+  absl::Status Pause();
+  absl::Status Resume();
+  absl::Status Cancel();
+
+  const JobFold& fold() const { return fold_; }
+  // For people: what it waits for as far as the job itself knows.
+  std::string WaitingReason() const;
+
+ private:
+  struct OpenTask {
+    int64_t trial = 0;  // ordinal
+    TaskKind kind = TaskKind::kExport;
+    int target = -1;
+    std::string fidelity = {};
+    std::string split = {};
+  };
+
+  JobController(JobFold fold, std::unique_ptr<Sampler> sampler, JobHost* host);
+  void Emit(JobEvent event);
+  void SetState(JobState state, const std::string& message);
+  void Bind();
+  void FillSlots();
+  bool TimeIsUp() const;
+  bool BudgetIsSpent() const;
+  int Parallelism() const;
+  void Advance(int64_t ordinal);
+  void Decide(int64_t ordinal, TrialState state, const std::string& message);
+  void Finalize();
+  bool AdvanceFinal(int64_t ordinal);
+  bool AdvanceTestSplit(int64_t ordinal);
+  void StartFinalizing();
+
+  // True when the artifact is known; else sees to an export.
+  bool EnsureArtifact(int64_t ordinal);
+  bool ReuseExport(int64_t ordinal);
+  // True when the accuracies are known at this fidelity; reuses them where it can.
+  bool HaveAccuracy(int64_t ordinal, const std::string& fidelity);
+  bool HaveLatency(int64_t ordinal, int target, const std::string& fidelity);
+  bool ReuseLatency(int64_t ordinal, int target, const std::string& subject, FidelityLevel level);
+  int64_t Images(const std::string& fidelity) const;
+  std::string ScreeningFidelity() const;
+
+  bool HasOpenTask(int64_t ordinal, TaskKind kind, int target, const std::string& fidelity,
+                   const std::string& split) const;
+  v1::Task WireTask(int64_t ordinal, TaskKind kind, const std::string& fidelity) const;
+  void AddExportTask(int64_t ordinal);
+  void AddAccuracyTask(int64_t ordinal, const std::string& fidelity, const std::string& split,
+                       int64_t images);
+  void AddLatencyTask(int64_t ordinal, int target, const std::string& fidelity);
+  void AddTask(int64_t ordinal, const v1::Task& wire, const TaskNeeds& needs, OpenTask open);
+  void CancelTasksOf(int64_t ordinal);
+  void AfterResult(int64_t ordinal);
+  void StoreTrial(int64_t ordinal);
+
+  JobFold fold_;
+  std::unique_ptr<Sampler> sampler_;
+  JobHost* host_;
+  std::map<int64_t, OpenTask> open_tasks_;
+  bool exhausted_ = false;  // the sampler knew nothing more for the history so far
+  bool more_to_do_ = false;
+};
+
+// What keys an export besides supernet, architecture and recipe.
+std::string CalibrationKey(const v1::SearchJobSpec& spec);
+// What keys a screening latency of the trial: its graph at the target's batch.
+std::string LatencyGraphKey(const JobPlan& plan, const TrialEntry& trial, int target);
+// What a worker must offer for a task. `fingerprint` of the device, for latencies.
+TaskNeeds NeedsOf(const v1::Task& wire, const std::string& fingerprint);
+
+}  // namespace forall
+
+#endif  // FORALL_SEARCH_CONTROLLER_JOB_CONTROLLER_H_

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// One line of a job's append-only log. All that a job knows is a fold over these lines (job_fold.h)
+// and over the measurements they name, so that a restarted controller knows exactly what the killed
+// one knew, and makes the same proposals for the same log.
+//
+// Kinds and the fields they use (others are left out of the JSON):
+//   submitted
+//   bound       target, device, fingerprint, profile   a latency target has found its device
+//   proposed    trial, trial_id, choices               the sampler's decision
+//   exported    trial, task, artifact                  task 0: an earlier export was reused
+//   measured    trial, task, fidelity, split, target, measurements   task 0: reused
+//   rejected    trial, task, fidelity, target, measurements, message  a latency nobody can trust
+//   failed      trial, task, worker, reason, message, last  last: the task is not tried again
+//   decided     trial, state, message, reused; values, hypervolume, frontier for the reader
+//   finalizing  trial                                  a frontier member is measured at final
+//   fidelity finalized   trial, state, message                  message: why it could not be state
+//   state, message                         of the job
+#ifndef FORALL_SEARCH_CONTROLLER_JOB_EVENT_H_
+#define FORALL_SEARCH_CONTROLLER_JOB_EVENT_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "search/store/result_store.h"
+
+namespace forall {
+
+struct JobEvent {
+  std::string kind = {};
+  int64_t sequence = 0;
+  absl::Time time = {};
+
+  int64_t trial = 0;  // ordinal within the job
+  int64_t trial_id = 0;
+  int64_t task = 0;
+  int target = -1;  // of JobPlan::targets; -1 for an accuracy
+  int state = 0;    // a TrialState or a JobState
+  bool last = false;
+  bool reused = false;
+  std::vector<int32_t> choices = {};
+  std::vector<int64_t> measurements = {};
+  std::string artifact = {};
+  std::string fidelity = {};
+  std::string split = {};
+  std::string device = {};
+  std::string fingerprint = {};
+  std::string profile = {};
+  std::string worker = {};
+  std::string reason = {};
+  std::string message = {};
+  std::vector<double> values = {};
+  double hypervolume = 0;
+  int64_t frontier = 0;
+};
+
+EventRecord ToRecord(int64_t job, const JobEvent& event);
+// DataLoss when the payload is not what ToRecord writes.
+absl::StatusOr<JobEvent> FromRecord(const EventRecord& record);
+
+}  // namespace forall
+
+#endif  // FORALL_SEARCH_CONTROLLER_JOB_EVENT_H_

@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "search/controller/job_fold.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "search/pareto/hypervolume.h"
+#include "space/identity.h"
+#include "space/recipe.h"
+
+namespace forall {
+namespace {
+
+constexpr int kCheapObjectives = 4;
+constexpr int64_t kCheapMembers = 50;
+
+Frontier NewFrontier(const JobPlan& plan) {
+  // A plan has at least one objective, which is all that Create asks for.
+  return *Frontier::Create(std::max<int>(1, static_cast<int>(plan.objectives().size())));
+}
+
+absl::Status Broken(const JobEvent& event, const std::string& why) {
+  return absl::DataLossError(
+      absl::StrCat("event ", event.sequence, " (", event.kind, ") does not follow: ", why));
+}
+
+// The edges of a job's life. CANCELLED and FAILED can be reached from every state that is no end.
+bool MayBecome(JobState from, JobState to) {
+  if (from == JobState::kSucceeded || from == JobState::kCancelled || from == JobState::kFailed) {
+    return false;
+  }
+  switch (to) {
+    case JobState::kRunning:
+      return from == JobState::kPaused;
+    case JobState::kPaused:
+    case JobState::kFinalizing:
+      return from == JobState::kRunning;
+    case JobState::kSucceeded:
+      return from == JobState::kFinalizing;
+    case JobState::kCancelled:
+    case JobState::kFailed:
+      return true;
+  }
+  return false;
+}
+
+// A measured trial may still turn out infeasible when its final numbers break a limit.
+bool MayBecome(TrialState from, TrialState to) {
+  if (from == TrialState::kActive) return to != TrialState::kActive;
+  return from == TrialState::kMeasured && to == TrialState::kInfeasible;
+}
+
+}  // namespace
+
+JobFold::JobFold(JobRecord record, std::shared_ptr<const JobPlan> plan,
+                 const MeasurementIndex* index)
+    : record_(std::move(record)),
+      plan_(std::move(plan)),
+      index_(index),
+      bindings_(plan_->targets().size()),
+      points_(NewFrontier(*plan_)) {
+  record_.state = JobState::kRunning;
+  record_.error.clear();
+  record_.end_time.reset();
+  for (const JobPlan::Goal& goal : plan_->objectives()) {
+    const MetricInfo& metric = *plan_->slots()[goal.slot].metric;
+    double low = 0;
+    double high = 0;
+    if (metric.source == MetricSource::kAccuracy) high = 100;
+    if (metric.source == MetricSource::kExactCost) {
+      low = ExactCost(plan_->smallest_costs(), metric.id);
+      high = ExactCost(plan_->largest_costs(), metric.id);
+    }
+    reference_.push_back(goal.maximize ? low : high);
+    ideal_.push_back(goal.maximize ? high : low);
+  }
+}
+
+const TrialEntry* JobFold::FindTrial(int64_t ordinal) const {
+  if (ordinal < 1 || ordinal > static_cast<int64_t>(trials_.size())) return nullptr;
+  return &trials_[ordinal - 1];
+}
+
+bool JobFold::AllBound() const {
+  return std::all_of(bindings_.begin(), bindings_.end(),
+                     [](const auto& binding) { return binding.has_value(); });
+}
+
+bool JobFold::ended() const {
+  return record_.state == JobState::kSucceeded || record_.state == JobState::kCancelled ||
+         record_.state == JobState::kFailed;
+}
+
+absl::Status JobFold::Apply(const JobEvent& event) {
+  if (event.sequence != sequence_ + 1) {
+    return Broken(event, absl::StrCat("the log so far ends at ", sequence_));
+  }
+  if (event.kind == "proposed") {
+    FORALL_RETURN_IF_ERROR(Propose(event));
+  } else if (event.kind == "bound") {
+    if (event.target < 0 || event.target >= static_cast<int>(bindings_.size())) {
+      return Broken(event, "there is no such latency target");
+    }
+    bindings_[event.target] = TargetBinding{event.device, event.fingerprint, event.profile};
+  } else if (event.kind == "state") {
+    FORALL_RETURN_IF_ERROR(ChangeState(event));
+  } else if (event.kind != "submitted") {
+    if (FindTrial(event.trial) == nullptr) {
+      return Broken(event, absl::StrCat("trial ", event.trial, " was never proposed"));
+    }
+    TrialEntry* trial = &trials_[event.trial - 1];
+    trial->changed = event.sequence;
+    if (event.kind == "exported") {
+      trial->record.artifact_sha256 = event.artifact;
+      trial->needed_measuring |= event.task != 0;
+    } else if (event.kind == "measured") {
+      FORALL_RETURN_IF_ERROR(Measured(event, trial));
+    } else if (event.kind == "rejected") {
+      ++trial->rejections[{event.target, event.fidelity}];
+      trial->measurements.insert(trial->measurements.end(), event.measurements.begin(),
+                                 event.measurements.end());
+      trial->needed_measuring = true;
+    } else if (event.kind == "failed") {
+      trial->needed_measuring = true;
+      if (event.last && trial->failure.empty()) {
+        trial->failure = event.message.empty() ? "its task failed" : event.message;
+        trial->failure_state = static_cast<TrialState>(event.state);
+      }
+    } else if (event.kind == "decided") {
+      FORALL_RETURN_IF_ERROR(Decide(event, trial));
+    } else if (event.kind == "finalizing") {
+      trial->finalizing = true;
+    } else if (event.kind == "finalized") {
+      trial->finalized = true;
+      trial->finalize_error = event.message;
+    } else {
+      return Broken(event, "this build does not know the kind");
+    }
+  }
+  sequence_ = event.sequence;
+  record_.update_time = event.time;
+  return absl::OkStatus();
+}
+
+absl::Status JobFold::Propose(const JobEvent& event) {
+  if (event.trial != static_cast<int64_t>(trials_.size()) + 1) {
+    return Broken(event, "trials are numbered without gaps");
+  }
+  const SearchSpace& space = plan_->family().search_space();
+  TrialEntry trial;
+  trial.architecture = {space.id(), space.revision(), event.choices};
+  FORALL_RETURN_IF_ERROR(space.Validate(trial.architecture));
+  FORALL_ASSIGN_OR_RETURN(const Network network, plan_->family().Describe(trial.architecture));
+  FORALL_ASSIGN_OR_RETURN(const DeploymentRecipe recipe, ParseRecipe(plan_->spec().recipe()));
+  trial.costs = CountCosts(network);
+  trial.resolution = static_cast<int32_t>(network.input.height);
+  TrialRecord& record = trial.record;
+  record.id = event.trial_id;
+  record.job_id = record_.id;
+  record.ordinal = event.trial;
+  record.search_space = space.id();
+  record.revision = space.revision();
+  record.choices = event.choices;
+  record.arch_key = ArchKey(space, trial.architecture);
+  record.graph_key = GraphKey(record.arch_key, trial.resolution, 1, recipe);
+  record.create_time = event.time;
+  if (!keys_.insert(record.arch_key).second) return Broken(event, "the network is a trial already");
+  trial.screening.resize(plan_->slots().size());
+  trial.final.resize(plan_->slots().size());
+  trial.changed = event.sequence;
+  active_.insert(event.trial);
+  trials_.push_back(std::move(trial));
+  return absl::OkStatus();
+}
+
+absl::Status JobFold::Measured(const JobEvent& event, TrialEntry* trial) {
+  trial->needed_measuring |= event.task != 0 && event.fidelity == "screening";
+  for (const int64_t id : event.measurements) {
+    const MeasurementRecord* measurement = index_->Find(id);
+    if (measurement == nullptr) {
+      return Broken(event, absl::StrCat("measurement ", id, " is not in the store"));
+    }
+    trial->measurements.push_back(id);
+    if (event.split == "test") {
+      trial->test_measured = true;
+      continue;
+    }
+    for (size_t slot = 0; slot < plan_->slots().size(); ++slot) {
+      if (plan_->slots()[slot].metric->id != measurement->key.metric ||
+          plan_->slots()[slot].target != event.target) {
+        continue;
+      }
+      (event.fidelity == "final" ? trial->final : trial->screening)[slot] = id;
+    }
+  }
+  if (event.fidelity == "final" && trial->record.state == TrialState::kMeasured) RebuildFrontier();
+  return absl::OkStatus();
+}
+
+absl::Status JobFold::Decide(const JobEvent& event, TrialEntry* trial) {
+  const TrialState to = static_cast<TrialState>(event.state);
+  const TrialState from = trial->record.state;
+  if (!MayBecome(from, to)) {
+    return Broken(event, absl::StrCat("a trial cannot go from state ", static_cast<int>(from),
+                                      " to ", event.state));
+  }
+  const std::optional<std::vector<double>> values = Values(*trial);
+  if (to == TrialState::kMeasured && !values.has_value()) {
+    return Broken(event, "a value of the trial is missing");
+  }
+  trial->record.state = to;
+  trial->record.error = event.message;
+  trial->record.end_time = event.time;
+  trial->record.reused = event.reused;
+  ++counts_[event.state];
+  if (from != TrialState::kActive) {
+    --counts_[static_cast<int>(from)];
+    RebuildFrontier();
+    return absl::OkStatus();
+  }
+  active_.erase(event.trial);
+  if (to == TrialState::kCancelled) return absl::OkStatus();
+  reused_ += to == TrialState::kMeasured && event.reused;
+  ScoredTrial scored;
+  scored.id = event.trial;
+  scored.architecture = trial->architecture;
+  if (values.has_value()) scored.objectives = plan_->Oriented(*values);
+  scored.constraint_violation = values.has_value() && trial->failure.empty()
+                                    ? plan_->Violation(*values)
+                                    : std::numeric_limits<double>::infinity();
+  history_.push_back(std::move(scored));
+  if (to == TrialState::kMeasured) {
+    decided_.push_back(event.trial);
+    LearnScale(*trial);
+    AddToFrontier(*trial);
+    PublishFrontier();
+    hypervolume_history_.emplace_back(event.trial, hypervolume_);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status JobFold::ChangeState(const JobEvent& event) {
+  const JobState to = static_cast<JobState>(event.state);
+  if (!MayBecome(record_.state, to)) {
+    return Broken(event, absl::StrCat("a job cannot go from state ",
+                                      static_cast<int>(record_.state), " to ", event.state));
+  }
+  record_.state = to;
+  record_.error = event.message;
+  if (to == JobState::kFinalizing) start_finalizing_ = event.time;
+  if (ended()) {
+    record_.end_time = event.time;
+    for (const int64_t ordinal : active_) {
+      TrialEntry& trial = trials_[ordinal - 1];
+      trial.record.state = TrialState::kCancelled;
+      trial.record.end_time = event.time;
+      trial.changed = event.sequence;
+    }
+    active_.clear();
+  }
+  return absl::OkStatus();
+}
+
+const MeasurementRecord* JobFold::Evidence(const TrialEntry& trial, int slot) const {
+  const int64_t id = trial.final[slot] != 0 ? trial.final[slot] : trial.screening[slot];
+  return id == 0 ? nullptr : index_->Find(id);
+}
+
+std::optional<double> JobFold::Value(const TrialEntry& trial, int slot) const {
+  const MetricInfo& metric = *plan_->slots()[slot].metric;
+  if (metric.source == MetricSource::kExactCost) return ExactCost(trial.costs, metric.id);
+  const MeasurementRecord* measurement = Evidence(trial, slot);
+  if (measurement == nullptr) return std::nullopt;
+  return measurement->value;
+}
+
+std::optional<std::vector<double>> JobFold::Values(const TrialEntry& trial) const {
+  std::vector<double> values;
+  for (size_t slot = 0; slot < plan_->slots().size(); ++slot) {
+    const std::optional<double> value = Value(trial, static_cast<int>(slot));
+    if (!value.has_value()) return std::nullopt;
+    values.push_back(*value);
+  }
+  return values;
+}
+
+bool JobFold::HasFinal(const TrialEntry& trial, int slot) const {
+  return plan_->slots()[slot].metric->source == MetricSource::kExactCost || trial.final[slot] != 0;
+}
+
+bool JobFold::AllFinal(const TrialEntry& trial) const {
+  for (size_t slot = 0; slot < plan_->slots().size(); ++slot) {
+    if (!HasFinal(trial, static_cast<int>(slot))) return false;
+  }
+  return true;
+}
+
+void JobFold::LearnScale(const TrialEntry& trial) {
+  if (scaled_) return;
+  scaled_ = true;
+  const double growth = trial.costs.macs > 0
+                            ? std::max(1.0, static_cast<double>(plan_->largest_costs().macs) /
+                                                static_cast<double>(trial.costs.macs))
+                            : 1.0;
+  for (size_t i = 0; i < plan_->objectives().size(); ++i) {
+    const JobPlan::Goal& goal = plan_->objectives()[i];
+    if (plan_->slots()[goal.slot].metric->source != MetricSource::kLatency) continue;
+    const double worst = *Value(trial, goal.slot) * growth;
+    (goal.maximize ? ideal_ : reference_)[i] = worst;
+  }
+}
+
+void JobFold::AddToFrontier(const TrialEntry& trial) {
+  const std::optional<std::vector<double>> values = Values(trial);
+  if (!values.has_value()) return;
+  // Values are finite: results are checked before they are stored.
+  points_.Insert(trial.record.ordinal, plan_->Oriented(*values)).status().IgnoreError();
+}
+
+void JobFold::RebuildFrontier() {
+  points_ = NewFrontier(*plan_);
+  for (const int64_t ordinal : decided_) {
+    const TrialEntry& trial = trials_[ordinal - 1];
+    if (trial.record.state == TrialState::kMeasured) AddToFrontier(trial);
+  }
+  PublishFrontier();
+}
+
+void JobFold::PublishFrontier() {
+  frontier_.clear();
+  on_frontier_.clear();
+  for (const Frontier::Member& member : points_.Members()) {
+    frontier_.push_back(member.id);
+    on_frontier_.insert(member.id);
+  }
+  hypervolume_ = ComputeHypervolume();
+}
+
+double JobFold::ComputeHypervolume() const {
+  const int objectives = static_cast<int>(plan_->objectives().size());
+  if (objectives > kCheapObjectives && points_.size() > kCheapMembers) return 0;
+  std::vector<double> scaled;
+  for (const Frontier::Member& member : points_.Members()) {
+    for (int i = 0; i < objectives; ++i) {
+      const double value = plan_->objectives()[i].maximize ? -member.point[i] : member.point[i];
+      const double range = reference_[i] - ideal_[i];
+      scaled.push_back(range == 0 ? 1 : (value - ideal_[i]) / range);
+    }
+  }
+  const std::vector<double> worst(objectives, 1.0);
+  const absl::StatusOr<double> volume = Hypervolume(PointsView{scaled, objectives}, worst);
+  return volume.ok() ? *volume : 0;
+}
+
+int64_t JobFold::FinalizedFrontierMembers() const {
+  int64_t count = 0;
+  for (const int64_t ordinal : frontier_) {
+    const TrialEntry& trial = trials_[ordinal - 1];
+    count += trial.finalized && trial.finalize_error.empty();
+  }
+  return count;
+}
+
+}  // namespace forall

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a job knows: a fold over its event log and the measurements that the log names. The same
+// code runs while a job lives and when a restarted controller reads the log back (invariant 4), and
+// nothing else changes this state (invariant 3: along the edges that Apply knows).
+#ifndef FORALL_SEARCH_CONTROLLER_JOB_FOLD_H_
+#define FORALL_SEARCH_CONTROLLER_JOB_FOLD_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/status/status.h"
+#include "search/controller/job_event.h"
+#include "search/controller/job_plan.h"
+#include "search/controller/measurement_index.h"
+#include "search/pareto/frontier.h"
+#include "search/sampler/sampler.h"
+#include "search/store/result_store.h"
+
+namespace forall {
+
+// One subnet in the job.
+struct TrialEntry {
+  TrialRecord record;
+  Architecture architecture;
+  Costs costs;
+  int32_t resolution = 0;
+  // Per slot of the plan the measurement that holds its value, 0 while there is none. A final
+  // measurement replaces a screening one where both exist.
+  std::vector<int64_t> screening;
+  std::vector<int64_t> final;
+  // Every measurement of this trial in order, the test split's and rejected ones included.
+  std::vector<int64_t> measurements;
+  bool test_measured = false;
+  // (target, fidelity) -> latencies that were rejected.
+  std::map<std::pair<int, std::string>, int> rejections;
+  // The first failure that was final, "" while there is none.
+  std::string failure;
+  TrialState failure_state = TrialState::kActive;
+  bool needed_measuring = false;  // something was not reused
+  bool finalizing = false;        // chosen for final measurements
+  bool finalized = false;         // they are done, or could not be had
+  std::string finalize_error;     // why not
+  int64_t changed = 0;            // sequence of the last event about it
+};
+
+// Where a latency target was bound.
+struct TargetBinding {
+  std::string device;  // id without "devices/"
+  std::string fingerprint;
+  std::string profile;
+};
+
+// Thread-compatible: the controller's lock guards it.
+class JobFold {
+ public:
+  // `index` is not owned and must outlive it; it must hold a measurement before an event names it.
+  JobFold(JobRecord record, std::shared_ptr<const JobPlan> plan, const MeasurementIndex* index);
+
+  // DataLoss when the event does not follow from the log so far (its sequence is not the next, it
+  // names a trial that was never proposed, a measurement that is not there, a forbidden edge).
+  absl::Status Apply(const JobEvent& event);
+
+  const JobRecord& record() const { return record_; }
+  const JobPlan& plan() const { return *plan_; }
+  const std::shared_ptr<const JobPlan>& shared_plan() const { return plan_; }
+  int64_t sequence() const { return sequence_; }
+  const std::vector<TrialEntry>& trials() const { return trials_; }
+  // nullptr when there is none. `ordinal` counts from 1.
+  const TrialEntry* FindTrial(int64_t ordinal) const;
+  bool HasArchitecture(const std::string& arch_key) const { return keys_.contains(arch_key); }
+  const std::vector<std::optional<TargetBinding>>& bindings() const { return bindings_; }
+  bool AllBound() const;
+  bool ended() const;
+
+  const std::vector<ScoredTrial>& history() const { return history_; }
+  // Ordinals of trials that are proposed and not decided, ascending.
+  const std::set<int64_t>& active() const { return active_; }
+  int64_t measured() const { return counts_[static_cast<int>(TrialState::kMeasured)]; }
+  int64_t infeasible() const { return counts_[static_cast<int>(TrialState::kInfeasible)]; }
+  int64_t failed() const { return counts_[static_cast<int>(TrialState::kFailed)]; }
+  int64_t reused() const { return reused_; }
+
+  // Value of a slot, by the best measurement there is; nullopt while there is none.
+  std::optional<double> Value(const TrialEntry& trial, int slot) const;
+  // The measurement behind it; nullptr for exact costs and while there is none.
+  const MeasurementRecord* Evidence(const TrialEntry& trial, int slot) const;
+  // All slots, or nullopt while one is missing.
+  std::optional<std::vector<double>> Values(const TrialEntry& trial) const;
+  bool HasFinal(const TrialEntry& trial, int slot) const;
+  // Every slot's value is as good as it gets.
+  bool AllFinal(const TrialEntry& trial) const;
+
+  // Ordinals of the non-dominated measured trials, best first objective first (invariant 5).
+  const std::vector<int64_t>& frontier() const { return frontier_; }
+  bool OnFrontier(int64_t ordinal) const { return on_frontier_.contains(ordinal); }
+  // Each objective scaled to [0, 1] between ideal and reference. 0 until the scale is known, and
+  // where computing it would take long (more than four objectives and 50 members).
+  double hypervolume() const { return hypervolume_; }
+  // After each measured trial: its ordinal and the hypervolume then.
+  const std::vector<std::pair<int64_t, double>>& hypervolume_history() const {
+    return hypervolume_history_;
+  }
+  // In the order of the objectives and in their units: an exact cost spans the smallest and the
+  // largest subnet's, an accuracy 0 to 100, a latency 0 to the first measured trial's times how
+  // many more MACs the largest subnet has (0 until there is one). Once known they never change.
+  const std::vector<double>& hypervolume_reference() const { return reference_; }
+  const std::vector<double>& hypervolume_ideal() const { return ideal_; }
+
+  std::optional<absl::Time> start_finalizing_time() const { return start_finalizing_; }
+  int64_t FinalizedFrontierMembers() const;
+
+ private:
+  absl::Status Propose(const JobEvent& event);
+  absl::Status Measured(const JobEvent& event, TrialEntry* trial);
+  absl::Status Decide(const JobEvent& event, TrialEntry* trial);
+  absl::Status ChangeState(const JobEvent& event);
+  void LearnScale(const TrialEntry& trial);
+  void RebuildFrontier();
+  void AddToFrontier(const TrialEntry& trial);
+  void PublishFrontier();
+  double ComputeHypervolume() const;
+
+  JobRecord record_;
+  std::shared_ptr<const JobPlan> plan_;
+  const MeasurementIndex* index_;
+  int64_t sequence_ = 0;
+  std::vector<TrialEntry> trials_;
+  absl::flat_hash_set<std::string> keys_;
+  std::vector<std::optional<TargetBinding>> bindings_;
+  std::vector<ScoredTrial> history_;
+  std::vector<int64_t> decided_;  // measured trials in order of decision
+  std::set<int64_t> active_;
+  int64_t counts_[8] = {};
+  int64_t reused_ = 0;
+  Frontier points_;
+  std::vector<int64_t> frontier_;
+  absl::flat_hash_set<int64_t> on_frontier_;
+  double hypervolume_ = 0;
+  std::vector<std::pair<int64_t, double>> hypervolume_history_;
+  // Per objective, the unit's own orientation; 0 for a latency until the first measured trial.
+  std::vector<double> reference_;
+  std::vector<double> ideal_;
+  bool scaled_ = false;
+  std::optional<absl::Time> start_finalizing_;
+};
+
+}  // namespace forall
+
+#endif  // FORALL_SEARCH_CONTROLLER_JOB_FOLD_H_

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a job asks of the controller that holds it. Calls only collect: what is written becomes
+// durable, and tasks become leasable, when the controller commits the batch.
+#ifndef FORALL_SEARCH_CONTROLLER_JOB_HOST_H_
+#define FORALL_SEARCH_CONTROLLER_JOB_HOST_H_
+
+#include <cstdint>
+#include <optional>
+
+#include "absl/time/time.h"
+#include "proto/forall/v1/fleet_service.pb.h"
+#include "search/controller/job_fold.h"
+#include "search/controller/measurement_index.h"
+#include "search/queue/task_needs.h"
+#include "search/store/result_store.h"
+
+namespace forall {
+
+// Called under the controller's lock only.
+class JobHost {
+ public:
+  virtual ~JobHost() = default;
+  virtual absl::Time Now() = 0;
+  virtual int64_t NewTrialId() = 0;
+  virtual StoreBatch* batch() = 0;
+  virtual const MeasurementIndex& index() const = 0;
+  // Workers that may be given work, for sizing what is in flight.
+  virtual int ActiveWorkers() const = 0;
+  // The one device that serves a latency target; nullopt while none, or more than one, does.
+  virtual std::optional<TargetBinding> FindDevice(const LatencyTarget& target) const = 0;
+  // Stores a task of this trial; `wire` is what a worker will get. Returns its id.
+  virtual int64_t AddTask(int64_t job, int64_t trial_id, TaskKind kind, const v1::Task& wire,
+                          const TaskNeeds& needs) = 0;
+  // An open task is not wanted any more.
+  virtual void CancelTask(int64_t task) = 0;
+  // The job's state has changed: which of its tasks may be leased follows from it.
+  virtual void JobStateChanged(int64_t job, JobState state) = 0;
+};
+
+}  // namespace forall
+
+#endif  // FORALL_SEARCH_CONTROLLER_JOB_HOST_H_

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "search/controller/job_plan.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+
+namespace forall {
+namespace {
+
+// A violation relative to its bound; a bound near 0 must not make it endless.
+double Relative(double excess, double bound) { return excess / std::max(std::abs(bound), 1e-9); }
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<const JobPlan>> JobPlan::Create(
+    const v1::SearchJobSpec& spec, std::shared_ptr<const Family> family) {
+  std::shared_ptr<JobPlan> plan(new JobPlan);
+  plan->spec_ = spec;
+  plan->family_ = std::move(family);
+  const SearchSpace& space = plan->family_->search_space();
+  FORALL_RETURN_IF_ERROR(plan->family_->Describe(space.Smallest()).status());
+  FORALL_RETURN_IF_ERROR(plan->family_->Describe(space.Largest()).status());
+  plan->smallest_ = plan->CostsOf(space.Smallest());
+  plan->largest_ = plan->CostsOf(space.Largest());
+  for (const v1::Objective& objective : spec.objectives()) {
+    if (FindMetric(objective.metric()) == nullptr) {
+      return absl::InvalidArgumentError(absl::StrCat("no metric ", objective.metric()));
+    }
+    plan->objectives_.push_back({plan->SlotOf(objective.metric(), objective.condition()),
+                                 objective.goal() == v1::Objective::MAXIMIZE});
+  }
+  for (const v1::Constraint& constraint : spec.constraints()) {
+    if (FindMetric(constraint.metric()) == nullptr) {
+      return absl::InvalidArgumentError(absl::StrCat("no metric ", constraint.metric()));
+    }
+    Limit limit;
+    limit.slot = plan->SlotOf(constraint.metric(), constraint.condition());
+    if (constraint.has_at_most()) limit.at_most = constraint.at_most();
+    if (constraint.has_at_least()) limit.at_least = constraint.at_least();
+    plan->limits_.push_back(limit);
+  }
+  return std::shared_ptr<const JobPlan>(std::move(plan));
+}
+
+int JobPlan::TargetOf(const v1::Condition& condition) {
+  const LatencyTarget wanted{condition.device(), condition.device_class(), condition.profile(),
+                             std::max(condition.batch(), 1)};
+  for (size_t i = 0; i < targets_.size(); ++i) {
+    const LatencyTarget& known = targets_[i];
+    if (known.device == wanted.device && known.device_class == wanted.device_class &&
+        known.profile == wanted.profile && known.batch == wanted.batch) {
+      return static_cast<int>(i);
+    }
+  }
+  targets_.push_back(wanted);
+  return static_cast<int>(targets_.size()) - 1;
+}
+
+int JobPlan::SlotOf(const std::string& metric, const v1::Condition& condition) {
+  MetricSlot slot{FindMetric(metric), -1};
+  if (slot.metric->source == MetricSource::kLatency) slot.target = TargetOf(condition);
+  if (slot.metric->source == MetricSource::kAccuracy) needs_accuracy_ = true;
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    if (slots_[i].metric == slot.metric && slots_[i].target == slot.target)
+      return static_cast<int>(i);
+  }
+  slots_.push_back(slot);
+  return static_cast<int>(slots_.size()) - 1;
+}
+
+Costs JobPlan::CostsOf(const Architecture& architecture) const {
+  const absl::StatusOr<Network> network = family_->Describe(architecture);
+  return network.ok() ? CountCosts(*network) : Costs();
+}
+
+bool JobPlan::Admissible(const Architecture& architecture) const {
+  bool exact = false;
+  for (const Limit& limit : limits_) {
+    exact |= slots_[limit.slot].metric->source == MetricSource::kExactCost;
+  }
+  if (!exact) return true;
+  const Costs costs = CostsOf(architecture);
+  for (const Limit& limit : limits_) {
+    const MetricInfo& metric = *slots_[limit.slot].metric;
+    if (metric.source != MetricSource::kExactCost) continue;
+    const double value = ExactCost(costs, metric.id);
+    if (limit.at_most.has_value() && value > *limit.at_most) return false;
+    if (limit.at_least.has_value() && value < *limit.at_least) return false;
+  }
+  return true;
+}
+
+std::vector<double> JobPlan::Oriented(absl::Span<const double> values) const {
+  std::vector<double> oriented;
+  oriented.reserve(objectives_.size());
+  for (const Goal& goal : objectives_) {
+    oriented.push_back(goal.maximize ? -values[goal.slot] : values[goal.slot]);
+  }
+  return oriented;
+}
+
+double JobPlan::Violation(absl::Span<const double> values) const {
+  double sum = 0;
+  for (const Limit& limit : limits_) {
+    const double value = values[limit.slot];
+    if (limit.at_most.has_value() && value > *limit.at_most) {
+      sum += Relative(value - *limit.at_most, *limit.at_most);
+    }
+    if (limit.at_least.has_value() && value < *limit.at_least) {
+      sum += Relative(*limit.at_least - value, *limit.at_least);
+    }
+  }
+  return sum;
+}
+
+std::string JobPlan::DescribeViolation(absl::Span<const double> values) const {
+  for (const Limit& limit : limits_) {
+    const double value = values[limit.slot];
+    const std::string& id = slots_[limit.slot].metric->id;
+    if (limit.at_most.has_value() && value > *limit.at_most) {
+      return absl::StrCat(id, " ", value, " is above ", *limit.at_most);
+    }
+    if (limit.at_least.has_value() && value < *limit.at_least) {
+      return absl::StrCat(id, " ", value, " is below ", *limit.at_least);
+    }
+  }
+  return "";
+}
+
+}  // namespace forall

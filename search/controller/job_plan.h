@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a job's spec asks for, resolved against its supernet's family: which numbers every trial
+// needs, which way is better, which limits hold. Immutable, so that it can be shared with samplers.
+#ifndef FORALL_SEARCH_CONTROLLER_JOB_PLAN_H_
+#define FORALL_SEARCH_CONTROLLER_JOB_PLAN_H_
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "proto/forall/v1/resources.pb.h"
+#include "space/cost_model.h"
+#include "space/family.h"
+#include "space/metric_registry.h"
+
+namespace forall {
+
+// A distinct condition under which latencies are wanted. Empty fields match any device; the job
+// binds the target to one device, fingerprint and profile before it measures (see JobController).
+struct LatencyTarget {
+  std::string device;  // devices/{device}
+  std::string device_class;
+  std::string profile;
+  int32_t batch = 1;
+};
+
+// One number that the job needs about every trial.
+struct MetricSlot {
+  const MetricInfo* metric = nullptr;
+  int target = -1;  // of a latency: index into targets
+};
+
+// Thread-safe.
+class JobPlan {
+ public:
+  struct Limit {
+    int slot = 0;
+    std::optional<double> at_most;
+    std::optional<double> at_least;
+  };
+  struct Goal {
+    int slot = 0;
+    bool maximize = false;
+  };
+
+  // `spec` must be valid and have its defaults (job_validator.h).
+  static absl::StatusOr<std::shared_ptr<const JobPlan>> Create(
+      const v1::SearchJobSpec& spec, std::shared_ptr<const Family> family);
+
+  const v1::SearchJobSpec& spec() const { return spec_; }
+  const Family& family() const { return *family_; }
+  const std::vector<MetricSlot>& slots() const { return slots_; }
+  const std::vector<LatencyTarget>& targets() const { return targets_; }
+  const std::vector<Goal>& objectives() const { return objectives_; }
+  const std::vector<Limit>& limits() const { return limits_; }
+  bool needs_accuracy() const { return needs_accuracy_; }
+
+  // Costs of a valid architecture.
+  Costs CostsOf(const Architecture& architecture) const;
+  const Costs& smallest_costs() const { return smallest_; }
+  const Costs& largest_costs() const { return largest_; }
+  // Whether the exact constraints hold.
+  bool Admissible(const Architecture& architecture) const;
+
+  // Of values in the order of the slots: the objectives, lower is better.
+  std::vector<double> Oriented(absl::Span<const double> values) const;
+  // 0 when all limits hold, otherwise the sum of their violations relative to their bounds.
+  double Violation(absl::Span<const double> values) const;
+  // "latency_ms 8.3 is above 8" for the first limit that is broken.
+  std::string DescribeViolation(absl::Span<const double> values) const;
+
+ private:
+  JobPlan() = default;
+  int SlotOf(const std::string& metric, const v1::Condition& condition);
+  int TargetOf(const v1::Condition& condition);
+
+  v1::SearchJobSpec spec_;
+  std::shared_ptr<const Family> family_;
+  std::vector<MetricSlot> slots_;
+  std::vector<LatencyTarget> targets_;
+  std::vector<Goal> objectives_;
+  std::vector<Limit> limits_;
+  bool needs_accuracy_ = false;
+  Costs smallest_;
+  Costs largest_;
+};
+
+}  // namespace forall
+
+#endif  // FORALL_SEARCH_CONTROLLER_JOB_PLAN_H_

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+// The part of JobController that sees to numbers: what is known already is reused, for the rest
+// there is a task.
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "search/controller/job_controller.h"
+#include "search/controller/resource_names.h"
+#include "space/identity.h"
+#include "space/recipe.h"
+
+namespace forall {
+
+bool JobController::HasOpenTask(int64_t ordinal, TaskKind kind, int target,
+                                const std::string& fidelity, const std::string& split) const {
+  return std::any_of(open_tasks_.begin(), open_tasks_.end(), [&](const auto& entry) {
+    const OpenTask& open = entry.second;
+    return open.trial == ordinal && open.kind == kind && open.target == target &&
+           (kind == TaskKind::kExport || (open.fidelity == fidelity && open.split == split));
+  });
+}
+
+int64_t JobController::Images(const std::string& fidelity) const {
+  const v1::Fidelity& wanted = fold_.plan().spec().fidelity();
+  return fidelity == "final" ? wanted.final_images() : wanted.screening_images();
+}
+
+bool JobController::ReuseExport(int64_t ordinal) {
+  const TrialEntry& trial = *fold_.FindTrial(ordinal);
+  const v1::SearchJobSpec& spec = fold_.plan().spec();
+  const ExportRecord* known = host_->index().FindExport(
+      fold_.record().supernet_sha256, trial.record.arch_key, spec.recipe(), CalibrationKey(spec));
+  if (known == nullptr) return false;
+  Emit({.kind = "exported", .trial = ordinal, .artifact = known->artifact_sha256});
+  StoreTrial(ordinal);
+  return true;
+}
+
+bool JobController::EnsureArtifact(int64_t ordinal) {
+  if (!fold_.FindTrial(ordinal)->record.artifact_sha256.empty() || ReuseExport(ordinal))
+    return true;
+  if (!HasOpenTask(ordinal, TaskKind::kExport, -1, "", "")) AddExportTask(ordinal);
+  return false;
+}
+
+bool JobController::HaveAccuracy(int64_t ordinal, const std::string& fidelity) {
+  const JobPlan& plan = fold_.plan();
+  if (!plan.needs_accuracy()) return true;
+  const TrialEntry* trial = fold_.FindTrial(ordinal);
+  std::vector<std::string> missing;
+  for (size_t slot = 0; slot < plan.slots().size(); ++slot) {
+    const MetricInfo& metric = *plan.slots()[slot].metric;
+    if (metric.source != MetricSource::kAccuracy) continue;
+    const bool have =
+        trial->final[slot] != 0 || (fidelity == "screening" && trial->screening[slot] != 0);
+    if (!have) missing.push_back(metric.id);
+  }
+  if (missing.empty()) return true;
+  if (HasOpenTask(ordinal, TaskKind::kAccuracy, -1, fidelity, "validation")) return false;
+  if (!EnsureArtifact(ordinal)) return false;
+  trial = fold_.FindTrial(ordinal);
+  std::vector<int64_t> known;
+  for (const std::string& metric : missing) {
+    const int64_t id =
+        host_->index().FindAccuracy(trial->record.artifact_sha256, metric, plan.spec().dataset(),
+                                    "validation", Images(fidelity));
+    if (id != 0) known.push_back(id);
+  }
+  if (known.size() == missing.size()) {
+    Emit({.kind = "measured",
+          .trial = ordinal,
+          .measurements = known,
+          .fidelity = fidelity,
+          .split = "validation"});
+    return true;
+  }
+  AddAccuracyTask(ordinal, fidelity, "validation", Images(fidelity));
+  return false;
+}
+
+bool JobController::ReuseLatency(int64_t ordinal, int target, const std::string& subject,
+                                 FidelityLevel level) {
+  if (subject.empty()) return false;
+  const TargetBinding& binding = *fold_.bindings()[target];
+  MeasurementKey key;
+  key.subject = subject;
+  key.metric = "latency_ms";
+  key.device = binding.device;
+  key.device_fingerprint = binding.fingerprint;
+  key.profile = binding.profile;
+  key.recipe = fold_.plan().spec().recipe();
+  key.batch = fold_.plan().targets()[target].batch;
+  const int64_t id = host_->index().FindLatency(key, level);
+  if (id == 0) return false;
+  Emit({.kind = "measured",
+        .trial = ordinal,
+        .target = target,
+        .measurements = {id},
+        .fidelity = level == FidelityLevel::kFinal ? "final" : "screening"});
+  return true;
+}
+
+bool JobController::HaveLatency(int64_t ordinal, int target, const std::string& fidelity) {
+  const JobPlan& plan = fold_.plan();
+  const TrialEntry* trial = fold_.FindTrial(ordinal);
+  for (size_t slot = 0; slot < plan.slots().size(); ++slot) {
+    if (plan.slots()[slot].target != target) continue;
+    if (trial->final[slot] != 0 || (fidelity == "screening" && trial->screening[slot] != 0))
+      return true;
+    break;
+  }
+  if (HasOpenTask(ordinal, TaskKind::kLatency, target, fidelity, "")) return false;
+  if (trial->record.artifact_sha256.empty()) ReuseExport(ordinal);
+  trial = fold_.FindTrial(ordinal);
+  if (ReuseLatency(ordinal, target, trial->record.artifact_sha256, FidelityLevel::kFinal))
+    return true;
+  // A graph's speed does not depend on weights: good enough for screening, never for a final
+  // number.
+  if (fidelity == "screening" &&
+      ReuseLatency(ordinal, target, LatencyGraphKey(plan, *trial, target),
+                   FidelityLevel::kScreening)) {
+    return true;
+  }
+  if (EnsureArtifact(ordinal)) AddLatencyTask(ordinal, target, fidelity);
+  return false;
+}
+
+v1::Task JobController::WireTask(int64_t ordinal, TaskKind kind,
+                                 const std::string& fidelity) const {
+  const TrialEntry& trial = *fold_.FindTrial(ordinal);
+  v1::Task wire;
+  wire.set_kind(static_cast<v1::Task::Kind>(kind));
+  wire.set_trial(TrialName(fold_.record().id, ordinal));
+  wire.set_arch_key(trial.record.arch_key);
+  wire.set_graph_key(trial.record.graph_key);
+  wire.set_artifact_sha256(trial.record.artifact_sha256);
+  wire.set_fidelity(fidelity);
+  wire.set_recipe(fold_.plan().spec().recipe());
+  wire.set_supernet_sha256(fold_.record().supernet_sha256);
+  wire.set_resolution(trial.resolution);
+  v1::Architecture* architecture = wire.mutable_architecture();
+  architecture->set_search_space(trial.architecture.search_space);
+  architecture->set_revision(trial.architecture.revision);
+  for (const int32_t choice : trial.architecture.choices) architecture->add_choices(choice);
+  return wire;
+}
+
+void JobController::AddTask(int64_t ordinal, const v1::Task& wire, const TaskNeeds& needs,
+                            OpenTask open) {
+  const int64_t id = host_->AddTask(fold_.record().id, fold_.FindTrial(ordinal)->record.id,
+                                    needs.kind, wire, needs);
+  open.trial = ordinal;
+  open.kind = needs.kind;
+  open_tasks_[id] = std::move(open);
+}
+
+void JobController::AddExportTask(int64_t ordinal) {
+  const v1::SearchJobSpec& spec = fold_.plan().spec();
+  v1::Task wire = WireTask(ordinal, TaskKind::kExport, "");
+  wire.set_calibration_dataset(spec.dataset());
+  wire.set_calibration_images(spec.fidelity().calibration_images());
+  wire.set_calibration_seed(spec.fidelity().calibration_seed());
+  AddTask(ordinal, wire, NeedsOf(wire, ""), {});
+}
+
+void JobController::AddAccuracyTask(int64_t ordinal, const std::string& fidelity,
+                                    const std::string& split, int64_t images) {
+  v1::Task wire = WireTask(ordinal, TaskKind::kAccuracy, fidelity);
+  wire.set_dataset(fold_.plan().spec().dataset());
+  wire.set_split(split);
+  wire.set_images(static_cast<int32_t>(images));
+  OpenTask open;
+  open.fidelity = fidelity;
+  open.split = split;
+  AddTask(ordinal, wire, NeedsOf(wire, ""), std::move(open));
+}
+
+void JobController::AddLatencyTask(int64_t ordinal, int target, const std::string& fidelity) {
+  const TargetBinding& binding = *fold_.bindings()[target];
+  v1::Task wire = WireTask(ordinal, TaskKind::kLatency, fidelity);
+  wire.set_graph_key(LatencyGraphKey(fold_.plan(), *fold_.FindTrial(ordinal), target));
+  wire.set_batch(fold_.plan().targets()[target].batch);
+  wire.set_latency_profile(fidelity);
+  wire.set_device(DeviceName(binding.device));
+  wire.set_profile(binding.profile);
+  OpenTask open;
+  open.target = target;
+  open.fidelity = fidelity;
+  AddTask(ordinal, wire, NeedsOf(wire, binding.fingerprint), std::move(open));
+}
+
+void JobController::CancelTasksOf(int64_t ordinal) {
+  for (auto it = open_tasks_.begin(); it != open_tasks_.end();) {
+    if (it->second.trial != ordinal) {
+      ++it;
+      continue;
+    }
+    host_->CancelTask(it->first);
+    it = open_tasks_.erase(it);
+  }
+}
+
+std::string CalibrationKey(const v1::SearchJobSpec& spec) {
+  return CalibrationId(spec.dataset(), "train", spec.fidelity().calibration_images(), 0,
+                       static_cast<uint64_t>(spec.fidelity().calibration_seed()));
+}
+
+std::string LatencyGraphKey(const JobPlan& plan, const TrialEntry& trial, int target) {
+  const absl::StatusOr<DeploymentRecipe> recipe = ParseRecipe(plan.spec().recipe());
+  return GraphKey(trial.record.arch_key, trial.resolution, plan.targets()[target].batch,
+                  recipe.ok() ? *recipe : DeploymentRecipe());
+}
+
+TaskNeeds NeedsOf(const v1::Task& wire, const std::string& fingerprint) {
+  TaskNeeds needs;
+  needs.kind = static_cast<TaskKind>(wire.kind());
+  switch (needs.kind) {
+    case TaskKind::kExport:
+      needs.dataset = wire.calibration_dataset();
+      break;
+    case TaskKind::kAccuracy:
+      needs.dataset = wire.dataset();
+      break;
+    case TaskKind::kLatency: {
+      const absl::StatusOr<std::string> device = ParseDeviceName(wire.device());
+      if (device.ok()) needs.device = *device;
+      needs.device_fingerprint = fingerprint;
+      needs.profile = wire.profile();
+      break;
+    }
+  }
+  return needs;
+}
+
+}  // namespace forall

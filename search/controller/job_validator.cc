@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "search/controller/job_validator.h"
+
+#include <cmath>
+#include <set>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "google/protobuf/descriptor.h"
+#include "google/protobuf/unknown_field_set.h"
+#include "search/controller/resource_names.h"
+#include "space/cost_model.h"
+#include "space/metric_registry.h"
+#include "space/recipe.h"
+
+namespace forall {
+namespace {
+
+constexpr int kMaxObjectives = 8;
+constexpr int kMaxConstraints = 16;
+constexpr int kMaxTrials = 1'000'000;
+constexpr int kMaxImages = 100'000'000;
+constexpr int kMaxParallelism = 10'000;
+constexpr int kMaxPopulation = 100'000;
+constexpr int kMaxBatch = 4096;
+constexpr size_t kMaxText = 200;
+
+template <typename... Parts>
+absl::Status Invalid(const std::string& field, const Parts&... parts) {
+  return absl::InvalidArgumentError(absl::StrCat(field, ": ", parts...));
+}
+
+std::string Quoted(const std::string& text) {
+  return absl::StrCat("\"", absl::CHexEscape(absl::string_view(text).substr(0, 80)), "\"");
+}
+
+// A newer client's field that this build would silently ignore must not be accepted.
+absl::Status CheckUnknownFields(const google::protobuf::Message& message, const std::string& path) {
+  const google::protobuf::Reflection& reflection = *message.GetReflection();
+  const google::protobuf::UnknownFieldSet& unknown = reflection.GetUnknownFields(message);
+  if (!unknown.empty()) {
+    return Invalid(path, "field number ", unknown.field(0).number(),
+                   " is not known to this controller; it may be older than the client");
+  }
+  std::vector<const google::protobuf::FieldDescriptor*> fields;
+  reflection.ListFields(message, &fields);
+  for (const google::protobuf::FieldDescriptor* field : fields) {
+    if (field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE) continue;
+    const std::string name = absl::StrCat(path, ".", field->name());
+    if (!field->is_repeated()) {
+      FORALL_RETURN_IF_ERROR(CheckUnknownFields(reflection.GetMessage(message, field), name));
+      continue;
+    }
+    for (int i = 0; i < reflection.FieldSize(message, field); ++i) {
+      FORALL_RETURN_IF_ERROR(CheckUnknownFields(reflection.GetRepeatedMessage(message, field, i),
+                                                absl::StrCat(name, "[", i, "]")));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckRange(const std::string& field, int64_t value, int64_t low, int64_t high) {
+  if (value >= low && value <= high) return absl::OkStatus();
+  return Invalid(field, "must be from ", low, " to ", high, ", got ", value);
+}
+
+absl::Status CheckText(const std::string& field, const std::string& text) {
+  if (text.size() <= kMaxText) return absl::OkStatus();
+  return Invalid(field, "at most ", kMaxText, " bytes, got ", text.size());
+}
+
+absl::Status CheckMetric(const std::string& field, const std::string& metric) {
+  if (FindMetric(metric) != nullptr) return absl::OkStatus();
+  if (metric.empty()) return Invalid(field, "required; one of ", KnownMetricIds());
+  return Invalid(field, "no metric ", Quoted(metric), "; known are ", KnownMetricIds());
+}
+
+absl::Status CheckSplit(const std::string& field, const v1::Condition& condition) {
+  if (condition.split().empty() || condition.split() == "validation") return absl::OkStatus();
+  if (condition.split() == "test" || condition.split() == "train") {
+    return Invalid(field,
+                   "a search sees only \"validation\" (fidelity.test_split reports the test "
+                   "split of the final frontier), got ",
+                   Quoted(condition.split()));
+  }
+  return Invalid(field, "want \"validation\", got ", Quoted(condition.split()));
+}
+
+absl::Status CheckCondition(const std::string& field, const v1::Condition& condition,
+                            const std::string& metric) {
+  const MetricSource source = FindMetric(metric)->source;
+  const bool on_device = !condition.device().empty() || !condition.device_class().empty() ||
+                         !condition.profile().empty() || condition.batch() != 0;
+  if (on_device && source != MetricSource::kLatency) {
+    return Invalid(field, metric,
+                   " does not depend on device, device_class, profile or batch; leave "
+                   "them out");
+  }
+  if (!condition.device().empty() && !ParseDeviceName(condition.device()).ok()) {
+    return Invalid(absl::StrCat(field, ".device"), "want devices/ID, got ",
+                   Quoted(condition.device()));
+  }
+  FORALL_RETURN_IF_ERROR(CheckText(absl::StrCat(field, ".device_class"), condition.device_class()));
+  FORALL_RETURN_IF_ERROR(CheckText(absl::StrCat(field, ".profile"), condition.profile()));
+  FORALL_RETURN_IF_ERROR(CheckText(absl::StrCat(field, ".dataset"), condition.dataset()));
+  FORALL_RETURN_IF_ERROR(
+      CheckRange(absl::StrCat(field, ".batch"), condition.batch(), 0, kMaxBatch));
+  if (!condition.recipe().empty() && !ParseRecipe(condition.recipe()).ok()) {
+    return Invalid(absl::StrCat(field, ".recipe"),
+                   ParseRecipe(condition.recipe()).status().message());
+  }
+  if (source == MetricSource::kAccuracy)
+    return CheckSplit(absl::StrCat(field, ".split"), condition);
+  if (!condition.dataset().empty() || !condition.split().empty()) {
+    return Invalid(field, metric, " does not depend on dataset or split; leave them out");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckObjective(const std::string& field, const v1::Objective& objective) {
+  FORALL_RETURN_IF_ERROR(CheckMetric(absl::StrCat(field, ".metric"), objective.metric()));
+  if (!v1::Objective::Goal_IsValid(objective.goal())) {
+    return Invalid(absl::StrCat(field, ".goal"), "want MAXIMIZE or MINIMIZE, got ",
+                   objective.goal());
+  }
+  return CheckCondition(absl::StrCat(field, ".condition"), objective.condition(),
+                        objective.metric());
+}
+
+absl::Status CheckBound(const std::string& field, double bound) {
+  if (std::isfinite(bound)) return absl::OkStatus();
+  return Invalid(field, "must be a finite number, got ", bound);
+}
+
+absl::Status CheckConstraint(const std::string& field, const v1::Constraint& constraint) {
+  FORALL_RETURN_IF_ERROR(CheckMetric(absl::StrCat(field, ".metric"), constraint.metric()));
+  if (!constraint.has_at_most() && !constraint.has_at_least()) {
+    return Invalid(field, "give at_most, at_least or both");
+  }
+  FORALL_RETURN_IF_ERROR(CheckBound(absl::StrCat(field, ".at_most"), constraint.at_most()));
+  FORALL_RETURN_IF_ERROR(CheckBound(absl::StrCat(field, ".at_least"), constraint.at_least()));
+  if (constraint.has_at_most() && constraint.at_most() < 0) {
+    return Invalid(absl::StrCat(field, ".at_most"), "no ", constraint.metric(), " is below 0, got ",
+                   constraint.at_most());
+  }
+  const bool percent = FindMetric(constraint.metric())->unit == "%";
+  if (percent && constraint.has_at_least() && constraint.at_least() > 100) {
+    return Invalid(absl::StrCat(field, ".at_least"), "no ", constraint.metric(),
+                   " is above 100, got ", constraint.at_least());
+  }
+  if (constraint.has_at_most() && constraint.has_at_least() &&
+      constraint.at_least() > constraint.at_most()) {
+    return Invalid(field, "at_least ", constraint.at_least(), " is above at_most ",
+                   constraint.at_most());
+  }
+  return CheckCondition(absl::StrCat(field, ".condition"), constraint.condition(),
+                        constraint.metric());
+}
+
+absl::Status CheckSampler(const v1::SamplerSpec& sampler) {
+  const std::string& algorithm = sampler.algorithm();
+  if (!algorithm.empty() && algorithm != "random" && algorithm != "evolution" &&
+      algorithm != "nsga2") {
+    return Invalid("spec.sampler.algorithm", "want random, evolution or nsga2, got ",
+                   Quoted(algorithm));
+  }
+  FORALL_RETURN_IF_ERROR(
+      CheckRange("spec.sampler.population_size", sampler.population_size(), 0, kMaxPopulation));
+  const double probability = sampler.mutation_probability();
+  if (!(probability >= 0 && probability <= 1)) {
+    return Invalid("spec.sampler.mutation_probability", "must be from 0 to 1, got ", probability);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckBudget(const v1::SearchJobSpec& spec) {
+  FORALL_RETURN_IF_ERROR(
+      CheckRange("spec.budget.max_trials", spec.budget().max_trials(), 1, kMaxTrials));
+  if (!spec.budget().has_max_duration()) return absl::OkStatus();
+  const google::protobuf::Duration& duration = spec.budget().max_duration();
+  // The well-known type's own range; nanos alone could make it negative.
+  if (duration.seconds() < 0 || duration.seconds() > 315'576'000'000 || duration.nanos() < 0 ||
+      duration.nanos() > 999'999'999 || (duration.seconds() == 0 && duration.nanos() == 0)) {
+    return Invalid("spec.budget.max_duration", "must be a positive duration");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckFidelity(const v1::Fidelity& fidelity) {
+  const std::string path = "spec.fidelity.";
+  FORALL_RETURN_IF_ERROR(
+      CheckRange(path + "screening_images", fidelity.screening_images(), 0, kMaxImages));
+  FORALL_RETURN_IF_ERROR(CheckRange(path + "final_images", fidelity.final_images(), 0, kMaxImages));
+  FORALL_RETURN_IF_ERROR(
+      CheckRange(path + "calibration_images", fidelity.calibration_images(), 0, kMaxImages));
+  if (fidelity.calibration_seed() < 0) {
+    return Invalid(path + "calibration_seed", "must not be negative, got ",
+                   fidelity.calibration_seed());
+  }
+  const bool all_screened = fidelity.screening_images() == 0;
+  if (fidelity.final_images() != 0 &&
+      (all_screened || fidelity.screening_images() > fidelity.final_images())) {
+    return Invalid(path + "final_images", "fewer images than screening_images (0 means all)");
+  }
+  return absl::OkStatus();
+}
+
+std::string ConditionKey(const v1::Condition& condition) {
+  return absl::StrCat(condition.device(), "\n", condition.device_class(), "\n", condition.profile(),
+                      "\n", condition.dataset(), "\n", condition.split(), "\n", condition.recipe(),
+                      "\n", condition.batch());
+}
+
+absl::Status CheckOneDataset(const v1::SearchJobSpec& spec) {
+  for (int i = 0; i < spec.objectives_size(); ++i) {
+    const v1::Condition& condition = spec.objectives(i).condition();
+    if (!condition.dataset().empty() && !spec.dataset().empty() &&
+        condition.dataset() != spec.dataset()) {
+      return Invalid(absl::StrCat("spec.objectives[", i, "].condition.dataset"),
+                     "a job uses one dataset, spec.dataset is ", Quoted(spec.dataset()));
+    }
+    if (!condition.recipe().empty() &&
+        condition.recipe() != (spec.recipe().empty() ? "fp32" : spec.recipe())) {
+      return Invalid(absl::StrCat("spec.objectives[", i, "].condition.recipe"),
+                     "a job uses one recipe, spec.recipe");
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status ValidateObjectives(
+    const google::protobuf::RepeatedPtrField<v1::Objective>& objectives,
+    const google::protobuf::RepeatedPtrField<v1::Constraint>& constraints,
+    const std::string& prefix) {
+  // Sizes first: nothing below runs over a list of a million.
+  if (objectives.size() > kMaxObjectives) {
+    return Invalid(prefix + "objectives", "at most ", kMaxObjectives, ", got ", objectives.size());
+  }
+  if (constraints.size() > kMaxConstraints) {
+    return Invalid(prefix + "constraints", "at most ", kMaxConstraints, ", got ",
+                   constraints.size());
+  }
+  std::set<std::string> seen;
+  for (int i = 0; i < objectives.size(); ++i) {
+    const std::string field = absl::StrCat(prefix, "objectives[", i, "]");
+    FORALL_RETURN_IF_ERROR(CheckObjective(field, objectives[i]));
+    if (!seen.insert(absl::StrCat(objectives[i].metric(), "\n",
+                                  ConditionKey(objectives[i].condition())))
+             .second) {
+      return Invalid(field, objectives[i].metric(),
+                     " under this condition is an objective already; give each one once");
+    }
+  }
+  for (int i = 0; i < constraints.size(); ++i) {
+    FORALL_RETURN_IF_ERROR(
+        CheckConstraint(absl::StrCat(prefix, "constraints[", i, "]"), constraints[i]));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ValidateSearchJobSpec(const v1::SearchJobSpec& spec) {
+  FORALL_RETURN_IF_ERROR(ValidateObjectives(spec.objectives(), spec.constraints(), "spec."));
+  if (spec.objectives().empty()) {
+    return Invalid("spec.objectives", "give at least one, e.g. metric \"accuracy_top1\"");
+  }
+  FORALL_RETURN_IF_ERROR(CheckUnknownFields(spec, "spec"));
+  FORALL_RETURN_IF_ERROR(CheckText("spec.display_name", spec.display_name()));
+  if (!ParseSupernetName(spec.supernet()).ok()) {
+    return Invalid("spec.supernet", "want supernets/ID, got ", Quoted(spec.supernet()));
+  }
+  FORALL_RETURN_IF_ERROR(CheckSampler(spec.sampler()));
+  FORALL_RETURN_IF_ERROR(CheckBudget(spec));
+  FORALL_RETURN_IF_ERROR(CheckText("spec.dataset", spec.dataset()));
+  FORALL_RETURN_IF_ERROR(CheckFidelity(spec.fidelity()));
+  FORALL_RETURN_IF_ERROR(CheckRange("spec.parallelism", spec.parallelism(), 0, kMaxParallelism));
+  if (!spec.recipe().empty() && !ParseRecipe(spec.recipe()).ok()) {
+    return Invalid("spec.recipe", ParseRecipe(spec.recipe()).status().message());
+  }
+  return CheckOneDataset(spec);
+}
+
+void FillDefaults(const std::string& dataset, v1::SearchJobSpec* spec) {
+  if (spec->dataset().empty()) spec->set_dataset(dataset);
+  if (spec->recipe().empty()) spec->set_recipe("fp32");
+  if (spec->sampler().algorithm().empty()) spec->mutable_sampler()->set_algorithm("nsga2");
+  v1::Fidelity* fidelity = spec->mutable_fidelity();
+  if (fidelity->calibration_images() == 0) fidelity->set_calibration_images(2000);
+  for (v1::Objective& objective : *spec->mutable_objectives()) {
+    const MetricInfo& metric = *FindMetric(objective.metric());
+    if (objective.goal() == v1::Objective::GOAL_UNSPECIFIED) {
+      objective.set_goal(metric.higher_is_better ? v1::Objective::MAXIMIZE
+                                                 : v1::Objective::MINIMIZE);
+    }
+  }
+}
+
+absl::Status CheckFeasible(const v1::SearchJobSpec& spec, const Family& family) {
+  const SearchSpace& space = family.search_space();
+  FORALL_ASSIGN_OR_RETURN(const Network smallest, family.Describe(space.Smallest()));
+  FORALL_ASSIGN_OR_RETURN(const Network largest, family.Describe(space.Largest()));
+  const Costs low = CountCosts(smallest);
+  const Costs high = CountCosts(largest);
+  for (int i = 0; i < spec.constraints_size(); ++i) {
+    const v1::Constraint& constraint = spec.constraints(i);
+    if (FindMetric(constraint.metric())->source != MetricSource::kExactCost) continue;
+    const double least = ExactCost(low, constraint.metric());
+    const double most = ExactCost(high, constraint.metric());
+    const std::string field = absl::StrCat("spec.constraints[", i, "]");
+    if (constraint.has_at_most() && constraint.at_most() < least) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(field, ".at_most: no subnet has ", constraint.metric(), " of at most ",
+                       constraint.at_most(), "; the nearest bound that can be met is ",
+                       static_cast<int64_t>(least), " (the smallest subnet)"));
+    }
+    if (constraint.has_at_least() && constraint.at_least() > most) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(field, ".at_least: no subnet has ", constraint.metric(), " of at least ",
+                       constraint.at_least(), "; the nearest bound that can be met is ",
+                       static_cast<int64_t>(most), " (the largest subnet)"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace forall

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "search/controller/measurement_index.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+
+namespace forall {
+namespace {
+
+bool Counts(const MeasurementRecord& record) {
+  return record.retracted_by.empty() && record.verdict != VerdictState::kRejected;
+}
+
+std::string ExportKey(const std::string& supernet, const std::string& arch_key,
+                      const std::string& recipe, const std::string& calibration) {
+  return absl::StrCat(supernet, "\n", arch_key, "\n", recipe, "\n", calibration);
+}
+
+std::string BaselineKey(const std::string& device, const std::string& fingerprint,
+                        const std::string& profile, const std::string& reference) {
+  return absl::StrCat(device, "\n", fingerprint, "\n", profile, "\n", reference);
+}
+
+}  // namespace
+
+void MeasurementIndex::Add(MeasurementRecord record) {
+  highest_id_ = std::max(highest_id_, record.id);
+  records_.push_back(std::move(record));
+  const MeasurementRecord& added = records_.back();
+  by_id_[added.id] = &added;
+  by_subject_[added.key.subject].push_back(added.id);
+}
+
+const MeasurementRecord* MeasurementIndex::Find(int64_t id) const {
+  const auto it = by_id_.find(id);
+  return it == by_id_.end() ? nullptr : it->second;
+}
+
+absl::Span<const int64_t> MeasurementIndex::About(const std::string& subject) const {
+  const auto it = by_subject_.find(subject);
+  if (it == by_subject_.end()) return {};
+  return it->second;
+}
+
+void MeasurementIndex::NoteAllImages(const std::string& dataset, const std::string& split,
+                                     int64_t images) {
+  all_images_[{dataset, split}] = images;
+}
+
+int64_t MeasurementIndex::FindAccuracy(const std::string& artifact, const std::string& metric,
+                                       const std::string& dataset, const std::string& split,
+                                       int64_t images) const {
+  const auto all = all_images_.find({dataset, split});
+  int64_t wanted = images;
+  if (all != all_images_.end()) {
+    wanted = images == 0 ? all->second : std::min(images, all->second);
+  } else if (images == 0) {
+    return 0;  // Nobody has measured all of them yet.
+  }
+  for (const int64_t id : About(artifact)) {
+    const MeasurementRecord& record = *Find(id);
+    if (Counts(record) && record.key.metric == metric && record.key.dataset == dataset &&
+        record.key.split == split && record.sample_count == wanted) {
+      return id;
+    }
+  }
+  return 0;
+}
+
+int64_t MeasurementIndex::FindLatency(const MeasurementKey& key, FidelityLevel fidelity) const {
+  const absl::Span<const int64_t> ids = About(key.subject);
+  for (auto it = ids.rbegin(); it != ids.rend(); ++it) {
+    const MeasurementRecord& record = *Find(*it);
+    if (Counts(record) && record.verdict == VerdictState::kTrusted && record.fidelity == fidelity &&
+        record.key.metric == key.metric && record.key.device == key.device &&
+        record.key.device_fingerprint == key.device_fingerprint &&
+        record.key.profile == key.profile && record.key.recipe == key.recipe &&
+        record.key.batch == key.batch) {
+      return *it;
+    }
+  }
+  return 0;
+}
+
+void MeasurementIndex::AddExport(const ExportRecord& record) {
+  exports_.try_emplace(
+      ExportKey(record.supernet_sha256, record.arch_key, record.recipe, record.calibration_id),
+      record);
+}
+
+const ExportRecord* MeasurementIndex::FindExport(const std::string& supernet_sha256,
+                                                 const std::string& arch_key,
+                                                 const std::string& recipe,
+                                                 const std::string& calibration_id) const {
+  const auto it = exports_.find(ExportKey(supernet_sha256, arch_key, recipe, calibration_id));
+  return it == exports_.end() ? nullptr : &it->second;
+}
+
+void MeasurementIndex::AddBaseline(const BaselineRecord& record) {
+  baselines_.try_emplace(BaselineKey(record.device, record.device_fingerprint, record.profile,
+                                     record.reference_sha256),
+                         record);
+}
+
+const BaselineRecord* MeasurementIndex::FindBaseline(const std::string& device,
+                                                     const std::string& fingerprint,
+                                                     const std::string& profile,
+                                                     const std::string& reference_sha256) const {
+  const auto it = baselines_.find(BaselineKey(device, fingerprint, profile, reference_sha256));
+  return it == baselines_.end() ? nullptr : &it->second;
+}
+
+}  // namespace forall

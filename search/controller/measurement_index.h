@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// Everything ever measured, in memory: what jobs reuse, and what frontier queries read.
+// Measurements are global; a job refers to them by id.
+#ifndef FORALL_SEARCH_CONTROLLER_MEASUREMENT_INDEX_H_
+#define FORALL_SEARCH_CONTROLLER_MEASUREMENT_INDEX_H_
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/types/span.h"
+#include "search/store/result_store.h"
+
+namespace forall {
+
+// Thread-compatible: the controller's lock guards it.
+class MeasurementIndex {
+ public:
+  void Add(MeasurementRecord record);
+  // nullptr when there is none. Pointers stay good while the index lives.
+  const MeasurementRecord* Find(int64_t id) const;
+  // Ids about an artifact or a graph, in order of id.
+  absl::Span<const int64_t> About(const std::string& subject) const;
+  // In order of id.
+  const std::deque<MeasurementRecord>& all() const { return records_; }
+  int64_t size() const { return static_cast<int64_t>(records_.size()); }
+  int64_t highest_id() const { return highest_id_; }
+
+  // An accuracy of exactly these images is the same wherever it is taken. `images` 0: all. 0 when
+  // there is none to reuse.
+  int64_t FindAccuracy(const std::string& artifact, const std::string& metric,
+                       const std::string& dataset, const std::string& split, int64_t images) const;
+  // Learns how many images "all" are.
+  void NoteAllImages(const std::string& dataset, const std::string& split, int64_t images);
+
+  // The newest trusted latency of `subject` under this key's device, fingerprint, profile, recipe
+  // and batch. Noisy ones are worth another measurement. 0 when there is none.
+  int64_t FindLatency(const MeasurementKey& key, FidelityLevel fidelity) const;
+
+  void AddExport(const ExportRecord& record);
+  // nullptr when there is none.
+  const ExportRecord* FindExport(const std::string& supernet_sha256, const std::string& arch_key,
+                                 const std::string& recipe,
+                                 const std::string& calibration_id) const;
+  void AddBaseline(const BaselineRecord& record);
+  const BaselineRecord* FindBaseline(const std::string& device, const std::string& fingerprint,
+                                     const std::string& profile,
+                                     const std::string& reference_sha256) const;
+
+ private:
+  std::deque<MeasurementRecord> records_;
+  absl::flat_hash_map<int64_t, const MeasurementRecord*> by_id_;
+  absl::flat_hash_map<std::string, std::vector<int64_t>> by_subject_;
+  std::map<std::pair<std::string, std::string>, int64_t> all_images_;
+  // Node-based: callers keep pointers.
+  std::map<std::string, ExportRecord> exports_;
+  std::map<std::string, BaselineRecord> baselines_;
+  int64_t highest_id_ = 0;
+};
+
+}  // namespace forall
+
+#endif  // FORALL_SEARCH_CONTROLLER_MEASUREMENT_INDEX_H_

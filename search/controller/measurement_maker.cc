@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "search/controller/measurement_maker.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "base/sha256.h"
+#include "base/status_macros.h"
+#include "google/protobuf/io/coded_stream.h"
+#include "google/protobuf/io/zero_copy_stream_impl_lite.h"
+
+namespace forall {
+namespace {
+
+constexpr int kMaxSamples = 100'000;
+constexpr int kMaxEnvironment = 200;
+constexpr size_t kMaxMessage = 4096;
+constexpr double kNanosPerMilli = 1e6;
+
+absl::Status Invalid(absl::string_view field, absl::string_view why) {
+  return absl::InvalidArgumentError(absl::StrCat(field, ": ", why));
+}
+
+absl::Status CheckAccuracy(const v1::Task& task, const v1::AccuracyResult& result) {
+  if (result.images() < 1) return Invalid("accuracy_result.images", "must be positive");
+  if (task.images() > 0 && result.images() > task.images()) {
+    return Invalid("accuracy_result.images",
+                   absl::StrCat("the task asked for ", task.images(), ", got ", result.images()));
+  }
+  if (result.top1_correct() < 0 || result.top1_correct() > result.images()) {
+    return Invalid("accuracy_result.top1_correct", "must be from 0 to images");
+  }
+  if (result.top5_correct() < result.top1_correct() || result.top5_correct() > result.images()) {
+    return Invalid("accuracy_result.top5_correct", "must be from top1_correct to images");
+  }
+  const std::string& bitmap = result.top1_bitmap();
+  if (bitmap.empty()) return absl::OkStatus();
+  int64_t bits = 0;
+  for (const char byte : bitmap) bits += std::popcount(static_cast<unsigned char>(byte));
+  if (static_cast<int64_t>(bitmap.size()) != (result.images() + 7) / 8 ||
+      bits != result.top1_correct()) {
+    return Invalid("accuracy_result.top1_bitmap", "does not fit images and top1_correct");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckNumber(absl::string_view field, double value, bool positive) {
+  if (std::isfinite(value) && (positive ? value > 0 : value >= 0)) return absl::OkStatus();
+  return Invalid(field, absl::StrCat("must be a finite ", positive ? "positive" : "non-negative",
+                                     " number, got ", value));
+}
+
+absl::Status CheckSamples(absl::string_view field,
+                          const google::protobuf::RepeatedField<double>& samples) {
+  if (samples.size() > kMaxSamples) {
+    return Invalid(field, absl::StrCat("at most ", kMaxSamples, ", got ", samples.size()));
+  }
+  for (const double sample : samples) FORALL_RETURN_IF_ERROR(CheckNumber(field, sample, false));
+  return absl::OkStatus();
+}
+
+absl::Status CheckLatency(const v1::LatencyResult& result) {
+  const v1::Verdict::State verdict = result.verdict().state();
+  if (verdict != v1::Verdict::TRUSTED && verdict != v1::Verdict::NOISY &&
+      verdict != v1::Verdict::REJECTED) {
+    return Invalid("latency_result.verdict.state", "required");
+  }
+  // A rejected measurement may have been given up before it had numbers.
+  const bool needed = verdict != v1::Verdict::REJECTED;
+  FORALL_RETURN_IF_ERROR(CheckNumber("latency_result.median_ns", result.median_ns(), needed));
+  FORALL_RETURN_IF_ERROR(
+      CheckNumber("latency_result.reference_median_ns", result.reference_median_ns(), needed));
+  FORALL_RETURN_IF_ERROR(CheckNumber("latency_result.ratio", result.ratio(), needed));
+  FORALL_RETURN_IF_ERROR(CheckNumber("latency_result.ratio_low", result.ratio_low(), false));
+  FORALL_RETURN_IF_ERROR(CheckNumber("latency_result.ratio_high", result.ratio_high(), needed));
+  if (needed && !(result.ratio_low() <= result.ratio() && result.ratio() <= result.ratio_high())) {
+    return Invalid("latency_result.ratio", "must lie between ratio_low and ratio_high");
+  }
+  if (result.environment_size() > kMaxEnvironment) {
+    return Invalid("latency_result.environment",
+                   absl::StrCat("at most ", kMaxEnvironment, " pairs"));
+  }
+  if (result.verdict().reasons_size() > 32) {
+    return Invalid("latency_result.verdict.reasons", "at most 32");
+  }
+  if (needed && !IsSha256Hex(result.reference_sha256())) {
+    return Invalid("latency_result.reference_sha256", "must be 64 lower-case hex digits");
+  }
+  FORALL_RETURN_IF_ERROR(CheckSamples("latency_result.samples_ns", result.samples_ns()));
+  return CheckSamples("latency_result.reference_samples_ns", result.reference_samples_ns());
+}
+
+absl::Status CheckExport(const v1::ExportResult& result) {
+  if (!IsSha256Hex(result.artifact_sha256())) {
+    return Invalid("export_result.artifact_sha256", "must be 64 lower-case hex digits");
+  }
+  if (result.size_bytes() < 1) return Invalid("export_result.size_bytes", "must be positive");
+  return absl::OkStatus();
+}
+
+absl::Status CheckFailure(const v1::TaskFailure& failure) {
+  if (failure.reason() == v1::TaskFailure::REASON_UNSPECIFIED ||
+      !v1::TaskFailure::Reason_IsValid(failure.reason())) {
+    return Invalid("failure.reason", "required");
+  }
+  if (failure.message().size() > kMaxMessage) {
+    return Invalid("failure.message", absl::StrCat("at most ", kMaxMessage, " bytes"));
+  }
+  return absl::OkStatus();
+}
+
+MeasurementRecord NewRecord(const v1::Task& task, const MeasuredBy& by) {
+  MeasurementRecord record;
+  record.key.recipe = task.recipe();
+  record.fidelity = task.fidelity() == "final" ? FidelityLevel::kFinal : FidelityLevel::kScreening;
+  record.worker = by.worker;
+  record.worker_build = by.build;
+  record.lease_token = by.lease_token;
+  record.time = by.time;
+  return record;
+}
+
+}  // namespace
+
+absl::Status CheckResult(const v1::Task& task, const v1::TaskResult& result) {
+  switch (result.outcome_case()) {
+    case v1::TaskResult::kFailure:
+      return CheckFailure(result.failure());
+    case v1::TaskResult::kExportResult:
+      if (task.kind() == v1::Task::EXPORT) return CheckExport(result.export_result());
+      break;
+    case v1::TaskResult::kAccuracyResult:
+      if (task.kind() == v1::Task::ACCURACY) return CheckAccuracy(task, result.accuracy_result());
+      break;
+    case v1::TaskResult::kLatencyResult:
+      if (task.kind() == v1::Task::LATENCY) return CheckLatency(result.latency_result());
+      break;
+    case v1::TaskResult::OUTCOME_NOT_SET:
+      return Invalid("outcome", "required");
+  }
+  return Invalid("outcome", absl::StrCat("the task is of kind ", v1::Task::Kind_Name(task.kind())));
+}
+
+std::string ResultFingerprint(const v1::TaskResult& result) {
+  v1::TaskResult said = result;
+  said.clear_task();
+  said.clear_lease_token();
+  std::string bytes;
+  {
+    google::protobuf::io::StringOutputStream stream(&bytes);
+    google::protobuf::io::CodedOutputStream coded(&stream);
+    coded.SetSerializationDeterministic(true);
+    said.SerializeToCodedStream(&coded);
+  }
+  return Sha256Hex(bytes);
+}
+
+void WilsonInterval(int64_t correct, int64_t images, double* low, double* high) {
+  constexpr double kZ = 1.959963984540054;
+  const double n = static_cast<double>(images);
+  const double p = static_cast<double>(correct) / n;
+  const double centre = (p + kZ * kZ / (2 * n)) / (1 + kZ * kZ / n);
+  const double half = kZ * std::sqrt(p * (1 - p) / n + kZ * kZ / (4 * n * n)) / (1 + kZ * kZ / n);
+  *low = 100 * std::max(0.0, centre - half);
+  *high = 100 * std::min(1.0, centre + half);
+}
+
+std::vector<MeasurementRecord> AccuracyMeasurements(const v1::Task& task,
+                                                    const v1::AccuracyResult& result,
+                                                    const MeasuredBy& by) {
+  std::vector<MeasurementRecord> records;
+  for (const bool top1 : {true, false}) {
+    const int64_t correct = top1 ? result.top1_correct() : result.top5_correct();
+    MeasurementRecord record = NewRecord(task, by);
+    record.key.subject = task.artifact_sha256();
+    record.key.metric = top1 ? "accuracy_top1" : "accuracy_top5";
+    record.key.dataset = task.dataset();
+    record.key.split = task.split();
+    record.value = 100.0 * static_cast<double>(correct) / static_cast<double>(result.images());
+    WilsonInterval(correct, result.images(), &record.low, &record.high);
+    record.interval_kind = "wilson";
+    record.sample_count = result.images();
+    records.push_back(std::move(record));
+  }
+  return records;
+}
+
+BaselineRecord MakeBaseline(const v1::LatencyResult& result, const MeasuredBy& by) {
+  BaselineRecord baseline;
+  baseline.device = by.device;
+  baseline.device_fingerprint = by.device_fingerprint;
+  baseline.profile = by.profile;
+  baseline.reference_sha256 = result.reference_sha256();
+  baseline.reference_ms = result.reference_median_ns() / kNanosPerMilli;
+  baseline.create_time = by.time;
+  baseline.id =
+      "b1-" + Sha256Hex(absl::StrCat("forall.baseline.1\n", by.device, "\n", by.device_fingerprint,
+                                     "\n", by.profile, "\n", result.reference_sha256(), "\n"))
+                  .substr(0, 32);
+  return baseline;
+}
+
+MeasurementRecord LatencyMeasurement(const v1::Task& task, const v1::LatencyResult& result,
+                                     const MeasuredBy& by, const BaselineRecord& baseline) {
+  MeasurementRecord record = NewRecord(task, by);
+  record.key.subject =
+      record.fidelity == FidelityLevel::kFinal ? task.artifact_sha256() : task.graph_key();
+  record.key.metric = "latency_ms";
+  record.key.device = by.device;
+  record.key.device_class = by.device_class;
+  record.key.device_fingerprint = by.device_fingerprint;
+  record.key.profile = by.profile;
+  record.key.batch = std::max(task.batch(), 1);
+  record.ratio = result.ratio();
+  record.baseline_reference_ms = baseline.reference_ms;
+  record.baseline_id = baseline.id;
+  record.value = result.ratio() * baseline.reference_ms;
+  record.low = result.ratio_low() * baseline.reference_ms;
+  record.high = result.ratio_high() * baseline.reference_ms;
+  record.interval_kind = "order_statistic";
+  record.raw_median_ms = result.median_ns() / kNanosPerMilli;
+  record.reference_median_ms = result.reference_median_ns() / kNanosPerMilli;
+  record.sample_count = result.runs();
+  record.verdict = static_cast<VerdictState>(result.verdict().state());
+  record.reasons.assign(result.verdict().reasons().begin(), result.verdict().reasons().end());
+  return record;
+}
+
+MeasurementEvidence EvidenceOf(const v1::TaskResult& result, int64_t measurement_id) {
+  MeasurementEvidence evidence;
+  evidence.measurement_id = measurement_id;
+  if (result.has_accuracy_result()) evidence.top1_bitmap = result.accuracy_result().top1_bitmap();
+  if (result.has_latency_result()) {
+    const v1::LatencyResult& latency = result.latency_result();
+    evidence.samples_ns.assign(latency.samples_ns().begin(), latency.samples_ns().end());
+    evidence.reference_samples_ns.assign(latency.reference_samples_ns().begin(),
+                                         latency.reference_samples_ns().end());
+    evidence.environment.insert(latency.environment().begin(), latency.environment().end());
+  }
+  return evidence;
+}
+
+}  // namespace forall

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// From what a worker reports to what is stored: checks every field, then makes values, intervals
+// and baselines of it. Pure.
+#ifndef FORALL_SEARCH_CONTROLLER_MEASUREMENT_MAKER_H_
+#define FORALL_SEARCH_CONTROLLER_MEASUREMENT_MAKER_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "proto/forall/v1/fleet_service.pb.h"
+#include "search/store/result_store.h"
+
+namespace forall {
+
+// Who measured.
+struct MeasuredBy {
+  std::string worker;
+  std::string build;
+  std::string device;
+  std::string device_class;
+  std::string device_fingerprint;
+  std::string profile;
+  std::string lease_token;
+  absl::Time time;
+};
+
+// InvalidArgument naming a field of the result: one of another kind than the task's, numbers that
+// are not finite or contradict each other, evidence that does not fit.
+absl::Status CheckResult(const v1::Task& task, const v1::TaskResult& result);
+
+// SHA-256 of what a result says, whatever it came in: recognises a repeated call.
+std::string ResultFingerprint(const v1::TaskResult& result);
+
+// Wilson's score interval of a proportion, in percent (Wilson, "Probable inference, the law of
+// succession, and statistical inference", JASA 1927), for 95 %. It says how far the accuracy on
+// these images may be from that on all images like them.
+void WilsonInterval(int64_t correct, int64_t images, double* low, double* high);
+
+// Top-1 and top-5 of a checked result, without ids.
+std::vector<MeasurementRecord> AccuracyMeasurements(const v1::Task& task,
+                                                    const v1::AccuracyResult& result,
+                                                    const MeasuredBy& by);
+
+// The baseline that a first measurement on its device, fingerprint, profile and reference begins.
+BaselineRecord MakeBaseline(const v1::LatencyResult& result, const MeasuredBy& by);
+
+// A checked result's latency, without id: ratio x the baseline's reference. Its subject is the
+// artifact at final fidelity, the graph otherwise.
+MeasurementRecord LatencyMeasurement(const v1::Task& task, const v1::LatencyResult& result,
+                                     const MeasuredBy& by, const BaselineRecord& baseline);
+
+MeasurementEvidence EvidenceOf(const v1::TaskResult& result, int64_t measurement_id);
+
+}  // namespace forall
+
+#endif  // FORALL_SEARCH_CONTROLLER_MEASUREMENT_MAKER_H_

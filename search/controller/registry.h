@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// Everything that the store knows, in memory: what a controller serves from. It can be read anew at
+// any time, which is what follows a failed commit.
+#ifndef FORALL_SEARCH_CONTROLLER_REGISTRY_H_
+#define FORALL_SEARCH_CONTROLLER_REGISTRY_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "proto/forall/v1/fleet_service.pb.h"
+#include "search/controller/job_controller.h"
+#include "search/controller/measurement_index.h"
+#include "search/queue/lease_table.h"
+#include "search/store/result_store.h"
+#include "space/family.h"
+
+namespace forall {
+
+struct SupernetEntry {
+  SupernetRecord record;
+  std::shared_ptr<const Family> family;
+};
+
+struct TaskEntry {
+  TaskRecord record;               // without its payload
+  std::unique_ptr<v1::Task> wire;  // while it is open
+};
+
+// Thread-compatible: the controller's lock guards it once it is loaded.
+struct Registry {
+  StoreIds ids;
+  MeasurementIndex index;
+  std::map<std::string, SupernetEntry> supernets;
+  std::map<std::string, DeviceRecord> devices;
+  std::map<int64_t, std::unique_ptr<JobController>> jobs;
+  absl::flat_hash_map<std::string, int64_t> jobs_by_request;
+  absl::flat_hash_map<int64_t, TaskEntry> tasks;
+  // Tasks that are open in the store, in order of id: to be queued.
+  std::vector<QueuedTask> open_tasks;
+};
+
+// Reads all of it; jobs get `host`, which they do not call yet. DataLoss when what is stored
+// contradicts itself.
+absl::StatusOr<std::unique_ptr<Registry>> LoadRegistry(ResultStore* store, JobHost* host);
+
+}  // namespace forall
+
+#endif  // FORALL_SEARCH_CONTROLLER_REGISTRY_H_

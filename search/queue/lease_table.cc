@@ -1,0 +1,461 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "search/queue/lease_table.h"
+
+#include <algorithm>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+
+namespace forall {
+namespace {
+
+constexpr int kFailuresOfPoison = 3;
+constexpr int kWorkersOfPoison = 2;
+constexpr int kLossesOfPoison = 10;
+constexpr int kFailuresOfQuarantine = 3;
+
+// The epoch of a token, or 0 when it is not one of ours.
+int64_t TokenEpoch(absl::string_view token) {
+  const std::pair<absl::string_view, absl::string_view> parts =
+      absl::StrSplit(token, absl::MaxSplits('-', 1));
+  int64_t epoch = 0;
+  int64_t counter = 0;
+  if (!absl::SimpleAtoi(parts.first, &epoch) || !absl::SimpleAtoi(parts.second, &counter)) return 0;
+  return epoch;
+}
+
+absl::Status NotRegistered(const std::string& worker) {
+  return absl::NotFoundError(
+      absl::StrCat("worker: ", worker, " is not registered; register first"));
+}
+
+}  // namespace
+
+LeaseTable::LeaseTable(const Options& options) : options_(options) {}
+
+void LeaseTable::Seen(WorkerEntry* worker) {
+  worker->seen_ns = options_.clock->SteadyNanos();
+  worker->seen = options_.clock->Now();
+  if (worker->state == WorkerState::kLost) worker->state = WorkerState::kActive;
+}
+
+void LeaseTable::RegisterWorker(const std::string& worker, WorkerOffer offer) {
+  WorkerEntry& entry = workers_[worker];
+  if (entry.poll != 0) {
+    answered_.push_back({entry.poll, {}, false});
+    Unpark(entry.poll);
+  }
+  entry.offer = std::move(offer);
+  entry.offer_key = OfferKey(entry.offer);
+  entry.state = WorkerState::kActive;
+  entry.reason.clear();
+  entry.failures_in_row = 0;
+  entry.awaits_first_heartbeat = true;
+  for (const int64_t task : entry.leases) tasks_[task].limbo = true;
+  Seen(&entry);
+}
+
+absl::Status LeaseTable::DrainWorker(const std::string& worker) {
+  const auto it = workers_.find(worker);
+  if (it == workers_.end()) {
+    return absl::NotFoundError(absl::StrCat("there is no worker ", worker));
+  }
+  if (it->second.state == WorkerState::kQuarantined) return absl::OkStatus();
+  it->second.state = WorkerState::kDraining;
+  if (it->second.poll != 0) {
+    answered_.push_back({it->second.poll, {}, true});
+    Unpark(it->second.poll);
+  }
+  return absl::OkStatus();
+}
+
+std::optional<WorkerStatus> LeaseTable::FindWorker(const std::string& worker) const {
+  const auto it = workers_.find(worker);
+  if (it == workers_.end()) return std::nullopt;
+  const WorkerEntry& entry = it->second;
+  return WorkerStatus{entry.state,     entry.reason,
+                      entry.seen,      static_cast<int>(entry.leases.size()),
+                      entry.completed, entry.failed};
+}
+
+std::vector<std::string> LeaseTable::Workers() const {
+  std::vector<std::string> names;
+  for (const auto& [name, entry] : workers_) names.push_back(name);
+  return names;
+}
+
+int LeaseTable::ActiveWorkers() const {
+  int active = 0;
+  for (const auto& [name, entry] : workers_) active += entry.state == WorkerState::kActive;
+  return active;
+}
+
+void LeaseTable::AddTask(QueuedTask task) {
+  const auto [it, inserted] = tasks_.try_emplace(task.id);
+  if (!inserted) return;
+  it->second.queue = NeedsKey(task.needs);
+  it->second.task = std::move(task);
+  Enqueue(&it->second);
+}
+
+void LeaseTable::Enqueue(TaskEntry* entry) {
+  if (jobs_[entry->task.job].waiting[entry->queue].insert(entry->task.id).second) ++waiting_count_;
+}
+
+void LeaseTable::Dequeue(TaskEntry* entry) {
+  const auto job = jobs_.find(entry->task.job);
+  if (job == jobs_.end()) return;
+  const auto queue = job->second.waiting.find(entry->queue);
+  if (queue == job->second.waiting.end()) return;
+  waiting_count_ -= static_cast<int64_t>(queue->second.erase(entry->task.id));
+  if (queue->second.empty()) job->second.waiting.erase(queue);
+  if (job->second.waiting.empty() && !job->second.held) jobs_.erase(job);
+}
+
+void LeaseTable::RemoveTask(int64_t task) { Erase(task); }
+
+void LeaseTable::Erase(int64_t task) {
+  const auto it = tasks_.find(task);
+  if (it == tasks_.end()) return;
+  if (it->second.leased) {
+    workers_[it->second.worker].leases.erase(task);
+    --leased_count_;
+  } else {
+    Dequeue(&it->second);
+  }
+  tasks_.erase(it);
+}
+
+bool LeaseTable::IsLeased(int64_t task) const {
+  const auto it = tasks_.find(task);
+  return it != tasks_.end() && it->second.leased;
+}
+
+std::vector<int64_t> LeaseTable::Tasks() const {
+  std::vector<int64_t> ids;
+  for (const auto& [id, entry] : tasks_) ids.push_back(id);
+  std::sort(ids.begin(), ids.end());
+  return ids;
+}
+
+void LeaseTable::HoldJob(int64_t job, bool held) {
+  const auto it = jobs_.find(job);
+  if (held) {
+    jobs_[job].held = true;
+  } else if (it != jobs_.end()) {
+    it->second.held = false;
+    if (it->second.waiting.empty()) jobs_.erase(it);
+  }
+}
+
+std::vector<int64_t> LeaseTable::EndJob(int64_t job) {
+  std::vector<int64_t> left;
+  for (auto& [id, entry] : tasks_) {
+    if (entry.task.job != job) continue;
+    if (entry.leased) {
+      entry.ended = true;
+    } else {
+      left.push_back(id);
+    }
+  }
+  std::sort(left.begin(), left.end());
+  for (const int64_t task : left) Erase(task);
+  jobs_.erase(job);
+  return left;
+}
+
+void LeaseTable::GiveTo(TaskEntry* entry, const std::string& worker, WorkerEntry* worker_entry,
+                        std::string token) {
+  Dequeue(entry);
+  entry->leased = true;
+  entry->limbo = false;
+  entry->worker = worker;
+  entry->token = std::move(token);
+  entry->expires_ns = options_.clock->SteadyNanos() + absl::ToInt64Nanoseconds(lease_time());
+  worker_entry->leases.insert(entry->task.id);
+  ++leased_count_;
+}
+
+bool LeaseTable::Unlease(TaskEntry* entry) {
+  workers_[entry->worker].leases.erase(entry->task.id);
+  --leased_count_;
+  entry->leased = false;
+  entry->limbo = false;
+  if (entry->ended) {
+    const int64_t task = entry->task.id;
+    dropped_.push_back(task);
+    tasks_.erase(task);
+    return true;
+  }
+  Enqueue(entry);
+  return false;
+}
+
+LeaseTable::TaskEntry* LeaseTable::TakeFromJob(JobQueues* queues, const std::string& worker,
+                                               const WorkerEntry& entry, bool* excluded) {
+  for (const auto& [key, waiting] : queues->waiting) {
+    // All tasks of a queue need the same.
+    if (!Satisfies(entry.offer, tasks_[*waiting.begin()].task.needs)) continue;
+    for (const int64_t task : waiting) {
+      TaskEntry& candidate = tasks_[task];
+      if (candidate.unable.count(worker) == 0) return &candidate;
+      *excluded = true;
+    }
+  }
+  return nullptr;
+}
+
+std::vector<Grant> LeaseTable::Take(const std::string& worker, WorkerEntry* entry, int max,
+                                    bool* excluded) {
+  std::vector<Grant> grants;
+  bool found = true;
+  while (found && static_cast<int>(grants.size()) < max && !jobs_.empty()) {
+    found = false;
+    auto it = jobs_.upper_bound(last_served_job_);
+    for (size_t step = 0; step < jobs_.size() && !found; ++step, ++it) {
+      if (it == jobs_.end()) it = jobs_.begin();
+      if (it->second.held) continue;
+      TaskEntry* task = TakeFromJob(&it->second, worker, *entry, excluded);
+      if (task == nullptr) continue;
+      last_served_job_ = it->first;
+      // May erase the job's queues: the iterator is not used again.
+      GiveTo(task, worker, entry, absl::StrCat(options_.epoch, "-", next_token_++));
+      grants.push_back({task->task.id, task->token, options_.clock->Now() + lease_time(),
+                        task->task.attempts++});
+      found = true;
+      break;
+    }
+  }
+  return grants;
+}
+
+absl::StatusOr<std::vector<Grant>> LeaseTable::Lease(const std::string& worker, int max) {
+  const auto it = workers_.find(worker);
+  if (it == workers_.end()) return NotRegistered(worker);
+  Seen(&it->second);
+  if (it->second.state == WorkerState::kQuarantined) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        worker, " is quarantined: ", it->second.reason, "; mend it and start it again"));
+  }
+  if (it->second.state == WorkerState::kDraining) return std::vector<Grant>();
+  bool excluded = false;
+  return Take(worker, &it->second, max, &excluded);
+}
+
+int64_t LeaseTable::Park(const std::string& worker, int max, absl::Duration wait) {
+  WorkerEntry& entry = workers_[worker];
+  if (entry.poll != 0) {
+    answered_.push_back({entry.poll, {}, false});
+    Unpark(entry.poll);
+  }
+  const int64_t poll = next_poll_++;
+  polls_[poll] = {worker, max, options_.clock->SteadyNanos() + absl::ToInt64Nanoseconds(wait)};
+  polls_by_offer_[entry.offer_key].insert(poll);
+  entry.poll = poll;
+  return poll;
+}
+
+void LeaseTable::Unpark(int64_t poll) {
+  const auto it = polls_.find(poll);
+  if (it == polls_.end()) return;
+  WorkerEntry& worker = workers_[it->second.worker];
+  const auto group = polls_by_offer_.find(worker.offer_key);
+  if (group != polls_by_offer_.end()) {
+    group->second.erase(poll);
+    if (group->second.empty()) polls_by_offer_.erase(group);
+  }
+  if (worker.poll == poll) worker.poll = 0;
+  polls_.erase(it);
+}
+
+void LeaseTable::CancelPoll(int64_t poll) { Unpark(poll); }
+
+std::vector<Delivery> LeaseTable::Match() {
+  std::vector<Delivery> deliveries = std::move(answered_);
+  answered_.clear();
+  if (waiting_count_ == 0 || polls_.empty()) return deliveries;
+  std::vector<Delivery> served;
+  for (const auto& [offer, polls] : polls_by_offer_) {
+    for (const int64_t poll : polls) {
+      const Poll& parked = polls_[poll];
+      bool excluded = false;
+      std::vector<Grant> grants =
+          Take(parked.worker, &workers_[parked.worker], parked.max, &excluded);
+      if (!grants.empty()) {
+        served.push_back({poll, std::move(grants), false});
+      } else if (!excluded) {
+        break;  // Nothing for any worker of this kind.
+      }
+    }
+  }
+  for (Delivery& delivery : served) {
+    Unpark(delivery.poll);
+    deliveries.push_back(std::move(delivery));
+  }
+  return deliveries;
+}
+
+std::vector<Delivery> LeaseTable::ReleasePolls() {
+  std::vector<Delivery> deliveries = std::move(answered_);
+  answered_.clear();
+  while (!polls_.empty()) {
+    const int64_t poll = polls_.begin()->first;
+    deliveries.push_back({poll, {}, false});
+    Unpark(poll);
+  }
+  return deliveries;
+}
+
+bool LeaseTable::MayAdopt(const TaskEntry& entry, const WorkerEntry& worker,
+                          absl::string_view token) const {
+  if (entry.leased || !Satisfies(worker.offer, entry.task.needs)) return false;
+  const int64_t epoch = TokenEpoch(token);
+  return epoch > 0 && (epoch < options_.epoch || token == entry.token);
+}
+
+absl::StatusOr<LeaseTable::HeartbeatReply> LeaseTable::Heartbeat(
+    const std::string& worker, const std::vector<std::pair<int64_t, std::string>>& held) {
+  const auto it = workers_.find(worker);
+  if (it == workers_.end()) return NotRegistered(worker);
+  WorkerEntry& entry = it->second;
+  Seen(&entry);
+  HeartbeatReply reply;
+  reply.drain = entry.state == WorkerState::kDraining || entry.state == WorkerState::kQuarantined;
+  for (const auto& [task, token] : held) {
+    const absl::Status current = CheckLease(task, token, worker);
+    if (!current.ok()) reply.lost_tokens.push_back(token);
+  }
+  if (entry.awaits_first_heartbeat) {
+    entry.awaits_first_heartbeat = false;
+    const std::set<int64_t> leases = entry.leases;
+    for (const int64_t task : leases) {
+      if (tasks_[task].limbo) Unlease(&tasks_[task]);
+    }
+  }
+  return reply;
+}
+
+absl::Status LeaseTable::CheckLease(int64_t task, absl::string_view token,
+                                    const std::string& worker) {
+  const auto worker_it = workers_.find(worker);
+  if (worker_it == workers_.end()) return NotRegistered(worker);
+  const auto it = tasks_.find(task);
+  if (it == tasks_.end()) {
+    return absl::AbortedError(absl::StrCat("task ", task, " is not open any more"));
+  }
+  TaskEntry& entry = it->second;
+  if (entry.leased && entry.token == token && entry.worker == worker) {
+    entry.limbo = false;
+    entry.expires_ns = options_.clock->SteadyNanos() + absl::ToInt64Nanoseconds(lease_time());
+    return absl::OkStatus();
+  }
+  if (MayAdopt(entry, worker_it->second, token)) {
+    GiveTo(&entry, worker, &worker_it->second, std::string(token));
+    return absl::OkStatus();
+  }
+  return absl::AbortedError(absl::StrCat("lease ", token, " of task ", task,
+                                         " is not current: it ran out or went to another worker"));
+}
+
+void LeaseTable::Complete(int64_t task) {
+  const auto it = tasks_.find(task);
+  if (it == tasks_.end()) return;
+  WorkerEntry& worker = workers_[it->second.worker];
+  ++worker.completed;
+  worker.failures_in_row = 0;
+  Erase(task);
+}
+
+void LeaseTable::FailForGood(int64_t task) {
+  const auto it = tasks_.find(task);
+  if (it == tasks_.end()) return;
+  ++workers_[it->second.worker].failed;
+  Erase(task);
+}
+
+FailureOutcome LeaseTable::Fail(int64_t task, bool unable, const std::string& message) {
+  FailureOutcome outcome;
+  const auto it = tasks_.find(task);
+  if (it == tasks_.end()) return outcome;
+  TaskEntry& entry = it->second;
+  const std::string worker = entry.worker;
+  WorkerEntry& worker_entry = workers_[worker];
+  outcome.attempts = entry.task.attempts;
+  ++worker_entry.failed;
+  if (++worker_entry.failures_in_row >= kFailuresOfQuarantine) {
+    worker_entry.state = WorkerState::kQuarantined;
+    worker_entry.reason =
+        absl::StrCat(kFailuresOfQuarantine, " tasks failed in a row, the last with: ", message);
+    outcome.quarantined = true;
+    if (worker_entry.poll != 0) {
+      answered_.push_back({worker_entry.poll, {}, false});
+      Unpark(worker_entry.poll);
+    }
+  }
+  if (unable) {
+    entry.unable.insert(worker);
+  } else {
+    entry.task.failed_on.push_back(worker);
+  }
+  const std::set<std::string> workers(entry.task.failed_on.begin(), entry.task.failed_on.end());
+  outcome.poisoned = static_cast<int>(entry.task.failed_on.size()) >= kFailuresOfPoison ||
+                     static_cast<int>(workers.size()) >= kWorkersOfPoison;
+  if (outcome.poisoned) {
+    Erase(task);
+  } else {
+    entry.token.clear();  // Given up, not lost: it is not taken up again.
+    Unlease(&entry);
+  }
+  return outcome;
+}
+
+absl::Status LeaseTable::Release(int64_t task, absl::string_view token, const std::string& worker) {
+  const absl::Status current = CheckLease(task, token, worker);
+  if (!current.ok()) return current;
+  tasks_[task].token.clear();
+  Unlease(&tasks_[task]);
+  return absl::OkStatus();
+}
+
+SweepResult LeaseTable::Sweep() {
+  SweepResult result;
+  const int64_t now = options_.clock->SteadyNanos();
+  std::vector<int64_t> expired;
+  for (const auto& [id, entry] : tasks_) {
+    if (entry.leased && entry.expires_ns <= now) expired.push_back(id);
+  }
+  std::sort(expired.begin(), expired.end());
+  for (const int64_t task : expired) {
+    TaskEntry& entry = tasks_[task];
+    ++result.expired_leases;
+    if (++entry.losses >= kLossesOfPoison && !entry.ended) {
+      Erase(task);
+      result.poisoned.push_back(task);
+    } else {
+      Unlease(&entry);
+    }
+  }
+  const int64_t silence = absl::ToInt64Nanoseconds(lease_time());
+  for (auto& [name, worker] : workers_) {
+    const bool reachable =
+        worker.state == WorkerState::kActive || worker.state == WorkerState::kDraining;
+    // A parked poll is a sign of life.
+    if (reachable && worker.poll == 0 && worker.seen_ns + silence <= now) {
+      worker.state = WorkerState::kLost;
+    }
+  }
+  std::vector<int64_t> late;
+  for (const auto& [id, poll] : polls_) {
+    if (poll.deadline_ns <= now) late.push_back(id);
+  }
+  for (const int64_t poll : late) {
+    result.deliveries.push_back({poll, {}, false});
+    Unpark(poll);
+  }
+  result.dropped = std::move(dropped_);
+  dropped_.clear();
+  return result;
+}
+
+}  // namespace forall

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who works on what: open tasks, workers, leases and parked polls, as a pure state machine. No
+// gRPC, no SQL, no thread, no callback: methods say what follows, the caller does it.
+//
+// Invariant (1): a task has at most one current lease. A lease token is "<epoch>-<counter>", where
+// the epoch is the controller's durable start count; grants themselves live in memory only. After a
+// restart a worker lists its tokens in its first heartbeat and gets those tasks back that are still
+// open and that nobody else holds.
+//
+// Rules:
+//   - a lease lives three heartbeat intervals and every heartbeat that lists it renews it;
+//   - a task that failed on two workers, or three times, is poison; so is one whose lease was lost
+//     ten times (it may be what kills the workers);
+//   - a worker that says it cannot do a task is not offered that task again;
+//   - a worker that fails three tasks in a row is quarantined until it registers anew;
+//   - jobs take turns; within a job exports come first (everything else waits for them), then
+//     latencies (only one device can do them), then accuracies, each in order of task id.
+#ifndef FORALL_SEARCH_QUEUE_LEASE_TABLE_H_
+#define FORALL_SEARCH_QUEUE_LEASE_TABLE_H_
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "base/clock.h"
+#include "search/queue/task_needs.h"
+
+namespace forall {
+
+struct QueuedTask {
+  int64_t id = 0;
+  int64_t job = 0;
+  TaskNeeds needs;
+  int32_t attempts = 0;                // leases granted in earlier lives of the controller
+  std::vector<std::string> failed_on;  // workers on which it failed, once per failure
+};
+
+struct Grant {
+  int64_t task = 0;
+  std::string token;
+  absl::Time expire_time;
+  int32_t previous_attempts = 0;
+};
+
+// A parked poll that is to be answered now.
+struct Delivery {
+  int64_t poll = 0;
+  std::vector<Grant> grants;
+  bool drain = false;
+};
+
+struct SweepResult {
+  std::vector<Delivery> deliveries;  // polls whose time is up
+  std::vector<int64_t>
+      poisoned;                  // tasks that left the table because their lease was lost too often
+  std::vector<int64_t> dropped;  // tasks of ended jobs that nobody holds any more
+  int64_t expired_leases = 0;
+};
+
+struct FailureOutcome {
+  bool poisoned = false;  // the task left the table
+  bool quarantined = false;
+  int32_t attempts = 0;
+};
+
+enum class WorkerState { kActive = 1, kDraining = 2, kLost = 3, kQuarantined = 4 };
+
+struct WorkerStatus {
+  WorkerState state = WorkerState::kActive;
+  std::string reason;  // why it is quarantined
+  absl::Time last_seen;
+  int leases = 0;
+  int64_t completed = 0;
+  int64_t failed = 0;
+};
+
+// Thread-compatible: the controller's lock guards it.
+class LeaseTable {
+ public:
+  struct Options {
+    Clock* clock = Clock::Real();  // not owned, must outlive
+    int64_t epoch = 1;
+    absl::Duration heartbeat_interval = absl::Seconds(5);
+  };
+  explicit LeaseTable(const Options& options);
+
+  // Makes or revives a worker. Leases of its former life stay until its first heartbeat, which
+  // keeps those it lists.
+  void RegisterWorker(const std::string& worker, WorkerOffer offer);
+  // NotFound.
+  absl::Status DrainWorker(const std::string& worker);
+  std::optional<WorkerStatus> FindWorker(const std::string& worker) const;
+  std::vector<std::string> Workers() const;
+  // Workers that may be given work.
+  int ActiveWorkers() const;
+
+  // A task becomes leasable. An id that is already there is left as it is.
+  void AddTask(QueuedTask task);
+  // Takes a task away: it was completed, cancelled or failed for good. Its lease, if any, is lost.
+  void RemoveTask(int64_t task);
+  bool IsLeased(int64_t task) const;
+  // Ids of all tasks in the table, ascending.
+  std::vector<int64_t> Tasks() const;
+  // Waiting tasks of a held job are not leased; leased ones go on.
+  void HoldJob(int64_t job, bool held);
+  // The job has ended: its waiting tasks leave (and are returned), leased ones leave when their
+  // lease does, through SweepResult::dropped.
+  std::vector<int64_t> EndJob(int64_t job);
+
+  // Up to `max` tasks for the worker, or none. NotFound: register first. FailedPrecondition:
+  // quarantined.
+  absl::StatusOr<std::vector<Grant>> Lease(const std::string& worker, int max);
+  // Parks a poll until Match finds it work or Sweep finds its time up. A newer poll of one worker
+  // answers the older (through the next Match).
+  int64_t Park(const std::string& worker, int max, absl::Duration wait);
+  void CancelPoll(int64_t poll);
+  // Gives waiting tasks to parked polls, oldest first; only as many are answered as get work.
+  std::vector<Delivery> Match();
+  // Answers every parked poll, for shutting down.
+  std::vector<Delivery> ReleasePolls();
+
+  struct HeartbeatReply {
+    std::vector<std::string> lost_tokens;
+    bool drain = false;
+  };
+  // NotFound: register first.
+  absl::StatusOr<HeartbeatReply> Heartbeat(
+      const std::string& worker, const std::vector<std::pair<int64_t, std::string>>& held);
+
+  // OK when `token` is the task's current lease and the worker's; a lease of an earlier epoch, or
+  // one that ran out with nobody having taken the task, is adopted. Aborted otherwise.
+  absl::Status CheckLease(int64_t task, absl::string_view token, const std::string& worker);
+  // After CheckLease. The task leaves the table and counts for the worker.
+  void Complete(int64_t task);
+  // After CheckLease: the failure is the task's own (it would fail everywhere); it leaves the
+  // table.
+  void FailForGood(int64_t task);
+  // After CheckLease: it may pass elsewhere. `unable`: the worker lacks what it needs.
+  FailureOutcome Fail(int64_t task, bool unable, const std::string& message);
+  // Gives a leased task back. Aborted: the lease is not current.
+  absl::Status Release(int64_t task, absl::string_view token, const std::string& worker);
+
+  // Ends what has run out. Call about once per second.
+  SweepResult Sweep();
+
+  int64_t waiting_tasks() const { return waiting_count_; }
+  int64_t leased_tasks() const { return leased_count_; }
+  int64_t parked_polls() const { return static_cast<int64_t>(polls_.size()); }
+  absl::Duration lease_time() const { return 3 * options_.heartbeat_interval; }
+  int64_t epoch() const { return options_.epoch; }
+
+ private:
+  struct TaskEntry {
+    QueuedTask task;
+    std::string queue;  // key within its job
+    bool leased = false;
+    bool ended = false;  // its job has ended: it leaves when its lease does
+    std::string worker;  // of the current lease
+    std::string token;   // of the current or the last lease
+    int64_t expires_ns = 0;
+    bool limbo = false;  // of the worker's former life, until its first heartbeat
+    int losses = 0;
+    std::set<std::string> unable;
+  };
+  struct WorkerEntry {
+    WorkerOffer offer;
+    std::string offer_key;
+    WorkerState state = WorkerState::kActive;
+    std::string reason;
+    int64_t seen_ns = 0;
+    absl::Time seen;
+    bool awaits_first_heartbeat = false;
+    int failures_in_row = 0;
+    int64_t completed = 0;
+    int64_t failed = 0;
+    int64_t poll = 0;  // parked, or 0
+    std::set<int64_t> leases;
+  };
+  struct JobQueues {
+    bool held = false;
+    // Keys sort by kind, see QueueKey.
+    std::map<std::string, std::set<int64_t>> waiting;
+  };
+  struct Poll {
+    std::string worker;
+    int max = 1;
+    int64_t deadline_ns = 0;
+  };
+
+  void Enqueue(TaskEntry* entry);
+  void Dequeue(TaskEntry* entry);
+  // The task goes back to its queue, or leaves when its job has ended. True when it left.
+  bool Unlease(TaskEntry* entry);
+  void GiveTo(TaskEntry* entry, const std::string& worker, WorkerEntry* worker_entry,
+              std::string token);
+  void Erase(int64_t task);
+  bool MayAdopt(const TaskEntry& entry, const WorkerEntry& worker, absl::string_view token) const;
+  // `excluded` is set when a task was skipped for this worker alone.
+  std::vector<Grant> Take(const std::string& worker, WorkerEntry* entry, int max, bool* excluded);
+  TaskEntry* TakeFromJob(JobQueues* queues, const std::string& worker, const WorkerEntry& entry,
+                         bool* excluded);
+  void Seen(WorkerEntry* worker);
+  void Unpark(int64_t poll);
+
+  const Options options_;
+  int64_t next_token_ = 1;
+  int64_t next_poll_ = 1;
+  int64_t last_served_job_ = 0;
+  int64_t waiting_count_ = 0;
+  int64_t leased_count_ = 0;
+  absl::flat_hash_map<int64_t, TaskEntry> tasks_;
+  std::map<std::string, WorkerEntry> workers_;
+  std::map<int64_t, JobQueues> jobs_;  // with waiting tasks, or held
+  std::map<int64_t, Poll> polls_;
+  // Parked polls by what their workers offer, oldest first: one look serves all of a kind.
+  std::map<std::string, std::set<int64_t>> polls_by_offer_;
+  std::vector<Delivery> answered_;  // polls replaced by newer ones
+  std::vector<int64_t> dropped_;    // for the next Sweep
+};
+
+}  // namespace forall
+
+#endif  // FORALL_SEARCH_QUEUE_LEASE_TABLE_H_

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "search/service/controller_flags.h"
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+
+namespace forall {
+namespace {
+
+absl::Status Apply(const std::string& name, const std::string& value, ControllerFlags* flags) {
+  if (name == "--db") {
+    flags->db = value;
+  } else if (name == "--artifacts") {
+    flags->artifacts = value;
+  } else if (name == "--listen") {
+    flags->listen = value;
+  } else if (name == "--port-file") {
+    flags->port_file = value;
+  } else if (name == "--supernet") {
+    flags->supernets.push_back(value);
+  } else if (name == "--heartbeat") {
+    if (!absl::ParseDuration(value, &flags->heartbeat) ||
+        flags->heartbeat < absl::Milliseconds(10) || flags->heartbeat > absl::Hours(1)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--heartbeat: want a duration from 10ms to 1h, e.g. 5s, got ", value));
+    }
+  } else {
+    return absl::InvalidArgumentError(absl::StrCat("unknown flag ", name, "; --help lists them"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<ControllerFlags> ParseControllerFlags(const std::vector<std::string>& arguments) {
+  ControllerFlags flags;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& argument = arguments[i];
+    if (argument == "--help" || argument == "-h") {
+      flags.help = true;
+      return flags;
+    }
+    if (argument == "--insecure") {
+      flags.insecure = true;
+      continue;
+    }
+    if (!absl::StartsWith(argument, "--")) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("unexpected argument ", argument, "; --help lists the flags"));
+    }
+    const size_t equals = argument.find('=');
+    std::string value;
+    if (equals != std::string::npos) {
+      value = argument.substr(equals + 1);
+    } else if (i + 1 < arguments.size()) {
+      value = arguments[++i];
+    } else {
+      return absl::InvalidArgumentError(absl::StrCat(argument, ": a value is missing"));
+    }
+    if (absl::Status applied = Apply(argument.substr(0, equals), value, &flags); !applied.ok()) {
+      return applied;
+    }
+  }
+  if (flags.db.empty()) {
+    return absl::InvalidArgumentError(
+        "--db: required, the file that holds everything, e.g. --db forall.db (it is made when "
+        "missing)");
+  }
+  if (flags.artifacts.empty()) {
+    flags.artifacts = flags.db == ":memory:" ? "forall.artifacts" : flags.db + ".artifacts";
+  }
+  return flags;
+}
+
+std::string ControllerHelp() {
+  return R"(forall-controller: runs architecture searches. It proposes subnets, hands tasks to workers,
+keeps every measurement in one SQLite file, and answers clients.
+
+  forall-controller --db forall.db --supernet supernets/fashion_mnist
+
+then, in other terminals:
+
+  forall-worker --controller 127.0.0.1:50051        one per machine with hardware
+  forall submit --help                              to start a search
+
+Flags
+  --db FILE            Required. Jobs, trials, measurements; made when missing. One controller at a
+                       time. Stop it, or use SQLite's backup, to copy the file.
+  --artifacts DIR      Supernets and exported models, by hash. Default: FILE.artifacts
+  --listen HOST:PORT   Default 127.0.0.1:50051. Port 0 takes a free one, which is printed.
+  --port-file FILE     Writes the port there once it serves: for scripts.
+  --supernet [ID=]PATH A supernet package (directory or weights file) to offer, as supernets/ID.
+                       May be repeated. Default ID: the name of its search space.
+  --heartbeat DURATION How often workers report; a lease lives three of these. Default 5s.
+  --insecure           Allows an address that other machines reach. There is no authentication yet.
+
+SIGTERM and SIGINT stop it in order; kill -9 loses no result that a worker was told is stored.
+)";
+}
+
+}  // namespace forall

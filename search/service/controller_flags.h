@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// Command line of forall-controller.
+#ifndef FORALL_SEARCH_SERVICE_CONTROLLER_FLAGS_H_
+#define FORALL_SEARCH_SERVICE_CONTROLLER_FLAGS_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+namespace forall {
+
+struct ControllerFlags {
+  std::string db;
+  std::string artifacts;  // DB.artifacts when not given
+  std::string listen = "127.0.0.1:50051";
+  std::string port_file;
+  std::vector<std::string> supernets;
+  absl::Duration heartbeat = absl::Seconds(5);
+  bool insecure = false;
+  bool help = false;
+};
+
+// `arguments` without the program's name; "--flag value" and "--flag=value" are both understood.
+// InvalidArgument naming the flag.
+absl::StatusOr<ControllerFlags> ParseControllerFlags(const std::vector<std::string>& arguments);
+
+std::string ControllerHelp();
+
+}  // namespace forall
+
+#endif  // FORALL_SEARCH_SERVICE_CONTROLLER_FLAGS_H_

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// forall-controller: parses flags, builds the store, the controller and the server, waits for a
+// signal.
+#include <signal.h>
+#include <stdlib.h>
+
+#include <iostream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "search/controller/controller.h"
+#include "search/service/controller_flags.h"
+#include "search/service/server.h"
+#include "search/service/supernet_loader.h"
+#include "search/store/artifact_store.h"
+#include "search/store/sqlite_result_store.h"
+
+namespace forall {
+namespace {
+
+// Blocked before any thread starts, so that every thread inherits it and only sigwait sees them.
+sigset_t BlockStopSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  return signals;
+}
+
+absl::Status Serve(const ControllerFlags& flags, const sigset_t& signals) {
+  SqliteResultStore::Options store_options;
+  store_options.path = flags.db;
+  FORALL_ASSIGN_OR_RETURN(std::unique_ptr<SqliteResultStore> store,
+                          SqliteResultStore::Create(store_options));
+  FORALL_ASSIGN_OR_RETURN(std::unique_ptr<ArtifactStore> artifacts,
+                          ArtifactStore::Create({.folder = flags.artifacts}));
+  FORALL_ASSIGN_OR_RETURN(std::unique_ptr<Controller> controller,
+                          Controller::Create({.store = store.get(),
+                                              .artifacts = artifacts.get(),
+                                              .heartbeat_interval = flags.heartbeat}));
+  for (const std::string& supernet : flags.supernets) {
+    FORALL_RETURN_IF_ERROR(AddSupernet(supernet, *artifacts, controller.get()));
+  }
+  FORALL_ASSIGN_OR_RETURN(
+      std::unique_ptr<ControllerServer> server,
+      ControllerServer::Start({.listen = flags.listen, .insecure = flags.insecure},
+                              controller.get(), artifacts.get()));
+  const std::string host = flags.listen.substr(0, flags.listen.rfind(':'));
+  FORALL_LOG(INFO) << "serving listen=" << host << ":" << server->port() << " db=" << flags.db
+                   << " artifacts=" << flags.artifacts
+                   << " heartbeat=" << absl::FormatDuration(flags.heartbeat);
+  std::cout << "forall-controller listens on " << host << ":" << server->port() << std::endl;
+  if (!flags.port_file.empty()) {
+    FORALL_RETURN_IF_ERROR(
+        WriteFileAtomically(flags.port_file, absl::StrCat(server->port(), "\n")));
+  }
+  int signal = 0;
+  sigwait(&signals, &signal);
+  FORALL_LOG(INFO) << "stopping signal=" << signal;
+  controller->Stop();
+  server->Shutdown();
+  store->Stop();
+  return absl::OkStatus();
+}
+
+int Main(const std::vector<std::string>& arguments) {
+  const absl::StatusOr<ControllerFlags> flags = ParseControllerFlags(arguments);
+  if (!flags.ok()) {
+    std::cerr << "forall-controller: " << flags.status().message() << "\n";
+    return 2;
+  }
+  if (flags->help) {
+    std::cout << ControllerHelp();
+    return 0;
+  }
+  // gRPC's own lines say nothing that our messages do not say better.
+  setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
+  const sigset_t signals = BlockStopSignals();
+  const absl::Status served = Serve(*flags, signals);
+  if (served.ok()) return 0;
+  std::cerr << "forall-controller: " << served.message() << "\n";
+  return 1;
+}
+
+}  // namespace
+}  // namespace forall
+
+int main(int argc, char** argv) {
+  return forall::Main(std::vector<std::string>(argv + 1, argv + argc));
+}

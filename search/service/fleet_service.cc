@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "search/service/fleet_service.h"
+
+#include "search/service/lease_call.h"
+#include "search/service/unary_call.h"
+
+namespace forall {
+
+grpc::ServerUnaryReactor* FleetServiceImpl::RegisterWorker(Context* context,
+                                                           const v1::RegisterWorkerRequest* request,
+                                                           v1::RegisterWorkerResponse* response) {
+  return AnswerUnary(context, controller_, &Controller::RegisterWorker, *request, response);
+}
+
+grpc::ServerUnaryReactor* FleetServiceImpl::Heartbeat(Context* context,
+                                                      const v1::HeartbeatRequest* request,
+                                                      v1::HeartbeatResponse* response) {
+  return AnswerUnary(context, controller_, &Controller::Heartbeat, *request, response);
+}
+
+grpc::ServerUnaryReactor* FleetServiceImpl::CompleteTasks(Context* context,
+                                                          const v1::CompleteTasksRequest* request,
+                                                          v1::CompleteTasksResponse* response) {
+  return AnswerUnary(context, controller_, &Controller::CompleteTasks, *request, response);
+}
+
+grpc::ServerUnaryReactor* FleetServiceImpl::ReleaseTask(Context* context,
+                                                        const v1::ReleaseTaskRequest* request,
+                                                        v1::ReleaseTaskResponse* response) {
+  return AnswerUnary(context, controller_, &Controller::ReleaseTask, *request, response);
+}
+
+grpc::ServerUnaryReactor* FleetServiceImpl::ListWorkers(Context* context,
+                                                        const v1::ListWorkersRequest* request,
+                                                        v1::ListWorkersResponse* response) {
+  return AnswerUnary(context, controller_, &Controller::ListWorkers, *request, response);
+}
+
+grpc::ServerUnaryReactor* FleetServiceImpl::DrainWorker(Context* context,
+                                                        const v1::DrainWorkerRequest* request,
+                                                        v1::Worker* response) {
+  return AnswerUnary(context, controller_, &Controller::DrainWorker, *request, response);
+}
+
+grpc::ServerUnaryReactor* FleetServiceImpl::GetServerStatus(
+    Context* context, const v1::GetServerStatusRequest* request,
+    v1::GetServerStatusResponse* response) {
+  return AnswerUnary(context, controller_, &Controller::GetServerStatus, *request, response);
+}
+
+grpc::ServerUnaryReactor* FleetServiceImpl::LeaseTasks(Context* context,
+                                                       const v1::LeaseTasksRequest* request,
+                                                       v1::LeaseTasksResponse* response) {
+  return StartLease(*request, response, controller_);
+}
+
+}  // namespace forall

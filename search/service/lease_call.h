@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// LeaseTasks: a long poll that holds no thread, and that gives tasks back when its client has gone
+// before they could be delivered.
+#ifndef FORALL_SEARCH_SERVICE_LEASE_CALL_H_
+#define FORALL_SEARCH_SERVICE_LEASE_CALL_H_
+
+#include <grpcpp/grpcpp.h>
+
+#include "proto/forall/v1/fleet_service.pb.h"
+#include "search/controller/controller.h"
+
+namespace forall {
+
+// The reactor owns itself and is gone when the call is. `controller` must outlive it.
+grpc::ServerUnaryReactor* StartLease(const v1::LeaseTasksRequest& request,
+                                     v1::LeaseTasksResponse* response, Controller* controller);
+
+}  // namespace forall
+
+#endif  // FORALL_SEARCH_SERVICE_LEASE_CALL_H_

@@ -11,9 +11,13 @@ namespace forall {
 namespace {
 
 constexpr double kThrottleLimit = 0.10;
-constexpr double kBaselineLimit = 0.10;
+// Wider than the throttle limit: between measurements a shared machine wanders further than within
+// one, and the ratio follows.
+constexpr double kBaselineLimit = 0.20;
 constexpr double kSessionsLimit = 0.05;
 constexpr double kOutlierShare = 0.10;
+// A calibration has five sessions.
+constexpr int kCalibrationDegrees = 4;
 // Half of the samples count as independent: the autocorrelation at which (1-r)/(1+r) is a half.
 constexpr double kCorrelationLimit = 1.0 / 3;
 
@@ -54,6 +58,19 @@ std::vector<double> Values(const std::vector<Estimate>& estimates) {
   return values;
 }
 
+// Half-width of the interval for one more session's value, from scatter alone.
+double BetweenSessions(const std::vector<double>& values, double known_deviation) {
+  const int own_degrees = static_cast<int>(values.size()) - 1;
+  const int known_degrees = known_deviation > 0 ? kCalibrationDegrees : 0;
+  if (known_degrees == 0 && own_degrees < 2) return 0;
+  const double own_deviation = StandardDeviation(values);
+  const int degrees = own_degrees + known_degrees;
+  const double variance = (own_degrees * own_deviation * own_deviation +
+                           known_degrees * known_deviation * known_deviation) /
+                          degrees;
+  return StudentT975(degrees) * std::sqrt(variance * (1 + 1.0 / (own_degrees + 1)));
+}
+
 void AddReason(Reason reason, std::vector<Reason>* reasons) {
   if (std::find(reasons->begin(), reasons->end(), reason) == reasons->end()) {
     reasons->push_back(reason);
@@ -61,6 +78,10 @@ void AddReason(Reason reason, std::vector<Reason>* reasons) {
 }
 
 }  // namespace
+
+bool IsThrottled(const SessionSamples& samples) {
+  return WindowedDrift(samples.reference_ns) > kThrottleLimit;
+}
 
 Estimate EstimateRatio(const SessionSamples& samples) { return EstimateSeries(samples.Ratios()); }
 
@@ -96,7 +117,6 @@ Estimate CombineSessions(const std::vector<Estimate>& sessions, double known_spr
   if (sessions.empty()) return {};
   const std::vector<double> values = Values(sessions);
   const double mean = Mean(values);
-  const double count = static_cast<double>(sessions.size());
   std::vector<double> below;
   std::vector<double> above;
   for (const Estimate& session : sessions) {
@@ -105,16 +125,9 @@ Estimate CombineSessions(const std::vector<Estimate>& sessions, double known_spr
   }
   double low_arm = Median(below);
   double high_arm = Median(above);
-  if (sessions.size() >= 3) {
-    const double between = StudentT975(static_cast<int>(sessions.size()) - 1) *
-                           StandardDeviation(values) * std::sqrt(1 + 1 / count);
-    low_arm = std::max(low_arm, between);
-    high_arm = std::max(high_arm, between);
-  } else {
-    const double between = 2 * known_spread * mean / std::sqrt(count);
-    low_arm = std::hypot(low_arm, between);
-    high_arm = std::hypot(high_arm, between);
-  }
+  const double between = BetweenSessions(values, known_spread * mean);
+  low_arm = std::hypot(low_arm, between);
+  high_arm = std::hypot(high_arm, between);
   return {.value = mean, .low = std::max(0.0, mean - low_arm), .high = mean + high_arm};
 }
 

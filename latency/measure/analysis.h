@@ -24,10 +24,14 @@ Estimate EstimateRatio(const SessionSamples& samples);
 
 SessionAnalysis AnalyzeSession(const SessionSamples& samples, const Profile& profile);
 
-// One estimate of several sessions: the mean of their values, with Student's 95 % interval for a
-// further session (of another process, say) when there are at least three; never narrower than what
-// a typical session says about itself. `known_spread`, a relative standard deviation between
-// sessions, stands in when there are fewer.
+// Whether the device's own speed, as the reference shows it, moved by more than 10 % meanwhile.
+bool IsThrottled(const SessionSamples& samples);
+
+// One estimate of several sessions: the mean of their values, with an interval for what a further
+// session (of another process, say) will find with 95 % probability: Student's, from the scatter of
+// the sessions pooled with `known_spread` (the relative standard deviation between sessions that a
+// calibration found; 0: not known), joined to what a typical session says about itself. Fewer than
+// three sessions without a known spread tell nothing about the scatter, and it is left out.
 Estimate CombineSessions(const std::vector<Estimate>& sessions, double known_spread);
 
 // Fills in everything of `result` that follows from result->sessions and result->profile.

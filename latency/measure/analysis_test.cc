@@ -93,18 +93,26 @@ TEST(CombineSessionsTest, ScatterBetweenSessionsWidens) {
   // Mean 2, standard deviation 0.02, Student's factor for four degrees of freedom.
   const Estimate combined = CombineSessions({at(1.98), at(1.98), at(2), at(2.02), at(2.02)}, 0);
   EXPECT_NEAR(combined.value, 2, 1e-9);
-  const double arm = 2.776 * 0.02 * std::sqrt(1 + 1.0 / 5);
-  EXPECT_NEAR(combined.high - combined.value, arm, 1e-6);
-  EXPECT_NEAR(combined.value - combined.low, arm, 1e-6);
-  const Estimate agreeing = CombineSessions({at(2), at(2), at(2)}, 0.5);
+  const double arm = std::hypot(0.002, 2.776 * 0.02 * std::sqrt(1 + 1.0 / 5));
+  EXPECT_NEAR(combined.high - combined.value, arm, 1e-5);
+  EXPECT_NEAR(combined.value - combined.low, arm, 1e-5);
+  const Estimate agreeing = CombineSessions({at(2), at(2), at(2)}, 0);
   EXPECT_NEAR(agreeing.high, 2.002, 1e-9) << "never narrower than the sessions themselves";
 }
 
 TEST(CombineSessionsTest, KnownSpreadStandsInForASingleSession) {
   const Estimate alone = {.value = 2, .low = 1.99, .high = 2.01};
   EXPECT_NEAR(CombineSessions({alone}, 0).high, 2.01, 1e-9);
-  EXPECT_NEAR(CombineSessions({alone}, 0.01).high, 2 + std::hypot(0.01, 0.04), 1e-9);
+  EXPECT_NEAR(CombineSessions({alone}, 0.01).high,
+              2 + std::hypot(0.01, 2.776 * 0.01 * 2 * std::sqrt(2.0)), 1e-9);
   EXPECT_EQ(CombineSessions({}, 0.01).value, 0);
+}
+
+TEST(CombineSessionsTest, KnownSpreadSteadiesALuckyFew) {
+  const Estimate same = {.value = 2, .low = 2, .high = 2};
+  const Estimate lucky = CombineSessions({same, same, same}, 0.01);
+  // Two own degrees of freedom with no scatter, four of the calibration.
+  EXPECT_NEAR(lucky.high - 2, 2.447 * std::sqrt(4.0 / 6) * 0.02 * std::sqrt(4.0 / 3), 1e-6);
 }
 
 TEST(AnalyzeResultTest, JudgesStoredSamplesAnew) {
@@ -132,9 +140,9 @@ TEST(AnalyzeResultTest, ReferenceOffItsBaselineIsAReason) {
   result.profile = kScreening;
   result.sessions = {MakeSession(12, [](int) { return 2.0; })};
   LatencyResult shifted = result;
-  AnalyzeResult(0, 1050, &result);
+  AnalyzeResult(0, 1150, &result);
   EXPECT_EQ(result.verdict, Verdict::kTrusted);
-  AnalyzeResult(0, 1200, &shifted);
+  AnalyzeResult(0, 1300, &shifted);
   EXPECT_THAT(shifted.reasons, ElementsAre(Reason::kBaselineShift));
 }
 

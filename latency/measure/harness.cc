@@ -190,7 +190,9 @@ absl::StatusOr<Baseline> LatencyHarness::Calibrate(const std::function<bool()>& 
                           MeasureLocked(options_.reference_model, profile, cancelled));
   baseline.reference_ns = baseline.result.reference_median_ns;
   baseline.session_spread = baseline.result.session_spread;
-  options_.baseline_reference_ns = baseline.reference_ns;
+  if (baseline.result.verdict != Verdict::kRejected) {
+    options_.baseline_reference_ns = baseline.reference_ns;
+  }
   options_.session_spread = baseline.session_spread;
   return baseline;
 }
@@ -202,21 +204,6 @@ absl::StatusOr<LatencyResult> LatencyHarness::MeasureLocked(
     FORALL_ASSIGN_OR_RETURN(
         holder, options_.host_lock->AcquireExclusive(absl::InfiniteDuration(), cancelled));
   }
-  for (int attempt = 1;; ++attempt) {
-    FORALL_ASSIGN_OR_RETURN(LatencyResult result, Attempt(model, profile, cancelled));
-    const bool throttled =
-        std::count(result.reasons.begin(), result.reasons.end(), Reason::kThrottled) > 0;
-    if (!throttled || attempt >= options_.attempts) {
-      result.environment["attempts"] = absl::StrCat(attempt);
-      return result;
-    }
-    options_.clock->SleepFor(options_.cool_down);
-  }
-}
-
-absl::StatusOr<LatencyResult> LatencyHarness::Attempt(absl::string_view model,
-                                                      const Profile& profile,
-                                                      const std::function<bool()>& cancelled) {
   Clock* const clock = options_.clock;
   LatencyResult result;
   result.profile = profile;
@@ -228,27 +215,41 @@ absl::StatusOr<LatencyResult> LatencyHarness::Attempt(absl::string_view model,
   if (options_.pin_cores) pin.emplace(result.backend.threads);
   const Surroundings surroundings(options_.probe, pin.has_value() ? &*pin : nullptr);
 
-  const bool fresh = profile.sessions > 1;
-  const SessionMemory memory = fresh ? SessionMemory::kFresh : SessionMemory::kReused;
+  int repetitions = 0;
   for (int i = 0; i < profile.sessions; ++i) {
-    std::unique_ptr<PreparedModel> own_reference;
-    std::unique_ptr<PreparedModel>& reference = fresh ? own_reference : reference_;
-    if (reference == nullptr) {
-      FORALL_ASSIGN_OR_RETURN(reference,
-                              options_.backend->Prepare(options_.reference_model, memory));
-    }
-    FORALL_ASSIGN_OR_RETURN(const std::unique_ptr<PreparedModel> candidate,
-                            options_.backend->Prepare(model, memory));
-    Session session(reference.get(), candidate.get(), clock, profile, cancelled);
-    FORALL_ASSIGN_OR_RETURN(SessionSamples samples, session.Run());
+    FORALL_ASSIGN_OR_RETURN(SessionSamples samples,
+                            RunSession(model, profile, cancelled, &repetitions));
     result.sessions.push_back(std::move(samples));
   }
 
   const bool loaded = surroundings.Describe(result.backend.threads, &result.environment);
+  result.environment["repeated_sessions"] = absl::StrCat(repetitions);
   if (loaded) result.reasons.push_back(Reason::kLoad);
   AnalyzeResult(options_.session_spread, options_.baseline_reference_ns, &result);
   result.duration = absl::Nanoseconds(clock->SteadyNanos() - start_ns);
   return result;
+}
+
+absl::StatusOr<SessionSamples> LatencyHarness::RunSession(absl::string_view model,
+                                                          const Profile& profile,
+                                                          const std::function<bool()>& cancelled,
+                                                          int* repetitions) {
+  const bool fresh = profile.sessions > 1;
+  const SessionMemory memory = fresh ? SessionMemory::kFresh : SessionMemory::kReused;
+  std::unique_ptr<PreparedModel> own_reference;
+  std::unique_ptr<PreparedModel>& reference = fresh ? own_reference : reference_;
+  if (reference == nullptr) {
+    FORALL_ASSIGN_OR_RETURN(reference, options_.backend->Prepare(options_.reference_model, memory));
+  }
+  FORALL_ASSIGN_OR_RETURN(const std::unique_ptr<PreparedModel> candidate,
+                          options_.backend->Prepare(model, memory));
+  for (int attempt = 1;; ++attempt) {
+    Session session(reference.get(), candidate.get(), options_.clock, profile, cancelled);
+    FORALL_ASSIGN_OR_RETURN(SessionSamples samples, session.Run());
+    if (attempt >= options_.attempts || !IsThrottled(samples)) return samples;
+    ++*repetitions;
+    options_.clock->SleepFor(options_.cool_down);
+  }
 }
 
 }  // namespace forall

@@ -46,7 +46,7 @@ class LatencyHarness {
     // Binds the measuring thread to as many cores as the backend has threads. A refusal is told in
     // the environment.
     bool pin_cores = true;
-    // From Calibrate, if known. A reference that is more than 10 % off is a reason for NOISY.
+    // From Calibrate, if known. A reference that is more than 20 % off is a reason for NOISY.
     double baseline_reference_ns = 0;
     // From Calibrate, if known. Widens the interval of results with fewer than three sessions,
     // whose own samples cannot show how sessions differ.
@@ -66,7 +66,7 @@ class LatencyHarness {
                                         const std::function<bool()>& cancelled = {});
 
   // Measures the reference against itself with profile "final" and adopts the result for later
-  // measurements. Once per device and worker start.
+  // measurements (when it is rejected, only the spread). Once per device and worker start.
   absl::StatusOr<Baseline> Calibrate(const std::function<bool()>& cancelled = {});
 
  private:
@@ -75,9 +75,10 @@ class LatencyHarness {
   absl::StatusOr<LatencyResult> MeasureLocked(absl::string_view model, const Profile& profile,
                                               const std::function<bool()>& cancelled)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  absl::StatusOr<LatencyResult> Attempt(absl::string_view model, const Profile& profile,
-                                        const std::function<bool()>& cancelled)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Adds to `repetitions` how often the device changed its pace and the session was begun anew.
+  absl::StatusOr<SessionSamples> RunSession(absl::string_view model, const Profile& profile,
+                                            const std::function<bool()>& cancelled,
+                                            int* repetitions) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   Mutex mu_;
   Options options_ ABSL_GUARDED_BY(mu_);

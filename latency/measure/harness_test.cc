@@ -137,7 +137,7 @@ TEST_F(HarnessTest, ThrottlingIsRejectedAndTriedAgain) {
   options.attempts = 2;
   const LatencyResult twice = Measure("standard", options);
   EXPECT_EQ(twice.verdict, Verdict::kTrusted);
-  EXPECT_THAT(twice.environment, Contains(Pair("attempts", "2")));
+  EXPECT_THAT(twice.environment, Contains(Pair("repeated_sessions", "1")));
 }
 
 TEST_F(HarnessTest, SpikesAreCountedAndKeptButDoNotMoveTheMedian) {

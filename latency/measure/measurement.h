@@ -50,8 +50,7 @@ enum class Reason {
   kOutliers,  // More than a tenth of the ratios are far off. They are counted, never deleted.
   kTargetMissed,      // At a cap the interval was still more than twice as wide as wanted.
   kSessionsDisagree,  // Sessions scatter so much that the interval's half-width exceeds 5 %.
-  kBaselineShift,  // The reference is more than 10 % off its baseline, so the device is not as it
-                   // was.
+  kBaselineShift,  // The reference is more than 20 % off its baseline: the device is not as it was.
 };
 
 // "TRUSTED", "NOISY", "REJECTED".

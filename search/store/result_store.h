@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where jobs, trials, tasks, events and measurements live. Writes are batches that are applied whole
-// or not at all and are durable before they are answered; reads load state at start, since the
-// controller serves from memory. Records are plain values: no wire message, no SQL type.
+// Where jobs, trials, tasks, events and measurements live. Writes are batches that are applied
+// whole or not at all and are durable before they are answered; reads load state at start, since
+// the controller serves from memory. Records are plain values: no wire message, no SQL type.
 #ifndef FORALL_SEARCH_STORE_RESULT_STORE_H_
 #define FORALL_SEARCH_STORE_RESULT_STORE_H_
 
@@ -19,7 +19,14 @@
 namespace forall {
 
 // Values are stored: never renumber.
-enum class JobState { kRunning = 1, kPaused = 2, kFinalizing = 3, kSucceeded = 4, kCancelled = 5, kFailed = 6 };
+enum class JobState {
+  kRunning = 1,
+  kPaused = 2,
+  kFinalizing = 3,
+  kSucceeded = 4,
+  kCancelled = 5,
+  kFailed = 6
+};
 enum class TrialState { kActive = 1, kMeasured = 2, kInfeasible = 3, kFailed = 4, kCancelled = 5 };
 enum class TaskKind { kExport = 1, kAccuracy = 2, kLatency = 3 };
 // kOpen: waiting or leased (leases live in memory, only the controller's epoch is durable).
@@ -30,7 +37,7 @@ enum class FidelityLevel { kScreening = 1, kFinal = 2 };
 struct JobRecord {
   int64_t id = 0;
   std::string request_id;  // "" when the caller gave none; else unique
-  std::string spec;        // serialized forall.v1.SearchJobSpec, as accepted, with defaults filled in
+  std::string spec;  // serialized forall.v1.SearchJobSpec, as accepted, with defaults filled in
   std::string supernet_sha256;
   JobState state = JobState::kRunning;
   std::string error;
@@ -39,6 +46,7 @@ struct JobRecord {
   absl::Time create_time;
   absl::Time update_time;
   std::optional<absl::Time> end_time;
+  bool operator==(const JobRecord&) const = default;
 };
 
 struct TrialRecord {
@@ -56,6 +64,7 @@ struct TrialRecord {
   bool reused = false;  // needed no new measurement
   absl::Time create_time;
   std::optional<absl::Time> end_time;
+  bool operator==(const TrialRecord&) const = default;
 };
 
 struct TaskRecord {
@@ -65,18 +74,20 @@ struct TaskRecord {
   TaskKind kind = TaskKind::kExport;
   std::string payload;  // serialized forall.v1.Task without its name
   TaskState state = TaskState::kOpen;
-  int32_t attempts = 0;             // leases granted so far
-  std::string completed_by;         // worker id, when done
-  std::string completed_token;      // lease token that completed it
-  std::string result_fingerprint;   // SHA-256 of the accepted result: makes a repeated call recognisable
+  int32_t attempts = 0;         // leases granted so far
+  std::string completed_by;     // worker id, when done
+  std::string completed_token;  // lease token that completed it
+  std::string
+      result_fingerprint;  // SHA-256 of the accepted result: makes a repeated call recognisable
   std::string error;
+  bool operator==(const TaskRecord&) const = default;
 };
 
 // Who and what a number is about, without the number.
 struct MeasurementKey {
-  std::string subject;   // artifact_sha256 (accuracy), graph_key (latency)
-  std::string metric;    // registry id
-  std::string device;    // "" for metrics that no device decides
+  std::string subject;  // artifact_sha256 (accuracy), graph_key (latency)
+  std::string metric;   // registry id
+  std::string device;   // "" for metrics that no device decides
   std::string device_class;
   std::string device_fingerprint;
   std::string profile;
@@ -84,11 +95,12 @@ struct MeasurementKey {
   std::string split;
   std::string recipe;
   int32_t batch = 1;
+  bool operator==(const MeasurementKey&) const = default;
 };
 
 struct MeasurementRecord {
   int64_t id = 0;
-  int64_t job_id = 0;    // the job and trial it was first made for
+  int64_t job_id = 0;  // the job and trial it was first made for
   int64_t trial_id = 0;
   int64_t task_id = 0;
   MeasurementKey key;
@@ -111,6 +123,7 @@ struct MeasurementRecord {
   double reference_median_ms = 0;
   double baseline_reference_ms = 0;
   std::string baseline_id;
+  bool operator==(const MeasurementRecord&) const = default;
 };
 
 // Bulky evidence beside a measurement, stored compressed and read on demand.
@@ -120,20 +133,23 @@ struct MeasurementEvidence {
   std::vector<double> reference_samples_ns;
   std::string top1_bitmap;  // one bit per image
   std::map<std::string, std::string> environment;
+  bool operator==(const MeasurementEvidence&) const = default;
 };
 
 struct ArtifactRecord {
   std::string sha256;
   int64_t size_bytes = 0;
   absl::Time create_time;
+  bool operator==(const ArtifactRecord&) const = default;
 };
 
 struct SupernetRecord {
   std::string id;  // "fashion_mnist"
   std::string sha256;
-  std::string spec;     // family spec (JSON)
+  std::string spec;  // family spec (JSON)
   std::string dataset;
   absl::Time create_time;
+  bool operator==(const SupernetRecord&) const = default;
 };
 
 // An exported subnet: which artifact an architecture became under a recipe and a calibration.
@@ -144,6 +160,7 @@ struct ExportRecord {
   std::string calibration_id;  // as requested: dataset, images and seed decide it
   std::string artifact_sha256;
   int64_t size_bytes = 0;
+  bool operator==(const ExportRecord&) const = default;
 };
 
 // The first reference median on a device fingerprint and profile; latencies are ratio x this.
@@ -155,6 +172,7 @@ struct BaselineRecord {
   std::string reference_sha256;
   double reference_ms = 0;
   absl::Time create_time;
+  bool operator==(const BaselineRecord&) const = default;
 };
 
 struct DeviceRecord {
@@ -163,6 +181,7 @@ struct DeviceRecord {
   std::string description;
   std::string fingerprint;
   std::map<std::string, std::string> properties;
+  bool operator==(const DeviceRecord&) const = default;
 };
 
 // A line of a job's append-only log: "submitted", "proposed", "granted", "result", "decision", ...
@@ -172,10 +191,17 @@ struct EventRecord {
   std::string kind;
   std::string payload;  // JSON
   absl::Time time;
+  bool operator==(const EventRecord&) const = default;
+};
+
+// Takes a measurement out of the count: a faulty worker's or driver's numbers. It stays stored.
+struct Retraction {
+  int64_t measurement_id = 0;
+  std::string by;  // who and why, not empty
 };
 
 // One batch: everything in it is applied in one transaction, inserts before updates. Ids are chosen
-// by the caller, above those of LoadIds().
+// by the caller, positive and above those of LoadIds(); 0 is "none".
 struct StoreBatch {
   std::vector<JobRecord> insert_jobs;
   std::vector<JobRecord> update_jobs;  // state, error, times
@@ -185,14 +211,16 @@ struct StoreBatch {
   // Attempts, state, completion. A task that is no longer open in the store refuses every update:
   // the whole batch fails with Aborted.
   std::vector<TaskRecord> update_tasks;
+  // A second measurement of the same task, metric and condition is refused: AlreadyExists.
   std::vector<MeasurementRecord> insert_measurements;
   std::vector<MeasurementEvidence> insert_evidence;
-  std::vector<ArtifactRecord> insert_artifacts;    // an existing hash is left as it is
-  std::vector<SupernetRecord> insert_supernets;
-  std::vector<ExportRecord> insert_exports;        // an existing key is left as it is
+  std::vector<ArtifactRecord> insert_artifacts;  // an existing hash is left as it is
+  std::vector<SupernetRecord> insert_supernets;  // an existing (id, sha256) is left as it is
+  std::vector<ExportRecord> insert_exports;      // an existing key is left as it is
   std::vector<BaselineRecord> insert_baselines;
   std::vector<DeviceRecord> upsert_devices;
   std::vector<EventRecord> append_events;
+  std::vector<Retraction> retractions;
 
   bool empty() const;
 };
@@ -202,6 +230,7 @@ struct StoreIds {
   int64_t trial = 0;
   int64_t task = 0;
   int64_t measurement = 0;
+  bool operator==(const StoreIds&) const = default;
 };
 
 // Thread-safe.
@@ -209,13 +238,17 @@ class ResultStore {
  public:
   virtual ~ResultStore() = default;
 
-  // Calls `done` on the store's own thread once the batch is durable or refused. Batches are applied
-  // in the order of the calls; several may share one commit. `done` must not block.
+  // Calls `done` on the store's own thread once the batch is durable or refused. Batches are
+  // applied in the order of the calls; several may share one commit. `done` must not block.
   // AlreadyExists: an id, request_id, ordinal or sequence is taken. Aborted: see update_tasks.
-  // ResourceExhausted: disk full. FailedPrecondition: read-only. Unavailable: I/O error; after the
-  // latter three nothing of the batch was kept.
+  // NotFound: an update of a record that is not there. InvalidArgument: a reference to a record
+  // that is not there, a gap in a job's event sequence, NaN. ResourceExhausted: disk full.
+  // FailedPrecondition: read-only. Unavailable: I/O error, or the store is stopped. DataLoss: the
+  // store is damaged. After any of them nothing of the batch was kept, and other batches are not
+  // touched. (After Unavailable by a failed sync, a crash of the machine at that very moment may
+  // still keep the batch, whole.)
   virtual void CommitAsync(StoreBatch batch, std::function<void(absl::Status)> done) = 0;
-  // Waits for it.
+  // Waits for it. Not from `done`.
   absl::Status Commit(StoreBatch batch);
 
   // Starts a new life of the controller: increments the durable epoch and returns it.
@@ -224,10 +257,12 @@ class ResultStore {
   // Highest ids in use; 0 where there are none.
   virtual absl::StatusOr<StoreIds> LoadIds() = 0;
   virtual absl::StatusOr<std::vector<JobRecord>> LoadJobs() = 0;
+  // In order of ordinal; empty when there is no such job.
   virtual absl::StatusOr<std::vector<TrialRecord>> LoadTrials(int64_t job_id) = 0;
   virtual absl::StatusOr<std::vector<TaskRecord>> LoadTasks(int64_t job_id) = 0;
   // Of sequence > `after`, in order, at most `limit`.
-  virtual absl::StatusOr<std::vector<EventRecord>> LoadEvents(int64_t job_id, int64_t after, int64_t limit) = 0;
+  virtual absl::StatusOr<std::vector<EventRecord>> LoadEvents(int64_t job_id, int64_t after,
+                                                              int64_t limit) = 0;
   // In order of id.
   virtual absl::StatusOr<std::vector<MeasurementRecord>> LoadMeasurements() = 0;
   // NotFound when there is none.

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "search/store/batch_writer.h"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "search/store/evidence_codec.h"
+#include "search/store/stored_value.h"
+
+namespace forall {
+namespace {
+
+// 0 is "none" in records, NULL in the database, where references are checked.
+std::optional<int64_t> Reference(int64_t id) {
+  return id == 0 ? std::nullopt : std::optional<int64_t>(id);
+}
+
+absl::Status CheckId(int64_t id) {
+  if (id > 0) return absl::OkStatus();
+  return absl::InvalidArgumentError("ids are positive");
+}
+
+absl::Status NotThere() { return absl::NotFoundError("there is none to update"); }
+
+}  // namespace
+
+absl::Status BatchWriter::Apply(const StoreBatch& batch) {
+  FORALL_RETURN_IF_ERROR(db_->Run("SAVEPOINT batch"));
+  absl::Status status = ApplyAll(batch);
+  if (status.ok()) status = db_->Run("RELEASE batch");
+  if (status.ok()) return status;
+  interner_.Forget();
+  if (!db_->in_transaction()) return status;
+  absl::Status undone = db_->Run("ROLLBACK TO batch");
+  if (undone.ok()) undone = db_->Run("RELEASE batch");
+  // A batch that cannot be taken back must not be committed with its neighbours: end it all.
+  if (!undone.ok() && db_->in_transaction()) db_->Run("ROLLBACK").IgnoreError();
+  return status;
+}
+
+absl::Status BatchWriter::ApplyAll(const StoreBatch& batch) {
+  FORALL_RETURN_IF_ERROR(ApplyInserts(batch));
+  return ApplyUpdates(batch);
+}
+
+absl::Status BatchWriter::ApplyInserts(const StoreBatch& batch) {
+  for (const JobRecord& job : batch.insert_jobs) {
+    FORALL_RETURN_IF_ERROR(WithContext(Insert(job), absl::StrCat("job ", job.id)));
+  }
+  for (const TrialRecord& trial : batch.insert_trials) {
+    FORALL_RETURN_IF_ERROR(WithContext(Insert(trial), absl::StrCat("trial ", trial.id)));
+  }
+  for (const TaskRecord& task : batch.insert_tasks) {
+    FORALL_RETURN_IF_ERROR(WithContext(Insert(task), absl::StrCat("task ", task.id)));
+  }
+  // Before the measurements: a late result is refused because its task is closed (Aborted), not
+  // because the task has its measurement already.
+  for (const TaskRecord& task : batch.update_tasks) {
+    FORALL_RETURN_IF_ERROR(WithContext(Update(task), absl::StrCat("task ", task.id)));
+  }
+  for (const MeasurementRecord& measurement : batch.insert_measurements) {
+    FORALL_RETURN_IF_ERROR(
+        WithContext(Insert(measurement), absl::StrCat("measurement ", measurement.id)));
+  }
+  for (const MeasurementEvidence& evidence : batch.insert_evidence) {
+    FORALL_RETURN_IF_ERROR(WithContext(
+        Insert(evidence), absl::StrCat("evidence of measurement ", evidence.measurement_id)));
+  }
+  for (const ArtifactRecord& artifact : batch.insert_artifacts) {
+    FORALL_RETURN_IF_ERROR(
+        WithContext(Insert(artifact), absl::StrCat("artifact ", artifact.sha256)));
+  }
+  for (const SupernetRecord& supernet : batch.insert_supernets) {
+    FORALL_RETURN_IF_ERROR(WithContext(Insert(supernet), absl::StrCat("supernet ", supernet.id)));
+  }
+  for (const ExportRecord& entry : batch.insert_exports) {
+    FORALL_RETURN_IF_ERROR(WithContext(Insert(entry), absl::StrCat("export of ", entry.arch_key)));
+  }
+  for (const BaselineRecord& baseline : batch.insert_baselines) {
+    FORALL_RETURN_IF_ERROR(WithContext(Insert(baseline), absl::StrCat("baseline ", baseline.id)));
+  }
+  for (const EventRecord& event : batch.append_events) {
+    FORALL_RETURN_IF_ERROR(WithContext(
+        Insert(event), absl::StrCat("event ", event.sequence, " of job ", event.job_id)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BatchWriter::ApplyUpdates(const StoreBatch& batch) {
+  for (const JobRecord& job : batch.update_jobs) {
+    FORALL_RETURN_IF_ERROR(WithContext(Update(job), absl::StrCat("job ", job.id)));
+  }
+  for (const TrialRecord& trial : batch.update_trials) {
+    FORALL_RETURN_IF_ERROR(WithContext(Update(trial), absl::StrCat("trial ", trial.id)));
+  }
+  for (const DeviceRecord& device : batch.upsert_devices) {
+    FORALL_RETURN_IF_ERROR(WithContext(Update(device), absl::StrCat("device ", device.id)));
+  }
+  for (const Retraction& retraction : batch.retractions) {
+    FORALL_RETURN_IF_ERROR(WithContext(
+        Update(retraction), absl::StrCat("retraction of measurement ", retraction.measurement_id)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BatchWriter::Insert(const JobRecord& job) {
+  FORALL_RETURN_IF_ERROR(CheckId(job.id));
+  FORALL_ASSIGN_OR_RETURN(const int64_t supernet, interner_.KeyId(job.supernet_sha256));
+  FORALL_RETURN_IF_ERROR(db_->Run(
+      "INSERT INTO jobs (id, request_id, spec, supernet, state, error, history_snapshot, "
+      "create_time, update_time, end_time) "
+      "VALUES (?1, nullif(?2, ''), ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+      job.id, job.request_id, Blob{job.spec}, supernet, job.state, job.error, job.history_snapshot,
+      ToStoredTime(job.create_time), ToStoredTime(job.update_time), ToStoredTime(job.end_time)));
+  return absl::OkStatus();
+}
+
+absl::Status BatchWriter::Insert(const TrialRecord& trial) {
+  FORALL_RETURN_IF_ERROR(CheckId(trial.id));
+  FORALL_ASSIGN_OR_RETURN(const int64_t space, interner_.KeyId(trial.search_space));
+  FORALL_ASSIGN_OR_RETURN(const int64_t arch, interner_.KeyId(trial.arch_key));
+  FORALL_ASSIGN_OR_RETURN(const int64_t graph, interner_.KeyId(trial.graph_key));
+  FORALL_ASSIGN_OR_RETURN(const int64_t artifact, interner_.KeyId(trial.artifact_sha256));
+  const std::string choices = ToStoredInts(trial.choices);
+  return db_->Run(
+      "INSERT INTO trials (id, job, ordinal, search_space, revision, choices, arch, graph, "
+      "artifact, state, error, reused, create_time, end_time) "
+      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      trial.id, trial.job_id, trial.ordinal, space, trial.revision, choices, arch, graph, artifact,
+      trial.state, trial.error, trial.reused, ToStoredTime(trial.create_time),
+      ToStoredTime(trial.end_time));
+}
+
+absl::Status BatchWriter::Insert(const TaskRecord& task) {
+  FORALL_RETURN_IF_ERROR(CheckId(task.id));
+  FORALL_ASSIGN_OR_RETURN(const int64_t worker, interner_.KeyId(task.completed_by));
+  return db_->Run(
+      "INSERT INTO tasks (id, job, trial, kind, payload, state, attempts, completed_by, "
+      "completed_token, result_fingerprint, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      task.id, task.job_id, Reference(task.trial_id), task.kind, Blob{task.payload}, task.state,
+      task.attempts, worker, task.completed_token, task.result_fingerprint, task.error);
+}
+
+absl::Status BatchWriter::Insert(const MeasurementRecord& m) {
+  FORALL_RETURN_IF_ERROR(CheckId(m.id));
+  FORALL_ASSIGN_OR_RETURN(const int64_t subject, interner_.KeyId(m.key.subject));
+  FORALL_ASSIGN_OR_RETURN(const int64_t metric, interner_.KeyId(m.key.metric));
+  FORALL_ASSIGN_OR_RETURN(const int64_t condition, interner_.ConditionId(m.key));
+  FORALL_ASSIGN_OR_RETURN(const int64_t interval_kind, interner_.KeyId(m.interval_kind));
+  FORALL_ASSIGN_OR_RETURN(const int64_t worker, interner_.KeyId(m.worker));
+  FORALL_ASSIGN_OR_RETURN(const int64_t build, interner_.KeyId(m.worker_build));
+  const std::string reasons = ToStoredList(m.reasons);
+  FORALL_RETURN_IF_ERROR(db_->Run(
+      "INSERT INTO measurements (id, job, trial, task, subject, metric, condition, value, low, "
+      "high, interval_kind, sample_count, verdict, reasons, fidelity, worker, worker_build, "
+      "lease_token, time, retracted_by) "
+      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      m.id, Reference(m.job_id), Reference(m.trial_id), Reference(m.task_id), subject, metric,
+      condition, m.value, m.low, m.high, interval_kind, m.sample_count, m.verdict, reasons,
+      m.fidelity, worker, build, m.lease_token, ToStoredTime(m.time), m.retracted_by));
+  return InsertLatency(m);
+}
+
+absl::Status BatchWriter::InsertLatency(const MeasurementRecord& m) {
+  if (m.ratio == 0 && m.raw_median_ms == 0 && m.reference_median_ms == 0 &&
+      m.baseline_reference_ms == 0 && m.baseline_id.empty()) {
+    return absl::OkStatus();
+  }
+  FORALL_ASSIGN_OR_RETURN(const int64_t baseline, interner_.KeyId(m.baseline_id));
+  return db_->Run(
+      "INSERT INTO latencies (measurement, ratio, raw_median_ms, reference_median_ms, "
+      "baseline_reference_ms, baseline) VALUES (?, ?, ?, ?, ?, ?)",
+      m.id, m.ratio, m.raw_median_ms, m.reference_median_ms, m.baseline_reference_ms, baseline);
+}
+
+absl::Status BatchWriter::Insert(const MeasurementEvidence& evidence) {
+  FORALL_ASSIGN_OR_RETURN(const std::string samples, CompressSamples(evidence.samples_ns));
+  FORALL_ASSIGN_OR_RETURN(const std::string references,
+                          CompressSamples(evidence.reference_samples_ns));
+  FORALL_ASSIGN_OR_RETURN(const std::string bitmap, CompressBytes(evidence.top1_bitmap));
+  FORALL_ASSIGN_OR_RETURN(const std::string environment,
+                          CompressBytes(ToStoredMap(evidence.environment)));
+  return db_->Run(
+      "INSERT INTO evidence (measurement, samples, reference_samples, top1_bitmap, environment) "
+      "VALUES (?, ?, ?, ?, ?)",
+      evidence.measurement_id, Blob{samples}, Blob{references}, Blob{bitmap}, Blob{environment});
+}
+
+absl::Status BatchWriter::Insert(const ArtifactRecord& artifact) {
+  FORALL_ASSIGN_OR_RETURN(const int64_t hash, interner_.KeyId(artifact.sha256));
+  return db_->Run(
+      "INSERT INTO artifacts (hash, size_bytes, create_time) VALUES (?, ?, ?) "
+      "ON CONFLICT (hash) DO NOTHING",
+      hash, artifact.size_bytes, ToStoredTime(artifact.create_time));
+}
+
+absl::Status BatchWriter::Insert(const SupernetRecord& supernet) {
+  FORALL_ASSIGN_OR_RETURN(const int64_t hash, interner_.KeyId(supernet.sha256));
+  FORALL_ASSIGN_OR_RETURN(const int64_t dataset, interner_.KeyId(supernet.dataset));
+  return db_->Run(
+      "INSERT INTO supernets (id, hash, spec, dataset, create_time) VALUES (?, ?, ?, ?, ?) "
+      "ON CONFLICT (id, hash) DO NOTHING",
+      supernet.id, hash, supernet.spec, dataset, ToStoredTime(supernet.create_time));
+}
+
+absl::Status BatchWriter::Insert(const ExportRecord& entry) {
+  FORALL_ASSIGN_OR_RETURN(const int64_t supernet, interner_.KeyId(entry.supernet_sha256));
+  FORALL_ASSIGN_OR_RETURN(const int64_t arch, interner_.KeyId(entry.arch_key));
+  FORALL_ASSIGN_OR_RETURN(const int64_t recipe, interner_.KeyId(entry.recipe));
+  FORALL_ASSIGN_OR_RETURN(const int64_t calibration, interner_.KeyId(entry.calibration_id));
+  FORALL_ASSIGN_OR_RETURN(const int64_t artifact, interner_.KeyId(entry.artifact_sha256));
+  return db_->Run(
+      "INSERT INTO exports (supernet, arch, recipe, calibration, artifact, size_bytes) "
+      "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+      supernet, arch, recipe, calibration, artifact, entry.size_bytes);
+}
+
+absl::Status BatchWriter::Insert(const BaselineRecord& baseline) {
+  FORALL_ASSIGN_OR_RETURN(const int64_t id, interner_.KeyId(baseline.id));
+  FORALL_ASSIGN_OR_RETURN(const int64_t device, interner_.KeyId(baseline.device));
+  FORALL_ASSIGN_OR_RETURN(const int64_t fingerprint, interner_.KeyId(baseline.device_fingerprint));
+  FORALL_ASSIGN_OR_RETURN(const int64_t profile, interner_.KeyId(baseline.profile));
+  FORALL_ASSIGN_OR_RETURN(const int64_t reference, interner_.KeyId(baseline.reference_sha256));
+  return db_->Run(
+      "INSERT INTO baselines (id, device, device_fingerprint, profile, reference, reference_ms, "
+      "create_time) VALUES (?, ?, ?, ?, ?, ?, ?)",
+      id, device, fingerprint, profile, reference, baseline.reference_ms,
+      ToStoredTime(baseline.create_time));
+}
+
+absl::Status BatchWriter::Insert(const EventRecord& event) {
+  // A taken number fails on the primary key; a number past the next one selects no row.
+  FORALL_RETURN_IF_ERROR(
+      db_->Run("INSERT INTO job_events (job, seq, kind, payload, time) SELECT ?1, ?2, ?3, ?4, ?5 "
+               "WHERE ?2 = 1 OR EXISTS (SELECT 1 FROM job_events WHERE job = ?1 AND seq = ?2 - 1)",
+               event.job_id, event.sequence, event.kind, event.payload, ToStoredTime(event.time)));
+  if (db_->changes() == 1) return absl::OkStatus();
+  return absl::InvalidArgumentError("its predecessor is missing");
+}
+
+absl::Status BatchWriter::Update(const JobRecord& job) {
+  FORALL_RETURN_IF_ERROR(db_->Run(
+      "UPDATE jobs SET state = ?, error = ?, update_time = ?, end_time = ? WHERE id = ?", job.state,
+      job.error, ToStoredTime(job.update_time), ToStoredTime(job.end_time), job.id));
+  return db_->changes() == 1 ? absl::OkStatus() : NotThere();
+}
+
+absl::Status BatchWriter::Update(const TrialRecord& trial) {
+  FORALL_ASSIGN_OR_RETURN(const int64_t artifact, interner_.KeyId(trial.artifact_sha256));
+  FORALL_RETURN_IF_ERROR(db_->Run(
+      "UPDATE trials SET artifact = ?, state = ?, error = ?, reused = ?, end_time = ? WHERE id = ?",
+      artifact, trial.state, trial.error, trial.reused, ToStoredTime(trial.end_time), trial.id));
+  return db_->changes() == 1 ? absl::OkStatus() : NotThere();
+}
+
+absl::Status BatchWriter::Update(const TaskRecord& task) {
+  FORALL_ASSIGN_OR_RETURN(const int64_t worker, interner_.KeyId(task.completed_by));
+  FORALL_RETURN_IF_ERROR(
+      db_->Run("UPDATE tasks SET state = ?, attempts = ?, completed_by = ?, completed_token = ?, "
+               "result_fingerprint = ?, error = ? WHERE id = ? AND state = ?",
+               task.state, task.attempts, worker, task.completed_token, task.result_fingerprint,
+               task.error, task.id, TaskState::kOpen));
+  if (db_->changes() == 1) return absl::OkStatus();
+  FORALL_ASSIGN_OR_RETURN(Statement find, db_->Query("SELECT 1 FROM tasks WHERE id = ?", task.id));
+  FORALL_ASSIGN_OR_RETURN(const bool found, find.Step());
+  return found ? absl::AbortedError("it is no longer open") : NotThere();
+}
+
+absl::Status BatchWriter::Update(const DeviceRecord& device) {
+  FORALL_ASSIGN_OR_RETURN(const int64_t id, interner_.KeyId(device.id));
+  const std::string properties = ToStoredMap(device.properties);
+  return db_->Run(
+      "INSERT INTO devices (id, device_class, description, fingerprint, properties) "
+      "VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) DO UPDATE SET device_class = ?2, "
+      "description = ?3, fingerprint = ?4, properties = ?5",
+      id, device.device_class, device.description, device.fingerprint, properties);
+}
+
+absl::Status BatchWriter::Update(const Retraction& retraction) {
+  if (retraction.by.empty()) return absl::InvalidArgumentError("it must say by whom");
+  FORALL_RETURN_IF_ERROR(db_->Run("UPDATE measurements SET retracted_by = ? WHERE id = ?",
+                                  retraction.by, retraction.measurement_id));
+  return db_->changes() == 1 ? absl::OkStatus() : NotThere();
+}
+
+}  // namespace forall

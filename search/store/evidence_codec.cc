@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "search/store/evidence_codec.h"
+
+#include <zlib.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+
+namespace forall {
+namespace {
+
+constexpr size_t kLengthBytes = 8;
+// Deflate cannot do better than 1032 to 1 (zlib's technical notes).
+constexpr uint64_t kMaxRatio = 1032;
+
+const Bytef* AsZlib(const char* bytes) { return reinterpret_cast<const Bytef*>(bytes); }
+Bytef* AsZlib(char* bytes) { return reinterpret_cast<Bytef*>(bytes); }
+
+}  // namespace
+
+absl::StatusOr<std::string> CompressBytes(absl::string_view bytes) {
+  if (bytes.empty()) return std::string();
+  uLongf size = compressBound(bytes.size());
+  std::string result(kLengthBytes + size, '\0');
+  for (size_t i = 0; i < kLengthBytes; ++i) {
+    result[i] = static_cast<char>((uint64_t{bytes.size()} >> (8 * i)) & 0xff);
+  }
+  const int code = compress2(AsZlib(result.data() + kLengthBytes), &size, AsZlib(bytes.data()),
+                             bytes.size(), Z_BEST_SPEED);
+  if (code != Z_OK) return absl::ResourceExhaustedError("no memory to compress evidence");
+  result.resize(kLengthBytes + size);
+  return result;
+}
+
+absl::StatusOr<std::string> DecompressBytes(absl::string_view compressed) {
+  if (compressed.empty()) return std::string();
+  const absl::Status damaged = absl::DataLossError("stored evidence is damaged");
+  if (compressed.size() <= kLengthBytes) return damaged;
+  uint64_t length = 0;
+  for (size_t i = 0; i < kLengthBytes; ++i) {
+    length |= uint64_t{static_cast<unsigned char>(compressed[i])} << (8 * i);
+  }
+  const absl::string_view stream = compressed.substr(kLengthBytes);
+  if (length / kMaxRatio > stream.size()) return damaged;
+  std::string result(length, '\0');
+  uLongf size = length;
+  const int code = uncompress(AsZlib(result.data()), &size, AsZlib(stream.data()), stream.size());
+  if (code != Z_OK || size != length) return damaged;
+  return result;
+}
+
+absl::StatusOr<std::string> CompressSamples(absl::Span<const double> samples) {
+  const size_t count = samples.size();
+  std::string planes(count * sizeof(double), '\0');
+  for (size_t i = 0; i < count; ++i) {
+    uint64_t bits = 0;
+    std::memcpy(&bits, &samples[i], sizeof(bits));
+    for (size_t byte = 0; byte < sizeof(bits); ++byte) {
+      planes[byte * count + i] = static_cast<char>((bits >> (8 * byte)) & 0xff);
+    }
+  }
+  return CompressBytes(planes);
+}
+
+absl::StatusOr<std::vector<double>> DecompressSamples(absl::string_view compressed) {
+  FORALL_ASSIGN_OR_RETURN(const std::string planes, DecompressBytes(compressed));
+  if (planes.size() % sizeof(double) != 0) {
+    return absl::DataLossError(absl::StrCat("stored samples take ", planes.size(), " bytes"));
+  }
+  std::vector<double> samples(planes.size() / sizeof(double));
+  for (size_t i = 0; i < samples.size(); ++i) {
+    uint64_t bits = 0;
+    for (size_t byte = 0; byte < sizeof(bits); ++byte) {
+      const auto plane = static_cast<unsigned char>(planes[byte * samples.size() + i]);
+      bits |= uint64_t{plane} << (8 * byte);
+    }
+    std::memcpy(&samples[i], &bits, sizeof(bits));
+  }
+  return samples;
+}
+
+}  // namespace forall

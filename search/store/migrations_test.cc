@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "search/store/migrations.h"
+
+#include <memory>
+#include <vector>
+
+#include "base/testing/matchers.h"
+
+namespace forall {
+namespace {
+
+using ::forall::testing::IsOkAndHolds;
+using ::forall::testing::StatusIs;
+using ::testing::HasSubstr;
+
+constexpr Migration kCreate = {1, "0001_create", "CREATE TABLE pets (name TEXT NOT NULL) STRICT;"};
+constexpr Migration kAddLegs = {2, "0002_legs",
+                                "ALTER TABLE pets ADD COLUMN legs INTEGER NOT NULL DEFAULT 0;"
+                                "UPDATE pets SET legs = 4;"};
+constexpr Migration kRename = {3, "0003_rename", "ALTER TABLE pets RENAME COLUMN name TO called;"};
+
+class MigrateTest : public ::testing::Test {
+ protected:
+  void SetUp() override { FORALL_ASSERT_OK_AND_ASSIGN(db_, Db::Open({.path = ":memory:"})); }
+
+  std::unique_ptr<Db> db_;
+};
+
+TEST_F(MigrateTest, TakesAnEmptyDatabaseToTheNewestSchema) {
+  FORALL_ASSERT_OK(Migrate(db_.get(), {kCreate, kAddLegs, kRename}));
+  EXPECT_THAT(db_->QueryInt64("PRAGMA user_version"), IsOkAndHolds(3));
+  EXPECT_THAT(db_->QueryInt64("PRAGMA application_id"), IsOkAndHolds(kStoreApplicationId));
+  FORALL_EXPECT_OK(db_->Run("INSERT INTO pets (called, legs) VALUES (?, ?)", "rex", 4));
+}
+
+TEST_F(MigrateTest, CarriesDataFromEveryOlderSchema) {
+  FORALL_ASSERT_OK(Migrate(db_.get(), {kCreate}));
+  FORALL_ASSERT_OK(db_->Run("INSERT INTO pets (name) VALUES (?)", "rex"));
+  FORALL_ASSERT_OK(Migrate(db_.get(), {kCreate, kAddLegs}));
+  FORALL_ASSERT_OK(Migrate(db_.get(), {kCreate, kAddLegs, kRename}));
+  FORALL_ASSERT_OK(Migrate(db_.get(), {kCreate, kAddLegs, kRename}));
+  EXPECT_THAT(db_->QueryInt64("SELECT legs FROM pets WHERE called = 'rex'"), IsOkAndHolds(4));
+}
+
+TEST_F(MigrateTest, RefusesANewerSchemaAndSaysToUpgrade) {
+  FORALL_ASSERT_OK(Migrate(db_.get(), {kCreate, kAddLegs, kRename}));
+  EXPECT_THAT(Migrate(db_.get(), {kCreate, kAddLegs}),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("upgrade forall")));
+  EXPECT_THAT(db_->QueryInt64("PRAGMA user_version"), IsOkAndHolds(3));
+}
+
+TEST_F(MigrateTest, RefusesADatabaseOfAnotherProgram) {
+  for (const char* sql :
+       {"CREATE TABLE notes (text TEXT)", "PRAGMA application_id = 7", "PRAGMA user_version = 1"}) {
+    FORALL_ASSERT_OK_AND_ASSIGN(const auto other, Db::Open({.path = ":memory:"}));
+    FORALL_ASSERT_OK(other->Execute(sql));
+    EXPECT_THAT(Migrate(other.get(), {kCreate}),
+                StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("another program")))
+        << sql;
+    EXPECT_THAT(other->QueryInt64("SELECT count(*) FROM sqlite_schema WHERE name = 'pets'"),
+                IsOkAndHolds(0));
+  }
+}
+
+TEST_F(MigrateTest, AFailingMigrationLeavesTheSchemaBeforeIt) {
+  constexpr Migration kBroken = {2, "0002_broken", "CREATE TABLE half (x INTEGER); SELEKT;"};
+  EXPECT_THAT(Migrate(db_.get(), {kCreate, kBroken}),
+              StatusIs(absl::StatusCode::kInternal, HasSubstr("0002_broken")));
+  EXPECT_THAT(db_->QueryInt64("PRAGMA user_version"), IsOkAndHolds(1));
+  EXPECT_THAT(db_->QueryInt64("SELECT count(*) FROM sqlite_schema WHERE name = 'half'"),
+              IsOkAndHolds(0));
+  FORALL_EXPECT_OK(Migrate(db_.get(), {kCreate, kAddLegs}));
+}
+
+TEST_F(MigrateTest, AMigrationMayNotLeaveDanglingReferences) {
+  constexpr Migration kDangling = {2, "0002_dangling", "DELETE FROM keepers;"};
+  constexpr Migration kKeepers = {
+      1, "0001_keepers",
+      "CREATE TABLE keepers (id INTEGER PRIMARY KEY) STRICT;"
+      "CREATE TABLE animals (keeper INTEGER REFERENCES keepers) STRICT;"};
+  FORALL_ASSERT_OK(Migrate(db_.get(), {kKeepers}));
+  FORALL_ASSERT_OK(db_->Execute("INSERT INTO keepers VALUES (5); INSERT INTO animals VALUES (5)"));
+  EXPECT_THAT(Migrate(db_.get(), {kKeepers, kDangling}),
+              StatusIs(absl::StatusCode::kDataLoss, HasSubstr("animals")));
+  EXPECT_THAT(db_->QueryInt64("SELECT count(*) FROM keepers"), IsOkAndHolds(1));
+}
+
+TEST_F(MigrateTest, RefusesMigrationsOutOfOrder) {
+  EXPECT_THAT(Migrate(db_.get(), {kAddLegs}), StatusIs(absl::StatusCode::kInternal));
+}
+
+TEST_F(MigrateTest, TheStoresOwnSchemaIsStrictAndWhole) {
+  FORALL_ASSERT_OK(Migrate(db_.get(), StoreMigrations()));
+  EXPECT_THAT(db_->QueryInt64("PRAGMA user_version"),
+              IsOkAndHolds(static_cast<int64_t>(StoreMigrations().size())));
+  EXPECT_THAT(db_->QueryInt64("SELECT count(*) FROM pragma_table_list "
+                              "WHERE schema = 'main' AND NOT strict AND name NOT LIKE 'sqlite_%'"),
+              IsOkAndHolds(0));
+  EXPECT_THAT(db_->QueryInt64("SELECT count(*) FROM pragma_table_list "
+                              "WHERE schema = 'main' AND name NOT LIKE 'sqlite_%'"),
+              IsOkAndHolds(15));
+}
+
+TEST_F(MigrateTest, TheEventLogIsAppendOnly) {
+  FORALL_ASSERT_OK(Migrate(db_.get(), StoreMigrations()));
+  FORALL_ASSERT_OK(db_->Run("INSERT INTO job_events VALUES (1, 1, 'kind', '{}', 0)"));
+  EXPECT_THAT(db_->Run("UPDATE job_events SET kind = 'other'"),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("append-only")));
+  EXPECT_THAT(db_->Run("DELETE FROM job_events"),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("append-only")));
+}
+
+}  // namespace
+}  // namespace forall

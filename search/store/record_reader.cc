@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "search/store/record_reader.h"
+
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "search/store/evidence_codec.h"
+#include "search/store/stored_value.h"
+
+namespace forall {
+namespace {
+
+// Runs `rows` and lets `read` turn each row into a record.
+template <typename Record, typename Read>
+absl::StatusOr<std::vector<Record>> ReadAll(absl::StatusOr<Statement> rows, Read read) {
+  if (!rows.ok()) return rows.status();
+  std::vector<Record> records;
+  FORALL_RETURN_IF_ERROR(rows->ForEachRow([&]() -> absl::Status {
+    FORALL_ASSIGN_OR_RETURN(Record record, read(*rows));
+    records.push_back(std::move(record));
+    return absl::OkStatus();
+  }));
+  return records;
+}
+
+absl::Time TimeAt(const Statement& row, int column) { return FromStoredTime(row.Int64(column)); }
+
+std::optional<absl::Time> OptionalTimeAt(const Statement& row, int column) {
+  if (row.IsNull(column)) return std::nullopt;
+  return TimeAt(row, column);
+}
+
+absl::StatusOr<JobRecord> JobFrom(const Statement& row) {
+  JobRecord job;
+  job.id = row.Int64(0);
+  job.request_id = row.Text(1);
+  job.spec = row.Text(2);
+  job.supernet_sha256 = row.Text(3);
+  FORALL_ASSIGN_OR_RETURN(job.state, FromStoredEnum(row.Int64(4), JobState::kFailed, "job state"));
+  job.error = row.Text(5);
+  job.history_snapshot = row.Int64(6);
+  job.create_time = TimeAt(row, 7);
+  job.update_time = TimeAt(row, 8);
+  job.end_time = OptionalTimeAt(row, 9);
+  return job;
+}
+
+absl::StatusOr<TrialRecord> TrialFrom(const Statement& row) {
+  TrialRecord trial;
+  trial.id = row.Int64(0);
+  trial.job_id = row.Int64(1);
+  trial.ordinal = row.Int64(2);
+  trial.search_space = row.Text(3);
+  trial.revision = static_cast<int32_t>(row.Int64(4));
+  FORALL_ASSIGN_OR_RETURN(trial.choices, FromStoredInts(row.Text(5)));
+  trial.arch_key = row.Text(6);
+  trial.graph_key = row.Text(7);
+  trial.artifact_sha256 = row.Text(8);
+  FORALL_ASSIGN_OR_RETURN(trial.state,
+                          FromStoredEnum(row.Int64(9), TrialState::kCancelled, "trial state"));
+  trial.error = row.Text(10);
+  trial.reused = row.Int64(11) != 0;
+  trial.create_time = TimeAt(row, 12);
+  trial.end_time = OptionalTimeAt(row, 13);
+  return trial;
+}
+
+absl::StatusOr<TaskRecord> TaskFrom(const Statement& row) {
+  TaskRecord task;
+  task.id = row.Int64(0);
+  task.job_id = row.Int64(1);
+  task.trial_id = row.Int64(2);
+  FORALL_ASSIGN_OR_RETURN(task.kind, FromStoredEnum(row.Int64(3), TaskKind::kLatency, "task kind"));
+  task.payload = row.Text(4);
+  FORALL_ASSIGN_OR_RETURN(task.state,
+                          FromStoredEnum(row.Int64(5), TaskState::kCancelled, "task state"));
+  task.attempts = static_cast<int32_t>(row.Int64(6));
+  task.completed_by = row.Text(7);
+  task.completed_token = row.Text(8);
+  task.result_fingerprint = row.Text(9);
+  task.error = row.Text(10);
+  return task;
+}
+
+// Texts and conditions by id. Measurements repeat few of them in millions of rows, so they are
+// looked up here rather than joined by SQLite ten times a row.
+class Dictionary {
+ public:
+  static absl::StatusOr<Dictionary> Load(Db* db) {
+    Dictionary dictionary;
+    FORALL_ASSIGN_OR_RETURN(Statement keys, db->Query("SELECT id, text FROM keys"));
+    FORALL_RETURN_IF_ERROR(keys.ForEachRow([&] {
+      dictionary.texts_.emplace(keys.Int64(0), keys.Text(1));
+      return absl::OkStatus();
+    }));
+    FORALL_ASSIGN_OR_RETURN(
+        Statement conditions,
+        db->Query("SELECT id, device, device_class, device_fingerprint, profile, dataset, split, "
+                  "recipe, batch FROM conditions"));
+    FORALL_RETURN_IF_ERROR(conditions.ForEachRow([&]() -> absl::Status {
+      MeasurementKey key;
+      int column = 0;
+      for (std::string* text : {&key.device, &key.device_class, &key.device_fingerprint,
+                                &key.profile, &key.dataset, &key.split, &key.recipe}) {
+        FORALL_ASSIGN_OR_RETURN(*text, dictionary.Text(conditions.Int64(++column)));
+      }
+      key.batch = static_cast<int32_t>(conditions.Int64(8));
+      dictionary.conditions_.emplace(conditions.Int64(0), std::move(key));
+      return absl::OkStatus();
+    }));
+    return dictionary;
+  }
+
+  absl::StatusOr<std::string> Text(int64_t id) const {
+    const auto found = texts_.find(id);
+    if (found == texts_.end()) return absl::DataLossError(absl::StrCat("key ", id, " is missing"));
+    return found->second;
+  }
+
+  absl::StatusOr<MeasurementKey> Condition(int64_t id) const {
+    const auto found = conditions_.find(id);
+    if (found == conditions_.end()) {
+      return absl::DataLossError(absl::StrCat("condition ", id, " is missing"));
+    }
+    return found->second;
+  }
+
+ private:
+  absl::flat_hash_map<int64_t, std::string> texts_;
+  absl::flat_hash_map<int64_t, MeasurementKey> conditions_;
+};
+
+absl::StatusOr<MeasurementRecord> MeasurementFrom(const Statement& row,
+                                                  const Dictionary& dictionary) {
+  MeasurementRecord m;
+  m.id = row.Int64(0);
+  m.job_id = row.Int64(1);
+  m.trial_id = row.Int64(2);
+  m.task_id = row.Int64(3);
+  FORALL_ASSIGN_OR_RETURN(m.key, dictionary.Condition(row.Int64(6)));
+  FORALL_ASSIGN_OR_RETURN(m.key.subject, dictionary.Text(row.Int64(4)));
+  FORALL_ASSIGN_OR_RETURN(m.key.metric, dictionary.Text(row.Int64(5)));
+  m.value = row.Double(7);
+  m.low = row.Double(8);
+  m.high = row.Double(9);
+  FORALL_ASSIGN_OR_RETURN(m.interval_kind, dictionary.Text(row.Int64(10)));
+  m.sample_count = row.Int64(11);
+  FORALL_ASSIGN_OR_RETURN(m.verdict,
+                          FromStoredEnum(row.Int64(12), VerdictState::kRejected, "verdict"));
+  FORALL_ASSIGN_OR_RETURN(m.reasons, FromStoredList(row.Text(13)));
+  FORALL_ASSIGN_OR_RETURN(m.fidelity,
+                          FromStoredEnum(row.Int64(14), FidelityLevel::kFinal, "fidelity"));
+  FORALL_ASSIGN_OR_RETURN(m.worker, dictionary.Text(row.Int64(15)));
+  FORALL_ASSIGN_OR_RETURN(m.worker_build, dictionary.Text(row.Int64(16)));
+  m.lease_token = row.Text(17);
+  m.time = TimeAt(row, 18);
+  m.retracted_by = row.Text(19);
+  m.ratio = row.Double(20);
+  m.raw_median_ms = row.Double(21);
+  m.reference_median_ms = row.Double(22);
+  m.baseline_reference_ms = row.Double(23);
+  if (!row.IsNull(24)) {
+    FORALL_ASSIGN_OR_RETURN(m.baseline_id, dictionary.Text(row.Int64(24)));
+  }
+  return m;
+}
+
+absl::StatusOr<std::vector<MeasurementRecord>> MeasurementsInSnapshot(Db* db) {
+  FORALL_ASSIGN_OR_RETURN(const Dictionary dictionary, Dictionary::Load(db));
+  return ReadAll<MeasurementRecord>(
+      db->Query("SELECT id, job, trial, task, subject, metric, condition, value, low, high, "
+                "interval_kind, sample_count, verdict, reasons, fidelity, worker, worker_build, "
+                "lease_token, time, retracted_by, ratio, raw_median_ms, reference_median_ms, "
+                "baseline_reference_ms, baseline "
+                "FROM measurements LEFT JOIN latencies ON measurement = id ORDER BY id"),
+      [&](const Statement& row) { return MeasurementFrom(row, dictionary); });
+}
+
+}  // namespace
+
+absl::StatusOr<StoreIds> ReadIds(Db* db) {
+  StoreIds ids;
+  FORALL_ASSIGN_OR_RETURN(ids.job, db->QueryInt64("SELECT coalesce(max(id), 0) FROM jobs"));
+  FORALL_ASSIGN_OR_RETURN(ids.trial, db->QueryInt64("SELECT coalesce(max(id), 0) FROM trials"));
+  FORALL_ASSIGN_OR_RETURN(ids.task, db->QueryInt64("SELECT coalesce(max(id), 0) FROM tasks"));
+  FORALL_ASSIGN_OR_RETURN(ids.measurement,
+                          db->QueryInt64("SELECT coalesce(max(id), 0) FROM measurements"));
+  return ids;
+}
+
+absl::StatusOr<std::vector<JobRecord>> ReadJobs(Db* db) {
+  return ReadAll<JobRecord>(
+      db->Query("SELECT jobs.id, request_id, spec, supernet.text, state, error, history_snapshot, "
+                "create_time, update_time, end_time "
+                "FROM jobs JOIN keys AS supernet ON supernet.id = supernet ORDER BY jobs.id"),
+      JobFrom);
+}
+
+absl::StatusOr<std::vector<TrialRecord>> ReadTrials(Db* db, int64_t job_id) {
+  return ReadAll<TrialRecord>(
+      db->Query(
+          "SELECT trials.id, job, ordinal, s.text, revision, choices, a.text, g.text, f.text, "
+          "state, error, reused, create_time, end_time FROM trials "
+          "JOIN keys AS s ON s.id = search_space JOIN keys AS a ON a.id = arch "
+          "JOIN keys AS g ON g.id = graph JOIN keys AS f ON f.id = artifact "
+          "WHERE job = ? ORDER BY ordinal",
+          job_id),
+      TrialFrom);
+}
+
+absl::StatusOr<std::vector<TaskRecord>> ReadTasks(Db* db, int64_t job_id) {
+  return ReadAll<TaskRecord>(
+      db->Query("SELECT tasks.id, job, trial, kind, payload, state, attempts, w.text, "
+                "completed_token, result_fingerprint, error "
+                "FROM tasks JOIN keys AS w ON w.id = completed_by WHERE job = ? ORDER BY tasks.id",
+                job_id),
+      TaskFrom);
+}
+
+absl::StatusOr<std::vector<EventRecord>> ReadEvents(Db* db, int64_t job_id, int64_t after,
+                                                    int64_t limit) {
+  // A negative LIMIT would mean none at all.
+  return ReadAll<EventRecord>(db->Query("SELECT job, seq, kind, payload, time FROM job_events "
+                                        "WHERE job = ? AND seq > ? ORDER BY seq LIMIT max(?, 0)",
+                                        job_id, after, limit),
+                              [](const Statement& row) -> absl::StatusOr<EventRecord> {
+                                return EventRecord{.job_id = row.Int64(0),
+                                                   .sequence = row.Int64(1),
+                                                   .kind = row.Text(2),
+                                                   .payload = row.Text(3),
+                                                   .time = TimeAt(row, 4)};
+                              });
+}
+
+absl::StatusOr<std::vector<MeasurementRecord>> ReadMeasurements(Db* db) {
+  // One snapshot, so that every key that a measurement names is among those read before.
+  FORALL_RETURN_IF_ERROR(db->Run("BEGIN"));
+  absl::StatusOr<std::vector<MeasurementRecord>> measurements = MeasurementsInSnapshot(db);
+  if (db->in_transaction()) db->Run("ROLLBACK").IgnoreError();
+  return measurements;
+}
+
+absl::StatusOr<MeasurementEvidence> ReadEvidence(Db* db, int64_t measurement_id) {
+  FORALL_ASSIGN_OR_RETURN(Statement row,
+                          db->Query("SELECT samples, reference_samples, top1_bitmap, environment "
+                                    "FROM evidence WHERE measurement = ?",
+                                    measurement_id));
+  FORALL_ASSIGN_OR_RETURN(const bool found, row.Step());
+  if (!found) {
+    return absl::NotFoundError(absl::StrCat("measurement ", measurement_id, " has no evidence"));
+  }
+  MeasurementEvidence evidence;
+  evidence.measurement_id = measurement_id;
+  FORALL_ASSIGN_OR_RETURN(evidence.samples_ns, DecompressSamples(row.Text(0)));
+  FORALL_ASSIGN_OR_RETURN(evidence.reference_samples_ns, DecompressSamples(row.Text(1)));
+  FORALL_ASSIGN_OR_RETURN(evidence.top1_bitmap, DecompressBytes(row.Text(2)));
+  FORALL_ASSIGN_OR_RETURN(const std::string environment, DecompressBytes(row.Text(3)));
+  FORALL_ASSIGN_OR_RETURN(evidence.environment, FromStoredMap(environment));
+  return evidence;
+}
+
+absl::StatusOr<std::vector<ArtifactRecord>> ReadArtifacts(Db* db) {
+  return ReadAll<ArtifactRecord>(
+      db->Query("SELECT text, size_bytes, create_time FROM artifacts JOIN keys ON keys.id = hash "
+                "ORDER BY hash"),
+      [](const Statement& row) -> absl::StatusOr<ArtifactRecord> {
+        return ArtifactRecord{
+            .sha256 = row.Text(0), .size_bytes = row.Int64(1), .create_time = TimeAt(row, 2)};
+      });
+}
+
+absl::StatusOr<std::vector<SupernetRecord>> ReadSupernets(Db* db) {
+  return ReadAll<SupernetRecord>(
+      db->Query("SELECT supernets.id, h.text, spec, d.text, create_time FROM supernets "
+                "JOIN keys AS h ON h.id = hash JOIN keys AS d ON d.id = dataset ORDER BY number"),
+      [](const Statement& row) -> absl::StatusOr<SupernetRecord> {
+        return SupernetRecord{.id = row.Text(0),
+                              .sha256 = row.Text(1),
+                              .spec = row.Text(2),
+                              .dataset = row.Text(3),
+                              .create_time = TimeAt(row, 4)};
+      });
+}
+
+absl::StatusOr<std::vector<ExportRecord>> ReadExports(Db* db) {
+  return ReadAll<ExportRecord>(
+      db->Query("SELECT s.text, a.text, r.text, c.text, f.text, size_bytes FROM exports "
+                "JOIN keys AS s ON s.id = supernet JOIN keys AS a ON a.id = arch "
+                "JOIN keys AS r ON r.id = recipe JOIN keys AS c ON c.id = calibration "
+                "JOIN keys AS f ON f.id = artifact"),
+      [](const Statement& row) -> absl::StatusOr<ExportRecord> {
+        return ExportRecord{.supernet_sha256 = row.Text(0),
+                            .arch_key = row.Text(1),
+                            .recipe = row.Text(2),
+                            .calibration_id = row.Text(3),
+                            .artifact_sha256 = row.Text(4),
+                            .size_bytes = row.Int64(5)};
+      });
+}
+
+absl::StatusOr<std::vector<BaselineRecord>> ReadBaselines(Db* db) {
+  return ReadAll<BaselineRecord>(
+      db->Query("SELECT i.text, d.text, f.text, p.text, r.text, reference_ms, create_time "
+                "FROM baselines JOIN keys AS i ON i.id = baselines.id "
+                "JOIN keys AS d ON d.id = device JOIN keys AS f ON f.id = device_fingerprint "
+                "JOIN keys AS p ON p.id = profile JOIN keys AS r ON r.id = reference "
+                "ORDER BY baselines.id"),
+      [](const Statement& row) -> absl::StatusOr<BaselineRecord> {
+        return BaselineRecord{.id = row.Text(0),
+                              .device = row.Text(1),
+                              .device_fingerprint = row.Text(2),
+                              .profile = row.Text(3),
+                              .reference_sha256 = row.Text(4),
+                              .reference_ms = row.Double(5),
+                              .create_time = TimeAt(row, 6)};
+      });
+}
+
+absl::StatusOr<std::vector<DeviceRecord>> ReadDevices(Db* db) {
+  return ReadAll<DeviceRecord>(
+      db->Query("SELECT text, device_class, description, fingerprint, properties "
+                "FROM devices JOIN keys ON keys.id = devices.id ORDER BY devices.id"),
+      [](const Statement& row) -> absl::StatusOr<DeviceRecord> {
+        FORALL_ASSIGN_OR_RETURN(auto properties, FromStoredMap(row.Text(4)));
+        return DeviceRecord{.id = row.Text(0),
+                            .device_class = row.Text(1),
+                            .description = row.Text(2),
+                            .fingerprint = row.Text(3),
+                            .properties = std::move(properties)};
+      });
+}
+
+}  // namespace forall

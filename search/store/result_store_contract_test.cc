@@ -1,0 +1,460 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every ResultStore promises, whichever holds the data.
+#include <algorithm>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/mutex.h"
+#include "base/testing/matchers.h"
+#include "base/testing/temp_dir.h"
+#include "base/thread.h"
+#include "search/store/result_store.h"
+#include "search/store/sqlite_result_store.h"
+#include "search/store/testing/make_records.h"
+
+namespace forall {
+namespace {
+
+using ::forall::testing::Done;
+using ::forall::testing::IsOk;
+using ::forall::testing::IsOkAndHolds;
+using ::forall::testing::MakeEvent;
+using ::forall::testing::MakeEvidence;
+using ::forall::testing::MakeJob;
+using ::forall::testing::MakeMeasurement;
+using ::forall::testing::MakeTask;
+using ::forall::testing::MakeTrial;
+using ::forall::testing::StatusIs;
+using ::forall::testing::TempDir;
+using ::forall::testing::TestTime;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+struct Backend {
+  const char* name;
+  std::function<absl::StatusOr<std::unique_ptr<ResultStore>>(const TempDir&)> open;
+};
+
+class ResultStoreContractTest : public ::testing::TestWithParam<Backend> {
+ protected:
+  void SetUp() override { FORALL_ASSERT_OK_AND_ASSIGN(store_, GetParam().open(folder_)); }
+
+  // Job 1 with trial 1 and its open task 1.
+  void CommitTask() {
+    StoreBatch batch;
+    batch.insert_jobs = {MakeJob(1)};
+    batch.insert_trials = {MakeTrial(1, 1, 1)};
+    batch.insert_tasks = {MakeTask(1, 1, 1)};
+    FORALL_ASSERT_OK(store_->Commit(std::move(batch)));
+  }
+
+  TempDir folder_;
+  std::unique_ptr<ResultStore> store_;
+};
+
+// A worker's answer: the task closes and its measurement appears together.
+StoreBatch Completion(int64_t measurement_id, int64_t task_id = 1) {
+  StoreBatch batch;
+  batch.update_tasks = {Done(MakeTask(task_id, 1, 1))};
+  batch.insert_measurements = {MakeMeasurement(measurement_id, 1, 1, task_id)};
+  return batch;
+}
+
+TEST_P(ResultStoreContractTest, StartsEmpty) {
+  EXPECT_THAT(store_->LoadIds(), IsOkAndHolds(StoreIds{}));
+  EXPECT_THAT(store_->LoadJobs(), IsOkAndHolds(IsEmpty()));
+  EXPECT_THAT(store_->LoadTrials(1), IsOkAndHolds(IsEmpty()));
+  EXPECT_THAT(store_->LoadTasks(1), IsOkAndHolds(IsEmpty()));
+  EXPECT_THAT(store_->LoadEvents(1, 0, 10), IsOkAndHolds(IsEmpty()));
+  EXPECT_THAT(store_->LoadMeasurements(), IsOkAndHolds(IsEmpty()));
+  EXPECT_THAT(store_->LoadEvidence(1), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_TRUE(StoreBatch().empty());
+  FORALL_EXPECT_OK(store_->Commit({}));
+}
+
+TEST_P(ResultStoreContractTest, KeepsEveryFieldOfAJob) {
+  JobRecord ended = MakeJob(2);
+  ended.request_id = "";
+  ended.state = JobState::kFailed;
+  ended.end_time = TestTime(9);
+  JobRecord unnamed = MakeJob(3);
+  unnamed.request_id = "";  // none, not the same one
+  StoreBatch batch;
+  batch.insert_jobs = {MakeJob(1), ended, unnamed};
+  EXPECT_FALSE(batch.empty());
+  FORALL_ASSERT_OK(store_->Commit(std::move(batch)));
+  EXPECT_THAT(store_->LoadJobs(), IsOkAndHolds(ElementsAre(MakeJob(1), ended, unnamed)));
+}
+
+TEST_P(ResultStoreContractTest, KeepsEveryFieldOfTrialsTasksAndMeasurements) {
+  TrialRecord plain = MakeTrial(2, 1, 2);
+  plain.choices = {};
+  plain.reused = true;
+  plain.end_time = TestTime(5);
+  MeasurementRecord accuracy = MakeMeasurement(2, 0, 0, 0);
+  accuracy.key = MeasurementKey();
+  accuracy.key.subject = "artifact";
+  accuracy.key.metric = "accuracy_top1";
+  accuracy.reasons = {};
+  accuracy.retracted_by = "driver 12.1";
+  accuracy.ratio = accuracy.raw_median_ms = accuracy.reference_median_ms = 0;
+  accuracy.baseline_reference_ms = 0;
+  accuracy.baseline_id = "";
+  StoreBatch batch;
+  batch.insert_jobs = {MakeJob(1), MakeJob(2)};
+  batch.insert_trials = {plain, MakeTrial(1, 1, 1), MakeTrial(3, 2, 1)};
+  batch.insert_tasks = {MakeTask(1, 1, 1), MakeTask(2, 2, 0)};
+  batch.insert_measurements = {MakeMeasurement(1, 1, 1, 1), accuracy};
+  FORALL_ASSERT_OK(store_->Commit(std::move(batch)));
+  EXPECT_THAT(store_->LoadTrials(1), IsOkAndHolds(ElementsAre(MakeTrial(1, 1, 1), plain)));
+  EXPECT_THAT(store_->LoadTrials(2), IsOkAndHolds(ElementsAre(MakeTrial(3, 2, 1))));
+  EXPECT_THAT(store_->LoadTasks(1), IsOkAndHolds(ElementsAre(MakeTask(1, 1, 1))));
+  EXPECT_THAT(store_->LoadTasks(2), IsOkAndHolds(ElementsAre(MakeTask(2, 2, 0))));
+  EXPECT_THAT(store_->LoadMeasurements(),
+              IsOkAndHolds(ElementsAre(MakeMeasurement(1, 1, 1, 1), accuracy)));
+  EXPECT_THAT(store_->LoadIds(),
+              IsOkAndHolds(StoreIds{.job = 2, .trial = 3, .task = 2, .measurement = 2}));
+}
+
+TEST_P(ResultStoreContractTest, KeepsEveryFieldOfTheRest) {
+  const ArtifactRecord artifact = {.sha256 = "s1", .size_bytes = 9, .create_time = TestTime(1)};
+  const SupernetRecord supernet = {.id = "fashion_mnist",
+                                   .sha256 = "s2",
+                                   .spec = "{}",
+                                   .dataset = "data",
+                                   .create_time = TestTime(2)};
+  const ExportRecord entry = {.supernet_sha256 = "s2",
+                              .arch_key = "arch",
+                              .recipe = "fp32",
+                              .calibration_id = "calibration",
+                              .artifact_sha256 = "s1",
+                              .size_bytes = 9};
+  const BaselineRecord baseline = {.id = "b1",
+                                   .device = "devices/pi5",
+                                   .device_fingerprint = "fingerprint",
+                                   .profile = "profile",
+                                   .reference_sha256 = "s3",
+                                   .reference_ms = 4.5,
+                                   .create_time = TestTime(3)};
+  const DeviceRecord device = {.id = "devices/pi5",
+                               .device_class = "pi5",
+                               .description = "on the shelf",
+                               .fingerprint = "fingerprint",
+                               .properties = {{"cores", "4"}}};
+  StoreBatch batch;
+  batch.insert_artifacts = {artifact};
+  batch.insert_supernets = {supernet};
+  batch.insert_exports = {entry};
+  batch.insert_baselines = {baseline};
+  batch.upsert_devices = {device};
+  FORALL_ASSERT_OK(store_->Commit(batch));
+  EXPECT_THAT(store_->LoadArtifacts(), IsOkAndHolds(ElementsAre(artifact)));
+  EXPECT_THAT(store_->LoadSupernets(), IsOkAndHolds(ElementsAre(supernet)));
+  EXPECT_THAT(store_->LoadExports(), IsOkAndHolds(ElementsAre(entry)));
+  EXPECT_THAT(store_->LoadBaselines(), IsOkAndHolds(ElementsAre(baseline)));
+  EXPECT_THAT(store_->LoadDevices(), IsOkAndHolds(ElementsAre(device)));
+
+  // What exists is left as it is, but a device is brought up to date.
+  StoreBatch again;
+  again.insert_artifacts = {{.sha256 = "s1", .size_bytes = 10, .create_time = TestTime(7)}};
+  again.insert_supernets = {supernet, supernet};
+  again.insert_supernets[0].spec = "{\"changed\":1}";
+  again.insert_supernets[1].sha256 = "s4";
+  again.insert_exports = {entry};
+  again.insert_exports[0].artifact_sha256 = "other";
+  again.upsert_devices = {device};
+  again.upsert_devices[0].description = "in the lab";
+  FORALL_ASSERT_OK(store_->Commit(again));
+  EXPECT_THAT(store_->LoadArtifacts(), IsOkAndHolds(ElementsAre(artifact)));
+  EXPECT_THAT(store_->LoadSupernets(),
+              IsOkAndHolds(ElementsAre(supernet, again.insert_supernets[1])));
+  EXPECT_THAT(store_->LoadExports(), IsOkAndHolds(ElementsAre(entry)));
+  EXPECT_THAT(store_->LoadDevices(), IsOkAndHolds(ElementsAre(again.upsert_devices[0])));
+  StoreBatch taken;
+  taken.insert_baselines = {baseline};
+  EXPECT_THAT(store_->Commit(taken), StatusIs(absl::StatusCode::kAlreadyExists));
+}
+
+TEST_P(ResultStoreContractTest, KeepsEvidenceBitForBit) {
+  CommitTask();
+  StoreBatch batch = Completion(1);
+  batch.insert_evidence = {MakeEvidence(1)};
+  batch.insert_measurements.push_back(MakeMeasurement(2, 1, 1, 0));
+  MeasurementEvidence nothing;
+  nothing.measurement_id = 2;
+  batch.insert_evidence.push_back(nothing);
+  FORALL_ASSERT_OK(store_->Commit(std::move(batch)));
+  EXPECT_THAT(store_->LoadEvidence(1), IsOkAndHolds(MakeEvidence(1)));
+  EXPECT_THAT(store_->LoadEvidence(2), IsOkAndHolds(nothing));
+  EXPECT_THAT(store_->LoadEvidence(3), StatusIs(absl::StatusCode::kNotFound, HasSubstr("3")));
+}
+
+TEST_P(ResultStoreContractTest, TextIsNeverReadAsSql) {
+  constexpr char kHostile[] = "'); DROP TABLE jobs; -- \x00\xff\"\n?1";
+  const std::string hostile(kHostile, sizeof(kHostile) - 1);
+  JobRecord job = MakeJob(1);
+  job.request_id = job.error = job.supernet_sha256 = hostile;
+  EventRecord event = MakeEvent(1, 1);
+  event.kind = event.payload = hostile;
+  StoreBatch batch;
+  batch.insert_jobs = {job};
+  batch.append_events = {event};
+  FORALL_ASSERT_OK(store_->Commit(std::move(batch)));
+  EXPECT_THAT(store_->LoadJobs(), IsOkAndHolds(ElementsAre(job)));
+  EXPECT_THAT(store_->LoadEvents(1, 0, 1), IsOkAndHolds(ElementsAre(event)));
+}
+
+TEST_P(ResultStoreContractTest, UpdatesChangeWhatMayChange) {
+  CommitTask();
+  JobRecord job = MakeJob(1);
+  job.state = JobState::kSucceeded;
+  job.error = "changed";
+  job.update_time = TestTime(20);
+  job.end_time = TestTime(21);
+  TrialRecord trial = MakeTrial(1, 1, 1);
+  trial.artifact_sha256 = "artifact";
+  trial.state = TrialState::kMeasured;
+  trial.error = "";
+  trial.reused = true;
+  trial.end_time = TestTime(22);
+  TaskRecord task = MakeTask(1, 1, 1);
+  task.attempts = 1;
+  StoreBatch batch;
+  batch.update_jobs = {job};
+  batch.update_trials = {trial};
+  batch.update_tasks = {task};
+  FORALL_ASSERT_OK(store_->Commit(batch));
+  EXPECT_THAT(store_->LoadJobs(), IsOkAndHolds(ElementsAre(job)));
+  EXPECT_THAT(store_->LoadTrials(1), IsOkAndHolds(ElementsAre(trial)));
+  EXPECT_THAT(store_->LoadTasks(1), IsOkAndHolds(ElementsAre(task)));
+
+  // Identity does not change, whatever the record says.
+  StoreBatch other;
+  other.update_jobs = {job};
+  other.update_jobs[0].request_id = "another";
+  other.update_jobs[0].spec = "another";
+  other.update_trials = {trial};
+  other.update_trials[0].arch_key = "another";
+  other.update_trials[0].choices = {9};
+  FORALL_ASSERT_OK(store_->Commit(other));
+  EXPECT_THAT(store_->LoadJobs(), IsOkAndHolds(ElementsAre(job)));
+  EXPECT_THAT(store_->LoadTrials(1), IsOkAndHolds(ElementsAre(trial)));
+}
+
+TEST_P(ResultStoreContractTest, InsertsOfABatchPrecedeItsUpdates) {
+  CommitTask();
+  StoreBatch batch;
+  batch.insert_tasks = {MakeTask(2, 1, 1)};
+  batch.update_tasks = {Done(MakeTask(2, 1, 1))};
+  FORALL_ASSERT_OK(store_->Commit(std::move(batch)));
+  EXPECT_THAT(store_->LoadTasks(1),
+              IsOkAndHolds(ElementsAre(MakeTask(1, 1, 1), Done(MakeTask(2, 1, 1)))));
+}
+
+// Invariant 2 of docs/architecture.md.
+TEST_P(ResultStoreContractTest, AMeasurementIsStoredExactlyOnce) {
+  CommitTask();
+  FORALL_ASSERT_OK(store_->Commit(Completion(1)));
+  // A late worker brings another answer to the same task.
+  EXPECT_THAT(store_->Commit(Completion(2)),
+              StatusIs(absl::StatusCode::kAborted, HasSubstr("task 1")));
+  // A batch that forgets to close the task is no way around it.
+  StoreBatch again;
+  again.insert_measurements = {MakeMeasurement(2, 1, 1, 1)};
+  EXPECT_THAT(store_->Commit(again),
+              StatusIs(absl::StatusCode::kAlreadyExists, HasSubstr("measurement 2")));
+  EXPECT_THAT(store_->LoadMeasurements(), IsOkAndHolds(ElementsAre(MakeMeasurement(1, 1, 1, 1))));
+}
+
+TEST_P(ResultStoreContractTest, AClosedTaskRefusesTheWholeBatch) {
+  CommitTask();
+  StoreBatch cancel;
+  cancel.update_tasks = {MakeTask(1, 1, 1)};
+  cancel.update_tasks[0].state = TaskState::kCancelled;
+  FORALL_ASSERT_OK(store_->Commit(cancel));
+  StoreBatch late = Completion(1);
+  late.append_events = {MakeEvent(1, 1)};
+  late.insert_evidence = {MakeEvidence(1)};
+  EXPECT_THAT(store_->Commit(std::move(late)), StatusIs(absl::StatusCode::kAborted));
+  EXPECT_THAT(store_->LoadMeasurements(), IsOkAndHolds(IsEmpty()));
+  EXPECT_THAT(store_->LoadEvents(1, 0, 10), IsOkAndHolds(IsEmpty()));
+  EXPECT_THAT(store_->LoadEvidence(1), StatusIs(absl::StatusCode::kNotFound));
+  // The very same measurement may come again: nothing of it was kept.
+  StoreBatch good;
+  good.insert_measurements = {MakeMeasurement(1, 1, 1, 1)};
+  FORALL_EXPECT_OK(store_->Commit(good));
+}
+
+TEST_P(ResultStoreContractTest, ARefusedBatchLeavesNothing) {
+  CommitTask();
+  struct Case {
+    const char* what;
+    std::function<void(StoreBatch*)> spoil;
+    absl::StatusCode code;
+  };
+  const std::vector<Case> cases = {
+      {"job id taken", [](StoreBatch* b) { b->insert_jobs = {MakeJob(1)}; },
+       absl::StatusCode::kAlreadyExists},
+      {"request id taken",
+       [](StoreBatch* b) {
+         b->insert_jobs = {MakeJob(8)};
+         b->insert_jobs[0].request_id = "request-1";
+       },
+       absl::StatusCode::kAlreadyExists},
+      {"job id 0", [](StoreBatch* b) { b->insert_jobs = {MakeJob(0)}; },
+       absl::StatusCode::kInvalidArgument},
+      {"trial id taken", [](StoreBatch* b) { b->insert_trials.push_back(MakeTrial(1, 1, 9)); },
+       absl::StatusCode::kAlreadyExists},
+      {"ordinal taken", [](StoreBatch* b) { b->insert_trials.push_back(MakeTrial(9, 1, 1)); },
+       absl::StatusCode::kAlreadyExists},
+      {"no such job", [](StoreBatch* b) { b->insert_trials.push_back(MakeTrial(9, 77, 1)); },
+       absl::StatusCode::kInvalidArgument},
+      {"task id taken", [](StoreBatch* b) { b->insert_tasks = {MakeTask(1, 1, 1)}; },
+       absl::StatusCode::kAlreadyExists},
+      {"no such trial", [](StoreBatch* b) { b->insert_tasks = {MakeTask(9, 1, 77)}; },
+       absl::StatusCode::kInvalidArgument},
+      {"no such task to update", [](StoreBatch* b) { b->update_tasks = {MakeTask(77, 1, 1)}; },
+       absl::StatusCode::kNotFound},
+      {"no such trial to update", [](StoreBatch* b) { b->update_trials = {MakeTrial(77, 1, 1)}; },
+       absl::StatusCode::kNotFound},
+      {"no such job to update", [](StoreBatch* b) { b->update_jobs = {MakeJob(77)}; },
+       absl::StatusCode::kNotFound},
+      {"not a number",
+       [](StoreBatch* b) {
+         b->insert_measurements = {MakeMeasurement(9, 1, 1, 0)};
+         b->insert_measurements[0].value = std::numeric_limits<double>::quiet_NaN();
+       },
+       absl::StatusCode::kInvalidArgument},
+      {"evidence of nothing", [](StoreBatch* b) { b->insert_evidence = {MakeEvidence(77)}; },
+       absl::StatusCode::kInvalidArgument},
+      {"event taken", [](StoreBatch* b) { b->append_events.push_back(MakeEvent(1, 1)); },
+       absl::StatusCode::kAlreadyExists},
+      {"gap in events", [](StoreBatch* b) { b->append_events.push_back(MakeEvent(1, 3)); },
+       absl::StatusCode::kInvalidArgument},
+      {"event 0", [](StoreBatch* b) { b->append_events.push_back(MakeEvent(1, 0)); },
+       absl::StatusCode::kInvalidArgument},
+      {"retraction of nothing",
+       [](StoreBatch* b) { b->retractions = {{.measurement_id = 77, .by = "me"}}; },
+       absl::StatusCode::kNotFound},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.what);
+    StoreBatch batch;
+    batch.insert_trials = {MakeTrial(5, 1, 5)};
+    batch.append_events = {MakeEvent(1, 1)};
+    c.spoil(&batch);
+    EXPECT_THAT(store_->Commit(std::move(batch)), StatusIs(c.code));
+    EXPECT_THAT(store_->LoadJobs(), IsOkAndHolds(SizeIs(1)));
+    EXPECT_THAT(store_->LoadTrials(1), IsOkAndHolds(ElementsAre(MakeTrial(1, 1, 1))));
+    EXPECT_THAT(store_->LoadTasks(1), IsOkAndHolds(ElementsAre(MakeTask(1, 1, 1))));
+    EXPECT_THAT(store_->LoadEvents(1, 0, 10), IsOkAndHolds(IsEmpty()));
+  }
+  StoreBatch good;
+  good.insert_trials = {MakeTrial(5, 1, 5)};
+  good.append_events = {MakeEvent(1, 1), MakeEvent(1, 2)};
+  FORALL_EXPECT_OK(store_->Commit(good));
+}
+
+TEST_P(ResultStoreContractTest, LoadsEventsInPages) {
+  StoreBatch batch;
+  batch.insert_jobs = {MakeJob(1), MakeJob(2)};
+  for (int64_t i = 1; i <= 5; ++i) batch.append_events.push_back(MakeEvent(1, i));
+  batch.append_events.push_back(MakeEvent(2, 1));
+  FORALL_ASSERT_OK(store_->Commit(std::move(batch)));
+  EXPECT_THAT(store_->LoadEvents(1, 0, 2),
+              IsOkAndHolds(ElementsAre(MakeEvent(1, 1), MakeEvent(1, 2))));
+  EXPECT_THAT(store_->LoadEvents(1, 3, 100),
+              IsOkAndHolds(ElementsAre(MakeEvent(1, 4), MakeEvent(1, 5))));
+  EXPECT_THAT(store_->LoadEvents(1, 5, 100), IsOkAndHolds(IsEmpty()));
+  EXPECT_THAT(store_->LoadEvents(1, 0, 0), IsOkAndHolds(IsEmpty()));
+  EXPECT_THAT(store_->LoadEvents(1, 0, -1), IsOkAndHolds(IsEmpty()));
+}
+
+TEST_P(ResultStoreContractTest, ARetractedMeasurementStaysWithItsReason) {
+  CommitTask();
+  FORALL_ASSERT_OK(store_->Commit(Completion(1)));
+  StoreBatch batch;
+  batch.retractions = {{.measurement_id = 1, .by = "worker was throttled"}};
+  FORALL_ASSERT_OK(store_->Commit(batch));
+  MeasurementRecord expected = MakeMeasurement(1, 1, 1, 1);
+  expected.retracted_by = "worker was throttled";
+  EXPECT_THAT(store_->LoadMeasurements(), IsOkAndHolds(ElementsAre(expected)));
+  batch.retractions[0].by = "";
+  EXPECT_THAT(store_->Commit(batch), StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+TEST_P(ResultStoreContractTest, EveryEpochIsNew) {
+  EXPECT_THAT(store_->BeginEpoch(), IsOkAndHolds(1));
+  EXPECT_THAT(store_->BeginEpoch(), IsOkAndHolds(2));
+}
+
+TEST_P(ResultStoreContractTest, AppliesBatchesInTheOrderOfTheCalls) {
+  constexpr int64_t kEvents = 300;
+  StoreBatch job;
+  job.insert_jobs = {MakeJob(1)};
+  store_->CommitAsync(std::move(job), [](absl::Status status) { FORALL_EXPECT_OK(status); });
+  std::vector<int64_t> answered;  // only ever touched on the store's thread, until the last Commit
+  for (int64_t i = 1; i <= kEvents; ++i) {
+    StoreBatch batch;
+    batch.append_events = {MakeEvent(1, i)};
+    store_->CommitAsync(std::move(batch), [&answered, i](absl::Status status) {
+      FORALL_EXPECT_OK(status);
+      answered.push_back(i);
+    });
+  }
+  FORALL_ASSERT_OK(store_->Commit({}));
+  ASSERT_THAT(answered, SizeIs(kEvents));
+  EXPECT_TRUE(std::is_sorted(answered.begin(), answered.end()));
+}
+
+TEST_P(ResultStoreContractTest, ManyThreadsCommitAndReadAtOnce) {
+  constexpr int64_t kThreads = 4;
+  constexpr int64_t kBatches = 50;
+  StoreBatch jobs;
+  for (int64_t t = 1; t <= kThreads; ++t) jobs.insert_jobs.push_back(MakeJob(t));
+  FORALL_ASSERT_OK(store_->Commit(std::move(jobs)));
+  std::vector<Thread> threads;
+  for (int64_t t = 1; t <= kThreads; ++t) {
+    threads.emplace_back("committer", [this, t] {
+      for (int64_t i = 1; i <= kBatches; ++i) {
+        const int64_t id = (t - 1) * kBatches + i;
+        StoreBatch batch;
+        batch.insert_trials = {MakeTrial(id, t, i)};
+        batch.insert_tasks = {MakeTask(id, t, id)};
+        batch.append_events = {MakeEvent(t, i)};
+        batch.update_tasks = {Done(MakeTask(id, t, id))};
+        batch.insert_measurements = {MakeMeasurement(id, t, id, id)};
+        EXPECT_THAT(store_->Commit(std::move(batch)), IsOk());
+        // What was acknowledged is there to read.
+        EXPECT_THAT(store_->LoadEvents(t, i - 1, 10), IsOkAndHolds(ElementsAre(MakeEvent(t, i))));
+      }
+    });
+  }
+  for (Thread& thread : threads) thread.Join();
+  EXPECT_THAT(store_->LoadMeasurements(), IsOkAndHolds(SizeIs(kThreads * kBatches)));
+  for (int64_t t = 1; t <= kThreads; ++t) {
+    EXPECT_THAT(store_->LoadTrials(t), IsOkAndHolds(SizeIs(kBatches)));
+    EXPECT_THAT(store_->LoadTasks(t), IsOkAndHolds(SizeIs(kBatches)));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Backends, ResultStoreContractTest,
+    ::testing::Values(Backend{"File",
+                              [](const TempDir& folder) {
+                                return SqliteResultStore::Create({.path = folder / "store.db"});
+                              }},
+                      Backend{"Memory",
+                              [](const TempDir&) {
+                                return SqliteResultStore::Create({.path = ":memory:"});
+                              }}),
+    [](const ::testing::TestParamInfo<Backend>& backend) { return backend.param.name; });
+
+}  // namespace
+}  // namespace forall

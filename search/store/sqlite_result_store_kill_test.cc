@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+// Invariants 2 and 4 of docs/architecture.md, at the store: a process that commits is killed at
+// random moments, and what it had been told is durable is there, once, and never half of a batch.
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "base/random.h"
+#include "base/testing/matchers.h"
+#include "base/testing/temp_dir.h"
+#include "search/store/sqlite_result_store.h"
+#include "search/store/testing/make_records.h"
+
+namespace forall {
+namespace {
+
+using ::forall::testing::Done;
+using ::forall::testing::IsOkAndHolds;
+using ::forall::testing::MakeEvent;
+using ::forall::testing::MakeEvidence;
+using ::forall::testing::MakeJob;
+using ::forall::testing::MakeMeasurement;
+using ::forall::testing::MakeTask;
+using ::forall::testing::MakeTrial;
+using ::forall::testing::TempDir;
+
+constexpr int kRounds = 24;
+constexpr int kMaxUnanswered = 16;
+
+// The n-th batch proposes trial n and completes the task of trial n - 1, as a controller does.
+StoreBatch NthBatch(int64_t n) {
+  StoreBatch batch;
+  if (n == 1) batch.insert_jobs = {MakeJob(1)};
+  batch.insert_trials = {MakeTrial(n, 1, n)};
+  batch.insert_tasks = {MakeTask(n, 1, n)};
+  batch.append_events = {MakeEvent(1, n)};
+  if (n > 1) {
+    batch.update_tasks = {Done(MakeTask(n - 1, 1, n - 1))};
+    batch.insert_measurements = {MakeMeasurement(n - 1, 1, n - 1, n - 1)};
+    batch.insert_evidence = {MakeEvidence(n - 1)};
+  }
+  return batch;
+}
+
+// The process to be killed: commits for ever and writes the number of each acknowledged batch to
+// `fd`.
+[[noreturn]] void CommitForEver(const std::string& path, int fd) {
+  // A small log, so that kills also meet checkpoints.
+  auto store = SqliteResultStore::Create({.path = path, .checkpoint_pages = 50});
+  if (!store.ok()) _exit(2);
+  const auto ids = (*store)->LoadIds();
+  if (!ids.ok()) _exit(3);
+  Mutex mu;
+  CondVar answered;
+  int unanswered = 0;
+  for (int64_t n = ids->trial + 1;; ++n) {
+    {
+      MutexLock lock(&mu);
+      while (unanswered == kMaxUnanswered) answered.Wait(&mu);
+      ++unanswered;
+    }
+    (*store)->CommitAsync(NthBatch(n), [&, n](absl::Status status) {
+      if (!status.ok()) _exit(4);
+      if (write(fd, &n, sizeof(n)) != sizeof(n)) _exit(5);
+      MutexLock lock(&mu);
+      --unanswered;
+      answered.Signal();
+    });
+  }
+}
+
+// Reads acknowledged numbers until `deadline_ns`, or to the end of the pipe when it is negative.
+// Returns the highest.
+int64_t ReadAcknowledged(int fd, int64_t deadline_ns) {
+  int64_t highest = 0;
+  while (true) {
+    int timeout_ms = -1;
+    if (deadline_ns >= 0) {
+      const int64_t left_ns = deadline_ns - Clock::Real()->SteadyNanos();
+      if (left_ns <= 0) return highest;
+      timeout_ms = static_cast<int>(left_ns / 1000000) + 1;
+    }
+    pollfd ready = {.fd = fd, .events = POLLIN, .revents = 0};
+    if (poll(&ready, 1, timeout_ms) <= 0) continue;
+    int64_t n = 0;
+    if (read(fd, &n, sizeof(n)) != sizeof(n)) return highest;
+    highest = std::max(highest, n);
+  }
+}
+
+// Starts a process, kills it after `life_ns`, and returns the highest number that it was told.
+int64_t RunAndKill(const std::string& path, int64_t life_ns) {
+  int ends[2];
+  if (pipe(ends) != 0) return -1;
+  const pid_t child = fork();
+  if (child == 0) {
+    close(ends[0]);
+    CommitForEver(path, ends[1]);
+  }
+  close(ends[1]);
+  const int64_t early = ReadAcknowledged(ends[0], Clock::Real()->SteadyNanos() + life_ns);
+  EXPECT_EQ(kill(child, SIGKILL), 0);
+  const int64_t late = ReadAcknowledged(ends[0], -1);
+  close(ends[0]);
+  int status = 0;
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFSIGNALED(status)) << "it ended by itself, with " << WEXITSTATUS(status);
+  return std::max(early, late);
+}
+
+// Batches 1 ... n are all there, each whole and once, and nothing else. Returns n.
+int64_t CheckWhole(ResultStore* store) {
+  const auto trials = store->LoadTrials(1);
+  const auto tasks = store->LoadTasks(1);
+  const auto events = store->LoadEvents(1, 0, 1 << 30);
+  const auto measurements = store->LoadMeasurements();
+  EXPECT_TRUE(trials.ok() && tasks.ok() && events.ok() && measurements.ok());
+  const size_t n = trials->size();
+  EXPECT_EQ(tasks->size(), n);
+  EXPECT_EQ(events->size(), n);
+  EXPECT_EQ(measurements->size(), n == 0 ? 0 : n - 1);
+  for (size_t i = 0; i < n; ++i) {
+    const int64_t id = static_cast<int64_t>(i) + 1;
+    EXPECT_EQ((*trials)[i], MakeTrial(id, 1, id));
+    EXPECT_EQ((*events)[i], MakeEvent(1, id));
+    const TaskRecord task = MakeTask(id, 1, id);
+    EXPECT_EQ((*tasks)[i], i + 1 == n ? task : Done(task));
+    if (i + 1 == n) continue;
+    EXPECT_EQ((*measurements)[i], MakeMeasurement(id, 1, id, id));
+    EXPECT_THAT(store->LoadEvidence(id), IsOkAndHolds(MakeEvidence(id)));
+  }
+  return static_cast<int64_t>(n);
+}
+
+TEST(SqliteResultStoreKillTest, NoAcknowledgedBatchIsLostDoubledOrHalved) {
+  Random random(20240817);
+  int64_t acknowledged_in_all = 0;
+  TempDir folder;
+  std::string path;
+  int64_t before = 0;
+  for (int round = 0; round < kRounds; ++round) {
+    // Every sixth round starts on a new file, so that kills also meet its creation.
+    if (round % 6 == 0) {
+      path = folder / std::to_string(round);
+      before = 0;
+    }
+    const auto life_ns = static_cast<int64_t>(random.Uniform(60000000));
+    const int64_t acknowledged = RunAndKill(path, life_ns);
+    FORALL_ASSERT_OK_AND_ASSIGN(const auto store, SqliteResultStore::Create({.path = path}));
+    const int64_t found = CheckWhole(store.get());
+    ASSERT_FALSE(HasFailure()) << "round " << round;
+    EXPECT_GE(found, std::max(acknowledged, before));
+    if (acknowledged > 0) {
+      EXPECT_LE(found, acknowledged + kMaxUnanswered);
+      acknowledged_in_all += acknowledged - before;
+    }
+    before = found;
+  }
+  EXPECT_GT(acknowledged_in_all, kRounds) << "too slow a machine for the test to mean anything";
+}
+
+}  // namespace
+}  // namespace forall

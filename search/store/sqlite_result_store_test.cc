@@ -1,0 +1,451 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is particular to the SQLite store: files, faults and group commit. See also
+// result_store_contract_test.cc and sqlite_result_store_kill_test.cc.
+#include "search/store/sqlite_result_store.h"
+
+#include <sqlite3.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <future>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/file.h"
+#include "base/random.h"
+#include "base/testing/matchers.h"
+#include "base/testing/temp_dir.h"
+#include "search/store/testing/fault_vfs.h"
+#include "search/store/testing/make_records.h"
+
+namespace forall {
+namespace {
+
+using ::forall::testing::FaultVfs;
+using ::forall::testing::IsOkAndHolds;
+using ::forall::testing::MakeEvent;
+using ::forall::testing::MakeJob;
+using ::forall::testing::StatusIs;
+using ::forall::testing::TempDir;
+using ::testing::AllOf;
+using ::testing::AnyOf;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+using Options = SqliteResultStore::Options;
+
+StoreBatch NewJob(int64_t id) {
+  StoreBatch batch;
+  batch.insert_jobs = {MakeJob(id)};
+  return batch;
+}
+
+StoreBatch NewEvent(int64_t sequence, size_t payload_bytes = 10) {
+  StoreBatch batch;
+  batch.append_events = {MakeEvent(1, sequence)};
+  batch.append_events[0].payload = std::string(payload_bytes, 'x');
+  return batch;
+}
+
+int64_t CountEvents(ResultStore* store) {
+  const auto events = store->LoadEvents(1, 0, 1 << 30);
+  return events.ok() ? static_cast<int64_t>(events->size()) : -1;
+}
+
+// Acts as an ordinary user even when the tests run as root, who may write everything.
+class OrdinaryUser {
+ public:
+  OrdinaryUser() : changed_(geteuid() == 0 && seteuid(65534) == 0) {}
+  ~OrdinaryUser() {
+    if (changed_) {
+      EXPECT_EQ(seteuid(0), 0);
+    }
+  }
+
+ private:
+  const bool changed_;
+};
+
+// Keeps the store's writer busy inside a callback until Release, so that batches queue up.
+class Held {
+ public:
+  explicit Held(ResultStore* store) {
+    store->CommitAsync({}, [this](absl::Status) {
+      entered_.set_value();
+      release_.get_future().wait();
+    });
+    entered_.get_future().wait();
+  }
+  void Release() { release_.set_value(); }
+
+ private:
+  std::promise<void> entered_;
+  std::promise<void> release_;
+};
+
+class SqliteResultStoreTest : public ::testing::Test {
+ protected:
+  absl::StatusOr<std::unique_ptr<SqliteResultStore>> Open(int64_t max_pages = 0) {
+    return SqliteResultStore::Create({.path = path_, .max_pages = max_pages});
+  }
+  absl::Status OpenError() { return Open().status(); }
+
+  TempDir folder_;
+  const std::string path_ = folder_ / "store.db";
+};
+
+TEST_F(SqliteResultStoreTest, WhatWasCommittedIsThereAfterReopening) {
+  {
+    FORALL_ASSERT_OK_AND_ASSIGN(const auto store, Open());
+    EXPECT_THAT(store->BeginEpoch(), IsOkAndHolds(1));
+    FORALL_ASSERT_OK(store->Commit(NewJob(1)));
+  }
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto store, Open());
+  EXPECT_THAT(store->LoadJobs(), IsOkAndHolds(::testing::ElementsAre(MakeJob(1))));
+  EXPECT_THAT(store->BeginEpoch(), IsOkAndHolds(2));
+}
+
+TEST_F(SqliteResultStoreTest, AFileIsHeldByOneStoreAtATime) {
+  FORALL_ASSERT_OK_AND_ASSIGN(auto store, Open());
+  EXPECT_THAT(OpenError(),
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       AllOf(HasSubstr("store.db"), HasSubstr(std::to_string(getpid())),
+                             HasSubstr("stop that controller"))));
+  std::filesystem::create_symlink(path_, folder_ / "alias.db");
+  EXPECT_THAT(SqliteResultStore::Create({.path = folder_ / "alias.db"}),
+              StatusIs(absl::StatusCode::kFailedPrecondition));
+  store.reset();
+  FORALL_EXPECT_OK(OpenError());
+}
+
+TEST_F(SqliteResultStoreTest, WrongPathsAreNamed) {
+  EXPECT_THAT(SqliteResultStore::Create({.path = folder_ / "missing/store.db"}),
+              StatusIs(absl::StatusCode::kNotFound, HasSubstr("create " + (folder_ / "missing"))));
+  EXPECT_THAT(SqliteResultStore::Create({.path = folder_.path()}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(folder_.path())));
+  EXPECT_THAT(SqliteResultStore::Create({.path = ""}),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
+}
+
+TEST_F(SqliteResultStoreTest, AFileOfAnotherProgramIsRefusedAndLeftAlone) {
+  {
+    FORALL_ASSERT_OK_AND_ASSIGN(const auto db, Db::Open({.path = path_}));
+    FORALL_ASSERT_OK(db->Execute("CREATE TABLE notes (text TEXT)"));
+  }
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::string before, ReadFile(path_));
+  EXPECT_THAT(OpenError(), StatusIs(absl::StatusCode::kFailedPrecondition,
+                                    AllOf(HasSubstr(path_), HasSubstr("another program"))));
+  EXPECT_THAT(ReadFile(path_), IsOkAndHolds(before));
+
+  FORALL_ASSERT_OK(WriteFileAtomically(path_, std::string(5000, 'x')));
+  EXPECT_THAT(OpenError(), StatusIs(absl::StatusCode::kDataLoss, HasSubstr("no forall store")));
+  EXPECT_THAT(ReadFile(path_), IsOkAndHolds(std::string(5000, 'x')));
+}
+
+TEST_F(SqliteResultStoreTest, ANewerSchemaIsRefusedAndLeftAlone) {
+  FORALL_ASSERT_OK(OpenError());
+  {
+    FORALL_ASSERT_OK_AND_ASSIGN(const auto db, Db::Open({.path = path_}));
+    FORALL_ASSERT_OK(db->Execute("PRAGMA user_version = 99"));
+  }
+  EXPECT_THAT(OpenError(), StatusIs(absl::StatusCode::kFailedPrecondition,
+                                    AllOf(HasSubstr("schema 99"), HasSubstr("upgrade forall"))));
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto db, Db::Open({.path = path_}));
+  EXPECT_THAT(db->QueryInt64("PRAGMA user_version"), IsOkAndHolds(99));
+}
+
+TEST_F(SqliteResultStoreTest, AReadOnlyFileIsRefused) {
+  FORALL_ASSERT_OK(OpenError());
+  std::filesystem::remove(path_ + ".lock");
+  ASSERT_EQ(chmod(folder_.path().c_str(), 0777), 0);
+  ASSERT_EQ(chmod(path_.c_str(), 0444), 0);
+  const OrdinaryUser user;
+  EXPECT_THAT(OpenError(), StatusIs(absl::StatusCode::kFailedPrecondition,
+                                    AllOf(HasSubstr(path_), HasSubstr("read-only"))));
+}
+
+TEST_F(SqliteResultStoreTest, AReadOnlyFolderIsRefused) {
+  ASSERT_EQ(chmod(folder_.path().c_str(), 0555), 0);
+  const OrdinaryUser user;
+  EXPECT_THAT(OpenError(), StatusIs(absl::StatusCode::kPermissionDenied, HasSubstr(path_)));
+}
+
+TEST_F(SqliteResultStoreTest, ADamagedFileGivesErrorsAndNeverAborts) {
+  {
+    FORALL_ASSERT_OK_AND_ASSIGN(const auto store, Open());
+    FORALL_ASSERT_OK(store->Commit(NewJob(1)));
+    for (int64_t i = 1; i <= 200; ++i) {
+      StoreBatch batch = NewEvent(i, 200);
+      batch.insert_trials = {testing::MakeTrial(i, 1, i)};
+      batch.insert_measurements = {testing::MakeMeasurement(i, 1, i, 0)};
+      batch.insert_evidence = {testing::MakeEvidence(i)};
+      store->CommitAsync(std::move(batch), [](absl::Status status) { FORALL_EXPECT_OK(status); });
+    }
+  }
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::string good, ReadFile(path_));
+  Random random(1);
+  int refused = 0;
+  for (int round = 0; round < 40; ++round) {
+    std::string bad = good;
+    if (round % 4 == 0) bad.resize(random.Uniform(bad.size()));
+    // Half a page of noise, past the header.
+    const size_t start = 100 + random.Uniform(good.size() - 2200);
+    for (size_t i = start; i < start + 2048 && i < bad.size(); ++i) {
+      bad[i] = static_cast<char>(random.Next());
+    }
+    FORALL_ASSERT_OK(WriteFileAtomically(path_, bad));
+    std::filesystem::remove(path_ + "-wal");
+    std::filesystem::remove(path_ + "-shm");
+    const auto store = Open();
+    std::vector<absl::Status> results = {store.status()};
+    if (store.ok()) {
+      results = {(*store)->LoadJobs().status(),      (*store)->LoadTrials(1).status(),
+                 (*store)->LoadTasks(1).status(),    (*store)->LoadEvents(1, 0, 1000).status(),
+                 (*store)->LoadArtifacts().status(), (*store)->LoadMeasurements().status(),
+                 (*store)->LoadEvidence(7).status(), (*store)->LoadIds().status(),
+                 (*store)->Commit(NewEvent(1000))};
+    }
+    for (const absl::Status& status : results) {
+      if (status.ok()) continue;
+      EXPECT_THAT(std::string(status.message()), HasSubstr(path_));
+      if (status.code() == absl::StatusCode::kDataLoss) {
+        ++refused;
+        break;
+      }
+    }
+  }
+  EXPECT_GT(refused, 20);
+}
+
+TEST_F(SqliteResultStoreTest, QueuedBatchesShareOneCommit) {
+  FORALL_ASSERT_OK_AND_ASSIGN(
+      const auto store,
+      SqliteResultStore::Create({.path = path_, .commit_window = absl::InfiniteDuration()}));
+  FORALL_ASSERT_OK(store->Commit(NewJob(1)));
+  Held held(store.get());
+  const int64_t before = store->counters().commits;
+  std::vector<absl::Status> results(5, absl::UnknownError("not answered"));
+  const auto answer = [&](size_t i) {
+    return [&results, i](absl::Status status) { results[i] = std::move(status); };
+  };
+  store->CommitAsync(NewEvent(1), answer(0));
+  store->CommitAsync(NewJob(1), answer(1));  // taken
+  store->CommitAsync(NewEvent(2), answer(2));
+  store->CommitAsync(NewEvent(7), answer(3));  // a gap
+  store->CommitAsync(NewEvent(3), answer(4));
+  held.Release();
+  store->Stop();
+  FORALL_EXPECT_OK(results[0]);
+  EXPECT_THAT(results[1], StatusIs(absl::StatusCode::kAlreadyExists));
+  FORALL_EXPECT_OK(results[2]);
+  EXPECT_THAT(results[3], StatusIs(absl::StatusCode::kInvalidArgument));
+  FORALL_EXPECT_OK(results[4]);
+  EXPECT_EQ(store->counters().commits, before + 1);
+  EXPECT_EQ(store->counters().refused, 2);
+  EXPECT_EQ(CountEvents(store.get()), 3);
+}
+
+TEST_F(SqliteResultStoreTest, ATransactionTakesNoMoreThanItsWindowAndItsLimit) {
+  FakeClock clock;
+  FORALL_ASSERT_OK_AND_ASSIGN(
+      const auto store,
+      SqliteResultStore::Create(
+          {.path = ":memory:", .commit_window = absl::ZeroDuration(), .clock = &clock}));
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto pairs,
+                              SqliteResultStore::Create({.path = ":memory:",
+                                                         .commit_window = absl::InfiniteDuration(),
+                                                         .max_batches_per_commit = 2}));
+  for (SqliteResultStore* each : {store.get(), pairs.get()}) {
+    Held held(each);
+    for (int i = 0; i < 6; ++i) each->CommitAsync({}, [](absl::Status) {});
+    held.Release();
+    each->Stop();
+  }
+  EXPECT_EQ(store->counters().commits, 1 + 6);
+  EXPECT_EQ(pairs->counters().commits, 1 + 3);
+}
+
+TEST_F(SqliteResultStoreTest, AStoppedStoreAnswersWhatWasQueuedAndRefusesTheRest) {
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto store, Open());
+  absl::Status queued = absl::UnknownError("not answered");
+  store->CommitAsync(NewJob(1), [&](absl::Status status) { queued = std::move(status); });
+  store->Stop();
+  FORALL_EXPECT_OK(queued);
+  EXPECT_THAT(store->Commit(NewJob(2)), StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_THAT(store->LoadJobs(), IsOkAndHolds(SizeIs(1)));
+  store->Stop();
+}
+
+TEST_F(SqliteResultStoreTest, TheLogIsCopiedBackAndDoesNotGrowWithoutEnd) {
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto store,
+                              SqliteResultStore::Create({.path = path_, .checkpoint_pages = 20}));
+  FORALL_ASSERT_OK(store->Commit(NewJob(1)));
+  for (int64_t i = 1; i <= 400; ++i) FORALL_ASSERT_OK(store->Commit(NewEvent(i, 1000)));
+  EXPECT_GT(store->counters().checkpoints, 0);
+  // 400 commits rewrite well over 1,000 pages; the limit is four times 20, and a commit on top.
+  EXPECT_LT(std::filesystem::file_size(path_ + "-wal"), 120u * 4200u);
+}
+
+TEST_F(SqliteResultStoreTest, AFullStoreRefusesKeepsAndGoesOn) {
+  int64_t kept = 0;
+  {
+    FORALL_ASSERT_OK_AND_ASSIGN(const auto store, Open(/*max_pages=*/80));
+    FORALL_ASSERT_OK(store->Commit(NewJob(1)));
+    absl::Status status;
+    while (kept < 1000) {
+      status = store->Commit(NewEvent(kept + 1, 2000));
+      if (!status.ok()) break;
+      ++kept;
+    }
+    EXPECT_THAT(status, StatusIs(absl::StatusCode::kResourceExhausted,
+                                 AllOf(HasSubstr(path_), HasSubstr("free some space"))));
+    EXPECT_GT(kept, 0);
+    EXPECT_EQ(CountEvents(store.get()), kept);
+    // An update needs no new page.
+    StoreBatch update;
+    update.update_jobs = {MakeJob(1)};
+    FORALL_EXPECT_OK(store->Commit(update));
+  }
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto store, Open());
+  EXPECT_EQ(CountEvents(store.get()), kept);
+  FORALL_EXPECT_OK(store->Commit(NewEvent(kept + 1, 2000)));
+}
+
+TEST_F(SqliteResultStoreTest, ABatchTooLargeForTheDiskLeavesItsNeighboursAlone) {
+  FORALL_ASSERT_OK_AND_ASSIGN(
+      const auto store,
+      SqliteResultStore::Create(
+          {.path = path_, .commit_window = absl::InfiniteDuration(), .max_pages = 80}));
+  FORALL_ASSERT_OK(store->Commit(NewJob(1)));
+  Held held(store.get());
+  std::vector<absl::Status> results(3, absl::UnknownError("not answered"));
+  const auto answer = [&](size_t i) {
+    return [&results, i](absl::Status status) { results[i] = std::move(status); };
+  };
+  store->CommitAsync(NewEvent(1), answer(0));
+  store->CommitAsync(NewEvent(2, 1 << 20), answer(1));
+  store->CommitAsync(NewEvent(2), answer(2));
+  held.Release();
+  store->Stop();
+  FORALL_EXPECT_OK(results[0]);
+  EXPECT_THAT(results[1], StatusIs(absl::StatusCode::kResourceExhausted));
+  FORALL_EXPECT_OK(results[2]);
+  EXPECT_EQ(CountEvents(store.get()), 2);
+}
+
+class FaultyDiskTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    FORALL_ASSERT_OK_AND_ASSIGN(
+        store_, SqliteResultStore::Create({.path = path_,
+                                           .commit_window = absl::InfiniteDuration(),
+                                           .checkpoint_pages = 1 << 20,
+                                           .vfs = disk_.name()}));
+    FORALL_ASSERT_OK(store_->Commit(NewJob(1)));
+  }
+
+  TempDir folder_;
+  const std::string path_ = folder_ / "store.db";
+  FaultVfs disk_{"forall-fault-test"};
+  std::unique_ptr<SqliteResultStore> store_;
+};
+
+TEST_F(FaultyDiskTest, NothingIsAcknowledgedBeforeASync) {
+  for (int64_t i = 1; i <= 5; ++i) {
+    const int64_t before = disk_.syncs();
+    int64_t at_answer = 0;
+    store_->CommitAsync(NewEvent(i), [&](absl::Status) { at_answer = disk_.syncs(); });
+    FORALL_ASSERT_OK(store_->Commit({}));
+    EXPECT_GT(at_answer, before);
+  }
+}
+
+TEST_F(FaultyDiskTest, EveryPointOfFailureKeepsWhatWasAcknowledgedAndNothingElse) {
+  struct Fault {
+    void (FaultVfs::*arm)(int64_t, int);
+    int code;
+    absl::StatusCode expected;
+  };
+  const Fault faults[] = {
+      {&FaultVfs::FailWritesAfter, SQLITE_FULL, absl::StatusCode::kResourceExhausted},
+      {&FaultVfs::FailWritesAfter, SQLITE_IOERR_WRITE, absl::StatusCode::kUnavailable},
+      {&FaultVfs::FailSyncsAfter, SQLITE_IOERR_FSYNC, absl::StatusCode::kUnavailable},
+  };
+  int64_t kept = 0;
+  for (const Fault& fault : faults) {
+    int64_t refused = 0;
+    // Each round lets one more operation through, until a whole commit passes.
+    for (int64_t allowed = 0;; ++allowed) {
+      ASSERT_LT(allowed, 200);
+      (disk_.*fault.arm)(allowed, fault.code);
+      const absl::Status status = store_->Commit(NewEvent(kept + 1, 9000));
+      disk_.Heal();
+      if (status.ok()) {
+        ++kept;
+        break;
+      }
+      ++refused;
+      EXPECT_THAT(status, StatusIs(fault.expected, HasSubstr(path_)));
+      ASSERT_EQ(CountEvents(store_.get()), kept);
+      // The disk is well again, and so is the store.
+      FORALL_ASSERT_OK(store_->Commit(NewEvent(kept + 1)));
+      ++kept;
+    }
+    EXPECT_GT(refused, 0);
+  }
+  store_.reset();
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto again, SqliteResultStore::Create({.path = path_}));
+  EXPECT_EQ(CountEvents(again.get()), kept);
+}
+
+TEST_F(FaultyDiskTest, WhenTheCommonCommitFailsEachBatchIsTriedAlone) {
+  Held held(store_.get());
+  std::vector<absl::Status> results(4, absl::UnknownError("not answered"));
+  const auto answer = [&](size_t i) {
+    return [&results, i](absl::Status status) { results[i] = std::move(status); };
+  };
+  store_->CommitAsync(NewEvent(1), answer(0));
+  store_->CommitAsync(NewEvent(2), answer(1));
+  store_->CommitAsync(NewEvent(3, 1 << 20), answer(2));
+  store_->CommitAsync(NewEvent(3), answer(3));
+  // SQLite learns only at the common COMMIT that the log has no room for a megabyte more.
+  disk_.LimitFileSize(static_cast<int64_t>(std::filesystem::file_size(path_ + "-wal")) + 100000);
+  held.Release();
+  store_->Stop();
+  EXPECT_GT(disk_.faults(), 0);
+  FORALL_EXPECT_OK(results[0]);
+  FORALL_EXPECT_OK(results[1]);
+  EXPECT_THAT(results[2], StatusIs(absl::StatusCode::kResourceExhausted));
+  FORALL_EXPECT_OK(results[3]);
+  EXPECT_EQ(CountEvents(store_.get()), 3);
+}
+
+TEST_F(FaultyDiskTest, AFailingCheckpointLosesNothing) {
+  store_.reset();
+  FORALL_ASSERT_OK_AND_ASSIGN(
+      store_,
+      SqliteResultStore::Create({.path = path_, .checkpoint_pages = 1, .vfs = disk_.name()}));
+  int64_t kept = 0;
+  for (int round = 0; round < 30; ++round) {
+    disk_.FailSyncsAfter(round % 7, SQLITE_IOERR_FSYNC);
+    for (int i = 0; i < 5; ++i) {
+      if (store_->Commit(NewEvent(kept + 1, 500)).ok()) ++kept;
+    }
+    disk_.Heal();
+    ASSERT_EQ(CountEvents(store_.get()), kept);
+  }
+  EXPECT_GT(kept, 0);
+  store_.reset();
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto again, SqliteResultStore::Create({.path = path_}));
+  EXPECT_EQ(CountEvents(again.get()), kept);
+}
+
+}  // namespace
+}  // namespace forall

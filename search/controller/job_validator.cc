@@ -3,6 +3,8 @@
 
 #include <cmath>
 #include <set>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
@@ -212,18 +214,40 @@ std::string ConditionKey(const v1::Condition& condition) {
                       "\n", condition.batch());
 }
 
-absl::Status CheckOneDataset(const v1::SearchJobSpec& spec) {
+// The conditions of all objectives and constraints, with their paths.
+std::vector<std::pair<std::string, const v1::Condition*>> Conditions(
+    const v1::SearchJobSpec& spec) {
+  std::vector<std::pair<std::string, const v1::Condition*>> conditions;
   for (int i = 0; i < spec.objectives_size(); ++i) {
-    const v1::Condition& condition = spec.objectives(i).condition();
-    if (!condition.dataset().empty() && !spec.dataset().empty() &&
-        condition.dataset() != spec.dataset()) {
-      return Invalid(absl::StrCat("spec.objectives[", i, "].condition.dataset"),
-                     "a job uses one dataset, spec.dataset is ", Quoted(spec.dataset()));
+    conditions.emplace_back(absl::StrCat("spec.objectives[", i, "].condition"),
+                            &spec.objectives(i).condition());
+  }
+  for (int i = 0; i < spec.constraints_size(); ++i) {
+    conditions.emplace_back(absl::StrCat("spec.constraints[", i, "].condition"),
+                            &spec.constraints(i).condition());
+  }
+  return conditions;
+}
+
+// What the job names, else what the first condition that names one does.
+std::string DatasetOf(const v1::SearchJobSpec& spec) {
+  std::string dataset = spec.dataset();
+  for (const auto& [field, condition] : Conditions(spec)) {
+    if (dataset.empty()) dataset = condition->dataset();
+  }
+  return dataset;
+}
+
+absl::Status CheckOneDatasetAndRecipe(const v1::SearchJobSpec& spec) {
+  const std::string dataset = DatasetOf(spec);
+  const std::string recipe = spec.recipe().empty() ? "fp32" : spec.recipe();
+  for (const auto& [field, condition] : Conditions(spec)) {
+    if (!condition->dataset().empty() && condition->dataset() != dataset) {
+      return Invalid(field + ".dataset", "a job uses one dataset, here ", Quoted(dataset), ", got ",
+                     Quoted(condition->dataset()));
     }
-    if (!condition.recipe().empty() &&
-        condition.recipe() != (spec.recipe().empty() ? "fp32" : spec.recipe())) {
-      return Invalid(absl::StrCat("spec.objectives[", i, "].condition.recipe"),
-                     "a job uses one recipe, spec.recipe");
+    if (!condition->recipe().empty() && condition->recipe() != recipe) {
+      return Invalid(field + ".recipe", "a job uses one recipe, here ", Quoted(recipe));
     }
   }
   return absl::OkStatus();
@@ -279,10 +303,11 @@ absl::Status ValidateSearchJobSpec(const v1::SearchJobSpec& spec) {
   if (!spec.recipe().empty() && !ParseRecipe(spec.recipe()).ok()) {
     return Invalid("spec.recipe", ParseRecipe(spec.recipe()).status().message());
   }
-  return CheckOneDataset(spec);
+  return CheckOneDatasetAndRecipe(spec);
 }
 
 void FillDefaults(const std::string& dataset, v1::SearchJobSpec* spec) {
+  if (spec->dataset().empty()) spec->set_dataset(DatasetOf(*spec));
   if (spec->dataset().empty()) spec->set_dataset(dataset);
   if (spec->recipe().empty()) spec->set_recipe("fp32");
   if (spec->sampler().algorithm().empty()) spec->mutable_sampler()->set_algorithm("nsga2");

@@ -80,14 +80,14 @@ keeps every measurement in one SQLite file, and answers clients.
 
 then, in other terminals:
 
-  forall-worker --controller 127.0.0.1:50051        one per machine with hardware
+  forall-worker --controller 127.0.0.1:7411        one per machine with hardware
   forall submit --help                              to start a search
 
 Flags
   --db FILE            Required. Jobs, trials, measurements; made when missing. One controller at a
                        time. Stop it, or use SQLite's backup, to copy the file.
   --artifacts DIR      Supernets and exported models, by hash. Default: FILE.artifacts
-  --listen HOST:PORT   Default 127.0.0.1:50051. Port 0 takes a free one, which is printed.
+  --listen HOST:PORT   Default 127.0.0.1:7411. Port 0 takes a free one, which is printed.
   --port-file FILE     Writes the port there once it serves: for scripts.
   --supernet [ID=]PATH A supernet package (directory or weights file) to offer, as supernets/ID.
                        May be repeated. Default ID: the name of its search space.

@@ -14,7 +14,7 @@ namespace forall {
 struct ControllerFlags {
   std::string db;
   std::string artifacts;  // DB.artifacts when not given
-  std::string listen = "127.0.0.1:50051";
+  std::string listen = "127.0.0.1:7411";
   std::string port_file;
   std::vector<std::string> supernets;
   absl::Duration heartbeat = absl::Seconds(5);

@@ -29,7 +29,7 @@ absl::StatusOr<bool> IsLoopback(const std::string& listen) {
   if (colon == std::string::npos || colon == 0 ||
       !absl::SimpleAtoi(listen.substr(colon + 1), &port) || port < 0 || port > 65535) {
     return absl::InvalidArgumentError(
-        absl::StrCat("--listen: want HOST:PORT, e.g. 127.0.0.1:50051, got ", listen));
+        absl::StrCat("--listen: want HOST:PORT, e.g. 127.0.0.1:7411, got ", listen));
   }
   const std::string host = listen.substr(0, colon);
   if (host == "localhost" || host == "[::1]") return true;

@@ -1,0 +1,627 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "search/controller/controller.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "base/testing/matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "search/controller/testing/controller_harness.h"
+
+namespace forall {
+namespace {
+
+using ::forall::testing::CallAndWait;
+using ::forall::testing::ControllerHarness;
+using ::forall::testing::FaultyStore;
+using ::forall::testing::IsOk;
+using ::forall::testing::StatusIs;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+class ControllerTest : public ::testing::Test {
+ protected:
+  std::string SubmitOk(const v1::SearchJobSpec& spec) {
+    const absl::StatusOr<v1::SearchJob> job = harness_.Submit(spec);
+    EXPECT_THAT(job, IsOk());
+    return job.ok() ? job->name() : "";
+  }
+  Controller* controller() { return harness_.controller(); }
+
+  ControllerHarness harness_;
+};
+
+TEST_F(ControllerTest, JobRunsToItsFinalFrontier) {
+  harness_.Register("w");
+  v1::SearchJobSpec spec = ControllerHarness::Spec(24);
+  spec.mutable_fidelity()->set_test_split(true);
+  const std::string name = SubmitOk(spec);
+  const v1::SearchJob job = harness_.RunToEnd(name);
+  EXPECT_EQ(job.state(), v1::SearchJob::SUCCEEDED) << job.error();
+  EXPECT_EQ(job.proposed_trials(), 24);
+  EXPECT_EQ(job.measured_trials(), 24);
+  EXPECT_EQ(job.finalized_trials(), job.frontier_size());
+  EXPECT_GT(job.hypervolume(), 0);
+  EXPECT_LT(job.hypervolume(), 1);
+  EXPECT_THAT(job.hypervolume_reference(), SizeIs(2));
+  EXPECT_GT(job.hypervolume_reference(1), 0);
+
+  const v1::QueryParetoFrontierResponse frontier = harness_.Frontier(name);
+  EXPECT_EQ(frontier.members_size(), job.frontier_size());
+  EXPECT_EQ(frontier.considered_trials(), 24);
+  int knees = 0;
+  for (const v1::FrontierMember& member : frontier.members()) {
+    EXPECT_TRUE(member.trial().finalized());
+    EXPECT_TRUE(member.trial().on_frontier());
+    knees += member.knee();
+    std::map<std::string, int> final_numbers;
+    bool test = false;
+    for (const v1::Measurement& measurement : member.trial().measurements()) {
+      test |= measurement.condition().split() == "test";
+      if (measurement.fidelity() != "final" || measurement.subject() == member.trial().arch_key())
+        continue;
+      ++final_numbers[measurement.metric()];
+      // Invariant (7): taken on the artifact that is exported.
+      EXPECT_EQ(measurement.subject(), member.trial().artifact_sha256());
+    }
+    EXPECT_EQ(final_numbers["latency_ms"], 1);
+    EXPECT_TRUE(test);
+  }
+  EXPECT_EQ(knees, 1);
+}
+
+TEST_F(ControllerTest, Invariant5FrontierHoldsNoDominatedAndNoDuplicatePoint) {
+  harness_.Register("w");
+  const std::string name = SubmitOk(ControllerHarness::Spec(30));
+  for (int step = 0; harness_.Step("w"); ++step) {
+    if (step % 7 != 0) continue;
+    const v1::QueryParetoFrontierResponse frontier = harness_.Frontier(name);
+    for (int i = 1; i < frontier.members_size(); ++i) {
+      // Best accuracy first: each later one is worse there and better in latency.
+      EXPECT_GT(frontier.members(i - 1).values(0), frontier.members(i).values(0));
+      EXPECT_GT(frontier.members(i - 1).values(1), frontier.members(i).values(1));
+    }
+  }
+}
+
+TEST_F(ControllerTest, Invariant6LatencyNamesDeviceSettingsSamplesAndVerdict) {
+  harness_.Register("w");
+  const std::string name = SubmitOk(ControllerHarness::Spec(4));
+  harness_.RunToEnd(name);
+  int latencies = 0;
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::vector<MeasurementRecord> records,
+                              harness_.sqlite()->LoadMeasurements());
+  for (const MeasurementRecord& record : records) {
+    if (record.key.metric != "latency_ms") continue;
+    ++latencies;
+    EXPECT_EQ(record.key.device, "pc");
+    EXPECT_EQ(record.key.device_fingerprint, "f1");
+    EXPECT_EQ(record.key.profile, "p1");
+    EXPECT_EQ(record.verdict, VerdictState::kTrusted);
+    EXPECT_EQ(record.worker_build, "0.1.0");
+    EXPECT_NEAR(record.value, record.ratio * record.baseline_reference_ms, 1e-9);
+    FORALL_ASSERT_OK_AND_ASSIGN(const MeasurementEvidence evidence,
+                                harness_.sqlite()->LoadEvidence(record.id));
+    EXPECT_THAT(evidence.samples_ns, SizeIs(20));
+  }
+  EXPECT_GT(latencies, 4);
+}
+
+TEST_F(ControllerTest, SecondJobReusesWhatTheFirstMeasured) {
+  harness_.Register("w");
+  harness_.RunToEnd(SubmitOk(ControllerHarness::Spec(10)));
+  const std::string second = SubmitOk(ControllerHarness::Spec(10));
+  const v1::SearchJob job = *harness_.Job(second);
+  // Nothing is left to do for any worker.
+  EXPECT_EQ(job.state(), v1::SearchJob::SUCCEEDED) << job.error();
+  EXPECT_EQ(job.measured_trials(), 10);
+  EXPECT_EQ(job.reused_trials(), 10);
+  EXPECT_THAT(harness_.Lease("w")->tasks(), IsEmpty());
+}
+
+TEST_F(ControllerTest, OnlyTasksThatTheObjectivesNeedAreMade) {
+  harness_.Register("w");
+  v1::SearchJobSpec spec = ControllerHarness::Spec(5);
+  spec.mutable_objectives(1)->set_metric("macs");
+  const std::string name = SubmitOk(spec);
+  std::set<v1::Task::Kind> kinds;
+  harness_.RunToEnd(name, "w",
+                    [&](const v1::Task& task, v1::TaskResult*) { kinds.insert(task.kind()); });
+  EXPECT_THAT(kinds, ElementsAre(v1::Task::EXPORT, v1::Task::ACCURACY));
+
+  spec.mutable_objectives(0)->set_metric("params");
+  EXPECT_EQ(harness_.Job(SubmitOk(spec))->state(), v1::SearchJob::SUCCEEDED);
+}
+
+TEST_F(ControllerTest, RepeatedSubmissionIsOneJob) {
+  const v1::SearchJobSpec spec = ControllerHarness::Spec(5);
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::SearchJob first, harness_.Submit(spec, "r1"));
+  harness_.Restart();
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::SearchJob again, harness_.Submit(spec, "r1"));
+  EXPECT_EQ(again.name(), first.name());
+  EXPECT_THAT(harness_.Submit(ControllerHarness::Spec(6), "r1"),
+              StatusIs(absl::StatusCode::kAlreadyExists));
+}
+
+TEST_F(ControllerTest, SubmissionIsRefusedWithAReason) {
+  v1::SearchJobSpec spec = ControllerHarness::Spec(5);
+  spec.set_supernet("supernets/other");
+  EXPECT_THAT(harness_.Submit(spec), StatusIs(absl::StatusCode::kNotFound));
+  spec = ControllerHarness::Spec(5);
+  spec.add_constraints()->set_metric("macs");
+  spec.mutable_constraints(0)->set_at_most(1000);
+  EXPECT_THAT(harness_.Submit(spec),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("nearest bound")));
+  harness_.Register("a", "pc");
+  harness_.Register("b", "phone");
+  EXPECT_THAT(harness_.Submit(ControllerHarness::Spec(5)),
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       AllOf(HasSubstr("devices/pc"), HasSubstr("devices/phone"))));
+  spec = ControllerHarness::Spec(5);
+  spec.mutable_objectives(1)->mutable_condition()->set_device("devices/pcc");
+  EXPECT_THAT(harness_.Submit(spec), StatusIs(absl::StatusCode::kFailedPrecondition,
+                                              HasSubstr("devices/pc, devices/phone")));
+  spec.mutable_objectives(1)->mutable_condition()->set_device("devices/phone");
+  EXPECT_THAT(harness_.Submit(spec), IsOk());
+}
+
+TEST_F(ControllerTest, ExactConstraintsAreKeptByEveryProposal) {
+  harness_.Register("w");
+  v1::SearchJobSpec spec = ControllerHarness::Spec(12);
+  v1::Constraint* constraint = spec.add_constraints();
+  constraint->set_metric("macs");
+  constraint->set_at_most(2e7);
+  const std::string name = SubmitOk(spec);
+  EXPECT_EQ(harness_.RunToEnd(name).measured_trials(), 12);
+  for (const v1::Trial& trial : harness_.Trials(name)) {
+    for (const v1::Measurement& measurement : trial.measurements()) {
+      if (measurement.metric() == "macs") {
+        EXPECT_LE(measurement.value(), 2e7);
+      }
+    }
+  }
+}
+
+TEST_F(ControllerTest, TrialThatBreaksAMeasuredConstraintIsInfeasibleAndOffTheFrontier) {
+  harness_.Register("w");
+  v1::SearchJobSpec spec = ControllerHarness::Spec(20);
+  v1::Constraint* constraint = spec.add_constraints();
+  constraint->set_metric("latency_ms");
+  constraint->set_at_most(2);
+  const std::string name = SubmitOk(spec);
+  const v1::SearchJob job = harness_.RunToEnd(name);
+  EXPECT_GT(job.infeasible_trials(), 0);
+  EXPECT_GT(job.measured_trials(), 0);
+  EXPECT_EQ(job.infeasible_trials() + job.measured_trials(), 20);
+  for (const v1::FrontierMember& member : harness_.FrontierMembers(name)) {
+    EXPECT_LE(member.values(1), 2);
+  }
+}
+
+TEST_F(ControllerTest, JobWaitsForADeviceAndSaysSo) {
+  const std::string name = SubmitOk(ControllerHarness::Spec(4));
+  EXPECT_THAT(harness_.Job(name)->waiting_reason(), HasSubstr("worker"));
+  EXPECT_EQ(harness_.Job(name)->proposed_trials(), 0);
+  harness_.Register("w");
+  EXPECT_EQ(harness_.Job(name)->proposed_trials(), 4);
+  EXPECT_THAT(harness_.Job(name)->waiting_reason(), IsEmpty());
+}
+
+TEST_F(ControllerTest, JobFailsWhenItsDeviceChanges) {
+  harness_.Register("w");
+  const std::string name = SubmitOk(ControllerHarness::Spec(8));
+  for (int i = 0; i < 10; ++i) harness_.Step("w");
+  harness_.Register("w", "pc", "f2");
+  const v1::SearchJob job = *harness_.Job(name);
+  EXPECT_EQ(job.state(), v1::SearchJob::FAILED);
+  EXPECT_THAT(job.error(), AllOf(HasSubstr("devices/pc"), HasSubstr("f2")));
+}
+
+TEST_F(ControllerTest, DeterministicFailureMakesATrialInfeasibleAtOnce) {
+  harness_.Register("w");
+  const std::string name = SubmitOk(ControllerHarness::Spec(6));
+  int failures = 0;
+  const v1::SearchJob job =
+      harness_.RunToEnd(name, "w", [&](const v1::Task& task, v1::TaskResult* result) {
+        if (task.kind() != v1::Task::EXPORT || !absl::EndsWith(task.trial(), "/3")) return;
+        ++failures;
+        result->mutable_failure()->set_reason(v1::TaskFailure::DETERMINISTIC);
+        result->mutable_failure()->set_message("unsupported operator");
+      });
+  EXPECT_EQ(failures, 1);
+  EXPECT_EQ(job.state(), v1::SearchJob::SUCCEEDED);
+  EXPECT_EQ(job.infeasible_trials(), 1);
+  EXPECT_THAT(harness_.Trials(name)[2].error(), HasSubstr("unsupported operator"));
+}
+
+TEST_F(ControllerTest, TaskThatFailsOnTwoWorkersFailsItsTrialAlsoAcrossARestart) {
+  harness_.Register("a");
+  v1::SearchJobSpec spec = ControllerHarness::Spec(2);
+  spec.set_parallelism(1);
+  const std::string name = SubmitOk(spec);
+  const auto fail = [](const v1::Task&, v1::TaskResult* result) {
+    result->mutable_failure()->set_reason(v1::TaskFailure::TRANSIENT);
+    result->mutable_failure()->set_message("no such luck");
+  };
+  EXPECT_TRUE(harness_.Step("a", fail));
+  EXPECT_EQ(harness_.Job(name)->failed_trials(), 0);
+  harness_.Restart();
+  harness_.Register("b");
+  EXPECT_TRUE(harness_.Step("b", fail));
+  EXPECT_EQ(harness_.Job(name)->failed_trials(), 1);
+  EXPECT_EQ(harness_.RunToEnd(name, "b").measured_trials(), 1);
+}
+
+TEST_F(ControllerTest, RejectedLatencyNeverCountsAndIsMeasuredAgainThreeTimes) {
+  harness_.Register("w");
+  const std::string name = SubmitOk(ControllerHarness::Spec(5));
+  std::map<std::string, int> rejected;
+  const v1::SearchJob job =
+      harness_.RunToEnd(name, "w", [&](const v1::Task& task, v1::TaskResult* result) {
+        if (task.kind() != v1::Task::LATENCY || task.fidelity() != "screening") return;
+        const bool always = absl::EndsWith(task.trial(), "/2");
+        if (!always && rejected[task.trial()] > 0) return;
+        ++rejected[task.trial()];
+        result->mutable_latency_result()->mutable_verdict()->set_state(v1::Verdict::REJECTED);
+        result->mutable_latency_result()->mutable_verdict()->add_reasons("throttled");
+        result->mutable_latency_result()->set_ratio(1e-6);  // would dominate everything
+      });
+  EXPECT_EQ(job.state(), v1::SearchJob::SUCCEEDED);
+  EXPECT_EQ(job.measured_trials(), 4);
+  EXPECT_EQ(job.failed_trials(), 1);
+  EXPECT_EQ(rejected[absl::StrCat(name, "/trials/2")], 3);
+  for (const v1::FrontierMember& member : harness_.FrontierMembers(name)) {
+    EXPECT_GT(member.values(1), 0.1);
+  }
+}
+
+TEST_F(ControllerTest, NoisyLatencyIsContested) {
+  harness_.Register("w");
+  const std::string name = SubmitOk(ControllerHarness::Spec(5));
+  harness_.RunToEnd(name, "w", [&](const v1::Task& task, v1::TaskResult* result) {
+    if (task.kind() != v1::Task::LATENCY) return;
+    result->mutable_latency_result()->mutable_verdict()->set_state(v1::Verdict::NOISY);
+  });
+  const v1::QueryParetoFrontierResponse frontier = harness_.Frontier(name);
+  ASSERT_GT(frontier.members_size(), 0);
+  for (const v1::FrontierMember& member : frontier.members()) {
+    EXPECT_EQ(member.certainty(), v1::FrontierMember::CONTESTED);
+  }
+}
+
+TEST_F(ControllerTest, MemberWhoseFinalLatencyIsRejectedStaysContestedAndTheJobEnds) {
+  harness_.Register("w");
+  const std::string name = SubmitOk(ControllerHarness::Spec(5));
+  const v1::SearchJob job =
+      harness_.RunToEnd(name, "w", [&](const v1::Task& task, v1::TaskResult* result) {
+        if (task.kind() != v1::Task::LATENCY || task.fidelity() != "final") return;
+        result->mutable_latency_result()->mutable_verdict()->set_state(v1::Verdict::REJECTED);
+      });
+  EXPECT_EQ(job.state(), v1::SearchJob::SUCCEEDED);
+  EXPECT_GT(job.frontier_size(), 0);
+  EXPECT_EQ(job.finalized_trials(), 0);
+  EXPECT_EQ(harness_.Frontier(name).members(0).certainty(), v1::FrontierMember::CONTESTED);
+  EXPECT_THAT(harness_.Frontier(name).members(0).trial().error(), HasSubstr("rejected"));
+}
+
+TEST_F(ControllerTest, PauseHoldsWorkAndResumeGoesOn) {
+  harness_.Register("w");
+  const std::string name = SubmitOk(ControllerHarness::Spec(6));
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::LeaseTasksResponse leased, harness_.Lease("w"));
+  v1::PauseSearchJobRequest pause;
+  pause.set_name(name);
+  FORALL_ASSERT_OK(CallAndWait(controller(), &Controller::PauseSearchJob, pause));
+  EXPECT_THAT(CallAndWait(controller(), &Controller::PauseSearchJob, pause),
+              StatusIs(absl::StatusCode::kFailedPrecondition));
+  // What is under way finishes; nothing new is given out, also after a restart.
+  EXPECT_EQ(harness_.Complete("w", harness_.Evaluate(leased.tasks(0)))->code(), 0);
+  EXPECT_FALSE(harness_.Step("w"));
+  harness_.Restart();
+  harness_.Register("w");
+  EXPECT_FALSE(harness_.Step("w"));
+  v1::ResumeSearchJobRequest resume;
+  resume.set_name(name);
+  FORALL_ASSERT_OK(CallAndWait(controller(), &Controller::ResumeSearchJob, resume));
+  EXPECT_EQ(harness_.RunToEnd(name).state(), v1::SearchJob::SUCCEEDED);
+}
+
+TEST_F(ControllerTest, CancelDropsWaitingTasksAndKeepsResultsInFlight) {
+  harness_.Register("w");
+  const std::string name = SubmitOk(ControllerHarness::Spec(6));
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(harness_.Step("w"));  // exports
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::LeaseTasksResponse leased, harness_.Lease("w"));
+  v1::CancelSearchJobRequest cancel;
+  cancel.set_name(name);
+  FORALL_ASSERT_OK(CallAndWait(controller(), &Controller::CancelSearchJob, cancel));
+  FORALL_ASSERT_OK(CallAndWait(controller(), &Controller::CancelSearchJob, cancel));
+  EXPECT_FALSE(harness_.Step("w"));
+  const size_t before = harness_.sqlite()->LoadMeasurements()->size();
+  EXPECT_EQ(harness_.Complete("w", harness_.Evaluate(leased.tasks(0)))->code(), 0);
+  EXPECT_GT(harness_.sqlite()->LoadMeasurements()->size(), before);
+  EXPECT_EQ(harness_.Job(name)->state(), v1::SearchJob::CANCELLED);
+  for (const v1::Trial& trial : harness_.Trials(name)) {
+    EXPECT_EQ(trial.state(), v1::Trial::CANCELLED);
+  }
+}
+
+TEST_F(ControllerTest, CompletionIsIdempotentAndFenced) {
+  harness_.Register("w");
+  SubmitOk(ControllerHarness::Spec(4));
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::LeaseTasksResponse leased, harness_.Lease("w"));
+  const v1::TaskResult result = harness_.Evaluate(leased.tasks(0));
+  v1::TaskResult stale = result;
+  stale.set_lease_token("1-77");
+  EXPECT_EQ(harness_.Complete("w", stale)->code(), static_cast<int>(absl::StatusCode::kAborted));
+  EXPECT_EQ(harness_.Complete("w", result)->code(), 0);
+  EXPECT_EQ(harness_.Complete("w", result)->code(), 0);
+  v1::TaskResult other = result;
+  other.mutable_failure()->set_reason(v1::TaskFailure::TRANSIENT);
+  EXPECT_EQ(harness_.Complete("w", other)->code(),
+            static_cast<int>(absl::StatusCode::kAlreadyExists));
+  // Also by a controller that only has the store.
+  harness_.Restart();
+  EXPECT_THAT(harness_.Complete("w", result), StatusIs(absl::StatusCode::kNotFound));
+  harness_.Register("w");
+  EXPECT_EQ(harness_.Complete("w", result)->code(), 0);
+  EXPECT_EQ(harness_.Complete("w", other)->code(),
+            static_cast<int>(absl::StatusCode::kAlreadyExists));
+  EXPECT_EQ(harness_.Complete("w", stale)->code(), static_cast<int>(absl::StatusCode::kAborted));
+}
+
+TEST_F(ControllerTest, ResultThatContradictsItselfIsRefusedAndTheLeaseStays) {
+  harness_.Register("w");
+  SubmitOk(ControllerHarness::Spec(4));
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::LeaseTasksResponse leased, harness_.Lease("w"));
+  v1::TaskResult wrong_kind = harness_.Evaluate(leased.tasks(0));
+  wrong_kind.mutable_accuracy_result()->set_images(5);
+  v1::TaskResult not_uploaded = harness_.Evaluate(leased.tasks(0));
+  not_uploaded.mutable_export_result()->set_artifact_sha256(std::string(64, '0'));
+  for (const v1::TaskResult& bad : {wrong_kind, not_uploaded}) {
+    EXPECT_EQ(harness_.Complete("w", bad)->code(),
+              static_cast<int>(absl::StatusCode::kInvalidArgument));
+  }
+  EXPECT_EQ(harness_.Complete("w", harness_.Evaluate(leased.tasks(0)))->code(), 0);
+}
+
+TEST_F(ControllerTest, FullDiskLosesNothingAcknowledged) {
+  harness_.Register("w");
+  const std::string name = SubmitOk(ControllerHarness::Spec(8));
+  for (int i = 0; i < 9; ++i) ASSERT_TRUE(harness_.Step("w"));
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::LeaseTasksResponse leased, harness_.Lease("w"));
+  const v1::TaskResult result = harness_.Evaluate(leased.tasks(0));
+  harness_.store()->FailFrom(1, FaultyStore::Fault::kLost,
+                             absl::ResourceExhaustedError("disk full"));
+  EXPECT_THAT(harness_.Complete("w", result), StatusIs(absl::StatusCode::kResourceExhausted));
+  // Memory is read anew; the worker repeats its call under the same lease.
+  harness_.Tick();
+  EXPECT_THAT(harness_.Complete("w", result), StatusIs(absl::StatusCode::kResourceExhausted));
+  harness_.store()->Heal();
+  harness_.Tick();
+  EXPECT_EQ(harness_.Complete("w", result)->code(), 0);
+  const v1::SearchJob job = harness_.RunToEnd(name);
+  EXPECT_EQ(job.state(), v1::SearchJob::SUCCEEDED);
+  EXPECT_EQ(job.measured_trials(), 8);
+}
+
+// Invariant (4), and (2): whenever the controller is killed, before or after a commit, the job goes
+// on as if nothing had happened: the same log, the same proposals, every result once.
+TEST(ControllerKillTest, Invariant4KilledAtEveryCommitTheLogIsThatOfAnUndisturbedJob) {
+  v1::SearchJobSpec spec = ControllerHarness::Spec(7);
+  spec.mutable_fidelity()->set_test_split(true);
+  spec.set_parallelism(3);
+  std::vector<std::string> undisturbed;
+  std::string frontier;
+  int64_t commits = 0;
+  size_t measurements = 0;
+  {
+    ControllerHarness harness;
+    harness.Register("w");
+    const std::string name = harness.Submit(spec)->name();
+    const int64_t before = harness.store()->commits();
+    ASSERT_EQ(harness.RunToEnd(name).state(), v1::SearchJob::SUCCEEDED);
+    commits = harness.store()->commits() - before;
+    undisturbed = harness.Log(name);
+    frontier = harness.Frontier(name).SerializeAsString();
+    measurements = harness.sqlite()->LoadMeasurements()->size();
+  }
+  ASSERT_GT(commits, 25);
+  for (const FaultyStore::Fault fault :
+       {FaultyStore::Fault::kLost, FaultyStore::Fault::kUnanswered}) {
+    for (int64_t at = 1; at <= commits; ++at) {
+      ControllerHarness harness;
+      harness.Register("w");
+      const std::string name = harness.Submit(spec)->name();
+      harness.store()->FailFrom(at, fault, absl::UnavailableError("killed"));
+      ASSERT_EQ(harness.RunToEnd(name).state(), v1::SearchJob::SUCCEEDED) << at;
+      ASSERT_EQ(harness.Log(name), undisturbed) << "killed at commit " << at;
+      EXPECT_EQ(harness.Frontier(name).SerializeAsString(), frontier) << at;
+      EXPECT_EQ(harness.sqlite()->LoadMeasurements()->size(), measurements) << at;
+    }
+  }
+}
+
+TEST(ControllerKillTest, JobWhoseSubmissionWasAcknowledgedSurvives) {
+  ControllerHarness harness;
+  const std::string name = harness.Submit(ControllerHarness::Spec(4))->name();
+  harness.Restart();
+  harness.Register("w");
+  EXPECT_EQ(harness.RunToEnd(name).state(), v1::SearchJob::SUCCEEDED);
+}
+
+TEST(ControllerKillTest, LeasesOfTheFormerLifeAreTakenUpAtTheFirstHeartbeat) {
+  ControllerHarness harness;
+  harness.Register("w");
+  harness.Submit(ControllerHarness::Spec(4)).status().IgnoreError();
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::LeaseTasksResponse leased, harness.Lease("w"));
+  harness.Restart();
+  harness.Register("w");
+  v1::HeartbeatRequest heartbeat;
+  heartbeat.set_worker("workers/w");
+  v1::HeldLease* held = heartbeat.add_leases();
+  held->set_task(leased.tasks(0).task().name());
+  held->set_token(leased.tasks(0).lease().token());
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::HeartbeatResponse reply,
+                              CallAndWait(harness.controller(), &Controller::Heartbeat, heartbeat));
+  EXPECT_THAT(reply.lost_tokens(), IsEmpty());
+  // Nobody else gets it meanwhile.
+  harness.Register("v");
+  EXPECT_NE(harness.Lease("v")->tasks(0).task().name(), held->task());
+  EXPECT_EQ(harness.Complete("w", harness.Evaluate(leased.tasks(0)))->code(), 0);
+}
+
+TEST_F(ControllerTest, ExpiredLeaseGoesToAnotherWorker) {
+  harness_.Register("w");
+  const std::string name = SubmitOk(ControllerHarness::Spec(4));
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::LeaseTasksResponse leased, harness_.Lease("w", 16));
+  EXPECT_THAT(leased.tasks(), SizeIs(4));
+  harness_.clock()->Advance(3 * ControllerHarness::kHeartbeat);
+  harness_.Tick();
+  harness_.Register("v");
+  EXPECT_EQ(harness_.RunToEnd(name, "v").state(), v1::SearchJob::SUCCEEDED);
+  // What the lost worker still brings is not counted.
+  EXPECT_EQ(harness_.Complete("w", harness_.Evaluate(leased.tasks(0)))->code(),
+            static_cast<int>(absl::StatusCode::kAborted));
+}
+
+TEST_F(ControllerTest, ParkedPollGetsATaskOnceItIsDurable) {
+  harness_.Register("w");
+  v1::LeaseTasksRequest request;
+  request.set_worker("w");
+  request.set_max_tasks(1);
+  request.mutable_wait()->set_seconds(30);
+  Mutex mu;
+  CondVar changed;
+  int answers = 0;
+  int tasks = 0;
+  const int64_t poll =
+      controller()->LeaseTasks(request, [&](absl::StatusOr<v1::LeaseTasksResponse> response) {
+        MutexLock lock(&mu);
+        ++answers;
+        tasks = response.ok() ? response->tasks_size() : -1;
+        changed.Signal();
+      });
+  EXPECT_NE(poll, 0);
+  SubmitOk(ControllerHarness::Spec(4));
+  MutexLock lock(&mu);
+  while (answers == 0) changed.Wait(&mu);
+  EXPECT_EQ(tasks, 1);
+}
+
+TEST_F(ControllerTest, BudgetOfTimeEndsTheSearch) {
+  harness_.Register("w");
+  v1::SearchJobSpec spec = ControllerHarness::Spec(1000);
+  spec.mutable_budget()->mutable_max_duration()->set_seconds(60);
+  const std::string name = SubmitOk(spec);
+  for (int i = 0; i < 30; ++i) ASSERT_TRUE(harness_.Step("w"));
+  harness_.clock()->Advance(absl::Seconds(61));
+  harness_.Register("w");
+  const v1::SearchJob job = harness_.RunToEnd(name);
+  EXPECT_EQ(job.state(), v1::SearchJob::SUCCEEDED);
+  EXPECT_LT(job.proposed_trials(), 30);
+}
+
+TEST_F(ControllerTest, UpdatesCarryEveryChangedTrialOnceAndResume) {
+  harness_.Register("w");
+  const std::string name = SubmitOk(ControllerHarness::Spec(9));
+  const auto update = [&](int64_t after) {
+    Controller::JobUpdate got;
+    Mutex mu;
+    CondVar changed;
+    bool done = false;
+    controller()->GetUpdate(name, after, [&](absl::StatusOr<Controller::JobUpdate> answer) {
+      MutexLock lock(&mu);
+      got = *answer;
+      done = true;
+      changed.Signal();
+    });
+    MutexLock lock(&mu);
+    while (!done) changed.Wait(&mu);
+    return got;
+  };
+  Controller::JobUpdate first = update(0);
+  EXPECT_THAT(first.update.trials(), SizeIs(4));
+  harness_.Step("w");
+  const Controller::JobUpdate second = update(first.update.search_job().event_sequence());
+  EXPECT_THAT(second.update.trials(), SizeIs(1));
+  harness_.RunToEnd(name);
+  const Controller::JobUpdate last = update(second.update.search_job().event_sequence());
+  EXPECT_TRUE(last.ended);
+  EXPECT_FALSE(last.more);
+  EXPECT_THAT(last.update.trials(), SizeIs(9));
+}
+
+TEST_F(ControllerTest, FrontierQueryTakesOtherObjectivesAndConstraints) {
+  harness_.Register("w");
+  const std::string name = SubmitOk(ControllerHarness::Spec(15));
+  harness_.RunToEnd(name);
+  v1::QueryParetoFrontierRequest request;
+  request.set_parent(name);
+  request.add_objectives()->set_metric("accuracy_top1");
+  request.add_objectives()->set_metric("params");
+  v1::Constraint* constraint = request.add_constraints();
+  constraint->set_metric("latency_ms");
+  constraint->set_at_most(3);
+  const auto query = [&] {
+    return CallAndWait(controller(), &Controller::QueryParetoFrontier, request);
+  };
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::QueryParetoFrontierResponse own, query());
+  EXPECT_GT(own.members_size(), 0);
+  EXPECT_LT(own.considered_trials(), 15);
+  // The same over everything that was measured on the supernet.
+  request.clear_parent();
+  request.set_supernet("supernets/fashion_mnist");
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::QueryParetoFrontierResponse all, query());
+  EXPECT_EQ(all.members_size(), own.members_size());
+  request.mutable_objectives(0)->set_metric("speed");
+  EXPECT_THAT(query(),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("objectives[0].metric")));
+  request.clear_objectives();
+  EXPECT_THAT(query(), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("objectives")));
+  request.set_parent("searchJobs/99");
+  EXPECT_THAT(query(), StatusIs(absl::StatusCode::kNotFound));
+}
+
+TEST_F(ControllerTest, ListsArePagedNewestFirst) {
+  for (int i = 0; i < 5; ++i) SubmitOk(ControllerHarness::Spec(1));
+  v1::ListSearchJobsRequest request;
+  request.set_page_size(2);
+  std::vector<std::string> names;
+  do {
+    FORALL_ASSERT_OK_AND_ASSIGN(const v1::ListSearchJobsResponse page,
+                                CallAndWait(controller(), &Controller::ListSearchJobs, request));
+    for (const v1::SearchJob& job : page.search_jobs()) names.push_back(job.name());
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  EXPECT_THAT(names, ElementsAre("searchJobs/5", "searchJobs/4", "searchJobs/3", "searchJobs/2",
+                                 "searchJobs/1"));
+  request.set_page_token("bogus");
+  EXPECT_THAT(CallAndWait(controller(), &Controller::ListSearchJobs, request),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("page_token")));
+}
+
+TEST_F(ControllerTest, ExportGivesTheKneesArtifact) {
+  harness_.Register("w");
+  const std::string name = SubmitOk(ControllerHarness::Spec(6));
+  v1::ExportSubnetRequest request;
+  request.set_name(name);
+  EXPECT_THAT(CallAndWait(controller(), &Controller::ExportSubnet, request),
+              StatusIs(absl::StatusCode::kFailedPrecondition));
+  harness_.RunToEnd(name);
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::ExportSubnetResponse response,
+                              CallAndWait(controller(), &Controller::ExportSubnet, request));
+  EXPECT_TRUE(harness_.artifacts()->Exists(response.artifact_sha256()));
+  EXPECT_GT(response.size_bytes(), 0);
+  EXPECT_TRUE(response.trial().on_frontier());
+}
+
+}  // namespace
+}  // namespace forall

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "search/controller/job_validator.h"
+
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "base/testing/matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "space/cost_model.h"
+
+namespace forall {
+namespace {
+
+using ::forall::testing::IsOk;
+using ::forall::testing::StatusIs;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+v1::SearchJobSpec GoodSpec() {
+  v1::SearchJobSpec spec;
+  spec.set_supernet("supernets/fashion_mnist");
+  spec.add_objectives()->set_metric("accuracy_top1");
+  spec.add_objectives()->set_metric("latency_ms");
+  v1::Constraint* constraint = spec.add_constraints();
+  constraint->set_metric("macs");
+  constraint->set_at_most(5e7);
+  spec.mutable_budget()->set_max_trials(100);
+  spec.mutable_fidelity()->set_screening_images(2500);
+  return spec;
+}
+
+TEST(JobValidatorTest, AcceptsAGoodSpecBeforeAndAfterDefaults) {
+  v1::SearchJobSpec spec = GoodSpec();
+  FORALL_EXPECT_OK(ValidateSearchJobSpec(spec));
+  FillDefaults("fashion_mnist", &spec);
+  FORALL_EXPECT_OK(ValidateSearchJobSpec(spec));
+  EXPECT_EQ(spec.dataset(), "fashion_mnist");
+  EXPECT_EQ(spec.objectives(0).goal(), v1::Objective::MAXIMIZE);
+  EXPECT_EQ(spec.objectives(1).goal(), v1::Objective::MINIMIZE);
+}
+
+struct BadSpec {
+  const char* field;
+  std::function<void(v1::SearchJobSpec*)> spoil;
+};
+
+TEST(JobValidatorTest, NamesTheFieldOfEveryMistake) {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const double infinity = std::numeric_limits<double>::infinity();
+  const std::vector<BadSpec> bad = {
+      {"spec.display_name", [](auto* s) { s->set_display_name(std::string(201, 'x')); }},
+      {"spec.supernet", [](auto* s) { s->clear_supernet(); }},
+      {"spec.supernet", [](auto* s) { s->set_supernet("fashion_mnist"); }},
+      {"spec.supernet", [](auto* s) { s->set_supernet("supernets/../etc"); }},
+      {"spec.objectives", [](auto* s) { s->clear_objectives(); }},
+      {"spec.objectives",
+       [](auto* s) {
+         for (int i = 0; i < 1'000'000; ++i) s->add_objectives();
+       }},
+      {"spec.constraints",
+       [](auto* s) {
+         for (int i = 0; i < 1'000'000; ++i) s->add_constraints();
+       }},
+      {"spec.objectives[0].metric", [](auto* s) { s->mutable_objectives(0)->clear_metric(); }},
+      {"spec.objectives[1].metric", [](auto* s) { s->mutable_objectives(1)->set_metric("speed"); }},
+      {"spec.objectives[0].goal",
+       [](auto* s) { s->mutable_objectives(0)->set_goal(static_cast<v1::Objective::Goal>(7)); }},
+      {"spec.objectives[2]", [](auto* s) { s->add_objectives()->set_metric("latency_ms"); }},
+      {"spec.objectives[1].condition.device",
+       [](auto* s) { s->mutable_objectives(1)->mutable_condition()->set_device("pi5"); }},
+      {"spec.objectives[0].condition",
+       [](auto* s) { s->mutable_objectives(0)->mutable_condition()->set_device("devices/pi5"); }},
+      {"spec.objectives[1].condition.batch",
+       [](auto* s) { s->mutable_objectives(1)->mutable_condition()->set_batch(-1); }},
+      {"spec.objectives[0].condition.split",
+       [](auto* s) { s->mutable_objectives(0)->mutable_condition()->set_split("test"); }},
+      {"spec.objectives[0].condition.recipe",
+       [](auto* s) { s->mutable_objectives(0)->mutable_condition()->set_recipe("int4"); }},
+      {"spec.objectives[0].condition.dataset",
+       [](auto* s) {
+         s->set_dataset("a");
+         s->mutable_objectives(0)->mutable_condition()->set_dataset("b");
+       }},
+      {"spec.constraints[0]", [](auto* s) { s->mutable_constraints(0)->clear_at_most(); }},
+      {"spec.constraints[0].at_most",
+       [=](auto* s) { s->mutable_constraints(0)->set_at_most(nan); }},
+      {"spec.constraints[0].at_most", [](auto* s) { s->mutable_constraints(0)->set_at_most(-1); }},
+      {"spec.constraints[0].at_least",
+       [=](auto* s) { s->mutable_constraints(0)->set_at_least(-infinity); }},
+      {"spec.constraints[0]", [](auto* s) { s->mutable_constraints(0)->set_at_least(6e7); }},
+      {"spec.constraints[1].at_least",
+       [](auto* s) {
+         v1::Constraint* constraint = s->add_constraints();
+         constraint->set_metric("accuracy_top1");
+         constraint->set_at_least(101);
+       }},
+      {"spec.sampler.algorithm", [](auto* s) { s->mutable_sampler()->set_algorithm("magic"); }},
+      {"spec.sampler.population_size",
+       [](auto* s) { s->mutable_sampler()->set_population_size(-5); }},
+      {"spec.sampler.mutation_probability",
+       [=](auto* s) { s->mutable_sampler()->set_mutation_probability(nan); }},
+      {"spec.budget.max_trials", [](auto* s) { s->clear_budget(); }},
+      {"spec.budget.max_trials", [](auto* s) { s->mutable_budget()->set_max_trials(-3); }},
+      {"spec.budget.max_trials", [](auto* s) { s->mutable_budget()->set_max_trials(1'000'001); }},
+      {"spec.budget.max_duration",
+       [](auto* s) { s->mutable_budget()->mutable_max_duration()->set_seconds(-1); }},
+      {"spec.budget.max_duration", [](auto* s) { s->mutable_budget()->mutable_max_duration(); }},
+      {"spec.dataset", [](auto* s) { s->set_dataset(std::string(1'000'000, 'x')); }},
+      {"spec.fidelity.screening_images",
+       [](auto* s) { s->mutable_fidelity()->set_screening_images(-1); }},
+      {"spec.fidelity.final_images",
+       [](auto* s) { s->mutable_fidelity()->set_final_images(2499); }},
+      {"spec.fidelity.calibration_images",
+       [](auto* s) { s->mutable_fidelity()->set_calibration_images(-2); }},
+      {"spec.fidelity.calibration_seed",
+       [](auto* s) { s->mutable_fidelity()->set_calibration_seed(-2); }},
+      {"spec.parallelism", [](auto* s) { s->set_parallelism(-1); }},
+      {"spec.recipe", [](auto* s) { s->set_recipe("int8"); }},
+  };
+  for (const BadSpec& mistake : bad) {
+    v1::SearchJobSpec spec = GoodSpec();
+    mistake.spoil(&spec);
+    EXPECT_THAT(
+        ValidateSearchJobSpec(spec),
+        StatusIs(absl::StatusCode::kInvalidArgument, StartsWith(std::string(mistake.field) + ": ")))
+        << mistake.field;
+  }
+}
+
+TEST(JobValidatorTest, RefusesFieldsOfANewerClient) {
+  v1::SearchJobSpec spec = GoodSpec();
+  spec.mutable_objectives(1)
+      ->GetReflection()
+      ->MutableUnknownFields(spec.mutable_objectives(1))
+      ->AddVarint(77, 1);
+  EXPECT_THAT(ValidateSearchJobSpec(spec),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr("spec.objectives[1]"), HasSubstr("77"))));
+}
+
+TEST(JobValidatorTest, ImpossibleExactConstraintNamesTheNearestBound) {
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::shared_ptr<const Family> family,
+                              FindFamily("fashion_mnist"));
+  FORALL_ASSERT_OK_AND_ASSIGN(const Network smallest,
+                              family->Describe(family->search_space().Smallest()));
+  const int64_t least = CountCosts(smallest).macs;
+  v1::SearchJobSpec spec = GoodSpec();
+  spec.mutable_constraints(0)->set_at_most(static_cast<double>(least));
+  FORALL_EXPECT_OK(CheckFeasible(spec, *family));
+  spec.mutable_constraints(0)->set_at_most(static_cast<double>(least) - 1);
+  EXPECT_THAT(CheckFeasible(spec, *family), StatusIs(absl::StatusCode::kFailedPrecondition,
+                                                     AllOf(HasSubstr("spec.constraints[0].at_most"),
+                                                           HasSubstr(std::to_string(least)))));
+  spec.mutable_constraints(0)->clear_at_most();
+  spec.mutable_constraints(0)->set_at_least(1e12);
+  EXPECT_THAT(CheckFeasible(spec, *family),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("at_least")));
+}
+
+}  // namespace
+}  // namespace forall

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+// A controller in this process with a store in memory, a supernet without weights, and a worker
+// that answers by a script: whole jobs in milliseconds, the same every time.
+#ifndef FORALL_SEARCH_CONTROLLER_TESTING_CONTROLLER_HARNESS_H_
+#define FORALL_SEARCH_CONTROLLER_TESTING_CONTROLLER_HARNESS_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "base/testing/temp_dir.h"
+#include "search/controller/controller.h"
+#include "search/store/artifact_store.h"
+#include "search/store/sqlite_result_store.h"
+
+namespace forall::testing {
+
+// Calls a method of the controller and waits for its answer.
+template <typename Request, typename Response>
+absl::StatusOr<Response> CallAndWait(Controller* controller,
+                                     void (Controller::*method)(const Request&, Done<Response>),
+                                     const Request& request) {
+  struct Waiter {
+    Mutex mu;
+    CondVar changed;
+    bool done ABSL_GUARDED_BY(mu) = false;
+    absl::StatusOr<Response> answer ABSL_GUARDED_BY(mu) = absl::UnknownError("no answer");
+  };
+  const auto waiter = std::make_shared<Waiter>();
+  (controller->*method)(request, [waiter](absl::StatusOr<Response> answer) {
+    MutexLock lock(&waiter->mu);
+    waiter->answer = std::move(answer);
+    waiter->done = true;
+    waiter->changed.Signal();
+  });
+  MutexLock lock(&waiter->mu);
+  while (!waiter->done) waiter->changed.Wait(&waiter->mu);
+  return waiter->answer;
+}
+
+// Stands between controller and store, and fails on command. Thread-safe.
+class FaultyStore : public ResultStore {
+ public:
+  enum class Fault {
+    kNone,
+    kLost,        // the batch is not applied: killed before the commit, or a full disk
+    kUnanswered,  // it is applied, but the controller hears of a failure: killed after the commit
+  };
+  explicit FaultyStore(ResultStore* store) : store_(store) {}
+
+  // Commit number `at` (from 1, counted from now) and all later ones fail so, until Heal.
+  void FailFrom(int64_t at, Fault fault, absl::Status status);
+  void Heal();
+  int64_t commits() const;
+  bool failed() const;
+
+  void CommitAsync(StoreBatch batch, std::function<void(absl::Status)> done) override;
+  absl::StatusOr<int64_t> BeginEpoch() override { return store_->BeginEpoch(); }
+  absl::StatusOr<StoreIds> LoadIds() override { return store_->LoadIds(); }
+  absl::StatusOr<std::vector<JobRecord>> LoadJobs() override { return store_->LoadJobs(); }
+  absl::StatusOr<std::vector<TrialRecord>> LoadTrials(int64_t job) override {
+    return store_->LoadTrials(job);
+  }
+  absl::StatusOr<std::vector<TaskRecord>> LoadTasks(int64_t job) override {
+    return store_->LoadTasks(job);
+  }
+  absl::StatusOr<std::vector<EventRecord>> LoadEvents(int64_t job, int64_t after,
+                                                      int64_t limit) override {
+    return store_->LoadEvents(job, after, limit);
+  }
+  absl::StatusOr<std::vector<MeasurementRecord>> LoadMeasurements() override {
+    return store_->LoadMeasurements();
+  }
+  absl::StatusOr<MeasurementEvidence> LoadEvidence(int64_t id) override {
+    return store_->LoadEvidence(id);
+  }
+  absl::StatusOr<std::vector<ArtifactRecord>> LoadArtifacts() override {
+    return store_->LoadArtifacts();
+  }
+  absl::StatusOr<std::vector<SupernetRecord>> LoadSupernets() override {
+    return store_->LoadSupernets();
+  }
+  absl::StatusOr<std::vector<ExportRecord>> LoadExports() override { return store_->LoadExports(); }
+  absl::StatusOr<std::vector<BaselineRecord>> LoadBaselines() override {
+    return store_->LoadBaselines();
+  }
+  absl::StatusOr<std::vector<DeviceRecord>> LoadDevices() override { return store_->LoadDevices(); }
+
+ private:
+  ResultStore* const store_;
+  mutable Mutex mu_;
+  int64_t commits_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t fail_from_ ABSL_GUARDED_BY(mu_) = 0;  // 0: never
+  Fault fault_ ABSL_GUARDED_BY(mu_) = Fault::kNone;
+  absl::Status status_ ABSL_GUARDED_BY(mu_);
+  bool failed_ ABSL_GUARDED_BY(mu_) = false;
+};
+
+class ControllerHarness {
+ public:
+  static constexpr absl::Duration kHeartbeat = absl::Seconds(5);
+
+  ControllerHarness();
+  ~ControllerHarness();
+
+  Controller* controller() { return controller_.get(); }
+  FaultyStore* store() { return &faulty_; }
+  SqliteResultStore* sqlite() { return sqlite_.get(); }
+  ArtifactStore* artifacts() { return artifacts_.get(); }
+  FakeClock* clock() { return &clock_; }
+  void Tick() { controller_->Tick(); }
+
+  // Throws the controller away, as kill -9 would, and starts another one on what was stored.
+  void Restart();
+
+  // A spec that the harness's supernet and script can do.
+  static v1::SearchJobSpec Spec(int trials);
+  absl::StatusOr<v1::SearchJob> Submit(const v1::SearchJobSpec& spec,
+                                       const std::string& request_id = "");
+  absl::StatusOr<v1::SearchJob> Job(const std::string& name);
+  std::vector<v1::Trial> Trials(const std::string& job);
+  v1::QueryParetoFrontierResponse Frontier(const std::string& job);
+  std::vector<v1::FrontierMember> FrontierMembers(const std::string& job);
+  // "kind payload" per event: the log without its times.
+  std::vector<std::string> Log(const std::string& job);
+
+  v1::RegisterWorkerRequest Registration(const std::string& worker,
+                                         const std::string& device = "pc",
+                                         const std::string& fingerprint = "f1");
+  void Register(const std::string& worker, const std::string& device = "pc",
+                const std::string& fingerprint = "f1");
+  absl::StatusOr<v1::LeaseTasksResponse> Lease(const std::string& worker, int max = 1);
+  absl::StatusOr<v1::TaskCompletion> Complete(const std::string& worker,
+                                              const v1::TaskResult& result);
+  // What the script says about a task: a pure function of the network and the kind. Exports are
+  // uploaded.
+  v1::TaskResult Evaluate(const v1::LeasedTask& leased);
+  // Changes a result before it is sent.
+  using Spoil = std::function<void(const v1::Task&, v1::TaskResult*)>;
+  // Leases one task, does it, reports it. False when there was none. When the store fails, the
+  // controller is restarted, and the worker goes on as a real one does: register, heartbeat with
+  // what it holds, repeat the call.
+  bool Step(const std::string& worker, const Spoil& spoil = nullptr);
+  // Steps until the job has ended; fails the test after `limit` steps or when nothing moves.
+  v1::SearchJob RunToEnd(const std::string& job, const std::string& worker = "w",
+                         const Spoil& spoil = nullptr, int limit = 10'000);
+
+ private:
+  void Start();
+
+  TempDir folder_;
+  FakeClock clock_;
+  std::unique_ptr<SqliteResultStore> sqlite_;
+  FaultyStore faulty_;
+  std::unique_ptr<ArtifactStore> artifacts_;
+  std::unique_ptr<Controller> controller_;
+};
+
+}  // namespace forall::testing
+
+#endif  // FORALL_SEARCH_CONTROLLER_TESTING_CONTROLLER_HARNESS_H_

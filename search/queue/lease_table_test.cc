@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "search/queue/lease_table.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/testing/matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace forall {
+namespace {
+
+using ::forall::testing::IsOk;
+using ::forall::testing::StatusIs;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+constexpr absl::Duration kBeat = absl::Seconds(5);
+
+WorkerOffer Offer(const std::string& device = "pc") {
+  WorkerOffer offer;
+  offer.device = device;
+  offer.device_fingerprint = "f1";
+  offer.profile = "p1";
+  offer.datasets = {"fashion_mnist"};
+  return offer;
+}
+
+QueuedTask Task(int64_t id, TaskKind kind = TaskKind::kAccuracy, int64_t job = 1) {
+  QueuedTask task;
+  task.id = id;
+  task.job = job;
+  task.needs.kind = kind;
+  if (kind == TaskKind::kLatency) {
+    task.needs.device = "pc";
+    task.needs.device_fingerprint = "f1";
+    task.needs.profile = "p1";
+  } else {
+    task.needs.dataset = "fashion_mnist";
+  }
+  return task;
+}
+
+class LeaseTableTest : public ::testing::Test {
+ protected:
+  explicit LeaseTableTest(int64_t epoch = 3) {
+    table_ = std::make_unique<LeaseTable>(LeaseTable::Options{&clock_, epoch, kBeat});
+  }
+
+  std::vector<Grant> Lease(const std::string& worker, int max = 1) {
+    absl::StatusOr<std::vector<Grant>> grants = table_->Lease(worker, max);
+    EXPECT_THAT(grants, IsOk());
+    return grants.ok() ? *grants : std::vector<Grant>();
+  }
+  std::vector<int64_t> LeaseIds(const std::string& worker, int max) {
+    std::vector<int64_t> ids;
+    for (const Grant& grant : Lease(worker, max)) ids.push_back(grant.task);
+    return ids;
+  }
+  std::vector<std::string> Lost(const std::string& worker,
+                                const std::vector<std::pair<int64_t, std::string>>& held) {
+    return table_->Heartbeat(worker, held)->lost_tokens;
+  }
+
+  FakeClock clock_;
+  std::unique_ptr<LeaseTable> table_;
+};
+
+TEST_F(LeaseTableTest, UnregisteredWorkerIsTold) {
+  EXPECT_THAT(table_->Lease("w", 1).status(), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(table_->Heartbeat("w", {}).status(), StatusIs(absl::StatusCode::kNotFound));
+}
+
+TEST_F(LeaseTableTest, Invariant1TaskHasAtMostOneCurrentLease) {
+  table_->RegisterWorker("a", Offer());
+  table_->RegisterWorker("b", Offer());
+  table_->AddTask(Task(7));
+  const std::vector<Grant> first = Lease("a");
+  ASSERT_THAT(first, SizeIs(1));
+  EXPECT_EQ(first[0].token, "3-1");
+  EXPECT_THAT(Lease("b"), IsEmpty());
+  // It runs out, goes to b; a's token is not current any more.
+  clock_.Advance(3 * kBeat);
+  EXPECT_EQ(table_->Sweep().expired_leases, 1);
+  const std::vector<Grant> second = Lease("b");
+  ASSERT_THAT(second, SizeIs(1));
+  EXPECT_EQ(second[0].previous_attempts, 1);
+  EXPECT_THAT(table_->CheckLease(7, first[0].token, "a"), StatusIs(absl::StatusCode::kAborted));
+  EXPECT_THAT(table_->CheckLease(7, second[0].token, "b"), IsOk());
+  EXPECT_THAT(table_->CheckLease(7, second[0].token, "a"), StatusIs(absl::StatusCode::kAborted));
+}
+
+TEST_F(LeaseTableTest, HeartbeatRenewsOnlyWhatItLists) {
+  table_->RegisterWorker("a", Offer());
+  table_->AddTask(Task(1));
+  table_->AddTask(Task(2));
+  const std::vector<Grant> grants = Lease("a", 2);
+  for (int i = 0; i < 4; ++i) {
+    clock_.Advance(kBeat);
+    EXPECT_THAT(Lost("a", {{1, grants[0].token}}), IsEmpty());
+    table_->Sweep();
+  }
+  EXPECT_TRUE(table_->IsLeased(1));
+  EXPECT_FALSE(table_->IsLeased(2));
+}
+
+TEST_F(LeaseTableTest, LateResultOfATaskNobodyTookIsAccepted) {
+  table_->RegisterWorker("a", Offer());
+  table_->AddTask(Task(1));
+  const std::string token = Lease("a")[0].token;
+  clock_.Advance(4 * kBeat);
+  table_->Sweep();
+  EXPECT_THAT(table_->CheckLease(1, token, "a"), IsOk());
+  EXPECT_TRUE(table_->IsLeased(1));
+}
+
+TEST_F(LeaseTableTest, LeaseOfAnEarlierEpochIsAdoptedAtTheFirstHeartbeat) {
+  table_->RegisterWorker("a", Offer());
+  table_->RegisterWorker("b", Offer());
+  table_->AddTask(Task(1));
+  table_->AddTask(Task(2));
+  ASSERT_THAT(LeaseIds("b", 1), ElementsAre(1));
+  // Before the restart, a held both; one went to b meanwhile.
+  EXPECT_THAT(Lost("a", {{1, "2-8"}, {2, "2-9"}}), ElementsAre("2-8"));
+  EXPECT_THAT(table_->CheckLease(2, "2-9", "a"), IsOk());
+  EXPECT_THAT(LeaseIds("b", 1), IsEmpty());
+}
+
+TEST_F(LeaseTableTest, TokensThatWereNeverGivenAreNotAdopted) {
+  table_->RegisterWorker("a", Offer());
+  table_->AddTask(Task(1));
+  EXPECT_THAT(Lost("a", {{1, "3-99"}, {1, "4-1"}, {1, ""}, {1, "x-y"}, {1, "-2-1"}, {5, "2-1"}}),
+              SizeIs(6));
+  EXPECT_FALSE(table_->IsLeased(1));
+}
+
+TEST_F(LeaseTableTest, LeaseIsNotAdoptedByAWorkerThatCannotDoIt) {
+  table_->RegisterWorker("phone", Offer("phone"));
+  table_->AddTask(Task(1, TaskKind::kLatency));
+  EXPECT_THAT(Lost("phone", {{1, "2-1"}}), ElementsAre("2-1"));
+}
+
+TEST_F(LeaseTableTest, WorkerThatRegistersAnewKeepsWhatItListsAndReturnsTheRest) {
+  table_->RegisterWorker("a", Offer());
+  table_->AddTask(Task(1));
+  table_->AddTask(Task(2));
+  const std::vector<Grant> grants = Lease("a", 2);
+  table_->RegisterWorker("a", Offer());
+  EXPECT_THAT(Lost("a", {{2, grants[1].token}}), IsEmpty());
+  EXPECT_FALSE(table_->IsLeased(1));
+  EXPECT_TRUE(table_->IsLeased(2));
+}
+
+TEST_F(LeaseTableTest, LatencyGoesToItsDeviceFingerprintAndProfileOnly) {
+  WorkerOffer other_profile = Offer();
+  other_profile.profile = "p2";
+  WorkerOffer changed = Offer();
+  changed.device_fingerprint = "f2";
+  WorkerOffer no_latency = Offer();
+  no_latency.kinds = {TaskKind::kExport, TaskKind::kAccuracy};
+  table_->RegisterWorker("phone", Offer("phone"));
+  table_->RegisterWorker("other_profile", other_profile);
+  table_->RegisterWorker("changed", changed);
+  table_->RegisterWorker("no_latency", no_latency);
+  table_->RegisterWorker("right", Offer());
+  table_->AddTask(Task(1, TaskKind::kLatency));
+  for (const char* worker : {"phone", "other_profile", "changed", "no_latency"}) {
+    EXPECT_THAT(LeaseIds(worker, 1), IsEmpty()) << worker;
+  }
+  EXPECT_THAT(LeaseIds("right", 1), ElementsAre(1));
+}
+
+TEST_F(LeaseTableTest, AccuracyNeedsTheDataset) {
+  WorkerOffer offer = Offer();
+  offer.datasets = {"cifar10"};
+  table_->RegisterWorker("a", offer);
+  table_->AddTask(Task(1));
+  EXPECT_THAT(LeaseIds("a", 1), IsEmpty());
+}
+
+TEST_F(LeaseTableTest, ExportsComeFirstThenLatenciesThenAccuraciesInOrderOfId) {
+  table_->RegisterWorker("a", Offer());
+  table_->AddTask(Task(1, TaskKind::kAccuracy));
+  table_->AddTask(Task(4, TaskKind::kExport));
+  table_->AddTask(Task(3, TaskKind::kExport));
+  table_->AddTask(Task(2, TaskKind::kLatency));
+  EXPECT_THAT(LeaseIds("a", 9), ElementsAre(3, 4, 2, 1));
+}
+
+TEST_F(LeaseTableTest, JobsTakeTurns) {
+  table_->RegisterWorker("a", Offer());
+  for (int64_t id = 1; id <= 4; ++id) table_->AddTask(Task(id, TaskKind::kAccuracy, 1));
+  for (int64_t id = 5; id <= 6; ++id) table_->AddTask(Task(id, TaskKind::kAccuracy, 2));
+  EXPECT_THAT(LeaseIds("a", 6), ElementsAre(1, 5, 2, 6, 3, 4));
+}
+
+TEST_F(LeaseTableTest, HeldJobIsNotLeased) {
+  table_->RegisterWorker("a", Offer());
+  table_->AddTask(Task(1));
+  table_->HoldJob(1, true);
+  EXPECT_THAT(LeaseIds("a", 1), IsEmpty());
+  table_->HoldJob(1, false);
+  EXPECT_THAT(LeaseIds("a", 1), ElementsAre(1));
+}
+
+TEST_F(LeaseTableTest, EndedJobLosesWaitingTasksAndLeasedOnesWhenTheirLeaseEnds) {
+  table_->RegisterWorker("a", Offer());
+  table_->AddTask(Task(1));
+  table_->AddTask(Task(2));
+  const std::string token = Lease("a")[0].token;
+  EXPECT_THAT(table_->EndJob(1), ElementsAre(2));
+  EXPECT_THAT(table_->CheckLease(1, token, "a"), IsOk());
+  FORALL_ASSERT_OK(table_->Release(1, token, "a"));
+  EXPECT_THAT(table_->Sweep().dropped, ElementsAre(1));
+  EXPECT_THAT(LeaseIds("a", 1), IsEmpty());
+  EXPECT_EQ(table_->waiting_tasks(), 0);
+}
+
+TEST_F(LeaseTableTest, TaskThatFailsOnTwoWorkersIsPoison) {
+  table_->RegisterWorker("a", Offer());
+  table_->RegisterWorker("b", Offer());
+  table_->AddTask(Task(1));
+  Lease("a");
+  EXPECT_FALSE(table_->Fail(1, false, "boom").poisoned);
+  Lease("b");
+  EXPECT_TRUE(table_->Fail(1, false, "boom").poisoned);
+  EXPECT_THAT(table_->Tasks(), IsEmpty());
+}
+
+TEST_F(LeaseTableTest, TaskThatFailsThreeTimesIsPoisonAndFailuresOfEarlierLivesCount) {
+  table_->RegisterWorker("a", Offer());
+  QueuedTask task = Task(1);
+  task.failed_on = {"a", "a"};
+  table_->AddTask(task);
+  Lease("a");
+  EXPECT_TRUE(table_->Fail(1, false, "boom").poisoned);
+}
+
+TEST_F(LeaseTableTest, FailedLeaseIsNotTakenUpAgain) {
+  table_->RegisterWorker("a", Offer());
+  table_->AddTask(Task(1));
+  const std::string token = Lease("a")[0].token;
+  table_->Fail(1, false, "boom");
+  EXPECT_THAT(table_->CheckLease(1, token, "a"), StatusIs(absl::StatusCode::kAborted));
+}
+
+TEST_F(LeaseTableTest, WorkerThatIsUnableIsNotAskedAgainButOthersAre) {
+  table_->RegisterWorker("a", Offer());
+  table_->RegisterWorker("b", Offer());
+  table_->AddTask(Task(1));
+  Lease("a");
+  EXPECT_FALSE(table_->Fail(1, true, "wrong supernet").poisoned);
+  EXPECT_THAT(LeaseIds("a", 1), IsEmpty());
+  EXPECT_THAT(LeaseIds("b", 1), ElementsAre(1));
+}
+
+TEST_F(LeaseTableTest, WorkerThatFailsThreeTasksInARowIsQuarantinedUntilItRegistersAnew) {
+  table_->RegisterWorker("a", Offer());
+  for (int64_t id = 1; id <= 5; ++id) table_->AddTask(Task(id));
+  for (int64_t id = 1; id <= 2; ++id) {
+    Lease("a");
+    EXPECT_FALSE(table_->Fail(id, true, "no disk").quarantined);
+  }
+  Lease("a");
+  EXPECT_TRUE(table_->Fail(3, true, "no disk").quarantined);
+  EXPECT_EQ(table_->FindWorker("a")->state, WorkerState::kQuarantined);
+  EXPECT_THAT(table_->FindWorker("a")->reason, HasSubstr("no disk"));
+  EXPECT_THAT(table_->Lease("a", 1), StatusIs(absl::StatusCode::kFailedPrecondition));
+  table_->RegisterWorker("a", Offer());
+  EXPECT_THAT(LeaseIds("a", 1), ElementsAre(4));
+}
+
+TEST_F(LeaseTableTest, SuccessEndsARowOfFailures) {
+  table_->RegisterWorker("a", Offer());
+  for (int64_t id = 1; id <= 5; ++id) table_->AddTask(Task(id));
+  for (int64_t id = 1; id <= 2; ++id) {
+    Lease("a");
+    table_->Fail(id, true, "x");
+  }
+  Lease("a");
+  table_->Complete(3);
+  for (int64_t id = 4; id <= 5; ++id) {
+    Lease("a");
+    EXPECT_FALSE(table_->Fail(id, true, "x").quarantined);
+  }
+}
+
+TEST_F(LeaseTableTest, TaskWhoseLeaseIsLostTenTimesIsPoison) {
+  table_->RegisterWorker("a", Offer());
+  table_->AddTask(Task(1));
+  for (int i = 1; i <= 10; ++i) {
+    ASSERT_THAT(LeaseIds("a", 1), ElementsAre(1));
+    clock_.Advance(3 * kBeat);
+    EXPECT_THAT(table_->Sweep().poisoned, SizeIs(i < 10 ? 0 : 1));
+  }
+}
+
+TEST_F(LeaseTableTest, OnlyAsManyPollsAreAnsweredAsThereAreTasks) {
+  std::vector<int64_t> polls;
+  for (const char* worker : {"a", "b", "c"}) {
+    table_->RegisterWorker(worker, Offer());
+    polls.push_back(table_->Park(worker, 4, absl::Seconds(30)));
+  }
+  table_->AddTask(Task(1));
+  const std::vector<Delivery> deliveries = table_->Match();
+  ASSERT_THAT(deliveries, SizeIs(1));
+  EXPECT_EQ(deliveries[0].poll, polls[0]);
+  EXPECT_THAT(deliveries[0].grants, SizeIs(1));
+  EXPECT_EQ(table_->parked_polls(), 2);
+}
+
+TEST_F(LeaseTableTest, PollOfAWorkerThatCannotDoTheTaskStaysParked) {
+  table_->RegisterWorker("phone", Offer("phone"));
+  table_->RegisterWorker("pc", Offer());
+  table_->Park("phone", 1, absl::Seconds(30));
+  const int64_t poll = table_->Park("pc", 1, absl::Seconds(30));
+  table_->AddTask(Task(1, TaskKind::kLatency));
+  const std::vector<Delivery> deliveries = table_->Match();
+  ASSERT_THAT(deliveries, SizeIs(1));
+  EXPECT_EQ(deliveries[0].poll, poll);
+}
+
+TEST_F(LeaseTableTest, PollIsAnsweredWithNothingWhenItsTimeIsUp) {
+  table_->RegisterWorker("a", Offer());
+  const int64_t poll = table_->Park("a", 1, absl::Seconds(30));
+  clock_.Advance(absl::Seconds(29));
+  EXPECT_THAT(table_->Sweep().deliveries, IsEmpty());
+  clock_.Advance(absl::Seconds(1));
+  const SweepResult swept = table_->Sweep();
+  ASSERT_THAT(swept.deliveries, SizeIs(1));
+  EXPECT_EQ(swept.deliveries[0].poll, poll);
+  EXPECT_THAT(swept.deliveries[0].grants, IsEmpty());
+}
+
+TEST_F(LeaseTableTest, CancelledPollGetsNoTask) {
+  table_->RegisterWorker("a", Offer());
+  table_->CancelPoll(table_->Park("a", 1, absl::Seconds(30)));
+  table_->AddTask(Task(1));
+  EXPECT_THAT(table_->Match(), IsEmpty());
+  EXPECT_THAT(LeaseIds("a", 1), ElementsAre(1));
+}
+
+TEST_F(LeaseTableTest, NewerPollAnswersTheOlder) {
+  table_->RegisterWorker("a", Offer());
+  const int64_t older = table_->Park("a", 1, absl::Seconds(30));
+  const int64_t newer = table_->Park("a", 1, absl::Seconds(30));
+  std::vector<Delivery> deliveries = table_->Match();
+  ASSERT_THAT(deliveries, SizeIs(1));
+  EXPECT_EQ(deliveries[0].poll, older);
+  table_->AddTask(Task(1));
+  deliveries = table_->Match();
+  ASSERT_THAT(deliveries, SizeIs(1));
+  EXPECT_EQ(deliveries[0].poll, newer);
+}
+
+TEST_F(LeaseTableTest, DrainedWorkerGetsNothingNewAndIsTold) {
+  table_->RegisterWorker("a", Offer());
+  const int64_t poll = table_->Park("a", 1, absl::Seconds(30));
+  FORALL_ASSERT_OK(table_->DrainWorker("a"));
+  FORALL_ASSERT_OK(table_->DrainWorker("a"));
+  table_->AddTask(Task(1));
+  const std::vector<Delivery> deliveries = table_->Match();
+  ASSERT_THAT(deliveries, SizeIs(1));
+  EXPECT_EQ(deliveries[0].poll, poll);
+  EXPECT_TRUE(deliveries[0].drain);
+  EXPECT_THAT(LeaseIds("a", 1), IsEmpty());
+  EXPECT_TRUE(table_->Heartbeat("a", {})->drain);
+  EXPECT_THAT(table_->DrainWorker("b"), StatusIs(absl::StatusCode::kNotFound));
+}
+
+TEST_F(LeaseTableTest, SilentWorkerIsLostAndComesBackWithItsNextCall) {
+  table_->RegisterWorker("a", Offer());
+  EXPECT_EQ(table_->ActiveWorkers(), 1);
+  clock_.Advance(3 * kBeat);
+  table_->Sweep();
+  EXPECT_EQ(table_->FindWorker("a")->state, WorkerState::kLost);
+  EXPECT_EQ(table_->ActiveWorkers(), 0);
+  table_->Heartbeat("a", {}).status().IgnoreError();
+  EXPECT_EQ(table_->FindWorker("a")->state, WorkerState::kActive);
+}
+
+TEST_F(LeaseTableTest, RemovedTaskIsLostToItsWorker) {
+  table_->RegisterWorker("a", Offer());
+  table_->AddTask(Task(1));
+  const std::string token = Lease("a")[0].token;
+  table_->RemoveTask(1);
+  EXPECT_THAT(Lost("a", {{1, token}}), ElementsAre(token));
+  EXPECT_EQ(table_->leased_tasks(), 0);
+}
+
+}  // namespace
+}  // namespace forall

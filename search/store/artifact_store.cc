@@ -51,12 +51,15 @@ absl::Status NotASha256(absl::string_view sha256) {
 
 absl::StatusOr<std::unique_ptr<ArtifactStore>> ArtifactStore::Create(Options options) {
   const std::string incoming = absl::StrCat(options.folder, "/", kIncoming);
+  FORALL_RETURN_IF_ERROR(CreateDirectories(options.folder));
+  auto lock = FileLock::Acquire(absl::StrCat(options.folder, "/lock"));
+  if (!lock.ok()) return WithContext(lock.status(), absl::StrCat("artifacts ", options.folder));
   std::error_code error;
   std::filesystem::remove_all(incoming, error);
   if (error) return ErrnoStatus(error.value(), "cannot remove", incoming);
   FORALL_RETURN_IF_ERROR(CreateDirectories(incoming));
   FORALL_RETURN_IF_ERROR(SyncFolder(options.folder));
-  return std::unique_ptr<ArtifactStore>(new ArtifactStore(std::move(options)));
+  return std::unique_ptr<ArtifactStore>(new ArtifactStore(std::move(options), std::move(*lock)));
 }
 
 absl::StatusOr<std::string> ArtifactStore::PathOf(absl::string_view sha256) const {

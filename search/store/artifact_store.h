@@ -9,11 +9,13 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "base/sha256.h"
+#include "search/store/file_lock.h"
 
 namespace forall {
 
@@ -78,8 +80,8 @@ class ArtifactStore {
     std::string folder;                    // made when it is missing
     int64_t max_bytes = int64_t{4} << 30;  // largest single artifact
   };
-  // Removes what interrupted uploads left: only one process may have the folder open, which the
-  // result store's lock sees to.
+  // Holds the folder for this store alone (by FOLDER/lock), and removes what interrupted uploads
+  // left. FailedPrecondition: another process has it.
   static absl::StatusOr<std::unique_ptr<ArtifactStore>> Create(Options options);
 
   // InvalidArgument: not a SHA-256. NotFound: there is no such artifact.
@@ -100,8 +102,10 @@ class ArtifactStore {
   absl::StatusOr<std::string> Put(absl::string_view content) const;
 
  private:
-  explicit ArtifactStore(Options options) : options_(std::move(options)) {}
+  ArtifactStore(Options options, std::unique_ptr<FileLock> lock)
+      : options_(std::move(options)), lock_(std::move(lock)) {}
   const Options options_;
+  const std::unique_ptr<FileLock> lock_;
 };
 
 }  // namespace forall

@@ -28,7 +28,7 @@ class ArtifactStoreTest : public ::testing::Test {
   size_t FilesOnDisk() const {
     size_t count = 0;
     for (const auto& entry : std::filesystem::recursive_directory_iterator(folder_.path())) {
-      if (entry.is_regular_file()) ++count;
+      if (entry.is_regular_file() && entry.path().filename() != "lock") ++count;
     }
     return count;
   }
@@ -127,6 +127,9 @@ TEST_F(ArtifactStoreTest, TheSameArtifactMayBeUploadedTwiceAtOnce) {
 TEST_F(ArtifactStoreTest, StartsWithoutTheRemainsOfInterruptedUploads) {
   FORALL_ASSERT_OK_AND_ASSIGN(const std::string sha256, store_->Put("kept"));
   std::ofstream(folder_ / "artifacts/incoming/leftover") << "half of someth";
+  EXPECT_THAT(ArtifactStore::Create({.folder = folder_ / "artifacts"}),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("in use by process")));
+  store_.reset();
   FORALL_ASSERT_OK_AND_ASSIGN(const auto again,
                               ArtifactStore::Create({.folder = folder_ / "artifacts"}));
   EXPECT_TRUE(again->Exists(sha256));

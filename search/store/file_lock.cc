@@ -25,7 +25,7 @@ absl::StatusOr<std::unique_ptr<FileLock>> FileLock::Acquire(const std::string& p
     const ssize_t size = pread(fd, holder, sizeof(holder) - 1, 0);
     return absl::FailedPreconditionError(absl::StrCat(
         "it is in use by process ", size > 0 ? absl::StripAsciiWhitespace(holder) : "(unknown)",
-        ": stop that controller, or give another file"));
+        ": stop that controller, or give another path"));
   }
   const std::string self = absl::StrCat(getpid(), "\n");
   // The number only serves the message above: without it, on a full disk, the lock still holds.

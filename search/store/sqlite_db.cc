@@ -214,7 +214,7 @@ absl::StatusOr<Transaction> Transaction::Begin(Db* db) {
 }
 
 absl::Status Transaction::Commit() {
-  const absl::Status status = db_->Run("COMMIT");
+  absl::Status status = db_->Run("COMMIT");
   if (status.ok()) {
     db_ = nullptr;
   } else {

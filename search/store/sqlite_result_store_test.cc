@@ -33,9 +33,7 @@ using ::forall::testing::MakeJob;
 using ::forall::testing::StatusIs;
 using ::forall::testing::TempDir;
 using ::testing::AllOf;
-using ::testing::AnyOf;
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
 using Options = SqliteResultStore::Options;

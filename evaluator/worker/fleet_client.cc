@@ -96,14 +96,14 @@ absl::StatusOr<v1::CompleteTasksResponse> FleetClient::Complete(
 }
 
 absl::Status FleetClient::Release(const v1::ReleaseTaskRequest& request) {
-  return Call(stub_.get(), &v1::FleetService::Stub::ReleaseTask, request, options_.call_timeout)
+  return Call(stub_.get(), &v1::FleetService::Stub::ReleaseTask, request, options_.farewell_timeout)
       .status();
 }
 
 absl::Status FleetClient::Drain(const std::string& worker) {
   v1::DrainWorkerRequest request;
   request.set_name(worker);
-  return Call(stub_.get(), &v1::FleetService::Stub::DrainWorker, request, options_.call_timeout)
+  return Call(stub_.get(), &v1::FleetService::Stub::DrainWorker, request, options_.farewell_timeout)
       .status();
 }
 

@@ -28,6 +28,8 @@ class FleetClient {
   struct Options {
     // Of every call but Lease, which has `wait` more.
     absl::Duration call_timeout = absl::Seconds(20);
+    // Of Release and Drain, which are courtesies of a worker that wants to leave.
+    absl::Duration farewell_timeout = absl::Seconds(3);
   };
   FleetClient(const std::shared_ptr<grpc::Channel>& channel, const Options& options);
 

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/testing/matchers.h"
+#include "evaluator/worker/latency_message.h"
+#include "evaluator/worker/task_failure.h"
+
+namespace forall {
+namespace {
+
+using ::testing::ElementsAre;
+
+TEST(TaskFailureTest, CodesDecideWhetherATaskIsTriedAgain) {
+  EXPECT_EQ(ToTaskFailure(absl::InvalidArgumentError("x")).reason(),
+            v1::TaskFailure::DETERMINISTIC);
+  EXPECT_EQ(ToTaskFailure(absl::UnimplementedError("x")).reason(), v1::TaskFailure::DETERMINISTIC);
+  EXPECT_EQ(ToTaskFailure(absl::ResourceExhaustedError("x")).reason(),
+            v1::TaskFailure::OUT_OF_MEMORY);
+  EXPECT_EQ(ToTaskFailure(absl::NotFoundError("x")).reason(), v1::TaskFailure::WORKER_UNABLE);
+  EXPECT_EQ(ToTaskFailure(absl::DataLossError("x")).reason(), v1::TaskFailure::WORKER_UNABLE);
+  EXPECT_EQ(ToTaskFailure(absl::UnavailableError("x")).reason(), v1::TaskFailure::TRANSIENT);
+  EXPECT_EQ(ToTaskFailure(absl::InternalError("why")).message(), "why");
+}
+
+TEST(LatencyMessageTest, CarriesEverySampleAndTheVerdict) {
+  LatencyResult result;
+  result.median_ns = 10;
+  result.ratio = 2;
+  result.ratio_low = 1.9;
+  result.ratio_high = 2.1;
+  result.runs = 3;
+  result.verdict = Verdict::kNoisy;
+  result.reasons = {Reason::kDrift, Reason::kLoad};
+  result.sessions.resize(2);
+  result.sessions[0].candidate_ns = {10, 11};
+  result.sessions[0].reference_ns = {5, 6};
+  result.sessions[1].candidate_ns = {12};
+  result.sessions[1].reference_ns = {7};
+  result.environment = {{"governor", "performance"}};
+  result.profile.name = "screening";
+  const v1::LatencyResult message = ToMessage(result, "abc");
+  EXPECT_EQ(message.median_ns(), 10);
+  EXPECT_EQ(message.ratio_high(), 2.1);
+  EXPECT_EQ(message.runs(), 3);
+  EXPECT_EQ(message.verdict().state(), v1::Verdict::NOISY);
+  EXPECT_THAT(message.verdict().reasons(), ElementsAre("drift", "load"));
+  EXPECT_THAT(message.samples_ns(), ElementsAre(10, 11, 12));
+  EXPECT_THAT(message.reference_samples_ns(), ElementsAre(5, 6, 7));
+  EXPECT_EQ(message.environment().at("governor"), "performance");
+  EXPECT_EQ(message.environment().at("latency_profile"), "screening");
+  EXPECT_EQ(message.reference_sha256(), "abc");
+}
+
+}  // namespace
+}  // namespace forall

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+// A FleetService in this process: a list of tasks, and failures as a test wants them.
+#ifndef FORALL_EVALUATOR_WORKER_TESTING_FAKE_FLEET_SERVICE_H_
+#define FORALL_EVALUATOR_WORKER_TESTING_FAKE_FLEET_SERVICE_H_
+
+#include <grpcpp/server_context.h>
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/mutex.h"
+#include "proto/forall/v1/fleet_service.grpc.pb.h"
+
+namespace forall::testing {
+
+// Thread-safe. Heartbeats every 5 ms, so that tests need not wait.
+class FakeFleetService final : public v1::FleetService::Service {
+ public:
+  // What has happened so far.
+  struct Seen {
+    int registrations = 0;
+    int heartbeats = 0;
+    int polls = 0;
+    int largest_max_tasks = 0;
+    std::vector<v1::TaskResult> results;  // acknowledged
+    int completion_attempts = 0;
+    std::vector<std::string> released;  // task names
+    std::set<std::string> last_heartbeat_tokens;
+    std::set<std::string> first_heartbeat_tokens;  // after the last registration
+    bool drained = false;
+  };
+
+  void AddTask(const std::string& name, v1::Task::Kind kind) {
+    MutexLock lock(&mu_);
+    v1::Task task;
+    task.set_name(name);
+    task.set_kind(kind);
+    waiting_.push_back(task);
+    changed_.SignalAll();
+  }
+  // The next `times` calls of the method fail.
+  void FailNext(const std::string& method, grpc::StatusCode code, int times) {
+    MutexLock lock(&mu_);
+    failures_[method] = {code, times};
+  }
+  // As if restarted without a memory of the worker: NOT_FOUND until it registers.
+  void ForgetWorker() {
+    MutexLock lock(&mu_);
+    known_ = false;
+  }
+  // The next completion of the task gets this code.
+  void AnswerCompletion(const std::string& task, grpc::StatusCode code) {
+    MutexLock lock(&mu_);
+    completion_codes_[task] = code;
+  }
+  // Heartbeats report the lease of the task as lost.
+  void LoseLease(const std::string& task) {
+    MutexLock lock(&mu_);
+    lost_.insert(absl::StrCat("token-", task));
+  }
+  void AskToDrain() {
+    MutexLock lock(&mu_);
+    drain_ = true;
+    changed_.SignalAll();
+  }
+  // Waits until `condition` holds. False after 20 s: the test has failed.
+  bool Await(const std::function<bool(const Seen&)>& condition) {
+    MutexLock lock(&mu_);
+    for (int i = 0; i < 200 && !condition(seen_); ++i) {
+      changed_.WaitWithTimeout(&mu_, absl::Milliseconds(100));
+    }
+    return condition(seen_);
+  }
+  Seen seen() {
+    MutexLock lock(&mu_);
+    return seen_;
+  }
+
+  grpc::Status RegisterWorker(grpc::ServerContext* context,
+                              const v1::RegisterWorkerRequest* request,
+                              v1::RegisterWorkerResponse* response) override {
+    MutexLock lock(&mu_);
+    if (const grpc::Status failure = TakeFailure("Register"); !failure.ok()) return failure;
+    ++seen_.registrations;
+    known_ = true;
+    first_heartbeat_ = true;
+    response->mutable_worker()->set_name(absl::StrCat("workers/", request->worker_id()));
+    response->mutable_heartbeat_interval()->set_nanos(5000000);
+    response->set_epoch(1);
+    changed_.SignalAll();
+    return grpc::Status::OK;
+  }
+
+  grpc::Status LeaseTasks(grpc::ServerContext* context, const v1::LeaseTasksRequest* request,
+                          v1::LeaseTasksResponse* response) override {
+    MutexLock lock(&mu_);
+    ++seen_.polls;
+    seen_.largest_max_tasks = std::max(seen_.largest_max_tasks, request->max_tasks());
+    changed_.SignalAll();
+    if (const grpc::Status failure = TakeFailure("Lease"); !failure.ok()) return failure;
+    if (!known_) return {grpc::StatusCode::NOT_FOUND, "register first"};
+    while (waiting_.empty() && !drain_ && !context->IsCancelled()) {
+      changed_.WaitWithTimeout(&mu_, absl::Milliseconds(5));
+    }
+    response->set_drain(drain_);
+    while (!waiting_.empty() && !context->IsCancelled() &&
+           response->tasks_size() < request->max_tasks()) {
+      v1::LeasedTask* const leased = response->add_tasks();
+      *leased->mutable_task() = waiting_.front();
+      leased->mutable_lease()->set_token(absl::StrCat("token-", waiting_.front().name()));
+      waiting_.pop_front();
+    }
+    return grpc::Status::OK;
+  }
+
+  grpc::Status Heartbeat(grpc::ServerContext* context, const v1::HeartbeatRequest* request,
+                         v1::HeartbeatResponse* response) override {
+    MutexLock lock(&mu_);
+    if (const grpc::Status failure = TakeFailure("Heartbeat"); !failure.ok()) return failure;
+    if (!known_) return {grpc::StatusCode::NOT_FOUND, "register first"};
+    ++seen_.heartbeats;
+    seen_.last_heartbeat_tokens.clear();
+    for (const v1::HeldLease& lease : request->leases()) {
+      seen_.last_heartbeat_tokens.insert(lease.token());
+      if (lost_.count(lease.token()) > 0) response->add_lost_tokens(lease.token());
+    }
+    if (first_heartbeat_) seen_.first_heartbeat_tokens = seen_.last_heartbeat_tokens;
+    first_heartbeat_ = false;
+    response->set_drain(drain_);
+    changed_.SignalAll();
+    return grpc::Status::OK;
+  }
+
+  grpc::Status CompleteTasks(grpc::ServerContext* context, const v1::CompleteTasksRequest* request,
+                             v1::CompleteTasksResponse* response) override {
+    MutexLock lock(&mu_);
+    ++seen_.completion_attempts;
+    changed_.SignalAll();
+    if (const grpc::Status failure = TakeFailure("Complete"); !failure.ok()) return failure;
+    if (!known_) return {grpc::StatusCode::NOT_FOUND, "register first"};
+    for (const v1::TaskResult& result : request->results()) {
+      v1::TaskCompletion* const completion = response->add_completions();
+      completion->set_task(result.task());
+      if (const auto code = completion_codes_.find(result.task());
+          code != completion_codes_.end()) {
+        completion->set_code(code->second);
+      } else {
+        seen_.results.push_back(result);
+      }
+    }
+    return grpc::Status::OK;
+  }
+
+  grpc::Status ReleaseTask(grpc::ServerContext* context, const v1::ReleaseTaskRequest* request,
+                           v1::ReleaseTaskResponse* response) override {
+    MutexLock lock(&mu_);
+    seen_.released.push_back(request->task());
+    changed_.SignalAll();
+    return grpc::Status::OK;
+  }
+
+  grpc::Status DrainWorker(grpc::ServerContext* context, const v1::DrainWorkerRequest* request,
+                           v1::Worker* response) override {
+    MutexLock lock(&mu_);
+    seen_.drained = true;
+    changed_.SignalAll();
+    return grpc::Status::OK;
+  }
+
+ private:
+  struct Failure {
+    grpc::StatusCode code;
+    int times;
+  };
+
+  grpc::Status TakeFailure(const std::string& method) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    const auto found = failures_.find(method);
+    if (found == failures_.end() || found->second.times == 0) return grpc::Status::OK;
+    --found->second.times;
+    return {found->second.code, "as the test wants it"};
+  }
+
+  Mutex mu_;
+  CondVar changed_;
+  std::deque<v1::Task> waiting_ ABSL_GUARDED_BY(mu_);
+  std::map<std::string, Failure> failures_ ABSL_GUARDED_BY(mu_);
+  std::map<std::string, grpc::StatusCode> completion_codes_ ABSL_GUARDED_BY(mu_);
+  std::set<std::string> lost_ ABSL_GUARDED_BY(mu_);
+  bool known_ ABSL_GUARDED_BY(mu_) = false;
+  bool first_heartbeat_ ABSL_GUARDED_BY(mu_) = false;
+  bool drain_ ABSL_GUARDED_BY(mu_) = false;
+  Seen seen_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace forall::testing
+
+#endif  // FORALL_EVALUATOR_WORKER_TESTING_FAKE_FLEET_SERVICE_H_

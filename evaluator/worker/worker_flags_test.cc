@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "evaluator/worker/worker_flags.h"
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "base/testing/matchers.h"
+
+namespace forall {
+namespace {
+
+using ::forall::testing::StatusIs;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+const char* Nothing(const char*) { return nullptr; }
+const char* Somewhere(const char* name) {
+  const absl::string_view wanted = name;
+  if (wanted == "FORALL_CONTROLLER") return "lab:1";
+  if (wanted == "FORALL_DATA") return "/data";
+  if (wanted == "HOME") return "/home";
+  return nullptr;
+}
+
+TEST(WorkerFlagsTest, DefaultsComeFromTheEnvironment) {
+  FORALL_ASSERT_OK_AND_ASSIGN(const WorkerFlags bare, ParseWorkerFlags({}, Nothing));
+  EXPECT_EQ(bare.controller, "127.0.0.1:7411");
+  EXPECT_EQ(bare.data, "build/deps");
+  EXPECT_EQ(bare.cache, "/tmp/forall-cache");
+  FORALL_ASSERT_OK_AND_ASSIGN(const WorkerFlags set, ParseWorkerFlags({}, Somewhere));
+  EXPECT_EQ(set.controller, "lab:1");
+  EXPECT_EQ(set.data, "/data");
+  EXPECT_EQ(set.cache, "/home/.cache/forall");
+}
+
+TEST(WorkerFlagsTest, ReadsBothSpellings) {
+  FORALL_ASSERT_OK_AND_ASSIGN(
+      const WorkerFlags flags,
+      ParseWorkerFlags({"--controller=a:1", "--id", "pc-1", "--device", "pc", "--device-class", "x",
+                        "--threads=3", "--kinds", "latency,export", "--cache-mib=7"},
+                       Somewhere));
+  EXPECT_EQ(flags.controller, "a:1");
+  EXPECT_EQ(flags.id, "pc-1");
+  EXPECT_EQ(flags.device, "pc");
+  EXPECT_EQ(flags.device_class, "x");
+  EXPECT_EQ(flags.threads, 3);
+  EXPECT_EQ(flags.cache_mib, 7);
+  EXPECT_THAT(flags.kinds, ElementsAre(v1::Task::LATENCY, v1::Task::EXPORT));
+}
+
+TEST(WorkerFlagsTest, ErrorsNameTheFlag) {
+  const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
+      {{"--threads", "0"}, "--threads"},
+      {{"--threads=many"}, "--threads"},
+      {{"--id", "Bad Name"}, "--id"},
+      {{"--device", "-x"}, "--device"},
+      {{"--kinds", "export,x"}, "--kinds"},
+      {{"--controller"}, "--controller"},
+      {{"--cache="}, "--cache"},
+      {{"--frobnicate"}, "--frobnicate"},
+      {{"stray"}, "stray"},
+      {{"--help=yes"}, "--help"},
+  };
+  for (const auto& [arguments, name] : cases) {
+    EXPECT_THAT(ParseWorkerFlags(arguments, Nothing),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(name)));
+  }
+}
+
+TEST(WorkerFlagsTest, UsageNamesEveryFlag) {
+  for (const char* flag : {"--controller", "--id", "--device", "--device-class", "--data",
+                           "--cache", "--cache-mib", "--threads", "--kinds", "--verbose"}) {
+    EXPECT_THAT(WorkerUsage(), HasSubstr(flag));
+  }
+}
+
+}  // namespace
+}  // namespace forall

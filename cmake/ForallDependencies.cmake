@@ -11,6 +11,8 @@ if(NOT FORALL_TRAINER_ONLY)
   find_package(SQLite3 REQUIRED)
   find_package(ZLIB REQUIRED)
   find_package(yaml-cpp REQUIRED)
+  # Header-only; some distributions package it without a CMake config.
+  find_path(FORALL_CLI11_INCLUDE_DIR CLI/CLI.hpp REQUIRED)
   find_library(FORALL_ONNX_LIBRARY onnx REQUIRED)
   find_library(FORALL_ONNX_PROTO_LIBRARY onnx_proto REQUIRED)
   find_path(FORALL_ONNX_INCLUDE_DIR onnx/onnx_pb.h REQUIRED)

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// A connection to a controller: stubs, deadlines, and gRPC's errors as absl::Status.
+#ifndef FORALL_CLI_CLIENT_H_
+#define FORALL_CLI_CLIENT_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "base/clock.h"
+#include "grpcpp/grpcpp.h"
+#include "proto/forall/v1/artifact_service.grpc.pb.h"
+#include "proto/forall/v1/fleet_service.grpc.pb.h"
+#include "proto/forall/v1/search_service.grpc.pb.h"
+
+namespace forall {
+
+inline constexpr char kDefaultController[] = "127.0.0.1:7411";
+
+// Thread-safe. Unary calls have a deadline of `timeout` and are retried while the controller cannot
+// be reached, until then; Unavailable then says which address was tried.
+class Client {
+ public:
+  explicit Client(std::string address, absl::Duration timeout = absl::Seconds(20));
+
+  const std::string& address() const { return address_; }
+  v1::SearchService::Stub* search() { return search_.get(); }
+  v1::FleetService::Stub* fleet() { return fleet_.get(); }
+  v1::ArtifactService::Stub* artifacts() { return artifacts_.get(); }
+
+  // Call(client.search(), &v1::SearchService::Stub::GetSearchJob, request).
+  template <typename Stub, typename Request, typename Response>
+  absl::StatusOr<Response> Call(Stub* stub,
+                                grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
+                                                             Response*),
+                                const Request& request) {
+    grpc::ClientContext context;
+    context.set_wait_for_ready(true);
+    context.set_deadline(absl::ToChronoTime(Clock::Real()->Now() + timeout_));
+    Response response;
+    const grpc::Status status = (stub->*method)(&context, request, &response);
+    if (!status.ok()) return ToStatus(status);
+    return response;
+  }
+
+  // Every job, following the pages.
+  absl::StatusOr<std::vector<v1::SearchJob>> ListJobs();
+  absl::StatusOr<std::vector<v1::Trial>> ListTrials(const std::string& job);
+  absl::StatusOr<std::vector<v1::Worker>> ListWorkers();
+
+  // Calls `update` for every update of the job until it ends or `update` returns false; reconnects
+  // and resumes when the connection breaks.
+  absl::Status WatchJob(const std::string& name,
+                        const std::function<bool(const v1::SearchJobUpdate&)>& update);
+
+  // Downloads an artifact, checks its SHA-256 (DataLoss when it differs) and writes it atomically.
+  absl::Status DownloadArtifact(const std::string& sha256, const std::string& path);
+  // Uploads a file; returns its SHA-256.
+  absl::StatusOr<std::string> UploadArtifact(const std::string& path);
+  // The report page of a job.
+  absl::StatusOr<std::string> GetReport(const std::string& job);
+
+  absl::Status ToStatus(const grpc::Status& status) const;
+
+ private:
+  std::string address_;
+  absl::Duration timeout_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::SearchService::Stub> search_;
+  std::unique_ptr<v1::FleetService::Stub> fleet_;
+  std::unique_ptr<v1::ArtifactService::Stub> artifacts_;
+};
+
+// True for SUCCEEDED, CANCELLED and FAILED.
+bool HasEnded(v1::SearchJob::State state);
+
+}  // namespace forall
+
+#endif  // FORALL_CLI_CLIENT_H_

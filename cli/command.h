@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every subcommand of `forall` is: a function that adds itself to the parser and leaves an
+// action behind. One file per command or per pair that belongs together.
+#ifndef FORALL_CLI_COMMAND_H_
+#define FORALL_CLI_COMMAND_H_
+
+#include <functional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "cli/client.h"
+
+namespace CLI {
+class App;
+}
+
+namespace forall {
+
+// Filled while the command line is parsed; `action` then does the work.
+struct CommandContext {
+  std::string controller = kDefaultController;
+  std::function<absl::Status()> action;
+};
+
+void AddSubmitCommand(CLI::App* app, CommandContext* context);
+void AddWatchCommand(CLI::App* app, CommandContext* context);
+void AddJobCommands(CLI::App* app, CommandContext* context);  // jobs, cancel, pause, resume
+void AddFrontierCommand(CLI::App* app, CommandContext* context);
+void AddExportCommand(CLI::App* app, CommandContext* context);
+void AddReportCommand(CLI::App* app, CommandContext* context);
+void AddFleetCommands(CLI::App* app, CommandContext* context);     // workers, drain
+void AddSupernetCommands(CLI::App* app, CommandContext* context);  // supernets, import
+void AddSpacesCommand(CLI::App* app, CommandContext* context);
+void AddQuickstartCommand(CLI::App* app, CommandContext* context);
+
+// Exit codes, as `forall --help` lists them.
+int ExitCode(const absl::Status& status);
+// What to do next, or "" when the message says it all.
+std::string Advice(const absl::Status& status, const CommandContext& context);
+
+}  // namespace forall
+
+#endif  // FORALL_CLI_COMMAND_H_

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/expressions.h"
+
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "base/status_macros.h"
+#include "space/metric_registry.h"
+
+namespace forall {
+namespace {
+
+constexpr absl::string_view kClassPrefix = "class:";
+
+// Splits "metric@where" and fills the condition.
+absl::StatusOr<std::string> ParseMetric(absl::string_view text, v1::Condition* condition) {
+  const size_t at = text.find('@');
+  const absl::string_view metric = text.substr(0, at);
+  if (FindMetric(metric) == nullptr) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("there is no metric \"", metric, "\"; known are ", KnownMetricIds()));
+  }
+  if (at == absl::string_view::npos) return std::string(metric);
+  absl::string_view where = text.substr(at + 1);
+  if (absl::ConsumePrefix(&where, kClassPrefix)) {
+    condition->set_device_class(std::string(where));
+  } else if (!where.empty()) {
+    condition->set_device(WithCollection("devices", where));
+  }
+  if (where.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("\"", text, "\": a device or class:NAME is missing after @"));
+  }
+  return std::string(metric);
+}
+
+absl::StatusOr<double> ParseQuantity(absl::string_view text) {
+  static constexpr std::pair<absl::string_view, double> kSuffixes[] = {
+      {"Ki", 1024.0}, {"Mi", 1048576.0}, {"k", 1e3}, {"M", 1e6}, {"G", 1e9}};
+  double factor = 1;
+  absl::string_view number = text;
+  for (const auto& [suffix, value] : kSuffixes) {
+    if (absl::ConsumeSuffix(&number, suffix)) {
+      factor = value;
+      break;
+    }
+  }
+  double value = 0;
+  if (!absl::SimpleAtod(number, &value) || !std::isfinite(value * factor)) {
+    return absl::InvalidArgumentError(absl::StrCat("\"", text, "\" is not a number"));
+  }
+  return value * factor;
+}
+
+}  // namespace
+
+std::string WithCollection(absl::string_view collection, absl::string_view name) {
+  if (absl::StartsWith(name, absl::StrCat(collection, "/"))) return std::string(name);
+  return absl::StrCat(collection, "/", name);
+}
+
+absl::StatusOr<v1::Objective> ParseObjective(absl::string_view text) {
+  v1::Objective objective;
+  FORALL_ASSIGN_OR_RETURN(*objective.mutable_metric(),
+                          ParseMetric(text, objective.mutable_condition()));
+  return objective;
+}
+
+absl::StatusOr<v1::Constraint> ParseConstraint(absl::string_view text) {
+  size_t position = text.find("<=");
+  const bool at_most = position != absl::string_view::npos;
+  if (!at_most) position = text.find(">=");
+  if (position == absl::string_view::npos) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "\"", text,
+        "\": write a constraint as METRIC<=NUMBER or METRIC>=NUMBER, e.g. latency_ms<=8"));
+  }
+  v1::Constraint constraint;
+  FORALL_ASSIGN_OR_RETURN(*constraint.mutable_metric(),
+                          ParseMetric(text.substr(0, position), constraint.mutable_condition()));
+  FORALL_ASSIGN_OR_RETURN(const double bound, ParseQuantity(text.substr(position + 2)));
+  if (at_most) {
+    constraint.set_at_most(bound);
+  } else {
+    constraint.set_at_least(bound);
+  }
+  return constraint;
+}
+
+std::string ObjectiveText(const v1::Objective& objective) {
+  const v1::Condition& condition = objective.condition();
+  if (!condition.device().empty()) {
+    return absl::StrCat(objective.metric(), "@", absl::StripPrefix(condition.device(), "devices/"));
+  }
+  if (!condition.device_class().empty()) {
+    return absl::StrCat(objective.metric(), "@", kClassPrefix, condition.device_class());
+  }
+  return objective.metric();
+}
+
+}  // namespace forall

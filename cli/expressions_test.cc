@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/expressions.h"
+
+#include "base/testing/matchers.h"
+#include "gtest/gtest.h"
+
+namespace forall {
+namespace {
+
+using ::forall::testing::StatusIs;
+using ::testing::HasSubstr;
+
+TEST(ExpressionsTest, ReadsObjectives) {
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::Objective plain, ParseObjective("accuracy_top1"));
+  EXPECT_EQ(plain.metric(), "accuracy_top1");
+  EXPECT_TRUE(plain.condition().device().empty());
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::Objective device, ParseObjective("latency_ms@pi5-lab"));
+  EXPECT_EQ(device.condition().device(), "devices/pi5-lab");
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::Objective label, ParseObjective("latency_ms@class:x86-64"));
+  EXPECT_EQ(label.condition().device_class(), "x86-64");
+  for (const v1::Objective& objective : {plain, device, label}) {
+    FORALL_ASSERT_OK_AND_ASSIGN(const v1::Objective again,
+                                ParseObjective(ObjectiveText(objective)));
+    EXPECT_EQ(again.SerializeAsString(), objective.SerializeAsString());
+  }
+}
+
+TEST(ExpressionsTest, ReadsConstraintsWithUnits) {
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::Constraint macs, ParseConstraint("macs<=50M"));
+  EXPECT_EQ(macs.at_most(), 50e6);
+  EXPECT_FALSE(macs.has_at_least());
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::Constraint memory,
+                              ParseConstraint("peak_activation_bytes<=320Ki"));
+  EXPECT_EQ(memory.at_most(), 327680);
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::Constraint accuracy,
+                              ParseConstraint("accuracy_top1>=92.5"));
+  EXPECT_EQ(accuracy.at_least(), 92.5);
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::Constraint latency, ParseConstraint("latency_ms@pi5<=8"));
+  EXPECT_EQ(latency.condition().device(), "devices/pi5");
+}
+
+TEST(ExpressionsTest, ErrorsSayWhatToWrite) {
+  EXPECT_THAT(ParseObjective("speed").status(),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("latency_ms")));
+  EXPECT_THAT(ParseObjective("latency_ms@").status(),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("after @")));
+  EXPECT_THAT(ParseConstraint("macs<50M").status(),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("METRIC<=NUMBER")));
+  EXPECT_THAT(ParseConstraint("macs<=fifty").status(),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("not a number")));
+  EXPECT_THAT(ParseConstraint("macs<=nan").status(), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(ParseConstraint("macs<=1e308G").status(),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+TEST(ExpressionsTest, AddsTheCollectionOnce) {
+  EXPECT_EQ(WithCollection("supernets", "x"), "supernets/x");
+  EXPECT_EQ(WithCollection("supernets", "supernets/x"), "supernets/x");
+}
+
+}  // namespace
+}  // namespace forall

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// forall: the command line of the service.
+#include <iostream>
+
+#include "CLI/CLI.hpp"
+#include "cli/command.h"
+
+namespace {
+
+constexpr char kFooter[] = R"(
+A first search, with a controller and a worker running:
+  forall submit --supernet fashion_mnist --objective accuracy_top1 --objective latency_ms \
+                --trials 120
+  forall watch  searchJobs/1
+  forall frontier searchJobs/1
+  forall export searchJobs/1 --output model.onnx     # the knee of its frontier
+  forall report searchJobs/1 --output report.html
+
+Names may be given short: 1 for searchJobs/1, fashion_mnist for supernets/fashion_mnist.
+Exit codes: 0 done, 1 failed, 2 bad argument, 3 controller not reachable, 4 not found,
+5 not possible now (state, impossible constraints).)";
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  forall::CommandContext context;
+  CLI::App app{"forall: which subnet of a once-for-all supernet should run on that device?",
+               "forall"};
+  app.footer(kFooter);
+  app.require_subcommand(1);
+  app.get_formatter()->column_width(34);
+  app.add_option("--controller", context.controller, "Address of the controller, HOST:PORT")
+      ->envname("FORALL_CONTROLLER")
+      ->capture_default_str();
+  app.fallthrough();
+
+  forall::AddSubmitCommand(&app, &context);
+  forall::AddWatchCommand(&app, &context);
+  forall::AddJobCommands(&app, &context);
+  forall::AddFrontierCommand(&app, &context);
+  forall::AddExportCommand(&app, &context);
+  forall::AddReportCommand(&app, &context);
+  forall::AddFleetCommands(&app, &context);
+  forall::AddSupernetCommands(&app, &context);
+  forall::AddSpacesCommand(&app, &context);
+  forall::AddQuickstartCommand(&app, &context);
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    // 0 for --help; every wrong use is 2, whatever the library numbers it.
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  const absl::Status status = context.action();
+  if (status.ok()) return 0;
+  std::cerr << "forall: " << std::string(status.message()) << "\n";
+  const std::string advice = forall::Advice(status, context);
+  if (!advice.empty()) std::cerr << advice << "\n";
+  return forall::ExitCode(status);
+}

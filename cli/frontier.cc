@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <iostream>
+#include <memory>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "base/status_macros.h"
+#include "cli/command.h"
+#include "cli/expressions.h"
+#include "cli/frontier_format.h"
+#include "nlohmann/json.hpp"
+
+namespace forall {
+namespace {
+
+struct FrontierOptions {
+  std::string job;
+  std::string supernet;
+  std::vector<std::string> objectives;
+  std::vector<std::string> constraints;
+  std::string format = "table";
+};
+
+absl::Status ShowFrontier(const FrontierOptions& options, const CommandContext& context) {
+  v1::QueryParetoFrontierRequest request;
+  if (!options.job.empty()) request.set_parent(WithCollection("searchJobs", options.job));
+  if (!options.supernet.empty())
+    request.set_supernet(WithCollection("supernets", options.supernet));
+  if (options.job.empty() && options.supernet.empty()) {
+    return absl::InvalidArgumentError(
+        "name a job, or --supernet NAME with --objective for everything ever measured on it");
+  }
+  for (const std::string& text : options.objectives) {
+    FORALL_ASSIGN_OR_RETURN(*request.add_objectives(), ParseObjective(text));
+  }
+  for (const std::string& text : options.constraints) {
+    FORALL_ASSIGN_OR_RETURN(*request.add_constraints(), ParseConstraint(text));
+  }
+  Client client(context.controller);
+  FORALL_ASSIGN_OR_RETURN(
+      const v1::QueryParetoFrontierResponse frontier,
+      client.Call(client.search(), &v1::SearchService::Stub::QueryParetoFrontier, request));
+  if (options.format == "json") {
+    std::cout << FrontierJson(frontier).dump(2) << "\n";
+  } else if (options.format == "csv") {
+    std::cout << FrontierCsv(frontier);
+  } else {
+    std::cout << FrontierTable(frontier);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddFrontierCommand(CLI::App* app, CommandContext* context) {
+  auto options = std::make_shared<FrontierOptions>();
+  CLI::App* command = app->add_subcommand(
+      "frontier", "The subnets that no other measured subnet beats, under any objectives");
+  command->add_option("job", options->job, "searchJobs/N or N; without it --supernet");
+  command->add_option("--supernet", options->supernet, "Over every job of this supernet");
+  command->add_option("--objective", options->objectives,
+                      "METRIC, METRIC@DEVICE or METRIC@class:LABEL; the job's own by default");
+  command->add_option("--constraint", options->constraints, "METRIC<=NUMBER or METRIC>=NUMBER");
+  command->add_option("--format", options->format, "table, csv or json")
+      ->check(CLI::IsMember({"table", "csv", "json"}))
+      ->capture_default_str();
+  command->callback([options, context] {
+    context->action = [options, context] { return ShowFrontier(*options, *context); };
+  });
+}
+
+}  // namespace forall

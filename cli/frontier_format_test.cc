@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/frontier_format.h"
+
+#include <string>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+
+namespace forall {
+namespace {
+
+using ::testing::HasSubstr;
+
+v1::Measurement MakeMeasurement(const std::string& metric, double value, double half_width) {
+  v1::Measurement measurement;
+  measurement.set_metric(metric);
+  measurement.set_value(value);
+  measurement.mutable_interval()->set_low(value - half_width);
+  measurement.mutable_interval()->set_high(value + half_width);
+  measurement.mutable_verdict()->set_state(v1::Verdict::TRUSTED);
+  measurement.set_fidelity("final");
+  return measurement;
+}
+
+v1::QueryParetoFrontierResponse MakeFrontier() {
+  v1::QueryParetoFrontierResponse frontier;
+  frontier.add_objectives()->set_metric("accuracy_top1");
+  frontier.add_objectives()->set_metric("latency_ms");
+  frontier.set_considered_trials(42);
+  v1::FrontierMember* member = frontier.add_members();
+  member->add_values(93.4);
+  member->add_values(0.75);
+  member->set_knee(true);
+  member->set_certainty(v1::FrontierMember::CONTESTED);
+  v1::Trial* trial = member->mutable_trial();
+  trial->set_name("searchJobs/1/trials/17");
+  trial->set_architecture_json(
+      R"({"search_space":"s","revision":1,"choices":{"r":28,"d1":3,"k1.1":5,"d2":2}})");
+  trial->set_arch_key("a1-x");
+  *trial->add_measurements() = MakeMeasurement("accuracy_top1", 93.4, 0.5);
+  trial->mutable_measurements(0)->mutable_condition()->set_split("validation");
+  *trial->add_measurements() = MakeMeasurement("accuracy_top1", 93.1, 0.5);
+  trial->mutable_measurements(1)->mutable_condition()->set_split("test");
+  *trial->add_measurements() = MakeMeasurement("latency_ms", 0.75, 0.01);
+  trial->mutable_measurements(2)->mutable_condition()->set_device("devices/lab");
+  *trial->add_measurements() = MakeMeasurement("macs", 25e6, 0);
+  return frontier;
+}
+
+TEST(FrontierFormatTest, TableShowsIntervalsAndFits) {
+  const std::string table = FrontierTable(MakeFrontier());
+  EXPECT_THAT(table, HasSubstr("93.40 [92.90, 93.90]"));
+  EXPECT_THAT(table, HasSubstr("0.750 [0.740, 0.760]"));
+  EXPECT_THAT(table, HasSubstr("25.00 M"));
+  EXPECT_THAT(table, HasSubstr("r28 d3-2"));
+  EXPECT_THAT(table, HasSubstr("*~"));
+  EXPECT_THAT(table, HasSubstr("1 of 42 subnets"));
+  size_t start = 0;
+  for (size_t end; (end = table.find('\n', start)) != std::string::npos; start = end + 1) {
+    EXPECT_LE(end - start, 100u);
+  }
+}
+
+TEST(FrontierFormatTest, JsonKeepsValidationAndTestApart) {
+  const auto json = FrontierJson(MakeFrontier());
+  const auto& member = json["members"][0];
+  EXPECT_EQ(member["values"]["accuracy_top1"], 93.4);
+  EXPECT_EQ(member["measurements"]["accuracy_top1"]["value"], 93.4);
+  EXPECT_EQ(member["measurements"]["accuracy_top1@test"]["value"], 93.1);
+  EXPECT_EQ(member["measurements"]["latency_ms@devices/lab"]["verdict"], "TRUSTED");
+  EXPECT_EQ(member["architecture"]["choices"]["d1"], 3);
+  EXPECT_EQ(member["certainty"], "contested");
+  EXPECT_EQ(member["knee"], true);
+}
+
+TEST(FrontierFormatTest, CsvHasAsManyCellsAsItsHeader) {
+  const std::string csv = FrontierCsv(MakeFrontier());
+  const std::string header = csv.substr(0, csv.find('\n'));
+  const std::string row = csv.substr(csv.find('\n') + 1);
+  const std::string cells = row.substr(0, row.find('"'));
+  EXPECT_EQ(std::count(header.begin(), header.end(), ','),
+            std::count(cells.begin(), cells.end(), ','));
+  EXPECT_THAT(row, HasSubstr("\"\"search_space\"\""));
+  EXPECT_THAT(row, HasSubstr("searchJobs/1/trials/17,93.4,92.9,93.9,0.75,0.74,0.76,25000000"));
+}
+
+TEST(FrontierFormatTest, ObjectiveMeansValidationUnlessItSaysOtherwise) {
+  const v1::QueryParetoFrontierResponse frontier = MakeFrontier();
+  v1::Objective objective = frontier.objectives(0);
+  EXPECT_EQ(FindMeasurement(frontier.members(0).trial(), objective)->value(), 93.4);
+  objective.mutable_condition()->set_split("test");
+  EXPECT_EQ(FindMeasurement(frontier.members(0).trial(), objective)->value(), 93.1);
+  objective.mutable_condition()->set_device("devices/other");
+  objective.set_metric("latency_ms");
+  EXPECT_EQ(FindMeasurement(frontier.members(0).trial(), objective), nullptr);
+}
+
+}  // namespace
+}  // namespace forall

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/progress.h"
+
+#include <sstream>
+#include <string>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace forall {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+v1::SearchJob MakeJob(int measured) {
+  v1::SearchJob job;
+  job.set_state(v1::SearchJob::RUNNING);
+  job.mutable_spec()->mutable_budget()->set_max_trials(100);
+  job.set_measured_trials(measured);
+  job.set_frontier_size(7);
+  job.set_hypervolume(0.5);
+  return job;
+}
+
+TEST(ProgressTest, BarIsFilledInProportionAndFits) {
+  const std::string line = ProgressLine(MakeJob(50), absl::Seconds(80), 99);
+  EXPECT_THAT(line, HasSubstr("[###############---------------]  50/100 measured  frontier 7"));
+  EXPECT_THAT(line, HasSubstr("ETA 1m20s"));
+  for (const int width : {10, 40, 60, 80, 99}) {
+    EXPECT_LE(ProgressLine(MakeJob(50), absl::Seconds(80), width).size(),
+              static_cast<size_t>(width));
+  }
+}
+
+TEST(ProgressTest, EtaComesFromThePaceSinceTheFirstUpdate) {
+  std::ostringstream out;
+  ProgressPrinter printer(&out, /*terminal=*/true);
+  const absl::Time start = absl::FromUnixSeconds(1000);
+  printer.Update(MakeJob(40), start);
+  EXPECT_THAT(out.str(), Not(HasSubstr("ETA")));
+  // 20 in 10 s, 40 left: 20 s.
+  printer.Update(MakeJob(60), start + absl::Seconds(10));
+  EXPECT_THAT(out.str(), HasSubstr("ETA 20s"));
+  printer.Finish();
+  EXPECT_EQ(out.str().back(), '\n');
+}
+
+TEST(ProgressTest, WithoutATerminalOneLineATenth) {
+  std::ostringstream out;
+  ProgressPrinter printer(&out, /*terminal=*/false);
+  for (int measured = 0; measured <= 100; ++measured) {
+    printer.Update(MakeJob(measured), absl::FromUnixSeconds(measured));
+  }
+  const std::string text = out.str();
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 11);
+  EXPECT_THAT(text, Not(HasSubstr("\r")));
+}
+
+}  // namespace
+}  // namespace forall

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+// forall quickstart: a whole search on one machine. Starts a controller and a worker, submits a
+// job, watches it, prints the frontier and writes frontier.json, report.html and model.onnx.
+#include <signal.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <filesystem>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/status_macros.h"
+#include "cli/child_process.h"
+#include "cli/command.h"
+#include "cli/frontier_format.h"
+#include "cli/progress.h"
+#include "nlohmann/json.hpp"
+
+namespace forall {
+namespace {
+
+std::atomic<bool> interrupted{false};
+
+struct QuickstartOptions {
+  std::string output = "quickstart";
+  int32_t trials = 120;
+  int64_t seed = 1;
+  int32_t screening_images = 2500;
+};
+
+// Seconds per stage, in order.
+class StageClock {
+ public:
+  StageClock() { ReadBuildStages(); }
+
+  void Begin(const std::string& name) {
+    End();
+    current_ = name;
+    start_ns_ = Clock::Real()->SteadyNanos();
+  }
+  void End() {
+    if (current_.empty()) return;
+    const double seconds = static_cast<double>(Clock::Real()->SteadyNanos() - start_ns_) * 1e-9;
+    stages_.emplace_back(current_, seconds);
+    current_.clear();
+  }
+  const std::vector<std::pair<std::string, double>>& stages() const { return stages_; }
+
+ private:
+  // What tools/quickstart.sh timed before this program existed: lines "name<TAB>seconds".
+  void ReadBuildStages() {
+    const char* path = std::getenv("FORALL_STAGE_LOG");
+    if (path == nullptr) return;
+    const absl::StatusOr<std::string> log = ReadFile(path, 1 << 20);
+    if (!log.ok()) return;
+    for (const absl::string_view line : absl::StrSplit(*log, '\n', absl::SkipEmpty())) {
+      const std::vector<std::string> fields = absl::StrSplit(line, '\t');
+      double seconds = 0;
+      if (fields.size() == 2 && absl::SimpleAtod(fields[1], &seconds)) {
+        stages_.emplace_back(fields[0], seconds);
+      }
+    }
+  }
+
+  std::vector<std::pair<std::string, double>> stages_;
+  std::string current_;
+  int64_t start_ns_ = 0;
+};
+
+std::string ProgramFolder() {
+  std::error_code error;
+  return std::filesystem::read_symlink("/proc/self/exe", error).parent_path().string();
+}
+
+// The controller writes its address when it listens; a dead controller never will.
+absl::StatusOr<std::string> AwaitPort(const std::string& port_file, ChildProcess* controller,
+                                      const std::string& log) {
+  for (int i = 0; i < 600; ++i) {
+    const absl::StatusOr<std::string> port = ReadFile(port_file, 1024);
+    if (port.ok() && !port->empty()) {
+      return absl::StrCat("127.0.0.1:", absl::StripAsciiWhitespace(*port));
+    }
+    if (!controller->IsRunning()) {
+      return absl::InternalError(absl::StrCat("the controller ended at once; see ", log));
+    }
+    Clock::Real()->SleepFor(absl::Milliseconds(50));
+  }
+  return absl::DeadlineExceededError(
+      absl::StrCat("the controller did not start within 30 s; see ", log));
+}
+
+v1::SearchJobSpec MakeSpec(const QuickstartOptions& options) {
+  v1::SearchJobSpec spec;
+  spec.set_display_name("quickstart");
+  spec.set_supernet("supernets/fashion_mnist");
+  spec.add_objectives()->set_metric("accuracy_top1");
+  spec.add_objectives()->set_metric("latency_ms");
+  spec.mutable_sampler()->set_algorithm("nsga2");
+  spec.mutable_budget()->set_max_trials(options.trials);
+  spec.set_seed(options.seed);
+  spec.mutable_fidelity()->set_screening_images(options.screening_images);
+  spec.mutable_fidelity()->set_test_split(true);
+  return spec;
+}
+
+// Follows the job, timing the search and the final measurements as stages of their own.
+absl::StatusOr<v1::SearchJob> WatchToEnd(Client* client, const std::string& name,
+                                         StageClock* stages, ChildProcess* worker,
+                                         const std::string& worker_log) {
+  ProgressPrinter printer(&std::cerr, isatty(STDERR_FILENO) == 1);
+  v1::SearchJob job;
+  bool finalizing = false;
+  const absl::Status status = client->WatchJob(name, [&](const v1::SearchJobUpdate& update) {
+    job = update.search_job();
+    printer.Update(job, Clock::Real()->Now());
+    if (job.state() == v1::SearchJob::FINALIZING && !finalizing) {
+      finalizing = true;
+      stages->Begin("finalize");
+    }
+    return !interrupted && worker->IsRunning();
+  });
+  printer.Finish();
+  FORALL_RETURN_IF_ERROR(status);
+  if (interrupted)
+    return absl::CancelledError("interrupted; what was measured is kept, run it again to go on");
+  if (!HasEnded(job.state()))
+    return absl::InternalError(absl::StrCat("the worker ended; see ", worker_log));
+  if (job.state() != v1::SearchJob::SUCCEEDED) {
+    return absl::InternalError(absl::StrCat("the job ", StateName(job.state()), ": ", job.error()));
+  }
+  return job;
+}
+
+absl::Status WriteFrontierJson(const QuickstartOptions& options, const v1::SearchJob& job,
+                               const v1::QueryParetoFrontierResponse& frontier,
+                               const StageClock& stages) {
+  nlohmann::ordered_json json;
+  json["search_job"] = job.name();
+  json["supernet"] = job.spec().supernet();
+  json["measured_subnets"] = job.measured_trials();
+  json["reused_subnets"] = job.reused_trials();
+  json["seed"] = job.spec().seed();
+  for (const auto& [name, seconds] : stages.stages()) json["seconds"][name] = seconds;
+  json.update(FrontierJson(frontier));
+  return WriteFileAtomically(absl::StrCat(options.output, "/frontier.json"), json.dump(2) + "\n");
+}
+
+absl::Status Quickstart(const QuickstartOptions& options) {
+  FORALL_RETURN_IF_ERROR(CreateDirectories(options.output));
+  const std::string programs = ProgramFolder();
+  const std::string source = std::filesystem::path(programs).parent_path().parent_path().string();
+  const std::string port_file = options.output + "/controller.port";
+  const std::string controller_log = options.output + "/controller.log";
+  const std::string worker_log = options.output + "/worker.log";
+  std::filesystem::remove(port_file);
+
+  struct sigaction on_interrupt = {};
+  on_interrupt.sa_handler = [](int) { interrupted = true; };
+  sigaction(SIGINT, &on_interrupt, nullptr);
+  sigaction(SIGTERM, &on_interrupt, nullptr);
+
+  StageClock stages;
+  stages.Begin("start");
+  FORALL_ASSIGN_OR_RETURN(
+      const auto controller,
+      ChildProcess::Start({programs + "/forall-controller", "--db", options.output + "/forall.db",
+                           "--listen", "127.0.0.1:0", "--port-file", port_file, "--supernet",
+                           source + "/supernets/fashion_mnist"},
+                          controller_log));
+  FORALL_ASSIGN_OR_RETURN(const std::string address,
+                          AwaitPort(port_file, controller.get(), controller_log));
+  FORALL_ASSIGN_OR_RETURN(const auto worker,
+                          ChildProcess::Start({programs + "/forall-worker", "--controller", address,
+                                               "--data", source + "/build/deps/fashion-mnist",
+                                               "--cache", options.output + "/cache"},
+                                              worker_log));
+  Client client(address);
+
+  v1::SubmitSearchJobRequest submit;
+  *submit.mutable_spec() = MakeSpec(options);
+  FORALL_ASSIGN_OR_RETURN(
+      const v1::SearchJob submitted,
+      client.Call(client.search(), &v1::SearchService::Stub::SubmitSearchJob, submit));
+  std::cerr << submitted.name() << ": " << options.trials << " subnets of "
+            << submitted.spec().supernet() << ", accuracy against latency on this machine\n";
+  stages.Begin("search");
+  FORALL_ASSIGN_OR_RETURN(const v1::SearchJob job,
+                          WatchToEnd(&client, submitted.name(), &stages, worker.get(), worker_log));
+  stages.Begin("report");
+  v1::QueryParetoFrontierRequest query;
+  query.set_parent(job.name());
+  FORALL_ASSIGN_OR_RETURN(
+      const v1::QueryParetoFrontierResponse frontier,
+      client.Call(client.search(), &v1::SearchService::Stub::QueryParetoFrontier, query));
+  v1::ExportSubnetRequest knee;
+  knee.set_name(job.name());
+  FORALL_ASSIGN_OR_RETURN(
+      const v1::ExportSubnetResponse exported,
+      client.Call(client.search(), &v1::SearchService::Stub::ExportSubnet, knee));
+  FORALL_RETURN_IF_ERROR(
+      client.DownloadArtifact(exported.artifact_sha256(), options.output + "/model.onnx"));
+  FORALL_ASSIGN_OR_RETURN(const std::string report, client.GetReport(job.name()));
+  FORALL_RETURN_IF_ERROR(WriteFileAtomically(options.output + "/report.html", report));
+  stages.End();
+  FORALL_RETURN_IF_ERROR(WriteFrontierJson(options, job, frontier, stages));
+
+  std::cout << "\n" << FrontierTable(frontier) << "\n";
+  for (const auto& [name, seconds] : stages.stages()) {
+    std::cout << absl::StrFormat("%-16s %7.1f s\n", name, seconds);
+  }
+  std::cout << "\n"
+            << job.measured_trials() << " subnets measured (" << job.reused_trials()
+            << " of them known from earlier runs)\n"
+            << options.output << "/report.html    open it in a browser\n"
+            << options.output << "/frontier.json  the same for programs\n"
+            << options.output << "/model.onnx     the knee (*), " << exported.trial().name()
+            << "\n";
+  worker->Stop(absl::Seconds(10));
+  controller->Stop(absl::Seconds(10));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddQuickstartCommand(CLI::App* app, CommandContext* context) {
+  auto options = std::make_shared<QuickstartOptions>();
+  CLI::App* command = app->add_subcommand(
+      "quickstart", "A whole search on this machine with the supernet that the repository ships");
+  command->add_option("--output", options->output, "Folder for results and the database")
+      ->capture_default_str();
+  command->add_option("--trials", options->trials, "Subnets to measure")
+      ->envname("FORALL_QUICKSTART_TRIALS")
+      ->capture_default_str();
+  command->add_option("--seed", options->seed, "Another seed explores other subnets")
+      ->capture_default_str();
+  command
+      ->add_option("--screening-images", options->screening_images,
+                   "Validation images for the first look at a subnet")
+      ->capture_default_str();
+  command->callback(
+      [options, context] { context->action = [options] { return Quickstart(*options); }; });
+}
+
+}  // namespace forall

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <iostream>
+#include <memory>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "base/file.h"
+#include "base/status_macros.h"
+#include "base/unique_id.h"
+#include "cli/command.h"
+#include "cli/expressions.h"
+#include "cli/job_file.h"
+
+namespace forall {
+namespace {
+
+struct SubmitOptions {
+  std::string file;
+  std::string supernet;
+  std::vector<std::string> objectives;
+  std::vector<std::string> constraints;
+  std::string sampler;
+  int32_t trials = 0;
+  int64_t seed = -1;
+  std::string name;
+  int32_t parallelism = -1;
+  std::string request_id;
+};
+
+// The file's job with what the flags say laid over it.
+absl::StatusOr<v1::SearchJobSpec> MakeSpec(const SubmitOptions& options) {
+  v1::SearchJobSpec spec;
+  if (!options.file.empty()) {
+    FORALL_ASSIGN_OR_RETURN(const std::string text, ReadFile(options.file, 1 << 21));
+    absl::StatusOr<v1::SearchJobSpec> parsed = ParseJobFile(text);
+    if (!parsed.ok()) return WithContext(parsed.status(), options.file);
+    spec = *std::move(parsed);
+  }
+  if (!options.supernet.empty()) spec.set_supernet(WithCollection("supernets", options.supernet));
+  if (!options.objectives.empty()) {
+    spec.clear_objectives();
+    for (const std::string& text : options.objectives) {
+      FORALL_ASSIGN_OR_RETURN(*spec.add_objectives(), ParseObjective(text));
+    }
+  }
+  for (const std::string& text : options.constraints) {
+    FORALL_ASSIGN_OR_RETURN(*spec.add_constraints(), ParseConstraint(text));
+  }
+  if (!options.sampler.empty()) spec.mutable_sampler()->set_algorithm(options.sampler);
+  if (options.trials != 0) spec.mutable_budget()->set_max_trials(options.trials);
+  if (options.seed >= 0) spec.set_seed(options.seed);
+  if (!options.name.empty()) spec.set_display_name(options.name);
+  if (options.parallelism >= 0) spec.set_parallelism(options.parallelism);
+  return spec;
+}
+
+absl::Status Submit(const SubmitOptions& options, const CommandContext& context) {
+  FORALL_ASSIGN_OR_RETURN(v1::SearchJobSpec spec, MakeSpec(options));
+  Client client(context.controller);
+  v1::SubmitSearchJobRequest request;
+  *request.mutable_spec() = std::move(spec);
+  // Unique, so that a call that the network repeats makes one job.
+  request.set_request_id(options.request_id.empty() ? NewUniqueId() : options.request_id);
+  FORALL_ASSIGN_OR_RETURN(
+      const v1::SearchJob job,
+      client.Call(client.search(), &v1::SearchService::Stub::SubmitSearchJob, request));
+  std::cout << job.name() << "\n";
+  std::cerr << "Submitted. Follow it with: forall watch " << job.name() << "\n";
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddSubmitCommand(CLI::App* app, CommandContext* context) {
+  auto options = std::make_shared<SubmitOptions>();
+  CLI::App* command = app->add_subcommand(
+      "submit", "Start a search job, from a file, from flags, or from a file with flags on top");
+  command->add_option("file", options->file, "Job as YAML or JSON; docs/jobs.md has the fields")
+      ->check(CLI::ExistingFile);
+  command->add_option("--supernet", options->supernet, "Which supernet to search");
+  command->add_option("--objective", options->objectives,
+                      "METRIC, METRIC@DEVICE or METRIC@class:LABEL; may be repeated");
+  command->add_option("--constraint", options->constraints,
+                      "METRIC<=NUMBER or METRIC>=NUMBER, e.g. latency_ms<=8; may be repeated");
+  command->add_option("--sampler", options->sampler, "random, evolution or nsga2 (default)");
+  command->add_option("--trials", options->trials, "Subnets to measure");
+  command->add_option("--seed", options->seed, "Same seed and results, same proposals");
+  command->add_option("--name", options->name, "A name for people");
+  command->add_option("--parallelism", options->parallelism,
+                      "Trials in flight at once; 0: decided by the number of workers");
+  command->add_option("--request-id", options->request_id,
+                      "Repeating a submission with it returns the first one's job");
+  command->callback([options, context] {
+    context->action = [options, context] { return Submit(*options, *context); };
+  });
+}
+
+}  // namespace forall

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <unistd.h>
+
+#include <iostream>
+#include <memory>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
+#include "base/clock.h"
+#include "base/status_macros.h"
+#include "cli/command.h"
+#include "cli/expressions.h"
+#include "cli/progress.h"
+
+namespace forall {
+namespace {
+
+absl::Status Watch(const std::string& name, const CommandContext& context) {
+  Client client(context.controller);
+  ProgressPrinter printer(&std::cerr, isatty(STDERR_FILENO) == 1);
+  v1::SearchJob last;
+  const absl::Status status =
+      client.WatchJob(WithCollection("searchJobs", name), [&](const v1::SearchJobUpdate& update) {
+        last = update.search_job();
+        printer.Update(last, Clock::Real()->Now());
+        return true;
+      });
+  printer.Finish();
+  FORALL_RETURN_IF_ERROR(status);
+  if (last.state() == v1::SearchJob::SUCCEEDED) {
+    std::cerr << "Done: " << last.measured_trials() << " subnets measured, " << last.frontier_size()
+              << " on the frontier. Next: forall frontier " << last.name() << "\n";
+    return absl::OkStatus();
+  }
+  if (last.state() == v1::SearchJob::CANCELLED)
+    return absl::CancelledError("the job was cancelled");
+  return absl::InternalError(absl::StrCat("the job failed: ", last.error()));
+}
+
+}  // namespace
+
+void AddWatchCommand(CLI::App* app, CommandContext* context) {
+  auto name = std::make_shared<std::string>();
+  CLI::App* command =
+      app->add_subcommand("watch", "Follow a job: progress, time left, hypervolume; ends with it");
+  command->add_option("job", *name, "searchJobs/N or N")->required();
+  command->callback(
+      [name, context] { context->action = [name, context] { return Watch(*name, *context); }; });
+}
+
+}  // namespace forall

@@ -27,9 +27,11 @@ inline constexpr char kMetadataSupernet[] = "forall.supernet_sha256";
 inline constexpr char kMetadataDataset[] = "forall.dataset";
 
 // What BatchNorm statistics are taken from: `images` images of the train split, chosen by `seed`,
-// in batches of `batch`. All of it is in the calibration id.
+// in batches of `batch`. All of it is in the calibration id. Accuracy against 4,000 images, on a
+// briefly trained 14 x 14 supernet: 2,000 and 500 differ by 0.2 and 0.3 points (root mean square)
+// without bias, 100 by 1 point, biased.
 struct CalibrationOptions {
-  int64_t images = 1000;
+  int64_t images = 500;
   int64_t batch = 100;
   uint64_t seed = 1;
 };

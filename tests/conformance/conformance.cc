@@ -132,12 +132,14 @@ std::vector<std::string> CompareKeys(const Oracle& oracle, const Family& family)
 std::vector<std::string> CompareChecksums(const Oracle& oracle,
                                           const std::vector<NamedTensor>& tensors) {
   std::vector<std::string> failures;
-  for (const auto& [key, sha256] : oracle.checksums) {
+  for (const auto& checksum : oracle.checksums) {
+    // Not a structured binding: clang 14 cannot capture one.
+    const std::string& key = checksum.first;
     const auto it = std::find_if(tensors.begin(), tensors.end(),
                                  [&](const NamedTensor& tensor) { return tensor.name == key; });
     const char* bytes = it == tensors.end() ? "" : reinterpret_cast<const char*>(it->values.data());
     const size_t size = it == tensors.end() ? 0 : it->values.size() * sizeof(float);
-    if (Sha256Hex(absl::string_view(bytes, size)) != sha256) {
+    if (Sha256Hex(absl::string_view(bytes, size)) != checksum.second) {
       failures.push_back(absl::StrCat(key, ": the formula's bytes have another SHA-256"));
     }
   }

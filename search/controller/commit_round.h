@@ -3,7 +3,9 @@
 #ifndef FORALL_SEARCH_CONTROLLER_COMMIT_ROUND_H_
 #define FORALL_SEARCH_CONTROLLER_COMMIT_ROUND_H_
 
+#include <cstdint>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -12,10 +14,19 @@
 
 namespace forall {
 
+// A lease that a result has ended.
+struct EndedLease {
+  int64_t task = 0;
+  std::string token;
+  std::string worker;
+};
+
 struct CommitRound {
   StoreBatch batch;
   // Tasks that may be leased once they are durable.
   std::vector<QueuedTask> tasks;
+  // Leases to put back should the round not be kept: its results are sent again under them.
+  std::vector<EndedLease> ended_leases;
   // Answers that may be given then. They run without any lock.
   std::vector<std::function<void(absl::Status)>> answers;
 };

@@ -54,6 +54,10 @@ void Controller::AdoptRegistryLocked(std::unique_ptr<Registry> registry) {
   }
   QueueTasksLocked(std::move(registry_->open_tasks));
   registry_->open_tasks.clear();
+  for (const EndedLease& lease : leases_to_restore_) {
+    leases_->Restore(lease.task, lease.token, lease.worker);
+  }
+  leases_to_restore_.clear();
   for (const auto& [id, job] : registry_->jobs) {
     leases_->HoldJob(id, job->fold().record().state == JobState::kPaused);
     if (job->fold().ended()) continue;
@@ -144,6 +148,9 @@ void Controller::OnCommitted(const absl::Status& status) {
       FORALL_LOG(ERROR) << "nothing of a commit was kept; reading state anew error=\"" << status
                         << "\"";
       // What was collected since builds on what was lost.
+      for (CommitRound* lost : {&round, &open_}) {
+        for (EndedLease& lease : lost->ended_leases) leases_to_restore_.push_back(std::move(lease));
+      }
       for (std::function<void(absl::Status)>& answer : open_.answers) {
         outbox.push_back([answer = std::move(answer), status] { answer(status); });
       }

@@ -122,8 +122,9 @@ class Controller : private JobHost {
     std::vector<v1::Trial> trials;
     v1::QueryParetoFrontierResponse frontier;
     std::vector<v1::Device> devices;
-    v1::Supernet supernet;
-    // Hypervolume after each decided trial, in order: (trial's ordinal, hypervolume).
+    std::string supernet_sha256;
+    std::shared_ptr<const Family> family;
+    // (trials measured, hypervolume then), in order.
     std::vector<std::pair<int64_t, double>> hypervolume_history;
     std::vector<v1::Worker> workers;
   };
@@ -229,6 +230,8 @@ class Controller : private JobHost {
   bool committing_ ABSL_GUARDED_BY(mu_) = false;
   // Why memory must be read anew; OK while it need not.
   absl::Status broken_ ABSL_GUARDED_BY(mu_);
+  // Of rounds that were not kept, until memory is read anew.
+  std::vector<EndedLease> leases_to_restore_ ABSL_GUARDED_BY(mu_);
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   int64_t commits_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t failed_commits_ ABSL_GUARDED_BY(mu_) = 0;

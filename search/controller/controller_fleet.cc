@@ -312,6 +312,7 @@ absl::Status Controller::CompleteLocked(const std::string& worker, const v1::Tas
 
 void Controller::AcceptLocked(const std::string& worker, const v1::TaskResult& result,
                               TaskEntry* task) {
+  open_.ended_leases.push_back({task->record.id, result.lease_token(), worker});
   task->record.completed_by = worker;
   task->record.completed_token = result.lease_token();
   task->record.result_fingerprint = ResultFingerprint(result);

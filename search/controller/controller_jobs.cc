@@ -336,12 +336,12 @@ void Controller::GetSnapshot(const std::string& name, Done<JobSnapshot> done) {
         snapshot.devices.push_back(DeviceView(device->second));
       }
     }
-    for (const auto& [id, supernet] : registry_->supernets) {
-      if (supernet.record.sha256 != fold.record().supernet_sha256) continue;
-      snapshot.supernet =
-          SupernetView(supernet, options_.artifacts->Size(supernet.record.sha256).value_or(0));
+    snapshot.supernet_sha256 = fold.record().supernet_sha256;
+    snapshot.family = fold.plan().shared_family();
+    for (const auto& [ordinal, hypervolume] : fold.hypervolume_history()) {
+      snapshot.hypervolume_history.emplace_back(snapshot.hypervolume_history.size() + 1,
+                                                hypervolume);
     }
-    snapshot.hypervolume_history = fold.hypervolume_history();
     for (const auto& [worker, info] : workers_)
       snapshot.workers.push_back(WorkerViewLocked(worker));
     return snapshot;

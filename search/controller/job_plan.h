@@ -52,6 +52,7 @@ class JobPlan {
 
   const v1::SearchJobSpec& spec() const { return spec_; }
   const Family& family() const { return *family_; }
+  const std::shared_ptr<const Family>& shared_family() const { return family_; }
   const std::vector<MetricSlot>& slots() const { return slots_; }
   const std::vector<LatencyTarget>& targets() const { return targets_; }
   const std::vector<Goal>& objectives() const { return objectives_; }

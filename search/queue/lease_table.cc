@@ -410,6 +410,13 @@ FailureOutcome LeaseTable::Fail(int64_t task, bool unable, const std::string& me
   return outcome;
 }
 
+void LeaseTable::Restore(int64_t task, const std::string& token, const std::string& worker) {
+  const auto worker_it = workers_.find(worker);
+  const auto it = tasks_.find(task);
+  if (worker_it == workers_.end() || it == tasks_.end() || it->second.leased) return;
+  GiveTo(&it->second, worker, &worker_it->second, token);
+}
+
 absl::Status LeaseTable::Release(int64_t task, absl::string_view token, const std::string& worker) {
   const absl::Status current = CheckLease(task, token, worker);
   if (!current.ok()) return current;

@@ -147,6 +147,9 @@ class LeaseTable {
   void FailForGood(int64_t task);
   // After CheckLease: it may pass elsewhere. `unable`: the worker lacks what it needs.
   FailureOutcome Fail(int64_t task, bool unable, const std::string& message);
+  // Puts a lease back that was ended by something that did not become durable. Nothing happens when
+  // the task is not open, somebody else has it, or the worker is not known.
+  void Restore(int64_t task, const std::string& token, const std::string& worker);
   // Gives a leased task back. Aborted: the lease is not current.
   absl::Status Release(int64_t task, absl::string_view token, const std::string& worker);
 

@@ -383,6 +383,20 @@ TEST_F(LeaseTableTest, SilentWorkerIsLostAndComesBackWithItsNextCall) {
   EXPECT_EQ(table_->FindWorker("a")->state, WorkerState::kActive);
 }
 
+TEST_F(LeaseTableTest, LeaseWhoseEndDidNotBecomeDurableIsRestored) {
+  table_->RegisterWorker("a", Offer());
+  table_->RegisterWorker("b", Offer());
+  table_->AddTask(Task(1));
+  const std::string token = Lease("a")[0].token;
+  table_->Complete(1);
+  table_->Restore(1, token, "a");
+  EXPECT_THAT(LeaseIds("b", 1), IsEmpty());
+  table_->AddTask(Task(1));
+  table_->Restore(1, token, "a");
+  EXPECT_THAT(LeaseIds("b", 1), IsEmpty());
+  EXPECT_THAT(table_->CheckLease(1, token, "a"), IsOk());
+}
+
 TEST_F(LeaseTableTest, RemovedTaskIsLostToItsWorker) {
   table_->RegisterWorker("a", Offer());
   table_->AddTask(Task(1));

@@ -40,6 +40,10 @@ absl::StatusOr<ControllerFlags> ParseControllerFlags(const std::vector<std::stri
       flags.help = true;
       return flags;
     }
+    if (argument == "--version") {
+      flags.version = true;
+      return flags;
+    }
     if (argument == "--insecure") {
       flags.insecure = true;
       continue;

@@ -20,6 +20,7 @@ struct ControllerFlags {
   absl::Duration heartbeat = absl::Seconds(5);
   bool insecure = false;
   bool help = false;
+  bool version = false;
 };
 
 // `arguments` without the program's name; "--flag value" and "--flag=value" are both understood.

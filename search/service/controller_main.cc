@@ -75,8 +75,8 @@ int Main(const std::vector<std::string>& arguments) {
     std::cerr << "forall-controller: " << flags.status().message() << "\n";
     return 2;
   }
-  if (flags->help) {
-    std::cout << ControllerHelp();
+  if (flags->help || flags->version) {
+    std::cout << (flags->help ? ControllerHelp() : "forall-controller " FORALL_VERSION "\n");
     return 0;
   }
   // gRPC's own lines say nothing that our messages do not say better.

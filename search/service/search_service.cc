@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "search/service/search_service.h"
 
+#include "search/service/report_call.h"
 #include "search/service/unary_call.h"
 #include "search/service/watch_call.h"
 
@@ -82,6 +83,11 @@ grpc::ServerUnaryReactor* SearchServiceImpl::CreateSupernet(
 grpc::ServerUnaryReactor* SearchServiceImpl::GetSearchSpace(
     Context* context, const v1::GetSearchSpaceRequest* request, v1::SearchSpace* response) {
   return AnswerUnary(context, controller_, &Controller::GetSearchSpace, *request, response);
+}
+
+grpc::ServerWriteReactor<v1::ReportChunk>* SearchServiceImpl::GetReport(
+    Context* context, const v1::GetReportRequest* request) {
+  return StartReport(*request, controller_);
 }
 
 grpc::ServerWriteReactor<v1::SearchJobUpdate>* SearchServiceImpl::WatchSearchJob(

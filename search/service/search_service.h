@@ -38,6 +38,8 @@ class SearchServiceImpl : public v1::SearchService::CallbackService {
                              v1::QueryParetoFrontierResponse* response) override;
   Unary* ExportSubnet(Context* context, const v1::ExportSubnetRequest* request,
                       v1::ExportSubnetResponse* response) override;
+  grpc::ServerWriteReactor<v1::ReportChunk>* GetReport(
+      Context* context, const v1::GetReportRequest* request) override;
   Unary* GetSupernet(Context* context, const v1::GetSupernetRequest* request,
                      v1::Supernet* response) override;
   Unary* ListSupernets(Context* context, const v1::ListSupernetsRequest* request,

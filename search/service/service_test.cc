@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: Apache-2.0
+// The three services as clients see them, over a channel inside this process.
+#include <grpcpp/grpcpp.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/sha256.h"
+#include "base/testing/matchers.h"
+#include "base/thread.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "search/controller/testing/controller_harness.h"
+#include "search/service/controller_flags.h"
+#include "search/service/grpc_status.h"
+#include "search/service/server.h"
+
+namespace forall {
+namespace {
+
+using ::forall::testing::ControllerHarness;
+using ::forall::testing::StatusIs;
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+
+class ServiceTest : public ::testing::Test {
+ protected:
+  ServiceTest() {
+    absl::StatusOr<std::unique_ptr<ControllerServer>> server =
+        ControllerServer::Start({}, harness_.controller(), harness_.artifacts());
+    EXPECT_THAT(server, testing::IsOk());
+    server_ = *std::move(server);
+    const std::shared_ptr<grpc::Channel> channel = server_->InProcessChannel();
+    search_ = v1::SearchService::NewStub(channel);
+    fleet_ = v1::FleetService::NewStub(channel);
+    artifact_ = v1::ArtifactService::NewStub(channel);
+  }
+
+  v1::SearchJob Submit(int trials) {
+    grpc::ClientContext context;
+    v1::SubmitSearchJobRequest request;
+    *request.mutable_spec() = ControllerHarness::Spec(trials);
+    v1::SearchJob job;
+    const grpc::Status status = search_->SubmitSearchJob(&context, request, &job);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    return job;
+  }
+
+  grpc::Status Upload(const std::string& sha256, const std::string& content,
+                      const std::string& sent, v1::Artifact* artifact) {
+    grpc::ClientContext context;
+    const auto writer = artifact_->UploadArtifact(&context, artifact);
+    v1::UploadArtifactRequest request;
+    request.set_sha256(sha256);
+    request.set_size_bytes(static_cast<int64_t>(content.size()));
+    for (size_t at = 0; at < sent.size(); at += 1000) {
+      request.set_content(sent.substr(at, 1000));
+      if (!writer->Write(request)) break;
+      request.Clear();
+    }
+    writer->WritesDone();
+    return writer->Finish();
+  }
+
+  ControllerHarness harness_;
+  std::unique_ptr<ControllerServer> server_;
+  std::unique_ptr<v1::SearchService::Stub> search_;
+  std::unique_ptr<v1::FleetService::Stub> fleet_;
+  std::unique_ptr<v1::ArtifactService::Stub> artifact_;
+};
+
+TEST_F(ServiceTest, ErrorsNameTheField) {
+  grpc::ClientContext context;
+  v1::SubmitSearchJobRequest request;
+  *request.mutable_spec() = ControllerHarness::Spec(-4);
+  v1::SearchJob job;
+  const grpc::Status status = search_->SubmitSearchJob(&context, request, &job);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), HasSubstr("spec.budget.max_trials"));
+}
+
+TEST_F(ServiceTest, WatchFollowsAJobToItsEndAndResumes) {
+  harness_.Register("w");
+  const v1::SearchJob job = Submit(6);
+  Thread worker("worker", [&] { harness_.RunToEnd(job.name()); });
+  v1::WatchSearchJobRequest request;
+  request.set_name(job.name());
+  v1::SearchJobUpdate update;
+  int64_t sequence = 0;
+  {
+    grpc::ClientContext context;
+    const auto reader = search_->WatchSearchJob(&context, request);
+    ASSERT_TRUE(reader->Read(&update));
+    sequence = update.search_job().event_sequence();
+    context.TryCancel();
+    while (reader->Read(&update)) {
+    }
+    EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  }
+  request.set_after_event_sequence(sequence);
+  grpc::ClientContext context;
+  const auto reader = search_->WatchSearchJob(&context, request);
+  while (reader->Read(&update)) {
+    EXPECT_GE(update.search_job().event_sequence(), sequence);
+    sequence = update.search_job().event_sequence();
+  }
+  EXPECT_TRUE(reader->Finish().ok());
+  EXPECT_EQ(update.search_job().state(), v1::SearchJob::SUCCEEDED);
+  worker.Join();
+}
+
+TEST_F(ServiceTest, WatchOfAnEndedJobAndOfNoJob) {
+  harness_.Register("w");
+  const v1::SearchJob job = Submit(3);
+  harness_.RunToEnd(job.name());
+  v1::WatchSearchJobRequest request;
+  request.set_name(job.name());
+  v1::SearchJobUpdate update;
+  {
+    grpc::ClientContext context;
+    const auto reader = search_->WatchSearchJob(&context, request);
+    ASSERT_TRUE(reader->Read(&update));
+    EXPECT_THAT(update.trials(), SizeIs(3));
+    EXPECT_FALSE(reader->Read(&update));
+    EXPECT_TRUE(reader->Finish().ok());
+  }
+  for (const auto& [name, code] : {std::pair("searchJobs/77", grpc::StatusCode::NOT_FOUND),
+                                   std::pair("jobs/x", grpc::StatusCode::INVALID_ARGUMENT)}) {
+    grpc::ClientContext context;
+    request.set_name(name);
+    const auto reader = search_->WatchSearchJob(&context, request);
+    EXPECT_FALSE(reader->Read(&update));
+    EXPECT_EQ(reader->Finish().error_code(), code);
+  }
+}
+
+TEST_F(ServiceTest, LongPollWaitsForWork) {
+  harness_.Register("w");
+  v1::LeaseTasksResponse response;
+  grpc::Status status;
+  Thread poll("poll", [&] {
+    grpc::ClientContext context;
+    v1::LeaseTasksRequest request;
+    request.set_worker("workers/w");
+    request.set_max_tasks(2);
+    request.mutable_wait()->set_seconds(60);
+    status = fleet_->LeaseTasks(&context, request, &response);
+  });
+  Submit(3);
+  poll.Join();
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_GE(response.tasks_size(), 1);
+}
+
+TEST_F(ServiceTest, PollWhoseClientHasGoneTakesNoTask) {
+  harness_.Register("w");
+  {
+    grpc::ClientContext context;
+    // The deadline comes while the poll is parked: the fake clock does not move.
+    context.set_deadline(
+        gpr_time_add(gpr_now(GPR_CLOCK_REALTIME), gpr_time_from_millis(50, GPR_TIMESPAN)));
+    v1::LeaseTasksRequest request;
+    request.set_worker("workers/w");
+    request.set_max_tasks(1);
+    request.mutable_wait()->set_seconds(60);
+    v1::LeaseTasksResponse response;
+    EXPECT_EQ(fleet_->LeaseTasks(&context, request, &response).error_code(),
+              grpc::StatusCode::DEADLINE_EXCEEDED);
+  }
+  const v1::SearchJob job = Submit(3);
+  EXPECT_EQ(harness_.RunToEnd(job.name()).state(), v1::SearchJob::SUCCEEDED);
+}
+
+TEST_F(ServiceTest, ArtifactsAreUploadedOnceAndDownloadedFromAnyOffset) {
+  std::string content(2'500'000, 'x');
+  for (size_t i = 0; i < content.size(); ++i) content[i] = static_cast<char>(i * i % 251);
+  const std::string sha256 = Sha256Hex(content);
+  v1::Artifact artifact;
+  EXPECT_EQ(Upload(sha256, content, content.substr(0, 1000), &artifact).error_code(),
+            grpc::StatusCode::DATA_LOSS);
+  EXPECT_FALSE(harness_.artifacts()->Exists(sha256));
+  EXPECT_TRUE(Upload(sha256, content, content, &artifact).ok());
+  EXPECT_EQ(artifact.size_bytes(), 2'500'000);
+  EXPECT_TRUE(Upload(sha256, content, content, &artifact).ok());
+  EXPECT_EQ(Upload("../../etc/passwd", content, content, &artifact).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+
+  grpc::ClientContext context;
+  v1::DownloadArtifactRequest request;
+  request.set_sha256(sha256);
+  request.set_offset(500'000);
+  const auto reader = artifact_->DownloadArtifact(&context, request);
+  v1::DownloadArtifactResponse chunk;
+  std::string got;
+  while (reader->Read(&chunk)) got += chunk.content();
+  EXPECT_TRUE(reader->Finish().ok());
+  EXPECT_EQ(got, content.substr(500'000));
+
+  for (const auto& [offset, hash, code] :
+       {std::tuple(int64_t{0}, std::string(64, '0'), grpc::StatusCode::NOT_FOUND),
+        std::tuple(int64_t{1} << 40, sha256, grpc::StatusCode::OUT_OF_RANGE)}) {
+    grpc::ClientContext bad_context;
+    request.set_sha256(hash);
+    request.set_offset(offset);
+    const auto bad = artifact_->DownloadArtifact(&bad_context, request);
+    EXPECT_FALSE(bad->Read(&chunk));
+    EXPECT_EQ(bad->Finish().error_code(), code);
+  }
+}
+
+TEST_F(ServiceTest, UploadedFileThatIsNoSupernetIsRefused) {
+  grpc::ClientContext context;
+  v1::CreateSupernetRequest request;
+  request.set_supernet_id("x");
+  request.set_sha256(harness_.artifacts()->Put("not a supernet").value());
+  v1::Supernet supernet;
+  EXPECT_EQ(search_->CreateSupernet(&context, request, &supernet).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(ServiceTest, ReportIsAPage) {
+  harness_.Register("w");
+  const v1::SearchJob job = Submit(5);
+  harness_.RunToEnd(job.name());
+  grpc::ClientContext context;
+  v1::GetReportRequest request;
+  request.set_name(job.name());
+  const auto reader = search_->GetReport(&context, request);
+  v1::ReportChunk chunk;
+  std::string page;
+  while (reader->Read(&chunk)) page += chunk.content();
+  EXPECT_TRUE(reader->Finish().ok());
+  EXPECT_THAT(page, HasSubstr("</html>"));
+}
+
+TEST_F(ServiceTest, StoppingAnswersParkedPollsAndStreams) {
+  harness_.Register("w");
+  const v1::SearchJob job = Submit(2);
+  grpc::Status watched;
+  Thread watch("watch", [&] {
+    grpc::ClientContext context;
+    v1::WatchSearchJobRequest request;
+    request.set_name(job.name());
+    const auto reader = search_->WatchSearchJob(&context, request);
+    v1::SearchJobUpdate update;
+    while (reader->Read(&update)) {
+    }
+    watched = reader->Finish();
+  });
+  harness_.controller()->Stop();
+  server_->Shutdown();
+  watch.Join();
+  EXPECT_FALSE(watched.ok());
+}
+
+TEST(ServerTest, PlaintextIsForLoopbackOnly) {
+  for (const char* loopback : {"127.0.0.1:0", "localhost:7411", "[::1]:7411", "127.9.9.9:1"}) {
+    EXPECT_THAT(IsLoopback(loopback), testing::IsOkAndHolds(true)) << loopback;
+  }
+  for (const char* open : {"0.0.0.0:7411", "[::]:7411", "127.0.0.1.example.com:1", "10.0.0.1:1"}) {
+    EXPECT_THAT(IsLoopback(open), testing::IsOkAndHolds(false)) << open;
+  }
+  for (const char* bad : {"", "7411", ":7411", "host", "host:port", "host:70000", "host:-1"}) {
+    EXPECT_THAT(IsLoopback(bad), StatusIs(absl::StatusCode::kInvalidArgument)) << bad;
+  }
+  ControllerHarness harness;
+  EXPECT_THAT(
+      ControllerServer::Start({.listen = "0.0.0.0:0"}, harness.controller(), harness.artifacts())
+          .status(),
+      StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("--insecure")));
+}
+
+TEST(ServerTest, PortInUseIsSaid) {
+  ControllerHarness harness;
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::unique_ptr<ControllerServer> first,
+                              ControllerServer::Start({.listen = "127.0.0.1:0"},
+                                                      harness.controller(), harness.artifacts()));
+  EXPECT_GT(first->port(), 0);
+  EXPECT_THAT(ControllerServer::Start({.listen = "127.0.0.1:" + std::to_string(first->port())},
+                                      harness.controller(), harness.artifacts())
+                  .status(),
+              StatusIs(absl::StatusCode::kUnavailable, HasSubstr("in use")));
+}
+
+TEST(ControllerFlagsTest, ReadsBothFormsAndNamesMistakes) {
+  FORALL_ASSERT_OK_AND_ASSIGN(const ControllerFlags flags,
+                              ParseControllerFlags({"--db", "x.db", "--heartbeat=200ms",
+                                                    "--supernet", "a", "--supernet=b"}));
+  EXPECT_EQ(flags.artifacts, "x.db.artifacts");
+  EXPECT_EQ(flags.heartbeat, absl::Milliseconds(200));
+  EXPECT_THAT(flags.supernets, SizeIs(2));
+  for (const auto& [arguments, text] :
+       std::vector<std::pair<std::vector<std::string>, std::string>>{
+           {{}, "--db"},
+           {{"--db"}, "--db"},
+           {{"--db", "x", "--hartbeat", "5s"}, "--hartbeat"},
+           {{"--db", "x", "--heartbeat", "5"}, "--heartbeat"},
+           {{"--db", "x", "--heartbeat", "-5s"}, "--heartbeat"},
+           {{"x.db"}, "x.db"}}) {
+    EXPECT_THAT(ParseControllerFlags(arguments),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(text)));
+  }
+}
+
+}  // namespace
+}  // namespace forall

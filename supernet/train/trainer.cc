@@ -371,7 +371,6 @@ absl::Status TrainingRun::MakePackage(TrainResult* result) {
       {"epochs",
        absl::StrFormat("%.2f", static_cast<double>(step_) / static_cast<double>(steps_per_epoch_))},
       {"training_seconds", absl::StrFormat("%.0f", earlier_seconds_)},
-      {"device", options_.device},
       {"dataset_train_sha256", data_.train->checksum()},
       {"dataset_validation_sha256", data_.validation->checksum()},
       {"calibration", absl::StrCat(options_.calibration_images, " training images in batches of ",

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "search/report/frontier_table.h"
+
+#include <algorithm>
+#include <set>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
+#include "search/report/html_text.h"
+
+namespace forall {
+namespace {
+
+struct Column {
+  int axis = -1;
+  std::string head;
+  std::string unit;
+};
+
+// Short enough for a column; where and on what it was measured in a second line.
+Column MakeColumn(const ReportData& data, int index) {
+  const Axis& axis = data.axes[index];
+  Column column{index, axis.label, axis.unit};
+  const struct {
+    const char* metric;
+    const char* head;
+  } kHeads[] = {{"accuracy_top1", "Top-1"},
+                {"accuracy_top5", "Top-5"},
+                {"latency_ms", "Latency"},
+                {"macs", "MACs"},
+                {"params", "Params"},
+                {"model_bytes", "Size"},
+                {"peak_activation_bytes", "Peak memory"}};
+  for (const auto& known : kHeads) {
+    if (axis.metric == known.metric) column.head = known.head;
+  }
+  if (!axis.split.empty()) {
+    column.unit = absl::StrCat(axis.split, ", ", axis.unit);
+  } else if (!axis.device.empty()) {
+    column.unit = absl::StrCat(absl::StripPrefix(axis.device, "devices/"), ", ", axis.unit);
+  }
+  return column;
+}
+
+bool AnyReading(const ReportData& data, int axis) {
+  return std::any_of(data.members.begin(), data.members.end(),
+                     [&](const Subnet& subnet) { return subnet.readings[axis].has_value(); });
+}
+
+// The objectives, then accuracies and latencies beside them, then costs. Top-5 only when asked for.
+std::vector<Column> Columns(const ReportData& data) {
+  std::vector<Column> columns;
+  for (int i = 0; i < static_cast<int>(data.axes.size()); ++i) {
+    const Axis& axis = data.axes[i];
+    if (axis.objective < 0 && (axis.metric == "accuracy_top5" || !AnyReading(data, i))) continue;
+    columns.push_back(MakeColumn(data, i));
+  }
+  return columns;
+}
+
+std::string ReadingCell(const Axis& axis, const std::optional<Reading>& reading) {
+  if (!reading.has_value()) return "<td class=\"num none\">–</td>";
+  std::string html =
+      absl::StrCat("<td class=\"num\"><b>", EscapeHtml(ValueText(axis, reading->value)), "</b>");
+  if (reading->high > reading->low) {
+    absl::StrAppend(&html, "<small>", ValueText(axis, reading->low), " – ",
+                    ValueText(axis, reading->high), "</small>");
+  }
+  return absl::StrCat(html, "</td>");
+}
+
+std::string Badge(absl::string_view kind, absl::string_view text) {
+  return absl::StrCat("<span class=\"badge ", kind, "\">", text, "</span>");
+}
+
+// The worst verdict among the objectives' measurements, with every reason.
+std::string VerdictCell(const ReportData& data, const Subnet& subnet) {
+  v1::Verdict::State worst = v1::Verdict::STATE_UNSPECIFIED;
+  std::set<std::string> reasons;
+  for (size_t i = 0; i < data.objectives.size(); ++i) {
+    if (!subnet.readings[i].has_value()) continue;
+    const v1::Measurement* measurement = subnet.readings[i]->measurement;
+    if (measurement == nullptr) continue;
+    worst = std::max(worst, measurement->verdict().state());
+    reasons.insert(measurement->verdict().reasons().begin(),
+                   measurement->verdict().reasons().end());
+  }
+  std::string html = "<td>";
+  if (worst == v1::Verdict::TRUSTED) {
+    absl::StrAppend(&html, Badge("good", "trusted"));
+  } else if (worst == v1::Verdict::NOISY) {
+    absl::StrAppend(&html, Badge("doubt", "noisy"));
+  } else if (worst == v1::Verdict::REJECTED) {
+    absl::StrAppend(&html, Badge("bad", "rejected"));
+  } else {
+    absl::StrAppend(&html, "–");
+  }
+  if (!reasons.empty()) {
+    absl::StrAppend(&html, "<small>", EscapeHtml(absl::StrJoin(reasons, ", ")), "</small>");
+  }
+  return absl::StrCat(html, "</td>");
+}
+
+std::string CertaintyCell(const Subnet& subnet) {
+  return absl::StrCat(
+      "<td>", subnet.contested() ? Badge("doubt", "contested") : Badge("good", "certain"),
+      "<small>", subnet.trial->finalized() ? "final" : "screening", "</small></td>");
+}
+
+std::string KeysCell(const v1::Trial& trial) {
+  const auto key = [](absl::string_view name, absl::string_view value) {
+    return absl::StrCat("<span><i>", name, "</i>", KeyHtml(value), "</span>");
+  };
+  return absl::StrCat("<td class=\"keys\">", key("arch", trial.arch_key()),
+                      key("graph", trial.graph_key()), key("onnx", trial.artifact_sha256()),
+                      "</td>");
+}
+
+std::string Row(const ReportData& data, const std::vector<Column>& columns, const Subnet& subnet) {
+  std::string html = absl::StrCat("<tr id=\"subnet-", subnet.number, "\"",
+                                  subnet.knee() ? " class=\"knee\"" : "", ">");
+  absl::StrAppend(&html, "<th scope=\"row\" class=\"num\">", subnet.number,
+                  "</th><td class=\"net\"><b>", EscapeHtml(subnet.architecture),
+                  "</b><small>trial ", EscapeHtml(LastSegment(subnet.trial->name())),
+                  subnet.knee() ? " · <em>knee</em>" : "", "</small></td>");
+  for (const Column& column : columns) {
+    absl::StrAppend(&html, ReadingCell(data.axes[column.axis], subnet.readings[column.axis]));
+  }
+  absl::StrAppend(&html, VerdictCell(data, subnet), CertaintyCell(subnet), KeysCell(*subnet.trial),
+                  "</tr>\n");
+  return html;
+}
+
+}  // namespace
+
+std::string FrontierTableHtml(const ReportData& data) {
+  if (data.members.empty()) {
+    return "<p class=\"empty\">The frontier is empty: no measured subnet had every objective's "
+           "value "
+           "and met every constraint.</p>";
+  }
+  const std::vector<Column> columns = Columns(data);
+  std::string html =
+      "<div class=\"card scroll\"><table class=\"frontier\"><thead><tr><th class=\"num\">#</th>"
+      "<th>Subnet</th>";
+  for (const Column& column : columns) {
+    const bool objective = data.axes[column.axis].objective >= 0;
+    absl::StrAppend(&html, "<th class=\"num", objective ? " objective" : "", "\" title=\"",
+                    EscapeHtml(LabelWithUnit(data.axes[column.axis])), "\">",
+                    EscapeHtml(column.head), "<small>", EscapeHtml(column.unit), "</small></th>");
+  }
+  absl::StrAppend(&html, "<th>Verdict</th><th>Certainty</th><th>Keys</th></tr></thead><tbody>\n");
+  for (const Subnet& subnet : data.members) absl::StrAppend(&html, Row(data, columns, subnet));
+  return absl::StrCat(html, "</tbody></table></div>",
+                      "<p class=\"note\">Small figures are 95 % intervals; costs are counted and "
+                      "have none. Hover over a key for all of it.</p>");
+}
+
+}  // namespace forall

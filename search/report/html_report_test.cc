@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "search/report/html_report.h"
+
+#include <cmath>
+#include <cstdlib>
+#include <limits>
+#include <regex>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "base/file.h"
+#include "base/testing/matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+#include "search/report/method_section.h"
+#include "search/report/page_assets.h"
+#include "search/report/testing/sample_job.h"
+
+namespace forall {
+namespace {
+
+using ::forall::testing::IsOk;
+using ::forall::testing::MakeSampleJob;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+size_t Count(const std::string& text, const std::string& part) {
+  size_t count = 0;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
+  return count;
+}
+
+// The page without its style, script and data: what a reader without scripts sees.
+std::string Markup(const std::string& page) {
+  std::string markup;
+  size_t at = 0;
+  while (true) {
+    const size_t style = page.find("<style", at);
+    const size_t script = page.find("<script", at);
+    const size_t begin = std::min(style, script);
+    markup += page.substr(at, begin - at);
+    if (begin == std::string::npos) return markup;
+    at = page.find(begin == style ? "</style>" : "</script>", begin) + 8;
+  }
+}
+
+// Elements are closed in the order they were opened.
+::testing::AssertionResult IsWellFormed(const std::string& markup) {
+  std::vector<std::string> open;
+  for (size_t at = markup.find('<'); at != std::string::npos; at = markup.find('<', at + 1)) {
+    const std::string tag = markup.substr(at + 1, markup.find('>', at) - at - 1);
+    const size_t begin = tag[0] == '/' ? 1 : 0;
+    const std::string name = tag.substr(begin, tag.find_first_of(" \n", begin) - begin);
+    if (name == "!doctype" || name == "meta" || name == "link" || name == "input" || name == "br" ||
+        tag.back() == '/') {
+      continue;
+    }
+    if (begin == 0) {
+      open.push_back(name);
+    } else if (open.empty() || open.back() != name) {
+      return ::testing::AssertionFailure()
+             << "</" << name << "> closes <" << (open.empty() ? "nothing" : open.back()) << ">";
+    } else {
+      open.pop_back();
+    }
+  }
+  if (!open.empty()) return ::testing::AssertionFailure() << "<" << open.back() << "> stays open";
+  return ::testing::AssertionSuccess();
+}
+
+nlohmann::json PlotData(const std::string& page) {
+  const std::string begin = "id=\"plot-data\">";
+  const size_t at = page.find(begin) + begin.size();
+  return nlohmann::json::parse(page.substr(at, page.find("</script>", at) - at), nullptr, false);
+}
+
+TEST(HtmlReportTest, HasEverySection) {
+  const std::string page = RenderReport(MakeSampleJob({}));
+  for (const char* id :
+       {"frontier", "members", "networks", "progress", "environment", "method", "reproduce"}) {
+    EXPECT_THAT(page, HasSubstr(absl::StrCat("<section id=\"", id, "\">")));
+  }
+  EXPECT_TRUE(absl::StartsWith(page, "<!doctype html>"));
+  EXPECT_TRUE(IsWellFormed(Markup(page)));
+}
+
+TEST(HtmlReportTest, IsWellFormedForAnyShapeOfJob) {
+  for (const int members : {1, 2, 13, 1000}) {
+    for (const bool three : {false, true}) {
+      SCOPED_TRACE(absl::StrCat(members, three));
+      const std::string page = RenderReport(
+          MakeSampleJob({.trials = 300, .max_members = members, .three_objectives = three}));
+      EXPECT_TRUE(IsWellFormed(Markup(page)));
+    }
+  }
+}
+
+TEST(HtmlReportTest, FetchesNothing) {
+  const std::string page = RenderReport(MakeSampleJob({}));
+  EXPECT_THAT(page,
+              AllOf(Not(HasSubstr("http:")), Not(HasSubstr("https:")), Not(HasSubstr("url(//")),
+                    Not(HasSubstr(" src=")), Not(HasSubstr("@import"))));
+  EXPECT_THAT(page, HasSubstr("default-src 'none'"));
+}
+
+TEST(HtmlReportTest, ShowsEveryMemberInPlotTableAndDrawings) {
+  const ReportInput input = MakeSampleJob({.trials = 120});
+  const std::string page = RenderReport(input);
+  const std::string markup = Markup(page);
+  ASSERT_GT(input.frontier.members_size(), 3);
+  for (int i = 1; i <= input.frontier.members_size(); ++i) {
+    const std::string anchor = absl::StrCat("subnet-", i, "\"");
+    EXPECT_EQ(Count(markup, absl::StrCat("<tr id=\"", anchor)), 1u);
+    // The plot, the list of drawings, and for the knee the first sentence.
+    EXPECT_GE(Count(markup, absl::StrCat("href=\"#", anchor)), 2u);
+    const v1::Trial& trial = input.frontier.members(i - 1).trial();
+    for (const std::string& key : {trial.arch_key(), trial.graph_key(), trial.artifact_sha256()}) {
+      EXPECT_THAT(markup, HasSubstr(absl::StrCat("title=\"", key, "\"")));
+    }
+  }
+  EXPECT_EQ(Count(markup, "<svg class=\"blocks\""),
+            static_cast<size_t>(input.frontier.members_size()));
+}
+
+TEST(HtmlReportTest, PlotsEveryMeasuredSubnetOnce) {
+  const ReportInput input = MakeSampleJob({.trials = 300});
+  const std::string page = RenderReport(input);
+  EXPECT_EQ(Count(Markup(page), " data-i=\""), 300u);
+  const nlohmann::json data = PlotData(page);
+  ASSERT_FALSE(data.is_discarded());
+  EXPECT_EQ(data["points"].size(), 300u);
+  EXPECT_EQ(data["axes"][data["y"].get<int>()]["label"], "top-1 accuracy (validation)");
+  EXPECT_EQ(data["axes"][data["x"].get<int>()]["label"], "latency (median) on sample-board");
+}
+
+TEST(HtmlReportTest, ThinsVeryManySubnetsAndSaysSo) {
+  ReportInput input = MakeSampleJob({.trials = 50});
+  const v1::Trial trial = input.trials.back();
+  for (int i = 0; i < 5000; ++i) {
+    input.trials.push_back(trial);
+    input.trials.back().set_name(absl::StrCat("searchJobs/3/trials/", 1000 + i));
+  }
+  const std::string page = RenderReport(input);
+  EXPECT_THAT(page, HasSubstr("are left out of the drawing"));
+  EXPECT_EQ(PlotData(page)["points"].size(), 4000u + input.frontier.members_size());
+}
+
+TEST(HtmlReportTest, ShowsTestAccuracyApartFromValidation) {
+  ReportInput input = MakeSampleJob({.trials = 40, .max_members = 1});
+  v1::Trial* trial = input.frontier.mutable_members(0)->mutable_trial();
+  for (v1::Measurement& measurement : *trial->mutable_measurements()) {
+    if (measurement.condition().split() == "test") measurement.set_value(87.65);
+  }
+  const std::string markup = Markup(RenderReport(input));
+  EXPECT_THAT(markup, HasSubstr("<small>validation, %</small>"));
+  EXPECT_THAT(markup, HasSubstr("<small>test, %</small>"));
+  EXPECT_THAT(markup, HasSubstr("<b>87.65</b>"));
+}
+
+TEST(HtmlReportTest, ShowsDoubts) {
+  ReportInput input = MakeSampleJob({.trials = 40, .max_members = 1});
+  v1::FrontierMember* member = input.frontier.mutable_members(0);
+  member->set_certainty(v1::FrontierMember::CONTESTED);
+  v1::Verdict* verdict = member->mutable_trial()->mutable_measurements(1)->mutable_verdict();
+  verdict->set_state(v1::Verdict::NOISY);
+  verdict->add_reasons("two_modes");
+  const std::string markup = Markup(RenderReport(input));
+  EXPECT_THAT(markup, HasSubstr("class=\"member contested"));
+  EXPECT_THAT(markup, HasSubstr(">noisy</span>"));
+  EXPECT_THAT(markup, HasSubstr("two_modes"));
+  EXPECT_THAT(markup, HasSubstr(">contested</span>"));
+}
+
+TEST(HtmlReportTest, EscapesWhateverOthersWrote) {
+  const std::string evil = "</script><!--<img src=x onerror=alert(1)>'\"&";
+  ReportInput input = MakeSampleJob({.trials = 30});
+  input.job.set_state(v1::SearchJob::FAILED);
+  input.job.set_name("searchJobs/" + evil);
+  input.job.set_error(evil);
+  input.job.set_waiting_reason(evil);
+  input.job.mutable_spec()->set_display_name(evil);
+  input.job.mutable_spec()->set_supernet(evil);
+  input.job.mutable_spec()->set_dataset(evil);
+  input.build = evil;
+  input.supernet_sha256 = evil;
+  v1::Device& device = input.devices[0];
+  device.set_name(evil);
+  device.set_description(evil);
+  device.set_device_class(evil);
+  device.set_fingerprint(evil);
+  (*device.mutable_properties())[evil] = evil;
+  v1::Worker& worker = input.workers[0];
+  worker.set_name(evil);
+  worker.set_build(evil);
+  worker.set_reason(evil);
+  worker.mutable_profile()->set_runtime(evil);
+  input.frontier.mutable_objectives(1)->mutable_condition()->set_device(evil);
+  for (v1::FrontierMember& member : *input.frontier.mutable_members()) {
+    v1::Trial* trial = member.mutable_trial();
+    trial->set_name(evil + trial->name());
+    trial->set_arch_key(evil);
+    trial->clear_architecture();
+    for (v1::Measurement& measurement : *trial->mutable_measurements()) {
+      measurement.mutable_verdict()->add_reasons(evil);
+      measurement.mutable_condition()->set_dataset(evil);
+      measurement.mutable_condition()->set_device(evil);
+      measurement.set_worker(evil);
+      measurement.set_worker_build(evil);
+      measurement.set_baseline_id(evil);
+      measurement.set_fidelity(evil);
+    }
+  }
+  v1::Measurement* odd = input.trials[0].add_measurements();
+  odd->set_metric(evil);
+  odd->set_value(1);
+  const std::string page = RenderReport(input);
+  EXPECT_THAT(page, Not(HasSubstr("<img")));
+  EXPECT_THAT(page, Not(HasSubstr("<!--")));
+  // The data and the page's own script.
+  EXPECT_EQ(Count(page, "</script>"), 2u);
+  EXPECT_FALSE(PlotData(page).is_discarded());
+  EXPECT_TRUE(IsWellFormed(Markup(page)));
+  EXPECT_THAT(page, HasSubstr("&lt;img src=x onerror=alert(1)&gt;&#39;&quot;&amp;"));
+}
+
+TEST(HtmlReportTest, SurvivesTextThatIsNotUtf8) {
+  ReportInput input = MakeSampleJob({.trials = 10});
+  input.job.mutable_spec()->set_display_name("caf\xe9\x01");
+  input.frontier.mutable_members(0)->mutable_trial()->set_name("a/\xff\xfe");
+  EXPECT_FALSE(PlotData(RenderReport(input)).is_discarded());
+}
+
+TEST(HtmlReportTest, LeavesOutNumbersThatAreNone) {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const double infinity = std::numeric_limits<double>::infinity();
+  ReportInput input = MakeSampleJob({.trials = 60});
+  int i = 0;
+  for (v1::FrontierMember& member : *input.frontier.mutable_members()) {
+    if (i % 3 == 0) member.set_values(i % 2, i % 2 == 0 ? nan : infinity);
+    for (v1::Measurement& measurement : *member.mutable_trial()->mutable_measurements()) {
+      if (++i % 5 == 0) measurement.set_value(nan);
+      if (i % 7 == 0) measurement.mutable_interval()->set_low(-infinity);
+      if (i % 11 == 0) measurement.mutable_interval()->set_high(infinity);
+      if (i % 13 == 0) measurement.set_baseline_reference_ms(nan);
+    }
+  }
+  for (v1::Trial& trial : input.trials) {
+    if (++i % 4 == 0) trial.mutable_measurements(1)->set_value(infinity);
+  }
+  input.trials[5].mutable_measurements(0)->set_value(1e308);
+  input.trials[6].mutable_measurements(0)->set_value(-1e308);
+  input.job.mutable_spec()->mutable_constraints(0)->set_at_most(infinity);
+  input.frontier.set_hypervolume(nan);
+  input.hypervolume_history = {{1, nan}, {2, 0.5}, {3, infinity}};
+  const std::string page = RenderReport(input);
+  static const std::regex number("[^a-z](nan|inf)[^a-z]");
+  std::string markup = Markup(page);
+  // The specification is shown as it is stored.
+  markup.erase(markup.find("<section id=\"reproduce\">"));
+  std::smatch found;
+  EXPECT_FALSE(std::regex_search(markup, found, number)) << found.str();
+  EXPECT_FALSE(PlotData(page).is_discarded());
+}
+
+TEST(HtmlReportTest, IsDeterministic) {
+  const ReportInput input = MakeSampleJob({});
+  EXPECT_EQ(RenderReport(input), RenderReport(input));
+  EXPECT_EQ(RenderReport(input), RenderReport(MakeSampleJob({})));
+}
+
+TEST(HtmlReportTest, ShowsAnEmptyFrontier) {
+  ReportInput input = MakeSampleJob({});
+  input.frontier.clear_members();
+  const std::string page = RenderReport(input);
+  EXPECT_TRUE(IsWellFormed(Markup(page)));
+  EXPECT_THAT(page, HasSubstr("The frontier is empty"));
+  EXPECT_EQ(Count(Markup(page), " data-i=\""), 120u);
+}
+
+TEST(HtmlReportTest, ShowsAnEmptyInput) {
+  const std::string page = RenderReport(ReportInput());
+  EXPECT_TRUE(IsWellFormed(Markup(page)));
+  EXPECT_THAT(page, HasSubstr("Nothing has been measured yet"));
+}
+
+TEST(HtmlReportTest, SaysThatAnUnfinishedJobIsUnfinished) {
+  ReportInput input = MakeSampleJob({.trials = 20});
+  EXPECT_THAT(Markup(RenderReport(input)), Not(HasSubstr("class=\"notice\"")));
+  input.job.set_state(v1::SearchJob::RUNNING);
+  input.job.clear_end_time();
+  EXPECT_THAT(Markup(RenderReport(input)), HasSubstr("This job is running"));
+}
+
+TEST(HtmlReportTest, DrawsNothingWithoutFamilyButShowsTheRest) {
+  ReportInput input = MakeSampleJob({.trials = 20});
+  input.family = nullptr;
+  const std::string markup = Markup(RenderReport(input));
+  EXPECT_THAT(markup, HasSubstr("Not drawn"));
+  EXPECT_EQ(Count(markup, "<tr id=\"subnet-"), static_cast<size_t>(input.frontier.members_size()));
+}
+
+TEST(HtmlReportTest, ScriptHasNoWayToMakeHtmlOfText) {
+  EXPECT_THAT(kPageScript, AllOf(Not(HasSubstr("innerHTML")), Not(HasSubstr("eval(")),
+                                 Not(HasSubstr("</script")), Not(HasSubstr("document.write"))));
+}
+
+TEST(JobFileJsonTest, HasTheFieldsOfAJobFile) {
+  bool complete = false;
+  const auto json =
+      nlohmann::json::parse(JobFileJson(MakeSampleJob({}).job.spec(), &complete), nullptr, false);
+  ASSERT_FALSE(json.is_discarded());
+  EXPECT_TRUE(complete);
+  EXPECT_EQ(json["supernet"], "fashion_mnist");
+  EXPECT_EQ(json["objectives"], nlohmann::json({"accuracy_top1", "latency_ms@sample-board"}));
+  EXPECT_EQ(json["constraints"], nlohmann::json({"latency_ms@sample-board<=3"}));
+  EXPECT_EQ(json["budget"]["max_trials"], 120);
+  EXPECT_EQ(json["seed"], 1);
+}
+
+TEST(JobFileJsonTest, TellsWhatItCannotExpress) {
+  bool complete = true;
+  v1::SearchJobSpec spec;
+  spec.add_objectives()->set_metric("macs");
+  JobFileJson(spec, &complete);
+  EXPECT_TRUE(complete);
+  spec.mutable_objectives(0)->set_goal(v1::Objective::MAXIMIZE);
+  JobFileJson(spec, &complete);
+  EXPECT_FALSE(complete);
+}
+
+// To look at: FORALL_REPORT_SAMPLE=folder writes a few pages there.
+TEST(HtmlReportTest, WritesSamplesToLookAt) {
+  const char* folder = std::getenv("FORALL_REPORT_SAMPLE");
+  if (folder == nullptr) GTEST_SKIP() << "FORALL_REPORT_SAMPLE names no folder";
+  const auto write = [&](const char* name, const ReportInput& input) {
+    EXPECT_THAT(WriteFileAtomically(absl::StrCat(folder, "/", name, ".html"), RenderReport(input)),
+                IsOk());
+  };
+  write("usual", MakeSampleJob({}));
+  write("one", MakeSampleJob({.trials = 30, .max_members = 1}));
+  write("many", MakeSampleJob({.trials = 4000}));
+  write("three", MakeSampleJob({.trials = 300, .max_members = 40, .three_objectives = true}));
+  ReportInput empty = MakeSampleJob({.trials = 30});
+  empty.frontier.clear_members();
+  empty.job.set_state(v1::SearchJob::RUNNING);
+  empty.job.clear_end_time();
+  write("empty", empty);
+}
+
+}  // namespace
+}  // namespace forall

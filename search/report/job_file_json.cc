@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/time.h"
+#include "nlohmann/json.hpp"
+#include "search/report/html_text.h"
+#include "search/report/method_section.h"
+#include "space/metric_registry.h"
+
+namespace forall {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// "latency_ms@pi5-lab", as the command line writes it.
+std::string MetricText(const std::string& metric, const v1::Condition& condition, bool* complete) {
+  if (!condition.profile().empty() || !condition.dataset().empty() || !condition.split().empty() ||
+      !condition.recipe().empty() || condition.batch() > 0) {
+    *complete = false;
+  }
+  if (!condition.device().empty()) {
+    if (!condition.device_class().empty()) *complete = false;
+    return absl::StrCat(metric, "@", LastSegment(condition.device()));
+  }
+  if (!condition.device_class().empty()) {
+    return absl::StrCat(metric, "@class:", condition.device_class());
+  }
+  return metric;
+}
+
+Json ObjectivesJson(const v1::SearchJobSpec& spec, bool* complete) {
+  Json json = Json::array();
+  for (const v1::Objective& objective : spec.objectives()) {
+    const MetricInfo* info = FindMetric(objective.metric());
+    const bool natural = objective.goal() == v1::Objective::GOAL_UNSPECIFIED ||
+                         (info != nullptr &&
+                          info->higher_is_better == (objective.goal() == v1::Objective::MAXIMIZE));
+    if (!natural) *complete = false;
+    json.push_back(MetricText(objective.metric(), objective.condition(), complete));
+  }
+  return json;
+}
+
+Json ConstraintsJson(const v1::SearchJobSpec& spec, bool* complete) {
+  Json json = Json::array();
+  for (const v1::Constraint& constraint : spec.constraints()) {
+    const std::string metric = MetricText(constraint.metric(), constraint.condition(), complete);
+    if (constraint.has_at_most()) {
+      json.push_back(absl::StrFormat("%s<=%.15g", metric, constraint.at_most()));
+    }
+    if (constraint.has_at_least()) {
+      json.push_back(absl::StrFormat("%s>=%.15g", metric, constraint.at_least()));
+    }
+  }
+  return json;
+}
+
+}  // namespace
+
+std::string JobFileJson(const v1::SearchJobSpec& spec, bool* complete) {
+  *complete = true;
+  Json json;
+  if (!spec.display_name().empty()) json["name"] = spec.display_name();
+  json["supernet"] = std::string(LastSegment(spec.supernet()));
+  json["objectives"] = ObjectivesJson(spec, complete);
+  if (!spec.constraints().empty()) json["constraints"] = ConstraintsJson(spec, complete);
+  Json sampler = Json::object();
+  if (!spec.sampler().algorithm().empty()) sampler["algorithm"] = spec.sampler().algorithm();
+  if (spec.sampler().population_size() > 0) {
+    sampler["population_size"] = spec.sampler().population_size();
+  }
+  if (spec.sampler().mutation_probability() > 0) {
+    sampler["mutation_probability"] = spec.sampler().mutation_probability();
+  }
+  if (!sampler.empty()) json["sampler"] = sampler;
+  json["budget"]["max_trials"] = spec.budget().max_trials();
+  if (spec.budget().has_max_duration()) {
+    const auto& limit = spec.budget().max_duration();
+    json["budget"]["max_duration"] =
+        absl::FormatDuration(absl::Seconds(limit.seconds()) + absl::Nanoseconds(limit.nanos()));
+  }
+  const v1::Fidelity& fidelity = spec.fidelity();
+  json["fidelity"] = {{"screening_images", fidelity.screening_images()},
+                      {"final_images", fidelity.final_images()},
+                      {"calibration_images", fidelity.calibration_images()},
+                      {"calibration_seed", fidelity.calibration_seed()},
+                      {"test_split", fidelity.test_split()}};
+  json["seed"] = spec.seed();
+  if (!spec.dataset().empty()) json["dataset"] = spec.dataset();
+  if (spec.parallelism() > 0) json["parallelism"] = spec.parallelism();
+  if (!spec.recipe().empty()) json["recipe"] = spec.recipe();
+  return json.dump(2, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace forall

@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "search/report/scatter_plot.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "search/report/html_text.h"
+#include "search/report/plot_frame.h"
+
+namespace forall {
+namespace {
+
+// From so many dots on they are drawn smaller and fainter; the script has the same number.
+constexpr size_t kCrowd = 1000;
+
+double Limit(const Axis& axis) { return axis.unit == "%" ? 100 : INFINITY; }
+
+std::string AxisLabel(const Axis& axis, bool vertical) {
+  const char* better = vertical ? (axis.maximize ? "  ↑ better" : "  ↓ better")
+                                : (axis.maximize ? "  → better" : "  ← better");
+  return absl::StrCat(LabelWithUnit(axis), better);
+}
+
+// Draws one pair of axes; `frame_` spans all subnets that have both.
+class Drawing {
+ public:
+  Drawing(const ReportData& data, int x, int y) : data_(data), x_(x), y_(y) {
+    std::vector<double> xs;
+    std::vector<double> ys;
+    for (const auto* subnets : {&data.others, &data.members}) {
+      for (const Subnet& subnet : *subnets) {
+        if (!Has(subnet)) continue;
+        const Reading& rx = *subnet.readings[x_];
+        const Reading& ry = *subnet.readings[y_];
+        xs.push_back(rx.value);
+        ys.push_back(ry.value);
+        if (subnet.member == nullptr) continue;
+        xs.insert(xs.end(), {rx.low, rx.high});
+        ys.insert(ys.end(), {ry.low, ry.high});
+      }
+    }
+    frame_.x = AxisScale::Around(xs, Limit(data.axes[x_]));
+    frame_.y = AxisScale::Around(ys, Limit(data.axes[y_]));
+  }
+
+  const PlotFrame& frame() const { return frame_; }
+  bool Has(const Subnet& subnet) const {
+    return subnet.readings[x_].has_value() && subnet.readings[y_].has_value();
+  }
+
+  std::string Svg() const {
+    std::string svg =
+        FrameSvg(frame_, AxisLabel(data_.axes[x_], false), AxisLabel(data_.axes[y_], true));
+    absl::StrAppendFormat(
+        &svg,
+        "<clipPath id=\"plot-area\"><rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/>"
+        "</clipPath><g clip-path=\"url(#plot-area)\">",
+        frame_.left, frame_.top, frame_.Right() - frame_.left, frame_.Bottom() - frame_.top);
+    absl::StrAppend(&svg, Bounds(), StepLine(), OtherBars(), MemberBars(), "</g>", Others(),
+                    Members());
+    return svg;
+  }
+
+ private:
+  double Px(const Subnet& subnet) const { return frame_.X(subnet.readings[x_]->value); }
+  double Py(const Subnet& subnet) const { return frame_.Y(subnet.readings[y_]->value); }
+
+  // Read aloud, and shown by browsers when hovering.
+  std::string Title(const Subnet& subnet) const {
+    std::string text = subnet.member == nullptr ? "" : absl::StrCat("Subnet ", subnet.number, ", ");
+    absl::StrAppend(&text, "trial ", LastSegment(subnet.trial->name()), ": ", subnet.architecture);
+    for (const int axis : {y_, x_}) {
+      absl::StrAppend(&text, "\n", data_.axes[axis].label, " ",
+                      ValueWithUnit(data_.axes[axis], subnet.readings[axis]->value));
+    }
+    return absl::StrCat("<title>", EscapeHtml(text), "</title>");
+  }
+
+  std::string Bars(const Subnet& subnet) const {
+    const Reading& rx = *subnet.readings[x_];
+    const Reading& ry = *subnet.readings[y_];
+    std::string path;
+    if (rx.high > rx.low) {
+      absl::StrAppendFormat(&path, "M%.1f %.1fH%.1f", frame_.X(rx.low), Py(subnet),
+                            frame_.X(rx.high));
+    }
+    if (ry.high > ry.low) {
+      absl::StrAppendFormat(&path, "M%.1f %.1fV%.1f", Px(subnet), frame_.Y(ry.low),
+                            frame_.Y(ry.high));
+    }
+    return path;
+  }
+
+  std::string OtherBars() const {
+    std::string path;
+    for (const Subnet& subnet : data_.others) {
+      if (Has(subnet)) absl::StrAppend(&path, Bars(subnet));
+    }
+    return absl::StrCat("<path class=\"bars other-bars\" d=\"", path, "\"/>");
+  }
+
+  std::string MemberBars() const {
+    std::string path;
+    for (const Subnet& subnet : data_.members) {
+      if (Has(subnet)) absl::StrAppend(&path, Bars(subnet));
+    }
+    return absl::StrCat("<path class=\"bars member-bars\" d=\"", path, "\"/>");
+  }
+
+  std::string Others() const {
+    std::string svg =
+        absl::StrCat("<g class=\"others", data_.others.size() > kCrowd ? " crowd" : "", "\">");
+    for (size_t i = 0; i < data_.others.size(); ++i) {
+      const Subnet& subnet = data_.others[i];
+      if (!Has(subnet)) continue;
+      // Points follow the members in the script's list.
+      const size_t index = data_.members.size() + i;
+      if (subnet.infeasible()) {
+        absl::StrAppendFormat(&svg,
+                              "<path data-i=\"%d\" class=\"cross\" d=\"M%.1f %.1fl6 6m0 -6l-6 6\">",
+                              index, Px(subnet) - 3, Py(subnet) - 3);
+        absl::StrAppend(&svg, Title(subnet), "</path>");
+      } else {
+        absl::StrAppendFormat(&svg, "<circle data-i=\"%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"3.2\">",
+                              index, Px(subnet), Py(subnet));
+        absl::StrAppend(&svg, Title(subnet), "</circle>");
+      }
+    }
+    return absl::StrCat(svg, "</g>");
+  }
+
+  std::string Members() const {
+    std::string svg = "<g class=\"members\">";
+    // The knee last, so that nothing covers it.
+    for (const bool knee : {false, true}) {
+      for (const Subnet& subnet : data_.members) {
+        if (!Has(subnet) || subnet.knee() != knee) continue;
+        absl::StrAppend(&svg, Marker(subnet));
+      }
+    }
+    absl::StrAppend(&svg, "</g>", Numbers());
+    return svg;
+  }
+
+  std::string Marker(const Subnet& subnet) const {
+    std::string svg = absl::StrFormat(
+        "<a href=\"#subnet-%d\" data-i=\"%d\" class=\"member%s%s\">", subnet.number,
+        subnet.number - 1, subnet.contested() ? " contested" : "", subnet.knee() ? " knee" : "");
+    const double x = Px(subnet);
+    const double y = Py(subnet);
+    if (subnet.knee()) {
+      absl::StrAppendFormat(&svg, "<path d=\"M%.1f %.1fl8.5 8.5l-8.5 8.5l-8.5 -8.5z\"/>", x,
+                            y - 8.5);
+    } else {
+      absl::StrAppendFormat(&svg, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"5\"/>", x, y);
+    }
+    return absl::StrCat(svg, Title(subnet), "</a>");
+  }
+
+  // Numbers as in the table, on the better side, where they cover no other subnet; one that would
+  // lie on another is left out.
+  std::string Numbers() const {
+    std::string svg = "<g class=\"numbers\">";
+    std::vector<PlotPoint> placed;
+    const double dx = data_.axes[x_].maximize ? 11 : -11;
+    const double dy = data_.axes[y_].maximize ? -8 : 15;
+    for (const bool knee : {true, false}) {
+      for (const Subnet& subnet : data_.members) {
+        if (!Has(subnet) || subnet.knee() != knee) continue;
+        const PlotPoint at = {Px(subnet) + (knee ? 1.3 * dx : dx),
+                              Py(subnet) + (knee ? 1.3 * dy : dy)};
+        const bool covered = std::any_of(placed.begin(), placed.end(), [&](const PlotPoint& other) {
+          return std::fabs(at.x - other.x) < (knee ? 0 : 17) && std::fabs(at.y - other.y) < 13;
+        });
+        if (covered) continue;
+        placed.push_back(at);
+        const std::string text =
+            knee ? absl::StrCat("knee · ", subnet.number) : absl::StrCat(subnet.number);
+        // The knee's text is as wide as three numbers.
+        if (knee) {
+          for (int i = 1; i <= 3; ++i) placed.push_back({at.x + i * (dx > 0 ? 16 : -16), at.y});
+        }
+        absl::StrAppendFormat(&svg, "<text x=\"%.1f\" y=\"%.1f\" class=\"%s%s\">%s</text>", at.x,
+                              at.y, dx > 0 ? "start" : "end", knee ? " knee" : "", text);
+      }
+    }
+    return absl::StrCat(svg, "</g>");
+  }
+
+  // Through the members that no other member beats on these two axes; beyond it nothing was found.
+  std::string StepLine() const {
+    std::vector<PlotPoint> values;
+    for (const Subnet& subnet : data_.members) {
+      if (Has(subnet)) values.push_back({subnet.readings[x_]->value, subnet.readings[y_]->value});
+    }
+    const bool up = data_.axes[y_].maximize;
+    const bool right = data_.axes[x_].maximize;
+    const std::vector<int> steps = Staircase(values, right, up);
+    if (steps.empty()) return "";
+    const double worst_y = up ? frame_.Bottom() : frame_.top;
+    const double worst_x = right ? frame_.left : frame_.Right();
+    const auto x = [&](size_t i) { return frame_.X(values[steps[i]].x); };
+    const auto y = [&](size_t i) { return frame_.Y(values[steps[i]].y); };
+    const size_t last = steps.size() - 1;
+    std::string path = right ? absl::StrFormat("M%.1f %.1fH%.1f", worst_x, y(0), x(0))
+                             : absl::StrFormat("M%.1f %.1fV%.1f", x(0), worst_y, y(0));
+    for (size_t i = 1; i < steps.size(); ++i) {
+      absl::StrAppend(&path, right ? absl::StrFormat("V%.1fH%.1f", y(i), x(i))
+                                   : absl::StrFormat("H%.1fV%.1f", x(i), y(i)));
+    }
+    absl::StrAppend(&path,
+                    right ? absl::StrFormat("V%.1f", worst_y) : absl::StrFormat("H%.1f", worst_x));
+    const double corner_x = right ? x(last) : worst_x;
+    const std::string area = absl::StrFormat("%sL%.1f %.1fL%.1f %.1fz", path, corner_x, worst_y,
+                                             right ? worst_x : x(0), worst_y);
+    return absl::StrCat("<path class=\"area\" d=\"", area, "\"/><path class=\"steps\" d=\"", path,
+                        "\"/>");
+  }
+
+  std::string Bounds() const {
+    std::string svg;
+    for (const auto* bounds : {&data_.axes[x_].at_most, &data_.axes[x_].at_least}) {
+      for (const double bound : *bounds) {
+        absl::StrAppendFormat(&svg, "<path class=\"bound\" d=\"M%.1f %.1fV%.1f\"/>",
+                              frame_.X(bound), frame_.top, frame_.Bottom());
+      }
+    }
+    for (const auto* bounds : {&data_.axes[y_].at_most, &data_.axes[y_].at_least}) {
+      for (const double bound : *bounds) {
+        absl::StrAppendFormat(&svg, "<path class=\"bound\" d=\"M%.1f %.1fH%.1f\"/>", frame_.left,
+                              frame_.Y(bound), frame_.Right());
+      }
+    }
+    return svg;
+  }
+
+  const ReportData& data_;
+  const int x_;
+  const int y_;
+  PlotFrame frame_;
+};
+
+bool Any(const std::vector<Subnet>& subnets, bool (Subnet::*what)() const) {
+  return std::any_of(subnets.begin(), subnets.end(),
+                     [&](const Subnet& subnet) { return (subnet.*what)(); });
+}
+
+bool HasBounds(const ReportData& data) {
+  return std::any_of(data.axes.begin(), data.axes.end(), [](const Axis& axis) {
+    return !axis.at_most.empty() || !axis.at_least.empty();
+  });
+}
+
+std::string Legend(const ReportData& data) {
+  const auto item = [](absl::string_view shape, absl::string_view text) {
+    return absl::StrCat(
+        "<li><svg viewBox=\"0 0 22 14\" width=\"22\" height=\"14\" aria-hidden=\"true\">", shape,
+        "</svg>", text, "</li>");
+  };
+  std::string html = "<ul class=\"legend\">";
+  if (!data.members.empty()) {
+    absl::StrAppend(&html, item("<a class=\"member\"><circle cx=\"11\" cy=\"7\" r=\"5\"/></a>",
+                                "on the frontier"));
+  }
+  if (Any(data.members, &Subnet::contested)) {
+    absl::StrAppend(&html,
+                    item("<a class=\"member contested\"><circle cx=\"11\" cy=\"7\" r=\"5\"/></a>",
+                         "on the frontier, contested"));
+  }
+  if (data.Knee() != nullptr) {
+    absl::StrAppend(&html, item("<a class=\"member knee\"><path d=\"M11 0l7 7l-7 7l-7 -7z\"/></a>",
+                                "knee, the best compromise"));
+  }
+  absl::StrAppend(&html, item("<g class=\"others\"><circle cx=\"11\" cy=\"7\" r=\"3.2\"/></g>",
+                              "other measured subnet"));
+  if (Any(data.others, &Subnet::infeasible)) {
+    absl::StrAppend(&html,
+                    item("<g class=\"others\"><path class=\"cross\" d=\"M8 4l6 6m0 -6l-6 6\"/></g>",
+                         "measured, breaks a constraint"));
+  }
+  if (HasBounds(data)) {
+    absl::StrAppend(&html, item("<path class=\"bound\" d=\"M0 7H22\"/>", "hard constraint"));
+  }
+  absl::StrAppend(
+      &html, item("<path class=\"bars member-bars\" d=\"M2 7H20M11 0V14\"/>", "95 % interval"));
+  return absl::StrCat(html, "</ul>");
+}
+
+std::string Caption(const ReportData& data, int drawn) {
+  std::string text = absl::StrCat(FormatCount(drawn), drawn == 1 ? " subnet has" : " subnets have",
+                                  " both values.");
+  const bool all_on_the_line = data.objectives.size() <= 2;
+  if (!data.members.empty()) {
+    absl::StrAppend(&text, " The line joins the frontier's members",
+                    all_on_the_line ? "; beyond it nothing was found."
+                                    : " that no other beats on these two axes.",
+                    " Numbers are those of the table.");
+  }
+  if (data.left_out > 0) {
+    absl::StrAppend(&text, " ", FormatCount(static_cast<double>(data.left_out)),
+                    " others, chosen evenly, are left out of the drawing.");
+  }
+  return text;
+}
+
+}  // namespace
+
+std::vector<int> Staircase(const std::vector<PlotPoint>& points, bool maximize_x, bool maximize_y) {
+  std::vector<int> order(points.size());
+  std::iota(order.begin(), order.end(), 0);
+  const double sx = maximize_x ? -1 : 1;
+  const double sy = maximize_y ? -1 : 1;
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
+    return std::make_pair(sx * points[a].x, sy * points[a].y) <
+           std::make_pair(sx * points[b].x, sy * points[b].y);
+  });
+  std::vector<int> steps;
+  double best = INFINITY;
+  for (const int i : order) {
+    if (sy * points[i].y >= best) continue;
+    best = sy * points[i].y;
+    steps.push_back(i);
+  }
+  if (maximize_x) std::reverse(steps.begin(), steps.end());
+  return steps;
+}
+
+std::string ScatterPlotHtml(const ReportData& data) {
+  const int x = data.DefaultX();
+  const int y = data.DefaultY();
+  if (x < 0 || y < 0 || (data.members.empty() && data.others.empty())) {
+    return "<p class=\"empty\">Nothing has been measured yet, so there is nothing to plot.</p>";
+  }
+  const Drawing drawing(data, x, y);
+  int drawn = 0;
+  for (const auto* subnets : {&data.others, &data.members}) {
+    for (const Subnet& subnet : *subnets) drawn += drawing.Has(subnet) ? 1 : 0;
+  }
+  std::string html = "<figure class=\"card plot\">";
+  absl::StrAppend(
+      &html, "<input type=\"checkbox\" id=\"all-bars\"><div class=\"plot-head\">", Legend(data),
+      "<div class=\"controls\"><span id=\"axis-choice\" hidden><label>vertical <select "
+      "id=\"axis-y\">"
+      "</select></label><label>horizontal <select id=\"axis-x\"></select></label></span>"
+      "<label class=\"toggle\" for=\"all-bars\">intervals of all</label></div></div>");
+  absl::StrAppendFormat(&html,
+                        "<svg id=\"frontier-plot\" viewBox=\"0 0 %.0f %.0f\" role=\"img\" "
+                        "aria-label=\"Measured subnets and the frontier\">",
+                        drawing.frame().width, drawing.frame().height);
+  absl::StrAppend(
+      &html, drawing.Svg(), "</svg><figcaption id=\"plot-caption\">", Caption(data, drawn),
+      "</figcaption></figure><div id=\"tip\" role=\"status\" hidden></div>",
+      "<script type=\"application/json\" id=\"plot-data\">", PlotDataJson(data), "</script>");
+  return html;
+}
+
+}  // namespace forall

@@ -38,7 +38,8 @@ if(FORALL_CCACHE AND NOT CMAKE_CXX_CLANG_TIDY)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${FORALL_CCACHE})
 endif()
 
-# Groups built by name: what the tsan preset tests, and the libFuzzer programs.
+# Groups built by name: every test, what the tsan preset tests, and the libFuzzer programs.
+add_custom_target(all_tests)
 add_custom_target(thread_tests)
 add_custom_target(fuzzers)
 
@@ -86,6 +87,9 @@ function(forall_cc_test)
   endif()
   if(ARG_PROGRAMS)
     add_dependencies(${target} ${ARG_PROGRAMS})
+  endif()
+  if(NOT "slow" IN_LIST ARG_LABELS)
+    add_dependencies(all_tests ${target})
   endif()
   if("threads" IN_LIST ARG_LABELS AND NOT "slow" IN_LIST ARG_LABELS)
     add_dependencies(thread_tests ${target})

@@ -13,6 +13,9 @@
 FORALL_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 FORALL_STAGE_ROWS=()
 
+# Two checkouts of the same sources share what ccache holds: no absolute path takes part in its keys.
+export CCACHE_BASEDIR="$FORALL_ROOT" CCACHE_NOHASHDIR=1
+
 say() { printf '%s\n' "$*"; }
 
 # fail MESSAGE: one sentence that says what to do, then exit.

@@ -58,8 +58,8 @@ run_stage() {
   case $1 in
     release-build) build release all -DFORALL_BUILD_TRAINER=ON ;;
     release-test) run_tests "$1" release ;;
-    asan-build) build asan-ubsan all ;;
-    asan-test) run_tests "$1" asan-ubsan -LE slow ;;
+    asan-build) build asan-ubsan all_tests ;;
+    asan-test) run_tests "$1" asan-ubsan -LE 'slow|bench' ;;
     tsan-build) build tsan thread_tests ;;
     tsan-test) run_tests "$1" tsan -L threads -LE slow ;;
     fuzz-build) build fuzz fuzzers ;;

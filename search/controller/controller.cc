@@ -242,6 +242,8 @@ void Controller::Stop() {
     stopping_ = true;
     changed_.SignalAll();
     if (leases_ != nullptr) DeliverLocked(leases_->ReleasePolls(), &outbox);
+    // Watchers look once more and learn that it is over.
+    for (const auto& [id, subscription] : subscriptions_) outbox.push_back(subscription.changed);
   }
   Run(&outbox);
   background_.Join();

@@ -384,6 +384,7 @@ void Controller::AcceptMeasurementsLocked(const std::string& worker, const v1::T
     open_.batch.insert_measurements.push_back(record);
     registry_->index.Add(std::move(record));
   }
+  registry_->index.AddBitmap(ids[0], result.accuracy_result().top1_bitmap());
   open_.batch.insert_evidence.push_back(EvidenceOf(result, ids[0]));
   const MeasurementRecord& first = *registry_->index.Find(ids[0]);
   if (first.verdict == VerdictState::kRejected) {

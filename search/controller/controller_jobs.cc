@@ -18,6 +18,7 @@ namespace {
 
 constexpr size_t kMaxRequestId = 128;
 constexpr size_t kTrialsPerUpdate = 100;
+constexpr size_t kPageBytes = 2 << 20;
 
 }  // namespace
 
@@ -202,11 +203,15 @@ void Controller::ListTrials(const v1::ListTrialsRequest& request,
     const std::vector<TrialEntry>& trials = job->fold().trials();
     const int64_t count = static_cast<int64_t>(trials.size());
     v1::ListTrialsResponse response;
-    const int64_t end = std::min<int64_t>(count, after + size);
-    for (int64_t i = std::min(after, count); i < end; ++i) {
-      *response.add_trials() = TrialView(*registry_, job->fold(), trials[i]);
+    int64_t next = std::min(after, count);
+    // A page stays below what clients accept, however much is known about each trial.
+    for (size_t bytes = 0; next < count && response.trials_size() < size && bytes < kPageBytes;
+         ++next) {
+      v1::Trial* const view = response.add_trials();
+      *view = TrialView(*registry_, job->fold(), trials[next]);
+      bytes += view->ByteSizeLong();
     }
-    if (end < count) response.set_next_page_token(PageToken("trials", end));
+    if (next < count) response.set_next_page_token(PageToken("trials", next));
     return response;
   });
 }

@@ -311,6 +311,14 @@ TEST_F(ControllerTest, MemberWhoseFinalLatencyIsRejectedStaysContestedAndTheJobE
   EXPECT_EQ(job.finalized_trials(), 0);
   EXPECT_EQ(harness_.Frontier(name).members(0).certainty(), v1::FrontierMember::CONTESTED);
   EXPECT_THAT(harness_.Frontier(name).members(0).trial().error(), HasSubstr("rejected"));
+  // What counts is listed before what was rejected.
+  const v1::FrontierMember member = harness_.FrontierMembers(name)[0];
+  std::vector<v1::Verdict::State> verdicts;
+  for (const v1::Measurement& measurement : member.trial().measurements()) {
+    if (measurement.metric() == "latency_ms") verdicts.push_back(measurement.verdict().state());
+  }
+  EXPECT_THAT(verdicts, ElementsAre(v1::Verdict::TRUSTED, v1::Verdict::REJECTED,
+                                    v1::Verdict::REJECTED, v1::Verdict::REJECTED));
 }
 
 TEST_F(ControllerTest, PauseHoldsWorkAndResumeGoesOn) {

@@ -13,6 +13,7 @@
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
 #include "search/controller/job_validator.h"
+#include "search/controller/paired_test.h"
 #include "search/controller/resource_names.h"
 #include "search/controller/resource_views.h"
 #include "search/pareto/knee.h"
@@ -22,6 +23,9 @@
 
 namespace forall {
 namespace {
+
+// Largest p-value at which a paired difference counts as established.
+constexpr double kEstablished = 0.025;
 
 // A metric under a condition that leaves nothing open.
 struct Wanted {
@@ -307,19 +311,46 @@ double End(const Candidate& candidate, size_t i, bool maximize, bool better) {
   return better ? low : high;
 }
 
-bool CouldReplace(const Candidate& other, const Candidate& member,
-                  const std::vector<bool>& maximize) {
-  bool strictly = false;
-  for (size_t i = 0; i < maximize.size(); ++i) {
-    const double theirs = End(other, i, maximize[i], true);
-    const double ours = End(member, i, maximize[i], false);
-    if (theirs > ours) return false;
-    strictly |= theirs < ours;
+enum class Chance { kNone, kEqual, kBetter };
+
+// How the other could compare with the member in objective `i`, given what is known of both.
+Chance ChanceOf(const Registry& registry, const Candidate& other, const Candidate& member, size_t i,
+                bool maximize) {
+  if (maximize && other.evidence[i] != nullptr && member.evidence[i] != nullptr) {
+    const std::string& theirs = registry.index.Bitmap(other.evidence[i]->id);
+    const std::string& ours = registry.index.Bitmap(member.evidence[i]->id);
+    const MeasurementKey& a = other.evidence[i]->key;
+    const MeasurementKey& b = member.evidence[i]->key;
+    if (!theirs.empty() && a.dataset == b.dataset && a.split == b.split &&
+        other.evidence[i]->sample_count == member.evidence[i]->sample_count &&
+        theirs.size() == ours.size()) {
+      const Discordance discordance = CountDiscordance(theirs, ours);
+      if (SecondIsBetterPValue(discordance) <= kEstablished) return Chance::kNone;
+      return discordance.only_first > 0 ? Chance::kBetter : Chance::kEqual;
+    }
   }
-  return strictly;
+  const double theirs = End(other, i, maximize, true);
+  const double ours = End(member, i, maximize, false);
+  if (theirs > ours) return Chance::kNone;
+  return theirs < ours ? Chance::kBetter : Chance::kEqual;
 }
 
-bool IsContested(const std::vector<Candidate>& candidates, size_t member,
+bool CouldReplace(const Registry& registry, const Candidate& other, const Candidate& member,
+                  const std::vector<bool>& maximize) {
+  bool better = false;
+  // The cheap comparisons first: they exclude most.
+  for (const bool paired : {false, true}) {
+    for (size_t i = 0; i < maximize.size(); ++i) {
+      if (maximize[i] != paired) continue;
+      const Chance chance = ChanceOf(registry, other, member, i, maximize[i]);
+      if (chance == Chance::kNone) return false;
+      better |= chance == Chance::kBetter;
+    }
+  }
+  return better;
+}
+
+bool IsContested(const Registry& registry, const std::vector<Candidate>& candidates, size_t member,
                  const std::vector<bool>& maximize) {
   const Candidate& candidate = candidates[member];
   if (!candidate.trial->finalize_error.empty()) return true;
@@ -327,7 +358,7 @@ bool IsContested(const std::vector<Candidate>& candidates, size_t member,
     if (evidence != nullptr && evidence->verdict != VerdictState::kTrusted) return true;
   }
   for (size_t i = 0; i < candidates.size(); ++i) {
-    if (i != member && CouldReplace(candidates[i], candidate, maximize)) return true;
+    if (i != member && CouldReplace(registry, candidates[i], candidate, maximize)) return true;
   }
   return false;
 }
@@ -362,8 +393,9 @@ absl::Status AddMembers(const Registry& registry, const std::vector<Candidate>& 
     v1::FrontierMember* member = response->add_members();
     *member->mutable_trial() = TrialView(registry, *candidate.fold, *candidate.trial);
     for (const double value : candidate.values) member->add_values(value);
-    member->set_certainty(IsContested(candidates, rows[i], maximize) ? v1::FrontierMember::CONTESTED
-                                                                     : v1::FrontierMember::CERTAIN);
+    member->set_certainty(IsContested(registry, candidates, rows[i], maximize)
+                              ? v1::FrontierMember::CONTESTED
+                              : v1::FrontierMember::CERTAIN);
     member->set_knee(static_cast<int32_t>(i) == knee);
   }
   return absl::OkStatus();

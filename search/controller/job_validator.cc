@@ -312,7 +312,7 @@ void FillDefaults(const std::string& dataset, v1::SearchJobSpec* spec) {
   if (spec->recipe().empty()) spec->set_recipe("fp32");
   if (spec->sampler().algorithm().empty()) spec->mutable_sampler()->set_algorithm("nsga2");
   v1::Fidelity* fidelity = spec->mutable_fidelity();
-  if (fidelity->calibration_images() == 0) fidelity->set_calibration_images(2000);
+  if (fidelity->calibration_images() == 0) fidelity->set_calibration_images(1000);
   for (v1::Objective& objective : *spec->mutable_objectives()) {
     const MetricInfo& metric = *FindMetric(objective.metric());
     if (objective.goal() == v1::Objective::GOAL_UNSPECIFIED) {

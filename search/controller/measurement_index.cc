@@ -2,6 +2,7 @@
 #include "search/controller/measurement_index.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 
@@ -81,6 +82,16 @@ int64_t MeasurementIndex::FindLatency(const MeasurementKey& key, FidelityLevel f
     }
   }
   return 0;
+}
+
+void MeasurementIndex::AddBitmap(int64_t id, std::string bitmap) {
+  if (!bitmap.empty()) bitmaps_[id] = std::move(bitmap);
+}
+
+const std::string& MeasurementIndex::Bitmap(int64_t id) const {
+  static const auto* const none = new std::string;
+  const auto it = bitmaps_.find(id);
+  return it == bitmaps_.end() ? *none : it->second;
 }
 
 void MeasurementIndex::AddExport(const ExportRecord& record) {

@@ -42,6 +42,10 @@ class MeasurementIndex {
   // and batch. Noisy ones are worth another measurement. 0 when there is none.
   int64_t FindLatency(const MeasurementKey& key, FidelityLevel fidelity) const;
 
+  // Which images a top-1 accuracy got right, one bit each; "" when it is not known.
+  void AddBitmap(int64_t id, std::string bitmap);
+  const std::string& Bitmap(int64_t id) const;
+
   void AddExport(const ExportRecord& record);
   // nullptr when there is none.
   const ExportRecord* FindExport(const std::string& supernet_sha256, const std::string& arch_key,
@@ -57,6 +61,7 @@ class MeasurementIndex {
   absl::flat_hash_map<int64_t, const MeasurementRecord*> by_id_;
   absl::flat_hash_map<std::string, std::vector<int64_t>> by_subject_;
   std::map<std::pair<std::string, std::string>, int64_t> all_images_;
+  absl::flat_hash_map<int64_t, std::string> bitmaps_;
   // Node-based: callers keep pointers.
   std::map<std::string, ExportRecord> exports_;
   std::map<std::string, BaselineRecord> baselines_;

@@ -28,7 +28,17 @@ absl::Status LoadCatalog(ResultStore* store, Registry* registry) {
   FORALL_ASSIGN_OR_RETURN(std::vector<DeviceRecord> devices, store->LoadDevices());
   for (DeviceRecord& record : devices) registry->devices[record.id] = std::move(record);
   FORALL_ASSIGN_OR_RETURN(std::vector<MeasurementRecord> measurements, store->LoadMeasurements());
-  for (MeasurementRecord& record : measurements) registry->index.Add(std::move(record));
+  for (MeasurementRecord& record : measurements) {
+    if (record.key.metric == "accuracy_top1") {
+      absl::StatusOr<MeasurementEvidence> evidence = store->LoadEvidence(record.id);
+      if (evidence.ok()) {
+        registry->index.AddBitmap(record.id, std::move(evidence->top1_bitmap));
+      } else if (!absl::IsNotFound(evidence.status())) {
+        return evidence.status();
+      }
+    }
+    registry->index.Add(std::move(record));
+  }
   FORALL_ASSIGN_OR_RETURN(const std::vector<ExportRecord> exports, store->LoadExports());
   for (const ExportRecord& record : exports) registry->index.AddExport(record);
   FORALL_ASSIGN_OR_RETURN(const std::vector<BaselineRecord> baselines, store->LoadBaselines());

@@ -83,7 +83,8 @@ v1::Trial TrialView(const Registry& registry, const JobFold& fold, const TrialEn
   view.set_on_frontier(fold.OnFrontier(record.ordinal));
   view.set_finalized(trial.finalized && trial.finalize_error.empty());
   view.set_reused(record.reused);
-  // Exact costs first, then what was measured, the final ones before those they replace.
+  // Exact costs first, then what was measured: the final ones before those they replace, the
+  // rejected ones, which count for nothing, last.
   for (const MetricInfo& metric : Metrics()) {
     if (metric.source != MetricSource::kExactCost) continue;
     v1::Measurement* cost = view.add_measurements();
@@ -98,11 +99,16 @@ v1::Trial TrialView(const Registry& registry, const JobFold& fold, const TrialEn
     cost->set_fidelity("final");
     cost->set_subject(record.arch_key);
   }
-  for (const FidelityLevel level : {FidelityLevel::kFinal, FidelityLevel::kScreening}) {
-    for (auto id = trial.measurements.rbegin(); id != trial.measurements.rend(); ++id) {
-      const MeasurementRecord* measurement = registry.index.Find(*id);
-      if (measurement == nullptr || measurement->fidelity != level) continue;
-      *view.add_measurements() = MeasurementView(registry, *measurement);
+  for (const bool rejected : {false, true}) {
+    for (const FidelityLevel level : {FidelityLevel::kFinal, FidelityLevel::kScreening}) {
+      for (auto id = trial.measurements.rbegin(); id != trial.measurements.rend(); ++id) {
+        const MeasurementRecord* measurement = registry.index.Find(*id);
+        if (measurement == nullptr || measurement->fidelity != level ||
+            (measurement->verdict == VerdictState::kRejected) != rejected) {
+          continue;
+        }
+        *view.add_measurements() = MeasurementView(registry, *measurement);
+      }
     }
   }
   return view;

@@ -22,9 +22,10 @@ struct EvaluatorBenchOptions {
   int threads = 0;
 };
 
-// Prints one JSON line per subnet to standard output, with both medians in seconds and their ratio,
-// and a last one over all subnets ("within_bar": the median ratio is at most 1.18). The evaluator's
-// time is all of it: session creation, loading, counting. Errors: data, runtime.
+// Prints one JSON line per subnet to standard output, with both medians in seconds and the median
+// of the rounds' ratios, and a last one over all subnets ("within_bar": the median ratio is at
+// most 1.18). The evaluator's time is all of it: session creation, loading, counting. Errors: data,
+// runtime.
 absl::Status RunEvaluatorBench(const EvaluatorBenchOptions& options);
 
 }  // namespace forall

@@ -9,7 +9,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <system_error>
@@ -17,6 +16,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/sha256.h"
@@ -35,7 +35,7 @@ absl::Status FileError(int error, const std::string& path) {
 }
 
 void SetDeadline(absl::Duration timeout, grpc::ClientContext* context) {
-  context->set_deadline(std::chrono::system_clock::now() + absl::ToChronoNanoseconds(timeout));
+  context->set_deadline(absl::ToChronoTime(Clock::Real()->Now() + timeout));
 }
 
 }  // namespace

@@ -18,8 +18,8 @@ namespace forall {
 namespace {
 
 using ::forall::testing::FakeArtifactService;
-using ::forall::testing::LocalServer;
 using ::forall::testing::IsOkAndHolds;
+using ::forall::testing::LocalServer;
 using ::forall::testing::StatusIs;
 using ::forall::testing::TempDir;
 using ::testing::ElementsAre;

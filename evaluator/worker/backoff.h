@@ -25,7 +25,7 @@ class Backoff {
  public:
   struct Options {
     absl::Duration first = absl::Milliseconds(100);
-    absl::Duration longest = absl::Seconds(5);
+    absl::Duration longest = absl::Seconds(2);
     // Give every worker its own.
     uint64_t seed = 0;
   };

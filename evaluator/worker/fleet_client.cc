@@ -4,9 +4,8 @@
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
 
-#include <chrono>
-
 #include "absl/strings/str_cat.h"
+#include "base/clock.h"
 #include "base/status_macros.h"
 #include "evaluator/worker/grpc_status.h"
 
@@ -14,7 +13,7 @@ namespace forall {
 namespace {
 
 void SetDeadline(absl::Duration timeout, grpc::ClientContext* context) {
-  context->set_deadline(std::chrono::system_clock::now() + absl::ToChronoNanoseconds(timeout));
+  context->set_deadline(absl::ToChronoTime(Clock::Real()->Now() + timeout));
 }
 
 // Calls a unary method of the stub.

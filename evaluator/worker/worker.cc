@@ -119,25 +119,23 @@ std::vector<Worker::Lease> Worker::LeaseTasks() {
 }
 
 void Worker::RunBatch(const std::vector<Lease>& leases) {
-  std::vector<Lease> side_by_side;
-  std::vector<Lease> alone;
+  std::vector<Lease> exports;
+  std::vector<Lease> others;
   for (const Lease& lease : leases) {
-    (lease->task.kind() == v1::Task::LATENCY ? alone : side_by_side).push_back(lease);
+    (lease->task.kind() == v1::Task::EXPORT ? exports : others).push_back(lease);
   }
   const int threads = std::max(1, options_.threads);
-  if (!side_by_side.empty()) {
-    const int lanes = std::min(static_cast<int>(side_by_side.size()), threads);
+  if (!exports.empty()) {
+    const int lanes = std::min(static_cast<int>(exports.size()), threads);
     std::atomic<size_t> next{0};
     const auto lane = [&] {
-      for (size_t i = next++; i < side_by_side.size(); i = next++) {
-        RunTask(side_by_side[i], threads / lanes);
-      }
+      for (size_t i = next++; i < exports.size(); i = next++) RunTask(exports[i], threads / lanes);
     };
-    std::vector<Thread> others;
-    for (int i = 1; i < lanes; ++i) others.emplace_back("task", lane);
+    std::vector<Thread> other_lanes;
+    for (int i = 1; i < lanes; ++i) other_lanes.emplace_back("export", lane);
     lane();
   }
-  for (const Lease& lease : alone) RunTask(lease, threads);
+  for (const Lease& lease : others) RunTask(lease, threads);
 }
 
 void Worker::RunTask(const Lease& lease, int threads) {

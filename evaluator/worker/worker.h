@@ -38,8 +38,8 @@ class Worker {
     v1::RegisterWorkerRequest registration;
     // For messages.
     std::string controller;
-    // Cores that tasks may use. Tasks that were leased together run side by side with a share each
-    // (a calibration uses one core well and several badly), except timings, which run alone.
+    // Cores that tasks may use. Exports that were leased together run side by side with a share
+    // each, since calibration uses one core well and several badly; other tasks run one by one.
     int threads = 1;
     absl::Duration lease_wait = absl::Seconds(20);
     // A drained worker finishes what it has begun, but gives it back after so long.

@@ -55,10 +55,13 @@ void Worker::HeartbeatLoop() {
     NoteConnection(status);
 
     MutexLock lock(&mu_);
-    if (absl::IsNotFound(status)) unregistered_ = true;
     absl::Duration delay = heartbeat_interval_;
     if (status.ok()) {
       backoff.Reset();
+    } else if (absl::IsNotFound(status) && !unregistered_) {
+      // A controller that started anew: it is waiting for a registration.
+      unregistered_ = true;
+      continue;
     } else {
       delay = std::min(delay, backoff.Next());
     }
@@ -124,7 +127,7 @@ void Worker::NoteConnection(const absl::Status& status) {
     connected_ = connected;
   }
   if (!changed) return;
-  if (status.ok()) {
+  if (status.ok() || absl::IsNotFound(status)) {
     FORALL_LOG(INFO) << "controller is back controller=" << options_.controller;
   } else {
     FORALL_LOG(WARNING) << "cannot reach the controller at " << options_.controller << ": "

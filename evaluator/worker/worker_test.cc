@@ -18,8 +18,8 @@ namespace forall {
 namespace {
 
 using ::forall::testing::FakeFleetService;
-using ::forall::testing::LocalServer;
 using ::forall::testing::IsOk;
+using ::forall::testing::LocalServer;
 using ::forall::testing::StatusIs;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
@@ -62,9 +62,9 @@ class ScriptedExecutor : public TaskExecutor {
     MutexLock lock(&mu_);
     return most_at_once_;
   }
-  bool timed_beside_others() {
+  bool others_overlapped() {
     MutexLock lock(&mu_);
-    return timed_beside_others_;
+    return others_overlapped_;
   }
 
   absl::StatusOr<v1::TaskResult> Execute(const v1::Task& task, int threads,
@@ -75,8 +75,8 @@ class ScriptedExecutor : public TaskExecutor {
       started_.push_back(task.name());
       ++running_;
       most_at_once_ = std::max(most_at_once_, running_);
-      timing_ += task.kind() == v1::Task::LATENCY;
-      if (timing_ > 0 && running_ > 1) timed_beside_others_ = true;
+      others_ += task.kind() != v1::Task::EXPORT;
+      if (others_ > 0 && running_ > 1) others_overlapped_ = true;
       script = script_;
       changed_.SignalAll();
     }
@@ -84,7 +84,7 @@ class ScriptedExecutor : public TaskExecutor {
     if (script) result = script(task, stop);
     MutexLock lock(&mu_);
     --running_;
-    timing_ -= task.kind() == v1::Task::LATENCY;
+    others_ -= task.kind() != v1::Task::EXPORT;
     return result;
   }
 
@@ -101,9 +101,9 @@ class ScriptedExecutor : public TaskExecutor {
   bool open_ ABSL_GUARDED_BY(mu_) = false;
   std::vector<std::string> started_ ABSL_GUARDED_BY(mu_);
   int running_ ABSL_GUARDED_BY(mu_) = 0;
-  int timing_ ABSL_GUARDED_BY(mu_) = 0;
+  int others_ ABSL_GUARDED_BY(mu_) = 0;
   int most_at_once_ ABSL_GUARDED_BY(mu_) = 0;
-  bool timed_beside_others_ ABSL_GUARDED_BY(mu_) = false;
+  bool others_overlapped_ ABSL_GUARDED_BY(mu_) = false;
 };
 
 class WorkerTest : public ::testing::Test {
@@ -345,10 +345,10 @@ TEST_F(WorkerTest, OneCoreDoesOneTaskAtATime) {
   EXPECT_EQ(executor_.most_at_once(), 1);
 }
 
-TEST_F(WorkerTest, TimingRunsAloneAndOtherTasksSideBySide) {
+TEST_F(WorkerTest, ExportsRunSideBySideAndNothingElseDoes) {
   executor_.SetScript([this](const v1::Task& task, const StopSignal& stop) {
-    // Two of the others must be under way at once, or this waits in vain.
-    if (task.kind() != v1::Task::LATENCY) {
+    // Both exports must be under way at once, or this waits in vain.
+    if (task.kind() == v1::Task::EXPORT) {
       EXPECT_TRUE(executor_.AwaitStarted(2));
     }
     return absl::StatusOr<v1::TaskResult>(ScriptedExecutor::Success());
@@ -356,11 +356,11 @@ TEST_F(WorkerTest, TimingRunsAloneAndOtherTasksSideBySide) {
   service_.AddTask("tasks/1", v1::Task::LATENCY);
   service_.AddTask("tasks/2", v1::Task::EXPORT);
   service_.AddTask("tasks/3", v1::Task::ACCURACY);
-  service_.AddTask("tasks/4", v1::Task::LATENCY);
+  service_.AddTask("tasks/4", v1::Task::EXPORT);
   Start(absl::Hours(1), /*threads=*/2);
   ASSERT_TRUE(service_.Await([](const Seen& seen) { return seen.results.size() == 4; }));
   EXPECT_EQ(executor_.most_at_once(), 2);
-  EXPECT_FALSE(executor_.timed_beside_others());
+  EXPECT_FALSE(executor_.others_overlapped());
 }
 
 }  // namespace

@@ -83,6 +83,18 @@ std::string ProgramFolder() {
   return std::filesystem::read_symlink("/proc/self/exe", error).parent_path().string();
 }
 
+// The repository that this program was built in: the nearest folder upwards that has the supernet.
+absl::StatusOr<std::string> RepositoryFolder(const std::string& programs) {
+  for (std::filesystem::path folder = programs; folder.has_relative_path();
+       folder = folder.parent_path()) {
+    if (std::filesystem::exists(folder / "supernets/fashion_mnist/weights.safetensors")) {
+      return folder.string();
+    }
+  }
+  return absl::NotFoundError(
+      "supernets/fashion_mnist is not there: run the program out of the repository's build folder");
+}
+
 // The controller writes its address when it listens; a dead controller never will.
 absl::StatusOr<std::string> AwaitPort(const std::string& port_file, ChildProcess* controller,
                                       const std::string& log) {
@@ -110,6 +122,8 @@ v1::SearchJobSpec MakeSpec(const QuickstartOptions& options) {
   spec.mutable_budget()->set_max_trials(options.trials);
   spec.set_seed(options.seed);
   spec.mutable_fidelity()->set_screening_images(options.screening_images);
+  // Measured on this supernet: top-1 within 0.12 points (RMS) of 4,000 images (supernet/export.h).
+  spec.mutable_fidelity()->set_calibration_images(500);
   spec.mutable_fidelity()->set_test_split(true);
   return spec;
 }
@@ -159,7 +173,7 @@ absl::Status WriteFrontierJson(const QuickstartOptions& options, const v1::Searc
 absl::Status Quickstart(const QuickstartOptions& options) {
   FORALL_RETURN_IF_ERROR(CreateDirectories(options.output));
   const std::string programs = ProgramFolder();
-  const std::string source = std::filesystem::path(programs).parent_path().parent_path().string();
+  FORALL_ASSIGN_OR_RETURN(const std::string source, RepositoryFolder(programs));
   const std::string port_file = options.output + "/controller.port";
   const std::string controller_log = options.output + "/controller.log";
   const std::string worker_log = options.output + "/worker.log";

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+// The real controller, killed with SIGKILL at random moments of a job: invariants 2 and 4 of
+// docs/architecture.md, over real processes, sockets and files.
+#include <signal.h>
+
+#include <cstdlib>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/mutex.h"
+#include "base/random.h"
+#include "base/testing/matchers.h"
+#include "base/testing/temp_dir.h"
+#include "cli/child_process.h"
+#include "cli/client.h"
+#include "gtest/gtest.h"
+#include "tests/faults/scripted_worker.h"
+
+namespace forall {
+namespace {
+
+std::string Program(const std::string& name) {
+  const char* folder = std::getenv("FORALL_BIN_DIR");
+  return absl::StrCat(folder == nullptr ? "." : folder, "/", name);
+}
+
+std::string SourceFolder() {
+  const char* folder = std::getenv("FORALL_SOURCE_DIR");
+  return folder == nullptr ? "." : folder;
+}
+
+// A controller process that can be killed and started again on the same database.
+class ControllerProcess {
+ public:
+  explicit ControllerProcess(const testing::TempDir& dir) : dir_(dir) {}
+
+  void Start() {
+    const std::string port_file = absl::StrCat(dir_.path(), "/port.", ++life_);
+    auto process =
+        ChildProcess::Start({Program("forall-controller"), "--db", dir_ / "forall.db", "--listen",
+                             "127.0.0.1:0", "--port-file", port_file, "--heartbeat", "200ms",
+                             "--supernet", SourceFolder() + "/supernets/fashion_mnist"},
+                            dir_ / "controller.log");
+    FORALL_ASSERT_OK(process);
+    process_ = *std::move(process);
+    for (int i = 0; i < 1000; ++i) {
+      const absl::StatusOr<std::string> port = ReadFile(port_file);
+      if (port.ok() && !port->empty()) {
+        MutexLock lock(&mu_);
+        address_ = absl::StrCat("127.0.0.1:", absl::StripAsciiWhitespace(*port));
+        return;
+      }
+      ASSERT_TRUE(process_->IsRunning()) << *ReadFile(dir_ / "controller.log");
+      Clock::Real()->SleepFor(absl::Milliseconds(10));
+    }
+    FAIL() << "the controller did not start";
+  }
+
+  void Kill() {
+    {
+      MutexLock lock(&mu_);
+      address_.clear();
+    }
+    kill(process_->pid(), SIGKILL);
+    while (process_->IsRunning()) Clock::Real()->SleepFor(absl::Milliseconds(1));
+  }
+
+  std::string address() const {
+    MutexLock lock(&mu_);
+    return address_;
+  }
+
+ private:
+  const testing::TempDir& dir_;
+  int life_ = 0;
+  std::unique_ptr<ChildProcess> process_;
+  mutable Mutex mu_;
+  std::string address_ ABSL_GUARDED_BY(mu_);
+};
+
+// One trial at a time, so that results arrive in one order and the whole job is a function of its
+// seed.
+v1::SearchJobSpec MakeSpec() {
+  v1::SearchJobSpec spec;
+  spec.set_supernet("supernets/fashion_mnist");
+  spec.add_objectives()->set_metric("accuracy_top1");
+  spec.add_objectives()->set_metric("latency_ms");
+  spec.mutable_sampler()->set_algorithm("nsga2");
+  spec.mutable_budget()->set_max_trials(150);
+  spec.mutable_fidelity()->set_screening_images(2500);
+  spec.mutable_fidelity()->set_test_split(true);
+  spec.set_seed(11);
+  spec.set_parallelism(1);
+  return spec;
+}
+
+struct Outcome {
+  v1::SearchJob job;
+  std::vector<v1::Trial> trials;
+  v1::QueryParetoFrontierResponse frontier;
+  std::map<std::string, double> acknowledged;
+  int kills = 0;
+};
+
+// Runs the job to its end, killing the controller every `mean_life` or so (never when infinite).
+Outcome RunJob(absl::Duration mean_life) {
+  testing::TempDir dir;
+  ControllerProcess controller(dir);
+  controller.Start();
+  Outcome outcome;
+  Random random(99);
+  {
+    Client client(controller.address());
+    v1::SubmitSearchJobRequest request;
+    *request.mutable_spec() = MakeSpec();
+    request.set_request_id("once");
+    const auto job =
+        client.Call(client.search(), &v1::SearchService::Stub::SubmitSearchJob, request);
+    EXPECT_THAT(job, testing::IsOk());
+  }
+  testing::ScriptedWorker worker("scripted", [&] { return controller.address(); });
+  const absl::Time give_up = Clock::Real()->Now() + absl::Minutes(4);
+  while (Clock::Real()->Now() < give_up) {
+    const bool disturb = mean_life != absl::InfiniteDuration();
+    Clock::Real()->SleepFor(disturb ? mean_life * (0.2 + 1.6 * random.Double())
+                                    : absl::Milliseconds(100));
+    Client client(controller.address());
+    v1::GetSearchJobRequest request;
+    request.set_name("searchJobs/1");
+    const auto job = client.Call(client.search(), &v1::SearchService::Stub::GetSearchJob, request);
+    if (job.ok() && HasEnded(job->state())) break;
+    if (!disturb) continue;
+    controller.Kill();
+    ++outcome.kills;
+    controller.Start();
+    if (::testing::Test::HasFatalFailure()) return outcome;
+  }
+  worker.Stop();
+  outcome.acknowledged = worker.Acknowledged();
+  Client client(controller.address());
+  v1::GetSearchJobRequest get;
+  get.set_name("searchJobs/1");
+  outcome.job = *client.Call(client.search(), &v1::SearchService::Stub::GetSearchJob, get);
+  outcome.trials = *client.ListTrials("searchJobs/1");
+  v1::QueryParetoFrontierRequest query;
+  query.set_parent("searchJobs/1");
+  outcome.frontier =
+      *client.Call(client.search(), &v1::SearchService::Stub::QueryParetoFrontier, query);
+  return outcome;
+}
+
+// "accuracy_top1 final validation" and the like: what must be unique within a trial.
+std::string MeasurementId(const v1::Measurement& measurement) {
+  return absl::StrCat(measurement.metric(), " ", measurement.fidelity(), " ",
+                      measurement.condition().split(), " ", measurement.condition().device());
+}
+
+// Everything about a trial that a search decides or measures, in text.
+std::string Essence(const v1::Trial& trial) {
+  std::map<std::string, double> values;
+  for (const v1::Measurement& m : trial.measurements()) values[MeasurementId(m)] = m.value();
+  std::string text = absl::StrCat(trial.name(), " ", trial.arch_key(), " ",
+                                  v1::Trial::State_Name(trial.state()), " ", trial.on_frontier());
+  for (const auto& [name, value] : values) absl::StrAppend(&text, " ", name, "=", value);
+  return text;
+}
+
+void ExpectNothingLostOrDoubled(const Outcome& outcome) {
+  std::map<std::string, const v1::Trial*> by_name;
+  for (const v1::Trial& trial : outcome.trials) {
+    EXPECT_TRUE(by_name.emplace(trial.name(), &trial).second) << trial.name();
+    std::set<std::string> seen;
+    for (const v1::Measurement& m : trial.measurements()) {
+      EXPECT_TRUE(seen.insert(MeasurementId(m)).second) << trial.name() << " " << MeasurementId(m);
+    }
+  }
+  for (const auto& [what, value] : outcome.acknowledged) {
+    const v1::Trial* trial = by_name[what.substr(0, what.find(' '))];
+    ASSERT_NE(trial, nullptr) << what;
+    bool found = false;
+    for (const v1::Measurement& m : trial->measurements()) {
+      found = found || std::abs(m.value() - value) < 1e-6 * value;
+    }
+    EXPECT_TRUE(found) << what << " was acknowledged with " << value << " and is gone";
+  }
+}
+
+TEST(KillTest, Invariant4KilledControllerEndsWithTheSameFrontier) {
+  const Outcome calm = RunJob(absl::InfiniteDuration());
+  ASSERT_EQ(calm.job.state(), v1::SearchJob::SUCCEEDED) << calm.job.error();
+  ASSERT_GE(calm.trials.size(), 150u);
+  ExpectNothingLostOrDoubled(calm);
+
+  const Outcome disturbed = RunJob(absl::Milliseconds(40));
+  EXPECT_GE(disturbed.kills, 20);
+  ASSERT_EQ(disturbed.job.state(), v1::SearchJob::SUCCEEDED) << disturbed.job.error();
+  ExpectNothingLostOrDoubled(disturbed);
+
+  ASSERT_EQ(disturbed.trials.size(), calm.trials.size());
+  for (size_t i = 0; i < calm.trials.size(); ++i) {
+    EXPECT_EQ(Essence(disturbed.trials[i]), Essence(calm.trials[i]));
+  }
+  ASSERT_EQ(disturbed.frontier.members_size(), calm.frontier.members_size());
+  for (int i = 0; i < calm.frontier.members_size(); ++i) {
+    EXPECT_EQ(disturbed.frontier.members(i).trial().name(),
+              calm.frontier.members(i).trial().name());
+    EXPECT_EQ(disturbed.frontier.members(i).trial().artifact_sha256(),
+              calm.frontier.members(i).trial().artifact_sha256());
+  }
+  RecordProperty("kills", disturbed.kills);
+}
+
+}  // namespace
+}  // namespace forall

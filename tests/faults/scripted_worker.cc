@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/faults/scripted_worker.h"
+
+#include <cmath>
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "base/clock.h"
+#include "base/random.h"
+#include "base/sha256.h"
+#include "grpcpp/grpcpp.h"
+#include "proto/forall/v1/artifact_service.grpc.pb.h"
+#include "proto/forall/v1/fleet_service.grpc.pb.h"
+
+namespace forall::testing {
+namespace {
+
+constexpr double kReferenceNs = 1e6;
+constexpr int64_t kAllImages = 10'000;
+
+// In [0, 1), of the subnet and a purpose.
+double Draw(const v1::Task& task, const char* purpose) {
+  return Random(Fnv1a64(absl::StrCat(task.arch_key(), purpose, task.split()))).Double();
+}
+
+int64_t Images(const v1::Task& task) { return task.images() > 0 ? task.images() : kAllImages; }
+
+std::string ArtifactBytes(const v1::Task& task) {
+  return absl::StrCat("subnet ", task.arch_key(), " of ", task.supernet_sha256());
+}
+
+void FillLatency(const v1::Task& task, v1::LatencyResult* result) {
+  const double ratio = ScriptedLatencyRatio(task);
+  result->set_ratio(ratio);
+  result->set_ratio_low(ratio * 0.995);
+  result->set_ratio_high(ratio * 1.005);
+  result->set_reference_median_ns(kReferenceNs);
+  result->set_median_ns(kReferenceNs * ratio);
+  result->set_median_low_ns(kReferenceNs * ratio * 0.995);
+  result->set_median_high_ns(kReferenceNs * ratio * 1.005);
+  result->set_runs(12);
+  result->set_warmup_runs(10);
+  for (int i = 0; i < 12; ++i) {
+    result->add_samples_ns(kReferenceNs * ratio);
+    result->add_reference_samples_ns(kReferenceNs);
+  }
+  result->mutable_verdict()->set_state(v1::Verdict::TRUSTED);
+  result->set_reference_sha256(Sha256Hex("the reference network"));
+}
+
+}  // namespace
+
+double ScriptedAccuracy(const v1::Task& task) {
+  const int64_t images = Images(task);
+  return 100.0 * std::floor(static_cast<double>(images) * (0.8 + 0.15 * Draw(task, "accuracy"))) /
+         static_cast<double>(images);
+}
+
+double ScriptedLatencyRatio(const v1::Task& task) { return 0.5 + 2 * Draw(task, "latency"); }
+
+struct ScriptedWorker::Session {
+  std::string address;
+  std::shared_ptr<grpc::Channel> channel;
+  std::unique_ptr<v1::FleetService::Stub> fleet;
+  std::unique_ptr<v1::ArtifactService::Stub> artifacts;
+  bool registered = false;
+
+  static std::unique_ptr<grpc::ClientContext> Context() {
+    auto context = std::make_unique<grpc::ClientContext>();
+    context->set_deadline(absl::ToChronoTime(Clock::Real()->Now() + absl::Seconds(5)));
+    return context;
+  }
+};
+
+ScriptedWorker::ScriptedWorker(std::string id, std::function<std::string()> address)
+    : id_(std::move(id)), address_(std::move(address)), thread_("scripted", [this] { Work(); }) {}
+
+void ScriptedWorker::Stop() {
+  stopping_ = true;
+  thread_.Join();
+}
+
+std::map<std::string, double> ScriptedWorker::Acknowledged() const {
+  MutexLock lock(&mu_);
+  return acknowledged_;
+}
+
+void ScriptedWorker::Work() {
+  Session session;
+  while (!stopping_) {
+    const std::string address = address_();
+    if (address.empty()) {
+      Clock::Real()->SleepFor(absl::Milliseconds(2));
+      continue;
+    }
+    if (address != session.address) {
+      session = Session();
+      session.address = address;
+      grpc::ChannelArguments arguments;
+      arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+      session.channel =
+          grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+      session.fleet = v1::FleetService::NewStub(session.channel);
+      session.artifacts = v1::ArtifactService::NewStub(session.channel);
+    }
+    if (!WorkOnce(&session)) {
+      session.registered = false;
+      Clock::Real()->SleepFor(absl::Milliseconds(5));
+    }
+  }
+}
+
+// Registers when needed, leases one task, works and reports. False when anything failed: the
+// controller gives the task out again.
+bool ScriptedWorker::WorkOnce(Session* session) {
+  if (!session->registered) {
+    v1::RegisterWorkerRequest request;
+    request.set_worker_id(id_);
+    request.mutable_device()->set_name("devices/scripted");
+    request.mutable_device()->set_device_class("x86-64");
+    request.mutable_device()->set_fingerprint("scripted");
+    request.mutable_profile()->set_hash("scripted");
+    request.mutable_profile()->set_runtime("scripted");
+    request.set_build("test");
+    request.add_datasets("fashion_mnist");
+    v1::RegisterWorkerResponse response;
+    const auto context = Session::Context();
+    if (!session->fleet->RegisterWorker(context.get(), request, &response).ok()) return false;
+    session->registered = true;
+  }
+  v1::LeaseTasksRequest lease;
+  lease.set_worker("workers/" + id_);
+  lease.set_max_tasks(1);
+  lease.mutable_wait()->set_nanos(100'000'000);
+  v1::LeaseTasksResponse leased;
+  auto context = Session::Context();
+  if (!session->fleet->LeaseTasks(context.get(), lease, &leased).ok()) return false;
+  if (leased.tasks().empty()) return true;
+  const v1::Task& task = leased.tasks(0).task();
+
+  v1::CompleteTasksRequest complete;
+  complete.set_worker("workers/" + id_);
+  v1::TaskResult* result = complete.add_results();
+  result->set_task(task.name());
+  result->set_lease_token(leased.tasks(0).lease().token());
+  double value = 0;
+  if (task.kind() == v1::Task::EXPORT) {
+    const std::string bytes = ArtifactBytes(task);
+    context = Session::Context();
+    v1::Artifact artifact;
+    const auto stream = session->artifacts->UploadArtifact(context.get(), &artifact);
+    v1::UploadArtifactRequest chunk;
+    chunk.set_sha256(Sha256Hex(bytes));
+    chunk.set_size_bytes(static_cast<int64_t>(bytes.size()));
+    chunk.set_content(bytes);
+    stream->Write(chunk);
+    stream->WritesDone();
+    if (!stream->Finish().ok()) return false;
+    result->mutable_export_result()->set_artifact_sha256(Sha256Hex(bytes));
+    result->mutable_export_result()->set_size_bytes(static_cast<int64_t>(bytes.size()));
+  } else if (task.kind() == v1::Task::ACCURACY) {
+    value = ScriptedAccuracy(task);
+    v1::AccuracyResult* accuracy = result->mutable_accuracy_result();
+    accuracy->set_images(Images(task));
+    accuracy->set_top1_correct(std::llround(value / 100 * static_cast<double>(Images(task))));
+    accuracy->set_top5_correct(Images(task));
+  } else {
+    value = ScriptedLatencyRatio(task) * kReferenceNs * 1e-6;
+    FillLatency(task, result->mutable_latency_result());
+  }
+  context = Session::Context();
+  v1::CompleteTasksResponse completed;
+  if (!session->fleet->CompleteTasks(context.get(), complete, &completed).ok()) return false;
+  if (completed.completions(0).code() == 0 && task.kind() != v1::Task::EXPORT) {
+    MutexLock lock(&mu_);
+    acknowledged_[absl::StrCat(task.trial(), " ", v1::Task::Kind_Name(task.kind()), " ",
+                               task.fidelity(), " ", task.split())] = value;
+  }
+  return true;
+}
+
+}  // namespace forall::testing

@@ -183,7 +183,21 @@ absl::Status ArtifactClient::Upload(absl::string_view bytes, const std::string& 
                      absl::StrCat("upload artifact ", sha256));
 }
 
+absl::StatusOr<bool> ArtifactClient::IsStored(const std::string& sha256) {
+  grpc::ClientContext context;
+  SetDeadline(options_.call_timeout, &context);
+  v1::GetArtifactRequest request;
+  request.set_sha256(sha256);
+  v1::Artifact artifact;
+  const absl::Status status = FromGrpcStatus(stub_->GetArtifact(&context, request, &artifact));
+  if (status.ok()) return true;
+  if (absl::IsNotFound(status)) return false;
+  return status;
+}
+
 absl::Status ArtifactClient::Send(absl::string_view bytes, const std::string& sha256) {
+  FORALL_ASSIGN_OR_RETURN(const bool stored, IsStored(sha256));
+  if (stored) return absl::OkStatus();
   grpc::ClientContext context;
   SetDeadline(options_.call_timeout, &context);
   v1::Artifact artifact;

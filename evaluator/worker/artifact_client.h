@@ -54,6 +54,7 @@ class ArtifactClient {
   bool IsCached(const std::string& sha256) const;
   absl::Status Download(const std::string& sha256, PartialFile* part);
   absl::Status Complete(const std::string& sha256, PartialFile* part, const StopSignal& stop);
+  absl::StatusOr<bool> IsStored(const std::string& sha256);
   absl::Status Send(absl::string_view bytes, const std::string& sha256);
   // Makes room by removing what was not used for longest, but not `keep`.
   void Evict(const std::string& keep) const;

@@ -141,10 +141,11 @@ TEST_F(ArtifactClientTest, UploadSurvivesABreakAndFillsTheCache) {
   EXPECT_TRUE(service_.download_offsets().empty());
 }
 
-TEST_F(ArtifactClientTest, UploadingWhatIsThereSucceeds) {
+TEST_F(ArtifactClientTest, WhatIsThereIsNotSentAgain) {
   const std::string bytes = Bytes(3000000);
   const std::string sha256 = service_.Put(bytes);
   FORALL_EXPECT_OK(MakeClient()->Upload(bytes, sha256, NoStop()));
+  EXPECT_EQ(service_.uploads(), 0);
 }
 
 TEST_F(ArtifactClientTest, LeastRecentlyUsedFilesMakeRoom) {

@@ -51,6 +51,13 @@ class FakeArtifactService final : public v1::ArtifactService::Service {
     return uploads_;
   }
 
+  grpc::Status GetArtifact(grpc::ServerContext* context, const v1::GetArtifactRequest* request,
+                           v1::Artifact* response) override {
+    MutexLock lock(&mu_);
+    if (files_.count(request->sha256()) > 0) return grpc::Status::OK;
+    return {grpc::StatusCode::NOT_FOUND, "no such artifact"};
+  }
+
   grpc::Status DownloadArtifact(grpc::ServerContext* context,
                                 const v1::DownloadArtifactRequest* request,
                                 grpc::ServerWriter<v1::DownloadArtifactResponse>* writer) override {
@@ -88,17 +95,18 @@ class FakeArtifactService final : public v1::ArtifactService::Service {
     if (!reader->Read(&request)) return {grpc::StatusCode::INVALID_ARGUMENT, "empty"};
     const std::string sha256 = request.sha256();
     const int64_t size = request.size_bytes();
+    std::string bytes = request.content();
+    // Also before an error: gRPC 1.51's synchronous server can hang in its destructor when a
+    // handler leaves messages unread.
+    while (reader->Read(&request)) bytes += request.content();
     {
       MutexLock lock(&mu_);
       ++uploads_;
-      if (files_.count(sha256) > 0) return grpc::Status::OK;
       if (breaks_ > 0) {
         --breaks_;
         return {grpc::StatusCode::UNAVAILABLE, "going down"};
       }
     }
-    std::string bytes = request.content();
-    while (reader->Read(&request)) bytes += request.content();
     if (static_cast<int64_t>(bytes.size()) != size || Sha256Hex(bytes) != sha256) {
       return {grpc::StatusCode::DATA_LOSS, "other bytes"};
     }

@@ -2,6 +2,7 @@
 #include "search/controller/controller.h"
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -9,6 +10,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "base/random.h"
 #include "base/testing/matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -454,6 +456,70 @@ TEST(ControllerKillTest, Invariant4KilledAtEveryCommitTheLogIsThatOfAnUndisturbe
       EXPECT_EQ(harness.Frontier(name).SerializeAsString(), frontier) << at;
       EXPECT_EQ(harness.sqlite()->LoadMeasurements()->size(), measurements) << at;
     }
+  }
+}
+
+// Does a whole job with all open tasks leased at once and completed in an order of `choose`'s.
+// Kills the controller before every `kill_every`-th result (0: never).
+std::vector<std::string> RunInOrder(
+    const std::function<size_t(const std::vector<v1::LeasedTask>&)>& choose, int kill_every) {
+  ControllerHarness harness;
+  harness.Register("w");
+  v1::SearchJobSpec spec = ControllerHarness::Spec(8);
+  spec.mutable_sampler()->set_algorithm("evolution");
+  const std::string name = harness.Submit(spec)->name();
+  std::vector<v1::LeasedTask> held;
+  for (int step = 1;; ++step) {
+    const absl::StatusOr<v1::LeaseTasksResponse> leased = harness.Lease("w", 16);
+    EXPECT_THAT(leased, IsOk());
+    held.insert(held.end(), leased->tasks().begin(), leased->tasks().end());
+    if (held.empty()) break;
+    if (kill_every > 0 && step % kill_every == 0) {
+      harness.Restart();
+      harness.Register("w");
+      v1::HeartbeatRequest heartbeat;
+      heartbeat.set_worker("w");
+      for (const v1::LeasedTask& task : held) {
+        v1::HeldLease* lease = heartbeat.add_leases();
+        lease->set_task(task.task().name());
+        lease->set_token(task.lease().token());
+      }
+      const absl::StatusOr<v1::HeartbeatResponse> reply =
+          CallAndWait(harness.controller(), &Controller::Heartbeat, heartbeat);
+      EXPECT_THAT(reply, IsOk());
+      EXPECT_THAT(reply->lost_tokens(), IsEmpty());
+    }
+    const size_t next = choose(held);
+    EXPECT_EQ(harness.Complete("w", harness.Evaluate(held[next]))->code(), 0);
+    held.erase(held.begin() + static_cast<int64_t>(next));
+  }
+  EXPECT_EQ(harness.Job(name)->state(), v1::SearchJob::SUCCEEDED);
+  return harness.Log(name);
+}
+
+TEST(ControllerKillTest, Invariant4SameOrderOfResultsGivesTheSameLogAlsoWithKillsBetween) {
+  Random random(11);
+  std::vector<std::string> order;
+  const std::vector<std::string> log = RunInOrder(
+      [&](const std::vector<v1::LeasedTask>& held) {
+        const size_t chosen = random.Uniform(held.size());
+        order.push_back(held[chosen].task().name());
+        return chosen;
+      },
+      0);
+  for (const int kill_every : {1, 3}) {
+    size_t step = 0;
+    const std::vector<std::string> again = RunInOrder(
+        [&](const std::vector<v1::LeasedTask>& held) {
+          const std::string wanted = order.at(step++);
+          for (size_t i = 0; i < held.size(); ++i) {
+            if (held[i].task().name() == wanted) return i;
+          }
+          ADD_FAILURE() << wanted << " is not among the open tasks";
+          return size_t{0};
+        },
+        kill_every);
+    EXPECT_EQ(again, log) << kill_every;
   }
 }
 

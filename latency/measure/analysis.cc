@@ -10,7 +10,12 @@
 namespace forall {
 namespace {
 
-constexpr double kThrottleLimit = 0.10;
+// The reference's drift from which on the device counts as having changed its pace, and the one past
+// which not even the ratio is believed: beyond it another frequency, core or neighbour is at work.
+constexpr double kPaceLimit = 0.10;
+constexpr double kThrottleLimit = 0.50;
+// How far windows of the ratio may lie apart for the ratio to count as having held meanwhile.
+constexpr double kRatioLimit = 0.05;
 // Wider than the throttle limit: between measurements a shared machine wanders further than within
 // one, and the ratio follows.
 constexpr double kBaselineLimit = 0.20;
@@ -80,7 +85,9 @@ void AddReason(Reason reason, std::vector<Reason>* reasons) {
 }  // namespace
 
 bool IsThrottled(const SessionSamples& samples) {
-  return WindowedDrift(samples.reference_ns) > kThrottleLimit;
+  const double drift = WindowedDrift(samples.reference_ns);
+  if (drift <= kPaceLimit) return false;
+  return drift > kThrottleLimit || WindowedDrift(samples.Ratios()) > kRatioLimit;
 }
 
 Estimate EstimateRatio(const SessionSamples& samples) { return EstimateSeries(samples.Ratios()); }
@@ -97,7 +104,11 @@ SessionAnalysis AnalyzeSession(const SessionSamples& samples, const Profile& pro
 
   const int runs = static_cast<int>(ratios.size());
   std::vector<Reason>& reasons = analysis.reasons;
-  if (analysis.reference_drift > kThrottleLimit) reasons.push_back(Reason::kThrottled);
+  if (IsThrottled(samples)) {
+    reasons.push_back(Reason::kThrottled);
+  } else if (analysis.reference_drift > kPaceLimit) {
+    reasons.push_back(Reason::kPaceChanged);
+  }
   if (runs < profile.min_runs) reasons.push_back(Reason::kTooFewRuns);
   if (!samples.warmup_stable) reasons.push_back(Reason::kUnstableWarmup);
   // A short independent series shows some correlation by chance: about 1/sqrt(n) of it.

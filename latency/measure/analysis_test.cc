@@ -42,17 +42,25 @@ TEST(AnalyzeSessionTest, QuietSessionHasNoReason) {
   EXPECT_EQ(analysis.reference_ns.value, 1000);
 }
 
-TEST(AnalyzeSessionTest, PaceOfTheDeviceCancelsUntilItThrottles) {
-  const auto session = [](double slower) {
+TEST(AnalyzeSessionTest, PaceOfTheDeviceCancelsUntilTheRatioFollows) {
+  // Halfway the device becomes slower by `slower`, the candidate by `more` beyond that.
+  const auto session = [](double slower, double more = 0) {
     return MakeSession(
-        48, [](int) { return 2.0; }, [=](int run) { return run < 24 ? 1.0 : 1 + slower; });
+        48, [=](int run) { return run < 24 ? 2.0 : 2.0 * (1 + more); },
+        [=](int run) { return run < 24 ? 1.0 : 1 + slower; });
   };
   const SessionAnalysis slight = AnalyzeSession(session(0.08), kScreening);
   EXPECT_THAT(slight.reasons, IsEmpty());
   EXPECT_NEAR(slight.reference_drift, 0.08, 1e-9);
   EXPECT_NEAR(slight.ratio.value, 2, 1e-9);
-  const SessionAnalysis throttled = AnalyzeSession(session(0.12), kScreening);
-  EXPECT_THAT(throttled.reasons, ElementsAre(Reason::kThrottled));
+  const SessionAnalysis changed = AnalyzeSession(session(0.25), kScreening);
+  EXPECT_THAT(changed.reasons, ElementsAre(Reason::kPaceChanged));
+  EXPECT_NEAR(changed.ratio.value, 2, 1e-9);
+  EXPECT_FALSE(IsThrottled(session(0.25, 0.04)));
+  EXPECT_TRUE(IsThrottled(session(0.25, 0.06)));
+  EXPECT_THAT(AnalyzeSession(session(0.25, 0.06), kScreening).reasons,
+              Contains(Reason::kThrottled));
+  EXPECT_THAT(AnalyzeSession(session(0.55), kScreening).reasons, ElementsAre(Reason::kThrottled));
 }
 
 TEST(AnalyzeSessionTest, AStepOfTheRatioIsDrift) {

@@ -27,7 +27,12 @@ std::vector<double> Concatenate(const std::vector<SessionSamples>& sessions, Pic
 absl::StatusOr<Profile> ProfileNamed(absl::string_view name) {
   if (name == "screening") return Profile{.name = "screening", .target_half_width = 0.02};
   if (name == "standard") return Profile{.name = "standard", .target_half_width = 0.01};
-  if (name == "final") return Profile{.name = "final", .target_half_width = 0.005, .sessions = 5};
+  if (name == "final") {
+    return Profile{.name = "final",
+                   .target_half_width = 0.005,
+                   .max_duration = absl::Seconds(1),
+                   .sessions = 5};
+  }
   return absl::InvalidArgumentError(
       absl::StrCat("unknown latency profile '", name, "': use screening, standard or final"));
 }
@@ -48,6 +53,8 @@ absl::string_view ReasonName(Reason reason) {
   switch (reason) {
     case Reason::kThrottled:
       return "throttled";
+    case Reason::kPaceChanged:
+      return "pace_changed";
     case Reason::kTooFewRuns:
       return "too_few_runs";
     case Reason::kUnstableWarmup:

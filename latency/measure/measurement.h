@@ -24,12 +24,14 @@ struct Profile {
   double target_half_width = 0.01;
   int min_runs = 12;
   int max_runs = 200;
+  // Of one session's samples, and of its warm-up.
   absl::Duration max_duration = absl::Seconds(5);
   // Fresh sessions. From three on, the scatter between them goes into the interval.
   int sessions = 1;
 };
 
-// "screening" (2 %), "standard" (1 %), "final" (0.5 %, five sessions). InvalidArgument names the
+// "screening" (2 %), "standard" (1 %), "final" (0.5 %, five sessions of at most 1 s, whose scatter
+// makes the interval). InvalidArgument names the
 // three.
 absl::StatusOr<Profile> ProfileNamed(absl::string_view name);
 
@@ -40,7 +42,8 @@ enum class Verdict {
 };
 
 enum class Reason {
-  kThrottled,   // The reference's speed moved by more than 10 %. Rejects.
+  kThrottled,    // The reference's speed moved and the ratio with it, or by over 50 %. Rejects.
+  kPaceChanged,  // The reference's speed moved by more than 10 %, and the ratio held.
   kTooFewRuns,  // Fewer than min_runs in max_duration; rejects below 6, where no interval exists.
   kUnstableWarmup,  // Two windows of 5 never agreed within 1 %.
   kCorrelated,      // Successive ratios depend on each other: fewer than half count as independent.

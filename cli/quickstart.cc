@@ -34,7 +34,7 @@ std::atomic<bool> interrupted{false};
 
 struct QuickstartOptions {
   std::string output = "quickstart";
-  int32_t trials = 120;
+  int32_t trials = 105;
   int64_t seed = 1;
   int32_t screening_images = 2500;
 };

@@ -53,7 +53,7 @@ class LatencyHarness {
     double session_spread = 0;
     // A throttled measurement is repeated this often in all, with a pause before.
     int attempts = 2;
-    absl::Duration cool_down = absl::Seconds(1);
+    absl::Duration cool_down = absl::Milliseconds(500);
   };
 
   // InvalidArgument when the backend cannot run the reference.

@@ -323,6 +323,40 @@ TEST_F(ControllerTest, MemberWhoseFinalLatencyIsRejectedStaysContestedAndTheJobE
                                     v1::Verdict::REJECTED, v1::Verdict::REJECTED));
 }
 
+// Screening flatters those that it selects. When final measuring takes the same from all, the trials
+// that lost at screening must not come in for having kept their flattering numbers.
+TEST_F(ControllerTest, ScreenedTrialsAreComparedWithFinalOnesAsIfTheyHadLostAsMuch) {
+  harness_.Register("w");
+  const std::string name = SubmitOk(ControllerHarness::Spec(30));
+  std::map<std::string, double> accuracy;
+  std::map<std::string, double> ratio;
+  std::set<std::string> finalists;
+  const v1::SearchJob job =
+      harness_.RunToEnd(name, "w", [&](const v1::Task& task, v1::TaskResult* result) {
+        const bool final = task.fidelity() == "final";
+        if (task.kind() == v1::Task::ACCURACY) {
+          v1::AccuracyResult* measured = result->mutable_accuracy_result();
+          const auto images = static_cast<double>(measured->images());
+          if (final) {
+            finalists.insert(task.trial());
+            measured->set_top1_correct(std::llround((accuracy[task.trial()] - 0.03) * images));
+          } else {
+            accuracy[task.trial()] = static_cast<double>(measured->top1_correct()) / images;
+          }
+        }
+        if (task.kind() == v1::Task::LATENCY) {
+          v1::LatencyResult* measured = result->mutable_latency_result();
+          if (!final) ratio[task.trial()] = measured->ratio();
+          measured->set_ratio(ratio[task.trial()]);
+          measured->set_ratio_low(ratio[task.trial()] * 0.99);
+          measured->set_ratio_high(ratio[task.trial()] * 1.01);
+        }
+      });
+  EXPECT_EQ(job.state(), v1::SearchJob::SUCCEEDED);
+  EXPECT_GT(job.frontier_size(), 1);
+  EXPECT_EQ(static_cast<int>(finalists.size()), job.frontier_size());
+}
+
 TEST_F(ControllerTest, PauseHoldsWorkAndResumeGoesOn) {
   harness_.Register("w");
   const std::string name = SubmitOk(ControllerHarness::Spec(6));

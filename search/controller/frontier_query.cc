@@ -43,6 +43,8 @@ struct Candidate {
 
 struct Scope {
   std::vector<Candidate> candidates;
+  // How many of the first candidates can be members; the others only contest them.
+  size_t eligible = 0;
   const JobController* job = nullptr;  // nullptr: everything on the supernet
   std::string dataset;
   std::string recipe = "fp32";
@@ -272,6 +274,7 @@ absl::Status FillAsked(const Registry& registry, const v1::QueryParetoFrontierRe
     if (has_all(candidate)) complete.push_back(std::move(candidate));
   }
   scope->candidates = std::move(complete);
+  scope->eligible = scope->candidates.size();
   return absl::OkStatus();
 }
 
@@ -287,10 +290,12 @@ void FillOwn(Scope* scope) {
     }
     measured.push_back(std::move(candidate));
   }
-  // Of equal points the one that the job's frontier holds comes first and so is kept.
-  std::stable_partition(measured.begin(), measured.end(), [&](const Candidate& candidate) {
-    return fold.OnFrontier(candidate.trial->record.ordinal);
-  });
+  // Only those that the job's frontier holds can be members: they come first.
+  const auto end = std::stable_partition(
+      measured.begin(), measured.end(), [&](const Candidate& candidate) {
+        return fold.OnFrontier(candidate.trial->record.ordinal);
+      });
+  scope->eligible = end - measured.begin();
   scope->candidates = std::move(measured);
 }
 
@@ -321,10 +326,11 @@ Chance ChanceOf(const Registry& registry, const Candidate& other, const Candidat
     const std::string& ours = registry.index.Bitmap(member.evidence[i]->id);
     const MeasurementKey& a = other.evidence[i]->key;
     const MeasurementKey& b = member.evidence[i]->key;
-    if (!theirs.empty() && a.dataset == b.dataset && a.split == b.split &&
-        other.evidence[i]->sample_count == member.evidence[i]->sample_count &&
-        theirs.size() == ours.size()) {
-      const Discordance discordance = CountDiscordance(theirs, ours);
+    // Subsets of images nest, so that a screened and a finally measured subnet share the first ones.
+    if (!theirs.empty() && !ours.empty() && a.dataset == b.dataset && a.split == b.split) {
+      const Discordance discordance = CountDiscordance(
+          theirs, ours,
+          std::min(other.evidence[i]->sample_count, member.evidence[i]->sample_count));
       if (SecondIsBetterPValue(discordance) <= kEstablished) return Chance::kNone;
       return discordance.only_first > 0 ? Chance::kBetter : Chance::kEqual;
     }
@@ -363,18 +369,19 @@ bool IsContested(const Registry& registry, const std::vector<Candidate>& candida
   return false;
 }
 
-absl::Status AddMembers(const Registry& registry, const std::vector<Candidate>& candidates,
+absl::Status AddMembers(const Registry& registry, const Scope& scope,
                         v1::QueryParetoFrontierResponse* response) {
+  const std::vector<Candidate>& candidates = scope.candidates;
   std::vector<bool> maximize;
   for (const v1::Objective& objective : response->objectives()) {
     maximize.push_back(objective.goal() == v1::Objective::MAXIMIZE);
   }
   const int objectives = static_cast<int>(maximize.size());
   response->set_considered_trials(static_cast<int32_t>(candidates.size()));
-  if (candidates.empty()) return absl::OkStatus();
+  if (scope.eligible == 0) return absl::OkStatus();
   std::vector<double> points;
-  for (const Candidate& candidate : candidates) {
-    const std::vector<double> point = Oriented(candidate, maximize);
+  for (size_t i = 0; i < scope.eligible; ++i) {
+    const std::vector<double> point = Oriented(candidates[i], maximize);
     points.insert(points.end(), point.begin(), point.end());
   }
   FORALL_ASSIGN_OR_RETURN(std::vector<int32_t> rows, ParetoFilter(PointsView{points, objectives}));
@@ -425,7 +432,7 @@ absl::StatusOr<v1::QueryParetoFrontierResponse> QueryFrontier(
   } else {
     FORALL_RETURN_IF_ERROR(FillAsked(registry, response, request.constraints(), &scope));
   }
-  FORALL_RETURN_IF_ERROR(AddMembers(registry, scope.candidates, &response));
+  FORALL_RETURN_IF_ERROR(AddMembers(registry, scope, &response));
   return response;
 }
 

@@ -234,7 +234,7 @@ absl::Status JobFold::Decide(const JobEvent& event, TrialEntry* trial) {
   if (to == TrialState::kMeasured) {
     decided_.push_back(event.trial);
     LearnScale(*trial);
-    AddToFrontier(*trial);
+    AddToFrontier(*trial, FinalShift());
     PublishFrontier();
     hypervolume_history_.emplace_back(event.trial, hypervolume_);
   }
@@ -312,18 +312,39 @@ void JobFold::LearnScale(const TrialEntry& trial) {
   }
 }
 
-void JobFold::AddToFrontier(const TrialEntry& trial) {
-  const std::optional<std::vector<double>> values = Values(trial);
+std::vector<double> JobFold::FinalShift() const {
+  std::vector<double> shift(plan_->slots().size());
+  for (size_t slot = 0; slot < shift.size(); ++slot) {
+    if (plan_->slots()[slot].metric->source != MetricSource::kAccuracy) continue;
+    double sum = 0;
+    int64_t count = 0;
+    for (const int64_t ordinal : decided_) {
+      const TrialEntry& trial = trials_[ordinal - 1];
+      if (trial.final[slot] == 0 || trial.screening[slot] == 0) continue;
+      sum += index_->Find(trial.final[slot])->value - index_->Find(trial.screening[slot])->value;
+      ++count;
+    }
+    if (count > 0) shift[slot] = sum / static_cast<double>(count);
+  }
+  return shift;
+}
+
+void JobFold::AddToFrontier(const TrialEntry& trial, const std::vector<double>& shift) {
+  std::optional<std::vector<double>> values = Values(trial);
   if (!values.has_value()) return;
+  for (size_t slot = 0; slot < shift.size(); ++slot) {
+    if (!HasFinal(trial, static_cast<int>(slot))) (*values)[slot] += shift[slot];
+  }
   // Values are finite: results are checked before they are stored.
   points_.Insert(trial.record.ordinal, plan_->Oriented(*values)).status().IgnoreError();
 }
 
 void JobFold::RebuildFrontier() {
   points_ = NewFrontier(*plan_);
+  const std::vector<double> shift = FinalShift();
   for (const int64_t ordinal : decided_) {
     const TrialEntry& trial = trials_[ordinal - 1];
-    if (trial.record.state == TrialState::kMeasured) AddToFrontier(trial);
+    if (trial.record.state == TrialState::kMeasured) AddToFrontier(trial, shift);
   }
   PublishFrontier();
 }

@@ -98,7 +98,9 @@ class JobFold {
   // Every slot's value is as good as it gets.
   bool AllFinal(const TrialEntry& trial) const;
 
-  // Ordinals of the non-dominated measured trials, best first objective first (invariant 5).
+  // Ordinals of the non-dominated measured trials, best first objective first (invariant 5). A
+  // screened trial is compared with finally measured ones by its screening accuracy plus the mean
+  // change that final measuring made to theirs (docs/adr/0005-finalists.md).
   const std::vector<int64_t>& frontier() const { return frontier_; }
   bool OnFrontier(int64_t ordinal) const { return on_frontier_.contains(ordinal); }
   // Each objective scaled to [0, 1] between ideal and reference. 0 until the scale is known, and
@@ -124,7 +126,10 @@ class JobFold {
   absl::Status ChangeState(const JobEvent& event);
   void LearnScale(const TrialEntry& trial);
   void RebuildFrontier();
-  void AddToFrontier(const TrialEntry& trial);
+  // Per slot, the mean of final minus screening value over the trials that have both; 0 for what is
+  // no accuracy.
+  std::vector<double> FinalShift() const;
+  void AddToFrontier(const TrialEntry& trial, const std::vector<double>& shift);
   void PublishFrontier();
   double ComputeHypervolume() const;
 

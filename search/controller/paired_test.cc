@@ -7,11 +7,14 @@
 
 namespace forall {
 
-Discordance CountDiscordance(absl::string_view first, absl::string_view second) {
+Discordance CountDiscordance(absl::string_view first, absl::string_view second, int64_t images) {
   Discordance discordance;
-  for (size_t i = 0; i < std::min(first.size(), second.size()); ++i) {
-    const unsigned a = static_cast<unsigned char>(first[i]);
-    const unsigned b = static_cast<unsigned char>(second[i]);
+  const size_t bytes = std::min({first.size(), second.size(), static_cast<size_t>(images + 7) / 8});
+  for (size_t i = 0; i < bytes; ++i) {
+    const int64_t left = images - static_cast<int64_t>(i) * 8;
+    const unsigned mask = left >= 8 ? 0xffu : (1u << left) - 1;
+    const unsigned a = static_cast<unsigned char>(first[i]) & mask;
+    const unsigned b = static_cast<unsigned char>(second[i]) & mask;
     discordance.only_first += std::popcount(a & ~b);
     discordance.only_second += std::popcount(b & ~a);
   }

@@ -11,12 +11,13 @@
 
 namespace forall {
 
-// Images that only one of the two got right, of bitmaps of equal length.
+// Images that only one of the two got right.
 struct Discordance {
   int64_t only_first = 0;
   int64_t only_second = 0;
 };
-Discordance CountDiscordance(absl::string_view first, absl::string_view second);
+// Over the first `images` bits of two bitmaps, which hold at least so many.
+Discordance CountDiscordance(absl::string_view first, absl::string_view second, int64_t images);
 
 // McNemar's exact test, one-sided: the probability of seeing the second one ahead by at least this
 // much if each image that divides them were a fair coin (McNemar, "Note on the sampling error of

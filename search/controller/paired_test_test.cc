@@ -11,9 +11,12 @@ namespace {
 TEST(PairedTestTest, CountsImagesThatDivideTheTwo) {
   const std::string first = "\x0f\x01";
   const std::string second = "\x3c\x01";
-  const Discordance discordance = CountDiscordance(first, second);
+  const Discordance discordance = CountDiscordance(first, second, 16);
   EXPECT_EQ(discordance.only_first, 2);
   EXPECT_EQ(discordance.only_second, 2);
+  const Discordance shared = CountDiscordance(first + "\x07", second, 5);
+  EXPECT_EQ(shared.only_first, 2) << "images 0 and 1";
+  EXPECT_EQ(shared.only_second, 1) << "image 4";
 }
 
 TEST(PairedTestTest, MatchesBinomialTailsWorkedByHand) {

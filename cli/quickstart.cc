@@ -34,7 +34,7 @@ std::atomic<bool> interrupted{false};
 
 struct QuickstartOptions {
   std::string output = "quickstart";
-  int32_t trials = 105;
+  int32_t trials = 120;
   int64_t seed = 1;
   int32_t screening_images = 2500;
 };
@@ -118,6 +118,10 @@ v1::SearchJobSpec MakeSpec(const QuickstartOptions& options) {
   spec.set_supernet("supernets/fashion_mnist");
   spec.add_objectives()->set_metric("accuracy_top1");
   spec.add_objectives()->set_metric("latency_ms");
+  // Half of what the largest subnet takes: what a small device affords, and two cores in five minutes.
+  v1::Constraint* limit = spec.add_constraints();
+  limit->set_metric("macs");
+  limit->set_at_most(40e6);
   spec.mutable_sampler()->set_algorithm("nsga2");
   spec.mutable_budget()->set_max_trials(options.trials);
   spec.set_seed(options.seed);
@@ -207,7 +211,8 @@ absl::Status Quickstart(const QuickstartOptions& options) {
       const v1::SearchJob submitted,
       client.Call(client.search(), &v1::SearchService::Stub::SubmitSearchJob, submit));
   std::cerr << submitted.name() << ": " << options.trials << " subnets of "
-            << submitted.spec().supernet() << ", accuracy against latency on this machine\n";
+            << submitted.spec().supernet()
+            << " with at most 40 M MACs, accuracy against latency on this machine\n";
   stages.Begin("search");
   FORALL_ASSIGN_OR_RETURN(const v1::SearchJob job,
                           WatchToEnd(&client, submitted.name(), &stages, worker.get(), worker_log));

@@ -3,7 +3,7 @@
 # tools/test.sh [STAGE...]: all of `make test`, or only the stages named. Closes with the stages'
 # seconds and one summary line over all test runs, in ctest's own words.
 #
-#   release-build release-test  everything, optimised, as users run it; all tests but those labelled quiet
+#   release-build release-test  everything, optimised, as users run it
 #   asan-build asan-test        address and undefined-behaviour sanitizers; all but slow tests
 #   tsan-build tsan-test        thread sanitizer; tests labelled "threads"
 #   fuzz-build fuzz-test        each libFuzzer target for a few seconds, where clang-14 is installed
@@ -57,7 +57,7 @@ run_tests() {
 run_stage() {
   case $1 in
     release-build) build release all -DFORALL_BUILD_TRAINER=ON ;;
-    release-test) run_tests "$1" release -LE quiet ;;
+    release-test) run_tests "$1" release ;;
     asan-build) build asan-ubsan all_tests ;;
     asan-test) run_tests "$1" asan-ubsan -LE 'slow|bench' ;;
     tsan-build) build tsan thread_tests ;;

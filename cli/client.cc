@@ -2,6 +2,7 @@
 #include "cli/client.h"
 
 #include <algorithm>
+#include <iostream>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -40,6 +41,14 @@ Client::Client(std::string address, absl::Duration timeout)
       search_(v1::SearchService::NewStub(channel_)),
       fleet_(v1::FleetService::NewStub(channel_)),
       artifacts_(v1::ArtifactService::NewStub(channel_)) {}
+
+void Client::TellIfWaiting() {
+  if (told_waiting_) return;
+  const auto soon = absl::ToChronoTime(Clock::Real()->Now() + absl::Seconds(1));
+  if (channel_->WaitForConnected(soon) || told_waiting_.exchange(true)) return;
+  std::cerr << "waiting up to " << absl::FormatDuration(timeout_) << " for a controller at "
+            << address_ << "\n";
+}
 
 absl::Status Client::ToStatus(const grpc::Status& status) const {
   if (status.ok()) return absl::OkStatus();

@@ -3,6 +3,7 @@
 #ifndef FORALL_CLI_CLIENT_H_
 #define FORALL_CLI_CLIENT_H_
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -40,6 +41,7 @@ class Client {
                                 const Request& request) {
     grpc::ClientContext context;
     context.set_wait_for_ready(true);
+    TellIfWaiting();
     context.set_deadline(absl::ToChronoTime(Clock::Real()->Now() + timeout_));
     Response response;
     const grpc::Status status = (stub->*method)(&context, request, &response);
@@ -67,9 +69,13 @@ class Client {
   absl::Status ToStatus(const grpc::Status& status) const;
 
  private:
+  // Says on stderr, once, that nobody answers yet, when that is so after a second.
+  void TellIfWaiting();
+
   std::string address_;
   absl::Duration timeout_;
   std::shared_ptr<grpc::Channel> channel_;
+  std::atomic<bool> told_waiting_{false};
   std::unique_ptr<v1::SearchService::Stub> search_;
   std::unique_ptr<v1::FleetService::Stub> fleet_;
   std::unique_ptr<v1::ArtifactService::Stub> artifacts_;

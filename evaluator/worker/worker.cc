@@ -188,7 +188,9 @@ void Worker::Report(const Lease& lease, v1::TaskResult result) {
     }
   }
   leases_.Remove(lease->token);
-  if (!status.ok()) {
+  if (status.ok()) {
+    FORALL_LOG(DEBUG) << "acknowledged task=" << lease->task.name();
+  } else {
     FORALL_LOG(WARNING) << "result was not taken: " << status.ToString()
                         << " task=" << lease->task.name() << " lease=" << lease->token;
   }

@@ -16,7 +16,8 @@ namespace forall {
 
 // The whole file. NotFound when it does not exist, ResourceExhausted above `max_bytes`,
 // PermissionDenied or Unavailable otherwise; every message names the path.
-absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t max_bytes = uint64_t{1} << 32);
+absl::StatusOr<std::string> ReadFile(const std::string& path,
+                                     uint64_t max_bytes = uint64_t{1} << 32);
 
 // Writes to a temporary file beside `path`, syncs, renames: readers see the old file or the new,
 // never half of one. ResourceExhausted when the disk is full.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // FORALL_LOG(INFO) << "job accepted job=" << job; one line per state change, to standard error,
-// key=value pairs at the end. The edge logs a failure once; inner layers return status and are silent.
+// key=value pairs at the end. The edge logs a failure once; inner layers return status and are
+// silent.
 #ifndef FORALL_BASE_LOG_H_
 #define FORALL_BASE_LOG_H_
 
@@ -35,15 +36,16 @@ class LogLine {
 
 }  // namespace forall
 
-#define FORALL_LOG(level)                                        \
-  if (::forall::LogLevel::level < ::forall::MinLogLevel()) {     \
-  } else                                                         \
+#define FORALL_LOG(level)                                    \
+  if (::forall::LogLevel::level < ::forall::MinLogLevel()) { \
+  } else                                                     \
     ::forall::LogLine(::forall::LogLevel::level, __FILE__, __LINE__).stream()
 
-// For broken invariants of our own code only: nothing that a client, a file or the database sends may abort.
-#define FORALL_CHECK(condition)                                                             \
-  if (condition) {                                                                          \
-  } else                                                                                    \
+// For broken invariants of our own code only: nothing that a client, a file or the database sends
+// may abort.
+#define FORALL_CHECK(condition) \
+  if (condition) {              \
+  } else                        \
     ::forall::CheckFailure(__FILE__, __LINE__, #condition).stream()
 
 namespace forall {

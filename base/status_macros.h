@@ -27,8 +27,8 @@ inline absl::Status WithContext(const absl::Status& status, absl::string_view co
 #define FORALL_STATUS_CONCAT_INNER_(x, y) x##y
 #define FORALL_STATUS_CONCAT_(x, y) FORALL_STATUS_CONCAT_INNER_(x, y)
 
-#define FORALL_RETURN_IF_ERROR(expr)               \
-  do {                                             \
+#define FORALL_RETURN_IF_ERROR(expr)                                                    \
+  do {                                                                                  \
     if (absl::Status forall_status = (expr); !forall_status.ok()) return forall_status; \
   } while (false)
 

@@ -118,7 +118,8 @@ v1::SearchJobSpec MakeSpec(const QuickstartOptions& options) {
   spec.set_supernet("supernets/fashion_mnist");
   spec.add_objectives()->set_metric("accuracy_top1");
   spec.add_objectives()->set_metric("latency_ms");
-  // Half of what the largest subnet takes: what a small device affords, and two cores in five minutes.
+  // Half of what the largest subnet takes: what a small device affords, and two cores in five
+  // minutes.
   v1::Constraint* limit = spec.add_constraints();
   limit->set_metric("macs");
   limit->set_at_most(40e6);

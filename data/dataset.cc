@@ -9,40 +9,37 @@
 
 namespace forall {
 
-const char *SplitName(Split split) {
+const char* SplitName(Split split) {
   switch (split) {
-  case Split::kTrain:
-    return "train";
-  case Split::kValidation:
-    return "validation";
-  case Split::kTest:
-    return "test";
+    case Split::kTrain:
+      return "train";
+    case Split::kValidation:
+      return "validation";
+    case Split::kTest:
+      return "test";
   }
   return "unknown";
 }
 
 absl::StatusOr<Split> ParseSplit(absl::string_view name) {
   for (const Split split : {Split::kTrain, Split::kValidation, Split::kTest}) {
-    if (name == SplitName(split))
-      return split;
+    if (name == SplitName(split)) return split;
   }
-  return absl::InvalidArgumentError(absl::StrCat(
-      "split: \"", name, "\" must be one of train, validation, test"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("split: \"", name, "\" must be one of train, validation, test"));
 }
 
-std::vector<int64_t> ScreeningSubset(const Dataset &dataset, int64_t count) {
+std::vector<int64_t> ScreeningSubset(const Dataset& dataset, int64_t count) {
   std::vector<std::vector<int64_t>> by_class(dataset.classes());
-  for (int64_t i = 0; i < dataset.size(); ++i)
-    by_class[dataset.label(i)].push_back(i);
+  for (int64_t i = 0; i < dataset.size(); ++i) by_class[dataset.label(i)].push_back(i);
   for (size_t c = 0; c < by_class.size(); ++c) {
-    Random::ForStream(Fnv1a64("forall screening order"), c)
-        .Shuffle(&by_class[c]);
+    Random::ForStream(Fnv1a64("forall screening order"), c).Shuffle(&by_class[c]);
   }
   count = std::clamp<int64_t>(count, 0, dataset.size());
   std::vector<int64_t> subset;
   subset.reserve(count);
   for (size_t row = 0; static_cast<int64_t>(subset.size()) < count; ++row) {
-    for (const std::vector<int64_t> &images : by_class) {
+    for (const std::vector<int64_t>& images : by_class) {
       if (row < images.size() && static_cast<int64_t>(subset.size()) < count) {
         subset.push_back(images[row]);
       }
@@ -51,12 +48,11 @@ std::vector<int64_t> ScreeningSubset(const Dataset &dataset, int64_t count) {
   return subset;
 }
 
-absl::StatusOr<std::shared_ptr<const Dataset>>
-OpenDataset(absl::string_view name, Split split, const std::string &directory) {
-  if (name == "fashion_mnist")
-    return OpenFashionMnist(split, directory);
-  return absl::NotFoundError(absl::StrCat("no dataset is called \"", name,
-                                          "\"; known are fashion_mnist"));
+absl::StatusOr<std::shared_ptr<const Dataset>> OpenDataset(absl::string_view name, Split split,
+                                                           const std::string& directory) {
+  if (name == "fashion_mnist") return OpenFashionMnist(split, directory);
+  return absl::NotFoundError(
+      absl::StrCat("no dataset is called \"", name, "\"; known are fashion_mnist"));
 }
 
-} // namespace forall
+}  // namespace forall

@@ -18,7 +18,7 @@ namespace forall {
 // kTrain: what weights are learned from and calibrated on. kValidation: what a
 // search sees. kTest: seen once, by the model card and the final report.
 enum class Split { kTrain, kValidation, kTest };
-const char *SplitName(Split split); // "train", "validation", "test"
+const char* SplitName(Split split);  // "train", "validation", "test"
 // InvalidArgument lists the three names.
 absl::StatusOr<Split> ParseSplit(absl::string_view name);
 
@@ -31,18 +31,18 @@ struct PixelNormalization {
 // One split, in a fixed order that is part of the dataset's definition.
 // Immutable; thread-safe.
 class Dataset {
-public:
+ public:
   virtual ~Dataset() = default;
 
-  virtual const std::string &name() const = 0; // e.g. "fashion_mnist"
+  virtual const std::string& name() const = 0;  // e.g. "fashion_mnist"
   virtual Split split() const = 0;
-  virtual int64_t size() const = 0; // images
+  virtual int64_t size() const = 0;  // images
   virtual int channels() const = 0;
   virtual int classes() const = 0;
-  virtual const std::vector<std::string> &class_names() const = 0;
+  virtual const std::vector<std::string>& class_names() const = 0;
   // 64 hex digits over this split's images, labels and order: two machines with
   // equal checksums hold equal data.
-  virtual const std::string &checksum() const = 0;
+  virtual const std::string& checksum() const = 0;
 
   // `index` must be in [0, size()).
   virtual int32_t label(int64_t index) const = 0;
@@ -58,22 +58,22 @@ public:
   // NCHW. Lives as long as the dataset.
   virtual int native_resolution() const = 0;
   virtual absl::Span<const uint8_t> pixels() const = 0;
-  virtual const PixelNormalization &normalization() const = 0;
+  virtual const PixelNormalization& normalization() const = 0;
 };
 
 // The first `count` (at most size()) images of a fixed, seeded, class-balanced
 // order of `dataset`: subsets for screening nest, so that an image of a small
 // subset is also in every larger one.
-std::vector<int64_t> ScreeningSubset(const Dataset &dataset, int64_t count);
+std::vector<int64_t> ScreeningSubset(const Dataset& dataset, int64_t count);
 
 // Opens a dataset by name ("fashion_mnist"). `directory` holds its files, or
 // holds the folder
 // ("fashion-mnist") that holds them; tools/setup.sh makes
 // build/deps/fashion-mnist. NotFound says how to get it and lists the known
 // names.
-absl::StatusOr<std::shared_ptr<const Dataset>>
-OpenDataset(absl::string_view name, Split split, const std::string &directory);
+absl::StatusOr<std::shared_ptr<const Dataset>> OpenDataset(absl::string_view name, Split split,
+                                                           const std::string& directory);
 
-} // namespace forall
+}  // namespace forall
 
-#endif // FORALL_DATA_DATASET_H_
+#endif  // FORALL_DATA_DATASET_H_

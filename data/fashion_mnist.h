@@ -33,9 +33,9 @@ namespace forall {
 // fashion_mnist.bin, or with both. When the folder cannot be written the images
 // are kept in memory and a warning is logged. NotFound says how to get the
 // files; DataLoss names the file that is not as shipped.
-absl::StatusOr<std::shared_ptr<const Dataset>>
-OpenFashionMnist(Split split, const std::string &directory);
+absl::StatusOr<std::shared_ptr<const Dataset>> OpenFashionMnist(Split split,
+                                                                const std::string& directory);
 
-} // namespace forall
+}  // namespace forall
 
-#endif // FORALL_DATA_FASHION_MNIST_H_
+#endif  // FORALL_DATA_FASHION_MNIST_H_

@@ -33,9 +33,9 @@ struct ImageFormat {
   int height = 0;
   int width = 0;
   int64_t image_bytes() const { return int64_t{channels} * height * width; }
-  friend bool operator==(const ImageFormat &a, const ImageFormat &b) {
-    return a.classes == b.classes && a.channels == b.channels &&
-           a.height == b.height && a.width == b.width;
+  friend bool operator==(const ImageFormat& a, const ImageFormat& b) {
+    return a.classes == b.classes && a.channels == b.channels && a.height == b.height &&
+           a.width == b.width;
   }
 };
 
@@ -47,31 +47,30 @@ struct ImageStoreContent {
 };
 
 // The file's bytes. The content must fit the format.
-std::string SerializeImageStore(const ImageFormat &format,
-                                const ImageStoreContent &content);
+std::string SerializeImageStore(const ImageFormat& format, const ImageStoreContent& content);
 
 // One split of a store. Immutable; thread-safe.
 class ImageStoreSplit {
-public:
+ public:
   // Memory-maps the file. NotFound when there is none; DataLoss when it is cut
   // short, has another format than `expected`, the split's bytes do not have
   // the stored checksum, or a label is no class. Messages name the file.
-  static absl::StatusOr<std::unique_ptr<ImageStoreSplit>>
-  Open(const std::string &path, Split split, const ImageFormat &expected);
+  static absl::StatusOr<std::unique_ptr<ImageStoreSplit>> Open(const std::string& path, Split split,
+                                                               const ImageFormat& expected);
   // The same over bytes in memory; `source` names them in messages.
-  static absl::StatusOr<std::unique_ptr<ImageStoreSplit>>
-  Parse(std::string bytes, Split split, const ImageFormat &expected,
-        const std::string &source);
+  static absl::StatusOr<std::unique_ptr<ImageStoreSplit>> Parse(std::string bytes, Split split,
+                                                                const ImageFormat& expected,
+                                                                const std::string& source);
 
   int64_t size() const { return static_cast<int64_t>(labels_.size()); }
   absl::Span<const uint8_t> labels() const { return labels_; }
   absl::Span<const uint8_t> pixels() const { return pixels_; }
-  const std::string &checksum() const { return checksum_; }
+  const std::string& checksum() const { return checksum_; }
 
-private:
+ private:
   ImageStoreSplit() = default;
-  absl::Status Read(absl::string_view bytes, Split split,
-                    const ImageFormat &expected, const std::string &source);
+  absl::Status Read(absl::string_view bytes, Split split, const ImageFormat& expected,
+                    const std::string& source);
 
   std::unique_ptr<MappedFile> mapped_;
   std::string owned_;
@@ -80,6 +79,6 @@ private:
   std::string checksum_;
 };
 
-} // namespace forall
+}  // namespace forall
 
-#endif // FORALL_DATA_IMAGE_STORE_H_
+#endif  // FORALL_DATA_IMAGE_STORE_H_

@@ -20,17 +20,17 @@ std::vector<double> ResizeMatrix(int from, int to);
 // One plane: output = M * input * M^T with M = ResizeMatrix(from, to), summed
 // in double in a fixed order. Immutable; thread-safe.
 class PlaneResizer {
-public:
+ public:
   PlaneResizer(int from, int to);
   // `input` holds from * from values, `output` to * to.
   void Resize(absl::Span<const float> input, absl::Span<float> output) const;
 
-private:
+ private:
   int from_;
   int to_;
   std::vector<double> matrix_;
 };
 
-} // namespace forall
+}  // namespace forall
 
-#endif // FORALL_DATA_RESIZE_H_
+#endif  // FORALL_DATA_RESIZE_H_

@@ -15,7 +15,7 @@ constexpr int kMaxResolution = 1024;
 // enough not to be waited for (a few milliseconds).
 constexpr int64_t kBlock = 256;
 
-} // namespace
+}  // namespace
 
 // Blocks of resized images; a block, once made, never moves.
 struct StoredDataset::Resized {
@@ -29,13 +29,11 @@ struct StoredDataset::Resized {
 
 StoredDataset::StoredDataset(DatasetDescription description, Split split,
                              std::unique_ptr<ImageStoreSplit> store)
-    : description_(std::move(description)), split_(split),
-      store_(std::move(store)) {
+    : description_(std::move(description)), split_(split), store_(std::move(store)) {
   normalized_.reserve(static_cast<size_t>(channels()) * 256);
   for (int c = 0; c < channels(); ++c) {
     for (int b = 0; b < 256; ++b) {
-      normalized_.push_back((static_cast<float>(b) / 255.0f -
-                             description_.normalization.mean[c]) /
+      normalized_.push_back((static_cast<float>(b) / 255.0f - description_.normalization.mean[c]) /
                             description_.normalization.stddev[c]);
     }
   }
@@ -43,48 +41,42 @@ StoredDataset::StoredDataset(DatasetDescription description, Split split,
 
 StoredDataset::~StoredDataset() = default;
 
-void StoredDataset::NormalizeNative(int64_t index,
-                                    absl::Span<float> output) const {
+void StoredDataset::NormalizeNative(int64_t index, absl::Span<float> output) const {
   const int64_t plane = int64_t{native_resolution()} * native_resolution();
-  const uint8_t *bytes =
-      pixels().data() + index * description_.format.image_bytes();
+  const uint8_t* bytes = pixels().data() + index * description_.format.image_bytes();
   for (int c = 0; c < channels(); ++c) {
-    const float *table = normalized_.data() + c * 256;
-    for (int64_t i = 0; i < plane; ++i)
-      output[c * plane + i] = table[bytes[c * plane + i]];
+    const float* table = normalized_.data() + c * 256;
+    for (int64_t i = 0; i < plane; ++i) output[c * plane + i] = table[bytes[c * plane + i]];
   }
 }
 
-StoredDataset::Resized *StoredDataset::AtResolution(int resolution) const {
+StoredDataset::Resized* StoredDataset::AtResolution(int resolution) const {
   MutexLock lock(&mu_);
-  std::unique_ptr<Resized> &resized = resized_[resolution];
+  std::unique_ptr<Resized>& resized = resized_[resolution];
   if (resized == nullptr) {
-    resized =
-        std::make_unique<Resized>(native_resolution(), resolution, size());
+    resized = std::make_unique<Resized>(native_resolution(), resolution, size());
   }
   return resized.get();
 }
 
-absl::Status StoredDataset::Load(absl::Span<const int64_t> indices,
-                                 int resolution,
+absl::Status StoredDataset::Load(absl::Span<const int64_t> indices, int resolution,
                                  absl::Span<float> output) const {
   if (resolution < 1 || resolution > kMaxResolution) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "resolution: ", resolution, " must be in 1..", kMaxResolution));
+    return absl::InvalidArgumentError(
+        absl::StrCat("resolution: ", resolution, " must be in 1..", kMaxResolution));
   }
   const size_t plane = static_cast<size_t>(resolution) * resolution;
   const size_t per_image = plane * channels();
   if (output.size() != indices.size() * per_image) {
     return absl::InvalidArgumentError(
-        absl::StrCat("output: holds ", output.size(), " values; ",
-                     indices.size(), " images at ", resolution, "x", resolution,
-                     " need ", indices.size() * per_image));
+        absl::StrCat("output: holds ", output.size(), " values; ", indices.size(), " images at ",
+                     resolution, "x", resolution, " need ", indices.size() * per_image));
   }
   for (const int64_t index : indices) {
     if (index < 0 || index >= size()) {
-      return absl::OutOfRangeError(
-          absl::StrCat("image ", index, " is not in 0..", size() - 1,
-                       " of the ", SplitName(split_), " split of ", name()));
+      return absl::OutOfRangeError(absl::StrCat("image ", index, " is not in 0..", size() - 1,
+                                                " of the ", SplitName(split_), " split of ",
+                                                name()));
     }
   }
   if (resolution == native_resolution()) {
@@ -93,37 +85,34 @@ absl::Status StoredDataset::Load(absl::Span<const int64_t> indices,
     }
     return absl::OkStatus();
   }
-  Resized *resized = AtResolution(resolution);
+  Resized* resized = AtResolution(resolution);
   for (size_t i = 0; i < indices.size(); ++i) {
     const int64_t block = indices[i] / kBlock;
-    const float *images = nullptr;
+    const float* images = nullptr;
     {
       MutexLock lock(&resized->mu);
-      std::unique_ptr<std::vector<float>> &made = resized->blocks[block];
+      std::unique_ptr<std::vector<float>>& made = resized->blocks[block];
       if (made == nullptr) {
         const int64_t begin = block * kBlock;
         const int64_t end = std::min(begin + kBlock, size());
         made = std::make_unique<std::vector<float>>((end - begin) * per_image);
-        const size_t native_plane =
-            static_cast<size_t>(native_resolution()) * native_resolution();
+        const size_t native_plane = static_cast<size_t>(native_resolution()) * native_resolution();
         std::vector<float> native(native_plane * channels());
         for (int64_t image = begin; image < end; ++image) {
           NormalizeNative(image, absl::MakeSpan(native));
           for (int c = 0; c < channels(); ++c) {
             resized->resizer.Resize(
-                absl::MakeConstSpan(native).subspan(c * native_plane,
-                                                    native_plane),
-                absl::MakeSpan(*made).subspan(
-                    (image - begin) * per_image + c * plane, plane));
+                absl::MakeConstSpan(native).subspan(c * native_plane, native_plane),
+                absl::MakeSpan(*made).subspan((image - begin) * per_image + c * plane, plane));
           }
         }
       }
       images = made->data();
     }
-    const float *source = images + (indices[i] - block * kBlock) * per_image;
+    const float* source = images + (indices[i] - block * kBlock) * per_image;
     std::copy_n(source, per_image, output.begin() + i * per_image);
   }
   return absl::OkStatus();
 }
 
-} // namespace forall
+}  // namespace forall

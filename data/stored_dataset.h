@@ -16,7 +16,7 @@ namespace forall {
 
 struct DatasetDescription {
   std::string name;
-  ImageFormat format; // square images
+  ImageFormat format;  // square images
   std::vector<std::string> class_names;
   PixelNormalization normalization;
 };
@@ -25,46 +25,40 @@ struct DatasetDescription {
 // for, and kept (4 bytes a value; 10,000 grey images at 24 x 24 take 23 MB).
 // Thread-safe.
 class StoredDataset : public Dataset {
-public:
+ public:
   StoredDataset(DatasetDescription description, Split split,
                 std::unique_ptr<ImageStoreSplit> store);
   ~StoredDataset() override;
 
-  const std::string &name() const override { return description_.name; }
+  const std::string& name() const override { return description_.name; }
   Split split() const override { return split_; }
   int64_t size() const override { return store_->size(); }
   int channels() const override { return description_.format.channels; }
   int classes() const override { return description_.format.classes; }
-  const std::vector<std::string> &class_names() const override {
-    return description_.class_names;
-  }
-  const std::string &checksum() const override { return store_->checksum(); }
-  int32_t label(int64_t index) const override {
-    return store_->labels()[index];
-  }
+  const std::vector<std::string>& class_names() const override { return description_.class_names; }
+  const std::string& checksum() const override { return store_->checksum(); }
+  int32_t label(int64_t index) const override { return store_->labels()[index]; }
   absl::Status Load(absl::Span<const int64_t> indices, int resolution,
                     absl::Span<float> output) const override;
   int native_resolution() const override { return description_.format.height; }
   absl::Span<const uint8_t> pixels() const override { return store_->pixels(); }
-  const PixelNormalization &normalization() const override {
-    return description_.normalization;
-  }
+  const PixelNormalization& normalization() const override { return description_.normalization; }
 
-private:
+ private:
   struct Resized;
 
-  Resized *AtResolution(int resolution) const;
+  Resized* AtResolution(int resolution) const;
   void NormalizeNative(int64_t index, absl::Span<float> output) const;
 
   const DatasetDescription description_;
   const Split split_;
   const std::unique_ptr<ImageStoreSplit> store_;
-  std::vector<float> normalized_; // [channels, 256]: the float of every byte
+  std::vector<float> normalized_;  // [channels, 256]: the float of every byte
 
   mutable Mutex mu_;
   mutable std::map<int, std::unique_ptr<Resized>> resized_ ABSL_GUARDED_BY(mu_);
 };
 
-} // namespace forall
+}  // namespace forall
 
-#endif // FORALL_DATA_STORED_DATASET_H_
+#endif  // FORALL_DATA_STORED_DATASET_H_

@@ -17,7 +17,7 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 constexpr int kSide = 8;
-constexpr int64_t kImages = 600; // more than one block of resized images
+constexpr int64_t kImages = 600;  // more than one block of resized images
 
 std::unique_ptr<StoredDataset> Toy() {
   const ImageFormat format = {3, 1, kSide, kSide};
@@ -28,11 +28,11 @@ std::unique_ptr<StoredDataset> Toy() {
       content.pixels[0].push_back(static_cast<char>((i * 7 + p * 3) % 256));
     }
   }
-  auto store = ImageStoreSplit::Parse(SerializeImageStore(format, content),
-                                      Split::kTrain, format, "toy");
+  auto store =
+      ImageStoreSplit::Parse(SerializeImageStore(format, content), Split::kTrain, format, "toy");
   return std::make_unique<StoredDataset>(
-      DatasetDescription{"toy", format, {"a", "b", "c"}, {{0.5f}, {0.25f}}},
-      Split::kTrain, *std::move(store));
+      DatasetDescription{"toy", format, {"a", "b", "c"}, {{0.5f}, {0.25f}}}, Split::kTrain,
+      *std::move(store));
 }
 
 TEST(StoredDatasetTest, NormalizesAtTheStoredResolution) {
@@ -59,37 +59,29 @@ TEST(StoredDatasetTest, OtherResolutionsAreResizedWhateverTheOrderOfAsking) {
 TEST(StoredDatasetTest, ThreadsThatAskAtOnceGetTheSameImages) {
   const auto toy = Toy();
   std::vector<int64_t> all(kImages);
-  for (int64_t i = 0; i < kImages; ++i)
-    all[i] = i;
+  for (int64_t i = 0; i < kImages; ++i) all[i] = i;
   std::vector<std::vector<float>> outs(4, std::vector<float>(kImages * 36));
   {
     std::vector<Thread> threads;
-    for (auto &out : outs) {
-      threads.emplace_back("load", [&] {
-        FORALL_EXPECT_OK(toy->Load(all, 6, absl::MakeSpan(out)));
-      });
+    for (auto& out : outs) {
+      threads.emplace_back("load",
+                           [&] { FORALL_EXPECT_OK(toy->Load(all, 6, absl::MakeSpan(out))); });
     }
   }
-  for (const auto &out : outs)
-    EXPECT_EQ(out, outs[0]);
+  for (const auto& out : outs) EXPECT_EQ(out, outs[0]);
 }
 
 TEST(StoredDatasetTest, BadRequestsNameTheField) {
   const auto toy = Toy();
   std::vector<float> out(kSide * kSide);
-  EXPECT_THAT(
-      toy->Load({600}, kSide, absl::MakeSpan(out)),
-      StatusIs(
-          absl::StatusCode::kOutOfRange,
-          HasSubstr("image 600 is not in 0..599 of the train split of toy")));
-  EXPECT_THAT(toy->Load({-1}, kSide, absl::MakeSpan(out)),
-              StatusIs(absl::StatusCode::kOutOfRange));
-  EXPECT_THAT(
-      toy->Load({0}, 0, absl::MakeSpan(out)),
-      StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("resolution: 0")));
+  EXPECT_THAT(toy->Load({600}, kSide, absl::MakeSpan(out)),
+              StatusIs(absl::StatusCode::kOutOfRange,
+                       HasSubstr("image 600 is not in 0..599 of the train split of toy")));
+  EXPECT_THAT(toy->Load({-1}, kSide, absl::MakeSpan(out)), StatusIs(absl::StatusCode::kOutOfRange));
+  EXPECT_THAT(toy->Load({0}, 0, absl::MakeSpan(out)),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("resolution: 0")));
   EXPECT_THAT(toy->Load({0, 1}, kSide, absl::MakeSpan(out)),
-              StatusIs(absl::StatusCode::kInvalidArgument,
-                       HasSubstr("output: holds 64 values")));
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("output: holds 64 values")));
 }
 
 TEST(ScreeningSubsetTest, IsBalancedNestedAndWithoutRepeats) {
@@ -100,8 +92,7 @@ TEST(ScreeningSubsetTest, IsBalancedNestedAndWithoutRepeats) {
   EXPECT_TRUE(std::equal(small.begin(), small.end(), large.begin()));
   EXPECT_EQ(std::set<int64_t>(large.begin(), large.end()).size(), 90u);
   int per_class[3] = {0, 0, 0};
-  for (const int64_t i : large)
-    ++per_class[toy->label(i)];
+  for (const int64_t i : large) ++per_class[toy->label(i)];
   EXPECT_THAT(per_class, ::testing::Each(30));
   EXPECT_FALSE(std::is_sorted(large.begin(), large.end()));
   EXPECT_EQ(ScreeningSubset(*toy, 10000).size(), static_cast<size_t>(kImages));
@@ -111,10 +102,9 @@ TEST(SplitTest, NamesRoundTripAndErrorsListThem) {
   for (const Split split : {Split::kTrain, Split::kValidation, Split::kTest}) {
     EXPECT_THAT(ParseSplit(SplitName(split)), testing::IsOkAndHolds(split));
   }
-  EXPECT_THAT(ParseSplit("dev"),
-              StatusIs(absl::StatusCode::kInvalidArgument,
-                       HasSubstr("\"dev\" must be one of train, validation")));
+  EXPECT_THAT(ParseSplit("dev"), StatusIs(absl::StatusCode::kInvalidArgument,
+                                          HasSubstr("\"dev\" must be one of train, validation")));
 }
 
-} // namespace
-} // namespace forall
+}  // namespace
+}  // namespace forall

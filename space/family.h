@@ -17,14 +17,14 @@
 namespace forall {
 
 enum class TensorRole {
-  kWeight,             // convolution or matrix
-  kBias,               // convolution or linear bias
+  kWeight,  // convolution or matrix
+  kBias,    // convolution or linear bias
   kBatchNormScale,
   kBatchNormBias,
   kRunningMean,
   kRunningVariance,
-  kBatchCounter,       // num_batches_tracked: int64 scalar, kept for checkpoint compatibility
-  kKernelTransform,    // square matrix of a kernel transform
+  kBatchCounter,     // num_batches_tracked: int64 scalar, kept for checkpoint compatibility
+  kKernelTransform,  // square matrix of a kernel transform
 };
 
 // A tensor of the supernet, named as in the field's checkpoints.
@@ -50,8 +50,8 @@ class Family {
   // InvalidArgument as SearchSpace::Validate.
   virtual absl::StatusOr<Network> Describe(const Architecture& architecture) const = 0;
 
-  // Reads the field's own notation {"ks":[...],"e":[...],"d":[...],"r":128} (r may be a list of one,
-  // other keys such as "wid" must be null) as well as SearchSpace::FromJson's.
+  // Reads the field's own notation {"ks":[...],"e":[...],"d":[...],"r":128} (r may be a list of
+  // one, other keys such as "wid" must be null) as well as SearchSpace::FromJson's.
   virtual absl::StatusOr<Architecture> ParseArchitecture(absl::string_view json) const = 0;
 };
 

@@ -12,8 +12,8 @@
 
 namespace forall {
 
-// The structure: search space, revision and the values of all active dimensions. Dead dimensions are
-// absent, so one network has one key however it was written. Where a space searches the input
+// The structure: search space, revision and the values of all active dimensions. Dead dimensions
+// are absent, so one network has one key however it was written. Where a space searches the input
 // resolution, that is one of its dimensions and hence part of the key (docs/adr/0003).
 // "a1-" + 32 hex digits (128 bits of SHA-256 over the text below).
 // Canonical bytes, version 1: "forall.arch.1\n<space>\n<revision>\n" then "name=value\n" per active
@@ -26,7 +26,8 @@ std::string GraphKey(const std::string& arch_key, int64_t resolution, int64_t ba
                      const DeploymentRecipe& recipe);
 
 // What fixes the statistics of an export: dataset, split, number of images, batch size, seed.
-// "c1-" + 32 hex. Canonical bytes: "forall.calibration.1\n<dataset>\n<split>\n<images>\n<batch>\n<seed>\n".
+// "c1-" + 32 hex. Canonical bytes:
+// "forall.calibration.1\n<dataset>\n<split>\n<images>\n<batch>\n<seed>\n".
 std::string CalibrationId(const std::string& dataset, const std::string& split, int64_t images,
                           int64_t batch, uint64_t seed);
 

@@ -45,7 +45,7 @@ struct MobileNetV3Config {
   int32_t first_block_width = 16;
   Activation first_block_activation = Activation::kRelu;
   std::vector<MobileNetV3Stage> stages;
-  std::vector<int32_t> kernels = {3, 5, 7};      // consecutive odd sizes
+  std::vector<int32_t> kernels = {3, 5, 7};  // consecutive odd sizes
   std::vector<int32_t> expansions = {3, 4, 6};
   std::vector<int32_t> depths = {2, 3, 4};
   int32_t head_expand_width = 960;

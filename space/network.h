@@ -17,9 +17,9 @@ enum class Activation { kRelu, kRelu6, kHSwish, kHSigmoid };
 const char* ActivationName(Activation activation);
 
 enum class LayerKind {
-  kConvolution,        // weights[0] = kernel [out, in/groups, k, k]; weights[1] = bias when has_bias
-  kBatchNorm,          // weights = scale, bias, running mean, running variance, each [channels]
-  kActivation,         // element-wise
+  kConvolution,  // weights[0] = kernel [out, in/groups, k, k]; weights[1] = bias when has_bias
+  kBatchNorm,    // weights = scale, bias, running mean, running variance, each [channels]
+  kActivation,   // element-wise
   kGlobalAveragePool,  // [C,H,W] -> [C,1,1]
   kMultiply,           // inputs[0] * inputs[1], the second broadcast over H and W
   kAdd,                // inputs[0] + inputs[1], equal shapes
@@ -37,9 +37,9 @@ struct FeatureShape {
   }
 };
 
-// Makes a k-kernel from a larger one: crop the centre to_size x to_size of the from_size kernel, then
-// multiply its row-major vector v (per filter, shared over channels) by a learned matrix:
-// w[i] = sum_j matrix[i][j] * v[j]. OFA (Cai et al., ICLR 2020), section 3.2.
+// Makes a k-kernel from a larger one: crop the centre to_size x to_size of the from_size kernel,
+// then multiply its row-major vector v (per filter, shared over channels) by a learned matrix: w[i]
+// = sum_j matrix[i][j] * v[j]. OFA (Cai et al., ICLR 2020), section 3.2.
 struct KernelTransform {
   int from_size = 0;
   int to_size = 0;

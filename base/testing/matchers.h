@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Matchers for absl::Status and absl::StatusOr: IsOk(), IsOkAndHolds(m), StatusIs(code, message_matcher).
+// Matchers for absl::Status and absl::StatusOr: IsOk(), IsOkAndHolds(m), StatusIs(code,
+// message_matcher).
 #ifndef FORALL_BASE_TESTING_MATCHERS_H_
 #define FORALL_BASE_TESTING_MATCHERS_H_
 
@@ -32,7 +33,8 @@ MATCHER_P2(StatusIs, code, message_matcher, "has the code and a matching message
   const absl::Status& status = GetStatus(arg);
   *result_listener << status.ToString();
   return status.code() == code &&
-         ::testing::ExplainMatchResult(message_matcher, std::string(status.message()), result_listener);
+         ::testing::ExplainMatchResult(message_matcher, std::string(status.message()),
+                                       result_listener);
 }
 template <typename Code>
 auto StatusIs(Code code) {
@@ -54,10 +56,10 @@ MATCHER_P(IsOkAndHolds, value_matcher, "is OK and its value matches") {
 #define FORALL_TEST_CONCAT_INNER_(x, y) x##y
 #define FORALL_TEST_CONCAT_(x, y) FORALL_TEST_CONCAT_INNER_(x, y)
 // In a test body: FORALL_ASSERT_OK_AND_ASSIGN(auto value, Compute());
-#define FORALL_ASSERT_OK_AND_ASSIGN(lhs, expr)                                   \
-  auto FORALL_TEST_CONCAT_(forall_result_, __LINE__) = (expr);                   \
-  ASSERT_TRUE(FORALL_TEST_CONCAT_(forall_result_, __LINE__).ok())                \
-      << FORALL_TEST_CONCAT_(forall_result_, __LINE__).status();                 \
+#define FORALL_ASSERT_OK_AND_ASSIGN(lhs, expr)                    \
+  auto FORALL_TEST_CONCAT_(forall_result_, __LINE__) = (expr);    \
+  ASSERT_TRUE(FORALL_TEST_CONCAT_(forall_result_, __LINE__).ok()) \
+      << FORALL_TEST_CONCAT_(forall_result_, __LINE__).status();  \
   lhs = std::move(FORALL_TEST_CONCAT_(forall_result_, __LINE__)).value()
 
 #endif  // FORALL_BASE_TESTING_MATCHERS_H_

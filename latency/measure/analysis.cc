@@ -10,8 +10,9 @@
 namespace forall {
 namespace {
 
-// The reference's drift from which on the device counts as having changed its pace, and the one past
-// which not even the ratio is believed: beyond it another frequency, core or neighbour is at work.
+// The reference's drift from which on the device counts as having changed its pace, and the one
+// past which not even the ratio is believed: beyond it another frequency, core or neighbour is at
+// work.
 constexpr double kPaceLimit = 0.10;
 constexpr double kThrottleLimit = 0.50;
 // How far windows of the ratio may lie apart for the ratio to count as having held meanwhile.

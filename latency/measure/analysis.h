@@ -24,9 +24,9 @@ Estimate EstimateRatio(const SessionSamples& samples);
 
 SessionAnalysis AnalyzeSession(const SessionSamples& samples, const Profile& profile);
 
-// Whether the device's own speed, as the reference shows it, moved too far meanwhile for the ratio to
-// be believed: by more than 50 %, or by more than 10 % with the ratio's windows more than 5 % apart
-// (docs/adr/0004-a-changed-pace-is-noisy.md).
+// Whether the device's own speed, as the reference shows it, moved too far meanwhile for the ratio
+// to be believed: by more than 50 %, or by more than 10 % with the ratio's windows more than 5 %
+// apart (docs/adr/0004-a-changed-pace-is-noisy.md).
 bool IsThrottled(const SessionSamples& samples);
 
 // One estimate of several sessions: the mean of their values, with an interval for what a further

@@ -44,7 +44,7 @@ enum class Verdict {
 enum class Reason {
   kThrottled,    // The reference's speed moved and the ratio with it, or by over 50 %. Rejects.
   kPaceChanged,  // The reference's speed moved by more than 10 %, and the ratio held.
-  kTooFewRuns,  // Fewer than min_runs in max_duration; rejects below 6, where no interval exists.
+  kTooFewRuns,   // Fewer than min_runs in max_duration; rejects below 6, where no interval exists.
   kUnstableWarmup,  // Two windows of 5 never agreed within 1 %.
   kCorrelated,      // Successive ratios depend on each other: fewer than half count as independent.
   kTwoModes,        // The ratios gather at two values.

@@ -323,8 +323,8 @@ TEST_F(ControllerTest, MemberWhoseFinalLatencyIsRejectedStaysContestedAndTheJobE
                                     v1::Verdict::REJECTED, v1::Verdict::REJECTED));
 }
 
-// Screening flatters those that it selects. When final measuring takes the same from all, the trials
-// that lost at screening must not come in for having kept their flattering numbers.
+// Screening flatters those that it selects. When final measuring takes the same from all, the
+// trials that lost at screening must not come in for having kept their flattering numbers.
 TEST_F(ControllerTest, ScreenedTrialsAreComparedWithFinalOnesAsIfTheyHadLostAsMuch) {
   harness_.Register("w");
   const std::string name = SubmitOk(ControllerHarness::Spec(30));

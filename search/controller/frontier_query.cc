@@ -292,9 +292,8 @@ void FillOwn(Scope* scope) {
   }
   // Only those that the job's frontier holds can be members: they come first.
   const auto end = std::stable_partition(
-      measured.begin(), measured.end(), [&](const Candidate& candidate) {
-        return fold.OnFrontier(candidate.trial->record.ordinal);
-      });
+      measured.begin(), measured.end(),
+      [&](const Candidate& candidate) { return fold.OnFrontier(candidate.trial->record.ordinal); });
   scope->eligible = end - measured.begin();
   scope->candidates = std::move(measured);
 }
@@ -326,7 +325,8 @@ Chance ChanceOf(const Registry& registry, const Candidate& other, const Candidat
     const std::string& ours = registry.index.Bitmap(member.evidence[i]->id);
     const MeasurementKey& a = other.evidence[i]->key;
     const MeasurementKey& b = member.evidence[i]->key;
-    // Subsets of images nest, so that a screened and a finally measured subnet share the first ones.
+    // Subsets of images nest, so that a screened and a finally measured subnet share the first
+    // ones.
     if (!theirs.empty() && !ours.empty() && a.dataset == b.dataset && a.split == b.split) {
       const Discordance discordance = CountDiscordance(
           theirs, ours,

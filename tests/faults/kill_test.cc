@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Controller and worker, killed with SIGKILL at random moments of a job: invariants 2 and 4 of
 // docs/architecture.md, over real processes, sockets and files. With a scripted worker the outcome
-// must be that of an undisturbed run; with the real one, which measures real latencies, nothing that
-// was acknowledged may be lost and nothing doubled.
+// must be that of an undisturbed run; with the real one, which measures real latencies, nothing
+// that was acknowledged may be lost and nothing doubled.
 #include <signal.h>
 
 #include <cstdlib>

@@ -51,6 +51,10 @@ int main(int argc, char** argv) {
     // 0 for --help; every wrong use is 2, whatever the library numbers it.
     return app.exit(error) == 0 ? 0 : 2;
   }
+  if (context.controller.find(':') == std::string::npos) {
+    std::cerr << "forall: --controller: want HOST:PORT, got \"" << context.controller << "\"\n";
+    return 2;
+  }
   const absl::Status status = context.action();
   if (status.ok()) return 0;
   std::cerr << "forall: " << std::string(status.message()) << "\n";

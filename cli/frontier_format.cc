@@ -163,7 +163,7 @@ std::string FrontierCsv(const v1::QueryParetoFrontierResponse& frontier) {
   std::string csv = "trial";
   for (const v1::Objective& objective : frontier.objectives()) {
     const std::string name = ObjectiveText(objective);
-    absl::StrAppend(&csv, ",", name, ",", name, "_low,", name, "_high");
+    absl::StrAppend(&csv, ",", name, ",", name, "_low,", name, "_high,", name, "_verdict");
   }
   csv +=
       ",macs,params,model_bytes,peak_activation_bytes,certainty,knee,arch_key,graph_key,artifact_"
@@ -177,6 +177,8 @@ std::string FrontierCsv(const v1::QueryParetoFrontierResponse& frontier) {
       absl::StrAppendFormat(&csv, ",%.9g,%.9g,%.9g", value,
                             measurement == nullptr ? value : measurement->interval().low(),
                             measurement == nullptr ? value : measurement->interval().high());
+      absl::StrAppend(&csv, ",",
+                      measurement == nullptr ? "TRUSTED" : VerdictText(measurement->verdict()));
     }
     for (const char* cost : {"macs", "params", "model_bytes", "peak_activation_bytes"}) {
       absl::StrAppendFormat(&csv, ",%.0f", CostOf(trial, cost));

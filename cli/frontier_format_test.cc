@@ -82,7 +82,9 @@ TEST(FrontierFormatTest, CsvHasAsManyCellsAsItsHeader) {
   EXPECT_EQ(std::count(header.begin(), header.end(), ','),
             std::count(cells.begin(), cells.end(), ','));
   EXPECT_THAT(row, HasSubstr("\"\"search_space\"\""));
-  EXPECT_THAT(row, HasSubstr("searchJobs/1/trials/17,93.4,92.9,93.9,0.75,0.74,0.76,25000000"));
+  EXPECT_THAT(
+      row,
+      HasSubstr("searchJobs/1/trials/17,93.4,92.9,93.9,TRUSTED,0.75,0.74,0.76,TRUSTED,25000000"));
 }
 
 TEST(FrontierFormatTest, ObjectiveMeansValidationUnlessItSaysOtherwise) {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <numeric>
+#include <set>
 #include <vector>
 
 #include "absl/strings/numbers.h"
@@ -53,9 +54,11 @@ absl::Status UnknownField(const std::string& path, const std::string& name, cons
 
 absl::Status ParseMap(const YAML::Node& node, const std::string& prefix, const Fields& fields) {
   if (!node.IsMap()) return Error(prefix.empty() ? "job" : prefix, "must be a map of fields");
+  std::set<std::string> seen;
   for (const auto& entry : node) {
     const std::string name = entry.first.as<std::string>("");
     const std::string path = prefix.empty() ? name : absl::StrCat(prefix, ".", name);
+    if (!seen.insert(name).second) return Error(path, "is there twice");
     const auto field = fields.find(name);
     if (field == fields.end()) return UnknownField(path, name, fields);
     FORALL_RETURN_IF_ERROR(field->second(entry.second, path));

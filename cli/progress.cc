@@ -47,6 +47,7 @@ std::string ProgressLine(const v1::SearchJob& job, std::optional<absl::Duration>
   if (job.state() != v1::SearchJob::RUNNING && !finalizing)
     absl::StrAppend(&text, "  ", StateName(job.state()));
   if (job.failed_trials() > 0) absl::StrAppend(&text, "  ", job.failed_trials(), " failed");
+  if (!job.waiting_reason().empty()) absl::StrAppend(&text, "  waits for ", job.waiting_reason());
   if (eta.has_value()) absl::StrAppend(&text, "  ETA ", absl::FormatDuration(*eta));
   const int bar = std::clamp(width - static_cast<int>(text.size()) - 2, 0, 30);
   if (bar < 5) return text.substr(2, static_cast<size_t>(std::max(0, width)));

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/status_macros.h"
 #include "base/unique_id.h"
@@ -23,7 +25,7 @@ struct SubmitOptions {
   int32_t trials = 0;
   int64_t seed = -1;
   std::string name;
-  int32_t parallelism = -1;
+  std::optional<int32_t> parallelism;
   std::string request_id;
 };
 
@@ -31,8 +33,13 @@ struct SubmitOptions {
 absl::StatusOr<v1::SearchJobSpec> MakeSpec(const SubmitOptions& options) {
   v1::SearchJobSpec spec;
   if (!options.file.empty()) {
-    FORALL_ASSIGN_OR_RETURN(const std::string text, ReadFile(options.file, 1 << 21));
-    absl::StatusOr<v1::SearchJobSpec> parsed = ParseJobFile(text);
+    const absl::StatusOr<std::string> text = ReadFile(options.file, 1 << 20);
+    if (absl::IsResourceExhausted(text.status())) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(options.file, ": a job file is at most 1 MiB"));
+    }
+    FORALL_RETURN_IF_ERROR(text.status());
+    absl::StatusOr<v1::SearchJobSpec> parsed = ParseJobFile(*text);
     if (!parsed.ok()) return WithContext(parsed.status(), options.file);
     spec = *std::move(parsed);
   }
@@ -50,7 +57,7 @@ absl::StatusOr<v1::SearchJobSpec> MakeSpec(const SubmitOptions& options) {
   if (options.trials != 0) spec.mutable_budget()->set_max_trials(options.trials);
   if (options.seed >= 0) spec.set_seed(options.seed);
   if (!options.name.empty()) spec.set_display_name(options.name);
-  if (options.parallelism >= 0) spec.set_parallelism(options.parallelism);
+  if (options.parallelism.has_value()) spec.set_parallelism(*options.parallelism);
   return spec;
 }
 

@@ -145,7 +145,8 @@ absl::StatusOr<std::shared_ptr<const Dataset>> OpenFashionMnist(Split split,
         absl::StrCat("no Fashion-MNIST in ", directory,
                      " (neither 0.json to 9.json nor fashion_mnist.bin, nor a folder "
                      "fashion-mnist with them): "
-                     "run tools/setup.sh, which puts it into build/deps/fashion-mnist"));
+                     "name the folder that has them, or run tools/setup.sh, which puts them into "
+                     "build/deps/fashion-mnist of the repository"));
   }
   FORALL_RETURN_IF_ERROR(store.status());
   return std::make_shared<StoredDataset>(Description(), split, *std::move(store));

@@ -165,6 +165,7 @@ void Worker::Report(const Lease& lease, v1::TaskResult result) {
   v1::CompleteTasksRequest request;
   result.set_task(lease->task.name());
   result.set_lease_token(lease->token);
+  const bool failed = result.has_failure();
   *request.add_results() = std::move(result);
   absl::Status status;
   while (!stop.stopped()) {
@@ -189,7 +190,7 @@ void Worker::Report(const Lease& lease, v1::TaskResult result) {
   }
   leases_.Remove(lease->token);
   if (status.ok()) {
-    FORALL_LOG(DEBUG) << "acknowledged task=" << lease->task.name();
+    FORALL_LOG(DEBUG) << (failed ? "failure " : "") << "acknowledged task=" << lease->task.name();
   } else {
     FORALL_LOG(WARNING) << "result was not taken: " << status.ToString()
                         << " task=" << lease->task.name() << " lease=" << lease->token;

@@ -81,7 +81,8 @@ std::vector<std::string> OfferedDatasets(LocalTaskExecutor* executor) {
     if (status.ok()) {
       offered.push_back(name);
     } else {
-      FORALL_LOG(WARNING) << "this worker cannot export or evaluate with a dataset: "
+      FORALL_LOG(WARNING) << "this worker cannot export or evaluate with a dataset (--data or "
+                             "FORALL_DATA names the folder): "
                           << status.message();
     }
   }

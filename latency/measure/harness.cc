@@ -20,6 +20,7 @@ namespace {
 
 // The interval is looked at every so many runs: the more often, the likelier it is narrow by luck.
 constexpr int kRunsBetweenLooks = 4;
+constexpr absl::Duration kLongestForFewRuns = absl::Seconds(5);
 
 // One session: a candidate and a reference in turn.
 class Session {
@@ -53,8 +54,12 @@ class Session {
     return absl::OkStatus();
   }
 
-  bool TimeIsUp(int64_t start_ns) const {
-    return absl::Nanoseconds(clock_->SteadyNanos() - start_ns) >= profile_.max_duration;
+  // Slow models get longer: a session of too few runs says nothing.
+  bool TimeIsUp(int64_t start_ns, int runs) const {
+    const absl::Duration limit = runs < profile_.min_runs
+                                     ? std::max(profile_.max_duration, kLongestForFewRuns)
+                                     : profile_.max_duration;
+    return absl::Nanoseconds(clock_->SteadyNanos() - start_ns) >= limit;
   }
 
   absl::Status WarmUp() {
@@ -63,7 +68,7 @@ class Session {
     const int64_t start_ns = clock_->SteadyNanos();
     int& runs = samples_.warmup_runs;
     while (!(reference.stable() && candidate.stable()) && runs < WarmupDetector::kMaxRuns &&
-           !TimeIsUp(start_ns)) {
+           !TimeIsUp(start_ns, runs)) {
       double reference_ns = 0;
       double candidate_ns = 0;
       FORALL_RETURN_IF_ERROR(TimePair(&reference_ns, &candidate_ns));
@@ -85,7 +90,7 @@ class Session {
       samples_.reference_ns.push_back(reference_ns);
       samples_.candidate_ns.push_back(candidate_ns);
       ++runs;
-    } while (runs < profile_.max_runs && !TimeIsUp(start_ns) && !GoodEnough(runs));
+    } while (runs < profile_.max_runs && !TimeIsUp(start_ns, runs) && !GoodEnough(runs));
     return absl::OkStatus();
   }
 

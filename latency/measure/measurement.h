@@ -24,7 +24,7 @@ struct Profile {
   double target_half_width = 0.01;
   int min_runs = 12;
   int max_runs = 200;
-  // Of one session's samples, and of its warm-up.
+  // Of one session's samples, and of its warm-up; 5 s at least while there are not min_runs.
   absl::Duration max_duration = absl::Seconds(5);
   // Fresh sessions. From three on, the scatter between them goes into the interval.
   int sessions = 1;

@@ -165,6 +165,8 @@ class Controller : private JobHost {
 
   absl::StatusOr<JobController*> FindJobLocked(const std::string& name)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool AnyActiveWorkerHasLocked(const std::string& dataset) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   v1::SearchJob JobViewLocked(const JobController& job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<v1::SearchJob> SubmitLocked(const v1::SubmitSearchJobRequest& request)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

@@ -38,7 +38,24 @@ v1::SearchJob Controller::JobViewLocked(const JobController& job) {
   if (working && view.waiting_reason().empty() && leases_->ActiveWorkers() == 0) {
     view.set_waiting_reason("a worker: none is connected");
   }
+  const JobPlan& plan = job.fold().plan();
+  if (working && view.waiting_reason().empty() && plan.needs_accuracy() &&
+      !AnyActiveWorkerHasLocked(plan.spec().dataset())) {
+    view.set_waiting_reason(absl::StrCat("a worker that has dataset \"", plan.spec().dataset(),
+                                         "\" (forall-worker --data DIR)"));
+  }
   return view;
+}
+
+bool Controller::AnyActiveWorkerHasLocked(const std::string& dataset) const {
+  for (const auto& [name, worker] : workers_) {
+    const std::optional<WorkerStatus> status = leases_->FindWorker(name);
+    if (!status.has_value() || status->state != WorkerState::kActive) continue;
+    for (const std::string& has : worker.resource.datasets()) {
+      if (has == dataset) return true;
+    }
+  }
+  return false;
 }
 
 absl::Status Controller::CheckTargetsLocked(const v1::SearchJobSpec& spec) {

@@ -355,6 +355,19 @@ TEST_F(ControllerTest, ScreenedTrialsAreComparedWithFinalOnesAsIfTheyHadLostAsMu
   EXPECT_EQ(job.state(), v1::SearchJob::SUCCEEDED);
   EXPECT_GT(job.frontier_size(), 1);
   EXPECT_EQ(static_cast<int>(finalists.size()), job.frontier_size());
+
+  // The job's objectives, asked for by name, over the same mixture of screened and final numbers.
+  v1::QueryParetoFrontierRequest request;
+  request.set_parent(name);
+  request.add_objectives()->set_metric("accuracy_top1");
+  request.add_objectives()->set_metric("latency_ms");
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::QueryParetoFrontierResponse asked,
+                              CallAndWait(controller(), &Controller::QueryParetoFrontier, request));
+  const v1::QueryParetoFrontierResponse own = harness_.Frontier(name);
+  ASSERT_EQ(asked.members_size(), own.members_size());
+  for (int i = 0; i < own.members_size(); ++i) {
+    EXPECT_EQ(asked.members(i).trial().name(), own.members(i).trial().name());
+  }
 }
 
 TEST_F(ControllerTest, PauseHoldsWorkAndResumeGoesOn) {

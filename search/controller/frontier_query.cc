@@ -37,7 +37,9 @@ struct Wanted {
 struct Candidate {
   const JobFold* fold = nullptr;
   const TrialEntry* trial = nullptr;
-  std::vector<double> values;                      // of the objectives
+  // Of the objectives, as the frontier compares them: where other trials of the job have final
+  // accuracies, a screened one's is an estimate (JobFold::FinalShift).
+  std::vector<double> values;
   std::vector<const MeasurementRecord*> evidence;  // nullptr for exact costs
 };
 
@@ -219,6 +221,12 @@ const MeasurementRecord* BestMeasurement(const Registry& registry, const Candida
   return best;
 }
 
+// The value as it is compared: what was only screened is estimated where its job has final ones.
+double Compared(const JobFold& fold, const MeasurementRecord& evidence) {
+  if (evidence.fidelity == FidelityLevel::kFinal) return evidence.value;
+  return evidence.value + fold.FinalShift(evidence.key.metric);
+}
+
 // False when the candidate lacks the value.
 bool Lookup(const Registry& registry, const Candidate& candidate, const Wanted& wanted,
             double* value, const MeasurementRecord** evidence) {
@@ -229,7 +237,7 @@ bool Lookup(const Registry& registry, const Candidate& candidate, const Wanted& 
   }
   *evidence = BestMeasurement(registry, candidate, wanted);
   if (*evidence == nullptr) return false;
-  *value = (*evidence)->value;
+  *value = Compared(*candidate.fold, **evidence);
   return true;
 }
 
@@ -285,8 +293,10 @@ void FillOwn(Scope* scope) {
   for (Candidate& candidate : scope->candidates) {
     if (candidate.trial->record.state != TrialState::kMeasured) continue;
     for (const JobPlan::Goal& goal : fold.plan().objectives()) {
-      candidate.values.push_back(*fold.Value(*candidate.trial, goal.slot));
-      candidate.evidence.push_back(fold.Evidence(*candidate.trial, goal.slot));
+      const MeasurementRecord* evidence = fold.Evidence(*candidate.trial, goal.slot);
+      candidate.values.push_back(evidence == nullptr ? *fold.Value(*candidate.trial, goal.slot)
+                                                     : Compared(fold, *evidence));
+      candidate.evidence.push_back(evidence);
     }
     measured.push_back(std::move(candidate));
   }
@@ -309,8 +319,9 @@ std::vector<double> Oriented(const Candidate& candidate, const std::vector<bool>
 // The oriented value at the better or the worse end of its interval.
 double End(const Candidate& candidate, size_t i, bool maximize, bool better) {
   const MeasurementRecord* evidence = candidate.evidence[i];
-  const double low = evidence == nullptr ? candidate.values[i] : evidence->low;
-  const double high = evidence == nullptr ? candidate.values[i] : evidence->high;
+  const double shift = evidence == nullptr ? 0 : candidate.values[i] - evidence->value;
+  const double low = evidence == nullptr ? candidate.values[i] : evidence->low + shift;
+  const double high = evidence == nullptr ? candidate.values[i] : evidence->high + shift;
   if (maximize) return better ? -high : -low;
   return better ? low : high;
 }
@@ -325,12 +336,11 @@ Chance ChanceOf(const Registry& registry, const Candidate& other, const Candidat
     const std::string& ours = registry.index.Bitmap(member.evidence[i]->id);
     const MeasurementKey& a = other.evidence[i]->key;
     const MeasurementKey& b = member.evidence[i]->key;
-    // Subsets of images nest, so that a screened and a finally measured subnet share the first
-    // ones.
-    if (!theirs.empty() && !ours.empty() && a.dataset == b.dataset && a.split == b.split) {
-      const Discordance discordance = CountDiscordance(
-          theirs, ours,
-          std::min(other.evidence[i]->sample_count, member.evidence[i]->sample_count));
+    // Not on the images that two of different fidelity share: on those the finalist was selected.
+    if (!theirs.empty() && a.dataset == b.dataset && a.split == b.split &&
+        other.evidence[i]->sample_count == member.evidence[i]->sample_count) {
+      const Discordance discordance =
+          CountDiscordance(theirs, ours, member.evidence[i]->sample_count);
       if (SecondIsBetterPValue(discordance) <= kEstablished) return Chance::kNone;
       return discordance.only_first > 0 ? Chance::kBetter : Chance::kEqual;
     }

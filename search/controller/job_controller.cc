@@ -108,6 +108,7 @@ void JobController::SetState(JobState state, const std::string& message) {
   Emit({.kind = "state", .state = static_cast<int>(state), .message = message});
   host_->batch()->update_jobs.push_back(fold_.record());
   if (fold_.ended()) {
+    open_tasks_.clear();  // What still comes is kept as a measurement, and changes no ended job.
     for (const int64_t ordinal : active) StoreTrial(ordinal);
   }
   FORALL_LOG(INFO) << "job changed state job=" << JobName(fold_.record().id)
@@ -252,22 +253,19 @@ void JobController::StartFinalizing() {
 }
 
 void JobController::Finalize() {
-  // Final numbers can put other trials on the frontier: again until none is left.
-  bool waiting = true;
-  bool moved = true;
-  while (moved) {
-    moved = false;
-    waiting = false;
+  // In waves, so that it does not matter in which order a wave's results arrive: final numbers can
+  // put other trials on the frontier, which are the next wave.
+  while (true) {
+    const std::set<int64_t> wave = fold_.finalizing();
+    for (const int64_t ordinal : wave) AdvanceFinal(ordinal);
+    if (!fold_.finalizing().empty()) return;
     const std::vector<int64_t> members = fold_.frontier();
     for (const int64_t ordinal : members) {
       if (fold_.FindTrial(ordinal)->finalized) continue;
-      if (!fold_.FindTrial(ordinal)->finalizing) Emit({.kind = "finalizing", .trial = ordinal});
-      const bool finished = AdvanceFinal(ordinal);
-      moved |= finished;
-      waiting |= !finished;
+      Emit({.kind = "finalizing", .trial = ordinal});
     }
+    if (fold_.finalizing().empty()) break;
   }
-  if (waiting) return;
   bool tested = true;
   for (const int64_t ordinal : fold_.frontier()) tested &= AdvanceTestSplit(ordinal);
   if (tested) SetState(JobState::kSucceeded, "");

@@ -60,7 +60,9 @@ JobFold::JobFold(JobRecord record, std::shared_ptr<const JobPlan> plan,
       plan_(std::move(plan)),
       index_(index),
       bindings_(plan_->targets().size()),
-      points_(NewFrontier(*plan_)) {
+      points_(NewFrontier(*plan_)),
+      shift_sums_(plan_->slots().size()),
+      shift_counts_(plan_->slots().size()) {
   record_.state = JobState::kRunning;
   record_.error.clear();
   record_.end_time.reset();
@@ -132,8 +134,10 @@ absl::Status JobFold::Apply(const JobEvent& event) {
       FORALL_RETURN_IF_ERROR(Decide(event, trial));
     } else if (event.kind == "finalizing") {
       trial->finalizing = true;
+      finalizing_.insert(event.trial);
     } else if (event.kind == "finalized") {
       trial->finalized = true;
+      finalizing_.erase(event.trial);
       trial->finalize_error = event.message;
     } else {
       return Broken(event, "this build does not know the kind");
@@ -192,7 +196,9 @@ absl::Status JobFold::Measured(const JobEvent& event, TrialEntry* trial) {
           plan_->slots()[slot].target != event.target) {
         continue;
       }
+      AddToShift(*trial, slot, -1);
       (event.fidelity == "final" ? trial->final : trial->screening)[slot] = id;
+      AddToShift(*trial, slot, 1);
     }
   }
   if (event.fidelity == "final" && trial->record.state == TrialState::kMeasured) RebuildFrontier();
@@ -234,7 +240,7 @@ absl::Status JobFold::Decide(const JobEvent& event, TrialEntry* trial) {
   if (to == TrialState::kMeasured) {
     decided_.push_back(event.trial);
     LearnScale(*trial);
-    AddToFrontier(*trial, FinalShift());
+    AddToFrontier(*trial);
     PublishFrontier();
     hypervolume_history_.emplace_back(event.trial, hypervolume_);
   }
@@ -312,28 +318,30 @@ void JobFold::LearnScale(const TrialEntry& trial) {
   }
 }
 
-std::vector<double> JobFold::FinalShift() const {
-  std::vector<double> shift(plan_->slots().size());
-  for (size_t slot = 0; slot < shift.size(); ++slot) {
-    if (plan_->slots()[slot].metric->source != MetricSource::kAccuracy) continue;
-    double sum = 0;
-    int64_t count = 0;
-    for (const int64_t ordinal : decided_) {
-      const TrialEntry& trial = trials_[ordinal - 1];
-      if (trial.final[slot] == 0 || trial.screening[slot] == 0) continue;
-      sum += index_->Find(trial.final[slot])->value - index_->Find(trial.screening[slot])->value;
-      ++count;
-    }
-    if (count > 0) shift[slot] = sum / static_cast<double>(count);
+double JobFold::FinalShift(absl::string_view metric) const {
+  for (size_t slot = 0; slot < shift_counts_.size(); ++slot) {
+    const MetricInfo& info = *plan_->slots()[slot].metric;
+    if (info.id != metric || info.source != MetricSource::kAccuracy) continue;
+    if (shift_counts_[slot] == 0) return 0;
+    return shift_sums_[slot] / static_cast<double>(shift_counts_[slot]);
   }
-  return shift;
+  return 0;
 }
 
-void JobFold::AddToFrontier(const TrialEntry& trial, const std::vector<double>& shift) {
+void JobFold::AddToShift(const TrialEntry& trial, size_t slot, int sign) {
+  if (trial.final[slot] == 0 || trial.screening[slot] == 0) return;
+  shift_sums_[slot] +=
+      sign * (index_->Find(trial.final[slot])->value - index_->Find(trial.screening[slot])->value);
+  shift_counts_[slot] += sign;
+}
+
+void JobFold::AddToFrontier(const TrialEntry& trial) {
   std::optional<std::vector<double>> values = Values(trial);
   if (!values.has_value()) return;
-  for (size_t slot = 0; slot < shift.size(); ++slot) {
-    if (!HasFinal(trial, static_cast<int>(slot))) (*values)[slot] += shift[slot];
+  for (size_t slot = 0; slot < values->size(); ++slot) {
+    if (!HasFinal(trial, static_cast<int>(slot))) {
+      (*values)[slot] += FinalShift(plan_->slots()[slot].metric->id);
+    }
   }
   // Values are finite: results are checked before they are stored.
   points_.Insert(trial.record.ordinal, plan_->Oriented(*values)).status().IgnoreError();
@@ -341,10 +349,9 @@ void JobFold::AddToFrontier(const TrialEntry& trial, const std::vector<double>& 
 
 void JobFold::RebuildFrontier() {
   points_ = NewFrontier(*plan_);
-  const std::vector<double> shift = FinalShift();
   for (const int64_t ordinal : decided_) {
     const TrialEntry& trial = trials_[ordinal - 1];
-    if (trial.record.state == TrialState::kMeasured) AddToFrontier(trial, shift);
+    if (trial.record.state == TrialState::kMeasured) AddToFrontier(trial);
   }
   PublishFrontier();
 }

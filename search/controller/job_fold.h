@@ -98,6 +98,12 @@ class JobFold {
   // Every slot's value is as good as it gets.
   bool AllFinal(const TrialEntry& trial) const;
 
+  // What is added to a screening value of this metric before it is compared with final ones: the
+  // mean change that final measuring made; 0 for what is no accuracy.
+  double FinalShift(absl::string_view metric) const;
+  // Ordinals of trials chosen for final measurements that are not done, ascending.
+  const std::set<int64_t>& finalizing() const { return finalizing_; }
+
   // Ordinals of the non-dominated measured trials, best first objective first (invariant 5). A
   // screened trial is compared with finally measured ones by its screening accuracy plus the mean
   // change that final measuring made to theirs (docs/adr/0005-finalists.md).
@@ -126,10 +132,8 @@ class JobFold {
   absl::Status ChangeState(const JobEvent& event);
   void LearnScale(const TrialEntry& trial);
   void RebuildFrontier();
-  // Per slot, the mean of final minus screening value over the trials that have both; 0 for what is
-  // no accuracy.
-  std::vector<double> FinalShift() const;
-  void AddToFrontier(const TrialEntry& trial, const std::vector<double>& shift);
+  void AddToShift(const TrialEntry& trial, size_t slot, int sign);
+  void AddToFrontier(const TrialEntry& trial);
   void PublishFrontier();
   double ComputeHypervolume() const;
 
@@ -143,9 +147,13 @@ class JobFold {
   std::vector<ScoredTrial> history_;
   std::vector<int64_t> decided_;  // measured trials in order of decision
   std::set<int64_t> active_;
+  std::set<int64_t> finalizing_;
   int64_t counts_[8] = {};
   int64_t reused_ = 0;
   Frontier points_;
+  // Of final minus screening values, per slot.
+  std::vector<double> shift_sums_;
+  std::vector<int64_t> shift_counts_;
   std::vector<int64_t> frontier_;
   absl::flat_hash_set<int64_t> on_frontier_;
   double hypervolume_ = 0;

@@ -281,6 +281,18 @@ absl::Status ValidateObjectives(
   for (int i = 0; i < constraints.size(); ++i) {
     FORALL_RETURN_IF_ERROR(
         CheckConstraint(absl::StrCat(prefix, "constraints[", i, "]"), constraints[i]));
+    for (int j = 0; j < i; ++j) {
+      const v1::Constraint& a = constraints[i];
+      const v1::Constraint& b = constraints[j];
+      if (a.metric() != b.metric() || ConditionKey(a.condition()) != ConditionKey(b.condition())) {
+        continue;
+      }
+      if ((a.has_at_least() && b.has_at_most() && a.at_least() > b.at_most()) ||
+          (b.has_at_least() && a.has_at_most() && b.at_least() > a.at_most())) {
+        return Invalid(absl::StrCat(prefix, "constraints[", i, "]"), "contradicts constraints[", j,
+                       "]: no ", a.metric(), " meets both");
+      }
+    }
   }
   return absl::OkStatus();
 }

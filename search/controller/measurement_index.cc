@@ -73,7 +73,10 @@ int64_t MeasurementIndex::FindLatency(const MeasurementKey& key, FidelityLevel f
   const absl::Span<const int64_t> ids = About(key.subject);
   for (auto it = ids.rbegin(); it != ids.rend(); ++it) {
     const MeasurementRecord& record = *Find(*it);
-    if (Counts(record) && record.verdict == VerdictState::kTrusted && record.fidelity == fidelity &&
+    // A noisy screening is as good as the next one would be; a noisy final is worth another try.
+    const bool good_enough =
+        record.verdict == VerdictState::kTrusted || fidelity == FidelityLevel::kScreening;
+    if (Counts(record) && good_enough && record.fidelity == fidelity &&
         record.key.metric == key.metric && record.key.device == key.device &&
         record.key.device_fingerprint == key.device_fingerprint &&
         record.key.profile == key.profile && record.key.recipe == key.recipe &&

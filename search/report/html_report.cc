@@ -52,9 +52,9 @@ std::string RenderReport(const ReportInput& input) {
   return absl::StrCat(
       Head(input), "<body><main>\n", OverviewHtml(input, data), "\n",
       Section("frontier", "The frontier",
-              "Every measured subnet, and those that no other beats. Most grey ones were only "
-              "screened: on fewer "
-              "images, which flatters, so that some lie beyond the line.",
+              "Every measured subnet, and those that no other beats. Where a search screens on "
+              "fewer images, grey ones show what was screened, which flatters: some lie beyond the "
+              "line.",
               ScatterPlotHtml(data)),
       Section("members", "Frontier subnets", "Best of the first objective first.",
               FrontierTableHtml(data)),

@@ -112,15 +112,16 @@ bool JobController::HaveLatency(int64_t ordinal, int target, const std::string& 
   if (HasOpenTask(ordinal, TaskKind::kLatency, target, fidelity, "")) return false;
   if (trial->record.artifact_sha256.empty()) ReuseExport(ordinal);
   trial = fold_.FindTrial(ordinal);
-  if (ReuseLatency(ordinal, target, trial->record.artifact_sha256, FidelityLevel::kFinal))
-    return true;
   // A graph's speed does not depend on weights: good enough for screening, never for a final
-  // number.
+  // number. A known screening goes first, so that a job that is run again meets the same numbers
+  // and so makes the same proposals.
   if (fidelity == "screening" &&
       ReuseLatency(ordinal, target, LatencyGraphKey(plan, *trial, target),
                    FidelityLevel::kScreening)) {
     return true;
   }
+  if (ReuseLatency(ordinal, target, trial->record.artifact_sha256, FidelityLevel::kFinal))
+    return true;
   if (EnsureArtifact(ordinal)) AddLatencyTask(ordinal, target, fidelity);
   return false;
 }

@@ -10,6 +10,7 @@
 #include "search/sampler/deb_rule.h"
 #include "search/sampler/fresh_proposals.h"
 #include "search/sampler/option_checks.h"
+#include "search/sampler/settled_history.h"
 
 namespace forall {
 
@@ -66,11 +67,18 @@ Architecture EvolutionSampler::Child(const std::vector<const Architecture*>& par
 }
 
 std::vector<Architecture> EvolutionSampler::Propose(const ProposeRequest& request) const {
-  const std::vector<const Architecture*> parents = Parents(request.history);
+  std::vector<ScoredTrial> history;
+  std::vector<const Architecture*> parents;  // refer to history
   return FreshProposals(region_, request, seed_, Patience(),
                         [&](int64_t index, int attempt, Random* random) {
-                          return index < initial_.samples() ? initial_.Draw(index, attempt, random)
-                                                            : Child(parents, attempt, random);
+                          if (index < initial_.samples()) {
+                            return initial_.Draw(index, attempt, random);
+                          }
+                          if (attempt == 0) {
+                            history = SettledHistory(request.history, index);
+                            parents = Parents(history);
+                          }
+                          return Child(parents, attempt, random);
                         });
 }
 

@@ -17,19 +17,19 @@ namespace forall {
 
 // How OFA's finder maps onto results that arrive one by one:
 // - The first options.initial_samples proposals come from SpreadInitial.
-// - The population is a window on the event log: the `population` trials finished last. Older ones
-//   have aged out (Real, Aggarwal, Huang, Le: "Regularized evolution for image classifier
-//   architecture search", AAAI 2019). The non-dominated feasible trials of the whole history never
-//   age: OFA's finder keeps its parents from one generation to the next, and a frontier that was
-//   paid for must not be forgotten.
+// - The population is a window on what has settled (settled_history.h): the `population` trials
+//   proposed last. Older ones have aged out (Real, Aggarwal, Huang, Le: "Regularized evolution for
+//   image classifier architecture search", AAAI 2019). The non-dominated feasible trials of the
+//   whole history never age: OFA's finder keeps its parents from one generation to the next, and a
+//   frontier that was paid for must not be forgotten.
 // - Parents are the best parent_ratio * population of these in the order of deb_rule.h, ranked
 //   among the whole history: with one objective the best values, with several the frontier first,
 //   thinned by crowding.
 // - Each proposal is, with probability mutation_ratio, a mutant of a random parent, otherwise a
 //   uniform crossover of two. A converged population crosses into networks that are known: from the
 //   second attempt on, a crossed child is mutated too.
-// - Nobody waits: a proposal sees what has finished by then; pending trials only forbid repetition.
-//   While no trial is usable, draws are uniform.
+// - Nobody waits: pending trials are missing from the population, and forbid repetition. While no
+//   trial is usable, draws are uniform.
 // A proposal costs O(n log n) in the length of the history (two objectives). Immutable.
 class EvolutionSampler : public Sampler {
  public:

@@ -7,6 +7,7 @@
 #include "base/status_macros.h"
 #include "search/sampler/fresh_proposals.h"
 #include "search/sampler/option_checks.h"
+#include "search/sampler/settled_history.h"
 
 namespace forall {
 
@@ -59,11 +60,18 @@ Architecture Nsga2Sampler::Child(const std::vector<Individual>& population, Rand
 }
 
 std::vector<Architecture> Nsga2Sampler::Propose(const ProposeRequest& request) const {
-  const std::vector<Individual> population = Population(request.history);
+  std::vector<ScoredTrial> history;
+  std::vector<Individual> population;  // refers to history
   return FreshProposals(region_, request, seed_, Patience(),
                         [&](int64_t index, int attempt, Random* random) {
-                          return index < initial_.samples() ? initial_.Draw(index, attempt, random)
-                                                            : Child(population, random);
+                          if (index < initial_.samples()) {
+                            return initial_.Draw(index, attempt, random);
+                          }
+                          if (attempt == 0) {
+                            history = SettledHistory(request.history, index);
+                            population = Population(history);
+                          }
+                          return Child(population, random);
                         });
 }
 

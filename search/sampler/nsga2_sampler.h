@@ -18,16 +18,16 @@ namespace forall {
 
 // How the algorithm maps onto results that arrive one by one:
 // - The first options.initial_samples proposals come from SpreadInitial.
-// - The population is the environmental selection from everything that has finished: the best
-//   `population` trials in the order of deb_rule.h. In the paper the same selection is made of
-//   parents and children once a generation.
+// - The population is the environmental selection from everything that has settled
+//   (settled_history.h): the best `population` trials in the order of deb_rule.h. In the paper the
+//   same selection is made of parents and children once a generation.
 // - Each proposal: two binary tournaments by the crowded comparison (rank, then crowding) choose
 // the
 //   parents; with crossover_probability a uniform crossover of them, otherwise a copy of the first;
 //   then every active dimension is redrawn with mutation_probability, and if nothing has changed
 //   one dimension is moved (SearchSpace::Mutate), since a copy would be no news.
-// - Nobody waits: a proposal sees what has finished by then; pending trials only forbid repetition.
-//   While no trial is usable, draws are uniform.
+// - Nobody waits: pending trials are missing from the population, and forbid repetition. While no
+//   trial is usable, draws are uniform.
 // A proposal costs O(n log n) in the length of the history (two objectives). Immutable.
 class Nsga2Sampler : public Sampler {
  public:

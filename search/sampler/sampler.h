@@ -15,6 +15,7 @@ namespace forall {
 
 // A finished trial as a sampler sees it.
 struct ScoredTrial {
+  // The number of its proposal within the job, from 1.
   int64_t id = 0;
   Architecture architecture;
   // Oriented: lower is better. The same objectives in the same order for all trials of a job.

@@ -89,24 +89,34 @@ class TestWorld {
   std::vector<double> worth_;
 };
 
-// Runs a job with `slots` trials under way at any time, finished in the order of their proposal,
-// until `budget` have finished or nothing more is proposed.
-template <typename Measure>
-std::vector<ScoredTrial> RunJob(const Sampler& sampler, int budget, int slots, Measure measure) {
+// Runs a job with `slots` trials under way at any time until `budget` have finished or nothing more
+// is proposed. `finish` picks which of the trials under way, oldest first, ends next.
+template <typename Measure, typename Finish>
+std::vector<ScoredTrial> RunJob(const Sampler& sampler, int budget, int slots, Measure measure,
+                                Finish finish) {
   std::vector<ScoredTrial> history;
   std::vector<Architecture> pending;
+  std::vector<int64_t> ids;  // of pending
   int64_t proposed = 0;
   while (static_cast<int>(history.size()) < budget) {
     const int free = slots - static_cast<int>(pending.size());
     for (Architecture& a : sampler.Propose({history, pending, free, proposed})) {
       pending.push_back(std::move(a));
-      ++proposed;
+      ids.push_back(++proposed);
     }
     if (pending.empty()) break;
-    history.push_back(measure(static_cast<int64_t>(history.size()), pending.front()));
-    pending.erase(pending.begin());
+    const int next = finish(ids);
+    history.push_back(measure(ids[next], pending[next]));
+    pending.erase(pending.begin() + next);
+    ids.erase(ids.begin() + next);
   }
   return history;
+}
+
+// Trials finish in the order of their proposal.
+template <typename Measure>
+std::vector<ScoredTrial> RunJob(const Sampler& sampler, int budget, int slots, Measure measure) {
+  return RunJob(sampler, budget, slots, measure, [](const std::vector<int64_t>&) { return 0; });
 }
 
 }  // namespace forall

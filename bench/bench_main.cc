@@ -28,6 +28,7 @@ flags
   --images=N      images per evaluation (default 2500)
   --rounds=N      how often both sides are timed, in turn (default 5)
   --threads=N     threads of both sides (default: one per core)
+  --check         end with status 1 where a bar is missed
 )";
 
 struct Options {
@@ -68,6 +69,10 @@ absl::Status ReadArguments(const std::vector<std::string>& arguments, Options* o
             absl::StrCat("unknown benchmark \"", argument, "\"; known: evaluator"));
       }
       options->benchmark = argument;
+      continue;
+    }
+    if (argument == "--check") {
+      options->evaluator.check = true;
       continue;
     }
     const size_t equals = argument.find('=');

@@ -207,6 +207,11 @@ absl::Status RunEvaluatorBench(const EvaluatorBenchOptions& wanted) {
                                       R"("bar":%.2f,"within_bar":%s})",
                                       ratio, kBar, ratio <= kBar ? "true" : "false")
                           .c_str());
+  if (options.check && ratio > kBar) {
+    return absl::OutOfRangeError(absl::StrFormat(
+        "evaluator: %.3f times the bare loop, the bar is %.2f; on a quiet machine that is a defect",
+        ratio, kBar));
+  }
   return absl::OkStatus();
 }
 

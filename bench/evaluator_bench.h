@@ -20,6 +20,8 @@ struct EvaluatorBenchOptions {
   int rounds = 5;
   // 0: one per usable core.
   int threads = 0;
+  // Whether a ratio above the bar is an error (OutOfRange).
+  bool check = false;
 };
 
 // Prints one JSON line per subnet to standard output, with both medians in seconds and the median

@@ -8,8 +8,10 @@
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/mutex.h"
 #include "base/sha256.h"
 #include "base/status_macros.h"
+#include "base/thread.h"
 
 namespace forall {
 namespace {
@@ -24,6 +26,9 @@ std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address) {
   // A controller that restarts is back within a second or two.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
+  // A controller whose machine has gone does not close its connections.
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 20'000);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
   return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
 }
 
@@ -54,10 +59,16 @@ absl::Status Client::ToStatus(const grpc::Status& status) const {
   if (status.ok()) return absl::OkStatus();
   const grpc_connectivity_state state = channel_->GetState(false);
   const bool connected = state == GRPC_CHANNEL_READY || state == GRPC_CHANNEL_IDLE;
-  if (status.error_code() == grpc::StatusCode::UNAVAILABLE ||
-      (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED && !connected)) {
+  const bool unreachable = status.error_code() == grpc::StatusCode::UNAVAILABLE ||
+                           status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED;
+  if (unreachable && !connected) {
     return absl::UnavailableError(
         absl::StrCat("no controller answers at ", address_, " (", status.error_message(), ")"));
+  }
+  if (status.error_code() == grpc::StatusCode::UNAVAILABLE) {
+    return absl::AbortedError(absl::StrCat("the controller at ", address_,
+                                           " cannot serve this now: ", status.error_message(),
+                                           "; see its log, then try again"));
   }
   return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
 }
@@ -102,31 +113,91 @@ absl::StatusOr<std::vector<v1::Worker>> Client::ListWorkers() {
   return workers;
 }
 
+namespace {
+
+// Cancels the call that is under way once `stop` says so. Its thread ends with it.
+class StopWatch {
+ public:
+  explicit StopWatch(std::function<bool()> stop) : stop_(std::move(stop)) {
+    if (stop_ != nullptr) thread_ = Thread("stop", [this] { Loop(); });
+  }
+  ~StopWatch() {
+    {
+      MutexLock lock(&mu_);
+      over_ = true;
+      changed_.SignalAll();
+    }
+    thread_.Join();
+  }
+
+  // The call to cancel, or nullptr. False when it was stopped already.
+  bool Guard(grpc::ClientContext* context) {
+    MutexLock lock(&mu_);
+    context_ = context;
+    return !stopped_;
+  }
+  bool stopped() const {
+    MutexLock lock(&mu_);
+    return stopped_;
+  }
+
+ private:
+  void Loop() {
+    MutexLock lock(&mu_);
+    while (!over_ && !stopped_) {
+      if (stop_()) {
+        stopped_ = true;
+        if (context_ != nullptr) context_->TryCancel();
+      } else {
+        changed_.WaitWithTimeout(&mu_, absl::Milliseconds(200));
+      }
+    }
+  }
+
+  const std::function<bool()> stop_;
+  mutable Mutex mu_;
+  CondVar changed_;
+  bool over_ ABSL_GUARDED_BY(mu_) = false;
+  bool stopped_ ABSL_GUARDED_BY(mu_) = false;
+  grpc::ClientContext* context_ ABSL_GUARDED_BY(mu_) = nullptr;
+  Thread thread_;
+};
+
+}  // namespace
+
 absl::Status Client::WatchJob(const std::string& name,
-                              const std::function<bool(const v1::SearchJobUpdate&)>& update) {
+                              const std::function<void(const v1::SearchJobUpdate&)>& update,
+                              const std::function<bool()>& stop) {
+  constexpr absl::Duration kPatience = absl::Minutes(2);
   v1::WatchSearchJobRequest request;
   request.set_name(name);
-  absl::Time last_contact = Clock::Real()->Now();
+  StopWatch stop_watch(stop);
+  TellIfWaiting();
+  absl::Time give_up = Clock::Real()->Now() + timeout_;
   while (true) {
-    grpc::ClientContext context;
-    context.set_wait_for_ready(true);
-    const auto stream = search_->WatchSearchJob(&context, request);
-    v1::SearchJobUpdate message;
-    bool ended = false;
-    while (!ended && stream->Read(&message)) {
-      last_contact = Clock::Real()->Now();
-      request.set_after_event_sequence(message.search_job().event_sequence());
-      ended = !update(message) || HasEnded(message.search_job().state());
+    grpc::Status status(grpc::StatusCode::UNAVAILABLE, "the connection cannot be made");
+    if (channel_->WaitForConnected(absl::ToChronoTime(Clock::Real()->Now() + absl::Seconds(1)))) {
+      grpc::ClientContext context;
+      if (!stop_watch.Guard(&context)) return absl::CancelledError("stopped watching");
+      const auto stream = search_->WatchSearchJob(&context, request);
+      v1::SearchJobUpdate message;
+      bool ended = false;
+      while (!ended && stream->Read(&message)) {
+        give_up = Clock::Real()->Now() + kPatience;
+        request.set_after_event_sequence(message.search_job().event_sequence());
+        update(message);
+        ended = HasEnded(message.search_job().state());
+      }
+      if (ended) context.TryCancel();
+      status = stream->Finish();
+      stop_watch.Guard(nullptr);
+      if (ended) return absl::OkStatus();
     }
-    if (ended) {
-      context.TryCancel();
-      return absl::OkStatus();
-    }
-    const grpc::Status status = stream->Finish();
+    if (stop_watch.stopped()) return absl::CancelledError("stopped watching");
     const bool broken = status.ok() || status.error_code() == grpc::StatusCode::UNAVAILABLE ||
                         status.error_code() == grpc::StatusCode::CANCELLED;
-    if (!broken || Clock::Real()->Now() - last_contact > absl::Minutes(2)) return ToStatus(status);
-    Clock::Real()->SleepFor(absl::Milliseconds(200));
+    if (!broken || Clock::Real()->Now() > give_up) return ToStatus(status);
+    Clock::Real()->SleepFor(kRetryPause);
   }
 }
 

@@ -22,8 +22,9 @@ namespace forall {
 
 inline constexpr char kDefaultController[] = "127.0.0.1:7411";
 
-// Thread-safe. Unary calls have a deadline of `timeout` and are retried while the controller cannot
-// be reached, until then; Unavailable then says which address was tried.
+// Thread-safe. Unary calls have a deadline of `timeout` and are repeated until then while the
+// controller cannot be reached or is unavailable: they change nothing, or are idempotent. After
+// that, Unavailable says which address was tried.
 class Client {
  public:
   explicit Client(std::string address, absl::Duration timeout = absl::Seconds(20));
@@ -39,14 +40,21 @@ class Client {
                                 grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
                                                              Response*),
                                 const Request& request) {
-    grpc::ClientContext context;
-    context.set_wait_for_ready(true);
     TellIfWaiting();
-    context.set_deadline(absl::ToChronoTime(Clock::Real()->Now() + timeout_));
-    Response response;
-    const grpc::Status status = (stub->*method)(&context, request, &response);
-    if (!status.ok()) return ToStatus(status);
-    return response;
+    const absl::Time deadline = Clock::Real()->Now() + timeout_;
+    while (true) {
+      grpc::ClientContext context;
+      context.set_wait_for_ready(true);
+      context.set_deadline(absl::ToChronoTime(deadline));
+      Response response;
+      const grpc::Status status = (stub->*method)(&context, request, &response);
+      if (status.ok()) return response;
+      if (status.error_code() != grpc::StatusCode::UNAVAILABLE ||
+          Clock::Real()->Now() + kRetryPause > deadline) {
+        return ToStatus(status);
+      }
+      Clock::Real()->SleepFor(kRetryPause);
+    }
   }
 
   // Every job, following the pages.
@@ -54,10 +62,13 @@ class Client {
   absl::StatusOr<std::vector<v1::Trial>> ListTrials(const std::string& job);
   absl::StatusOr<std::vector<v1::Worker>> ListWorkers();
 
-  // Calls `update` for every update of the job until it ends or `update` returns false; reconnects
-  // and resumes when the connection breaks.
+  // Calls `update` for every update of the job until it ends; reconnects and resumes when the
+  // connection breaks. Asks `stop` several times a second, from a thread of its own, and returns
+  // Cancelled soon after it says true. Unavailable when no controller answers: within `timeout` at
+  // first, within two minutes after a connection was lost.
   absl::Status WatchJob(const std::string& name,
-                        const std::function<bool(const v1::SearchJobUpdate&)>& update);
+                        const std::function<void(const v1::SearchJobUpdate&)>& update,
+                        const std::function<bool()>& stop = nullptr);
 
   // Downloads an artifact, checks its SHA-256 (DataLoss when it differs) and writes it atomically.
   absl::Status DownloadArtifact(const std::string& sha256, const std::string& path);
@@ -69,6 +80,8 @@ class Client {
   absl::Status ToStatus(const grpc::Status& status) const;
 
  private:
+  static constexpr absl::Duration kRetryPause = absl::Milliseconds(300);
+
   // Says on stderr, once, that nobody answers yet, when that is so after a second.
   void TellIfWaiting();
 

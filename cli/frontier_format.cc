@@ -28,16 +28,29 @@ std::string Quantity(const std::string& metric, double value) {
   return absl::StrFormat("%.2f", value);
 }
 
-bool IsExact(const v1::Measurement& measurement) {
-  return measurement.interval().low() == measurement.interval().high();
+// What the value was shifted by to be compared with final ones; 0 when it is what was measured.
+double ShiftOf(const v1::FrontierMember& member, int objective) {
+  const double measured = member.measurements(objective).value();
+  const double value = member.values(objective);
+  return value == measured ? 0 : value - measured;
 }
 
-// "93.41 [92.90, 93.88]".
-std::string ValueText(const std::string& metric, double value, const v1::Measurement* measurement) {
-  std::string text = Quantity(metric, value);
-  if (measurement == nullptr || IsExact(*measurement)) return text;
-  return absl::StrCat(text, " [", Quantity(metric, measurement->interval().low()), ", ",
-                      Quantity(metric, measurement->interval().high()), "]");
+// "93.41 [92.90, 93.88]", an estimate with "est." before it.
+std::string ValueText(const std::string& metric, const v1::FrontierMember& member, int objective) {
+  const v1::Interval& interval = member.measurements(objective).interval();
+  const double shift = ShiftOf(member, objective);
+  std::string text =
+      absl::StrCat(shift == 0 ? "" : "est. ", Quantity(metric, member.values(objective)));
+  if (interval.low() == interval.high()) return text;
+  return absl::StrCat(text, " [", Quantity(metric, interval.low() + shift), ", ",
+                      Quantity(metric, interval.high() + shift), "]");
+}
+
+// Responses come from a controller of another version, or from nobody's friend: a member that lacks
+// a value or its measurement is not shown.
+bool IsWhole(const v1::QueryParetoFrontierResponse& frontier, const v1::FrontierMember& member) {
+  return member.values_size() == frontier.objectives_size() &&
+         member.measurements_size() == frontier.objectives_size();
 }
 
 const char* CertaintyText(v1::FrontierMember::Certainty certainty) {
@@ -122,20 +135,6 @@ std::string CsvQuote(const std::string& text) {
 
 }  // namespace
 
-const v1::Measurement* FindMeasurement(const v1::Trial& trial, const v1::Objective& objective) {
-  const v1::Condition& want = objective.condition();
-  for (const v1::Measurement& measurement : trial.measurements()) {
-    const v1::Condition& have = measurement.condition();
-    if (measurement.metric() != objective.metric()) continue;
-    if (!want.device().empty() && want.device() != have.device()) continue;
-    if (!want.device_class().empty() && want.device_class() != have.device_class()) continue;
-    const std::string& split = want.split().empty() ? "validation" : want.split();
-    if (!have.split().empty() && have.split() != split) continue;
-    return &measurement;
-  }
-  return nullptr;
-}
-
 std::string FrontierTable(const v1::QueryParetoFrontierResponse& frontier) {
   std::vector<std::string> header = {""};
   for (const v1::Objective& objective : frontier.objectives())
@@ -143,11 +142,11 @@ std::string FrontierTable(const v1::QueryParetoFrontierResponse& frontier) {
   for (const char* column : {"MACS", "PARAMS", "SUBNET", "TRIAL"}) header.push_back(column);
   TextTable table(std::move(header));
   for (const v1::FrontierMember& member : frontier.members()) {
+    if (!IsWhole(frontier, member)) continue;
     std::vector<std::string> row = {absl::StrCat(
         member.knee() ? "*" : "", member.certainty() == v1::FrontierMember::CONTESTED ? "~" : "")};
     for (int i = 0; i < frontier.objectives_size(); ++i) {
-      row.push_back(ValueText(frontier.objectives(i).metric(), member.values(i),
-                              FindMeasurement(member.trial(), frontier.objectives(i))));
+      row.push_back(ValueText(frontier.objectives(i).metric(), member, i));
     }
     row.push_back(Quantity("macs", CostOf(member.trial(), "macs")));
     row.push_back(Quantity("params", CostOf(member.trial(), "params")));
@@ -163,22 +162,24 @@ std::string FrontierCsv(const v1::QueryParetoFrontierResponse& frontier) {
   std::string csv = "trial";
   for (const v1::Objective& objective : frontier.objectives()) {
     const std::string name = ObjectiveText(objective);
-    absl::StrAppend(&csv, ",", name, ",", name, "_low,", name, "_high,", name, "_verdict");
+    absl::StrAppend(&csv, ",", name, ",", name, "_low,", name, "_high,", name, "_verdict,", name,
+                    "_fidelity");
   }
   csv +=
       ",macs,params,model_bytes,peak_activation_bytes,certainty,knee,arch_key,graph_key,artifact_"
       "sha256,architecture\n";
   for (const v1::FrontierMember& member : frontier.members()) {
+    if (!IsWhole(frontier, member)) continue;
     const v1::Trial& trial = member.trial();
     csv += trial.name();
     for (int i = 0; i < frontier.objectives_size(); ++i) {
-      const v1::Measurement* measurement = FindMeasurement(trial, frontier.objectives(i));
-      const double value = member.values(i);
-      absl::StrAppendFormat(&csv, ",%.9g,%.9g,%.9g", value,
-                            measurement == nullptr ? value : measurement->interval().low(),
-                            measurement == nullptr ? value : measurement->interval().high());
-      absl::StrAppend(&csv, ",",
-                      measurement == nullptr ? "TRUSTED" : VerdictText(measurement->verdict()));
+      const v1::Measurement& measurement = member.measurements(i);
+      const double shift = ShiftOf(member, i);
+      absl::StrAppendFormat(&csv, ",%.9g,%.9g,%.9g", member.values(i),
+                            measurement.interval().low() + shift,
+                            measurement.interval().high() + shift);
+      absl::StrAppend(&csv, ",", VerdictText(measurement.verdict()), ",",
+                      shift == 0 ? measurement.fidelity() : "estimated");
     }
     for (const char* cost : {"macs", "params", "model_bytes", "peak_activation_bytes"}) {
       absl::StrAppendFormat(&csv, ",%.0f", CostOf(trial, cost));
@@ -196,10 +197,11 @@ Json FrontierJson(const v1::QueryParetoFrontierResponse& frontier) {
   for (const v1::Objective& objective : frontier.objectives()) {
     json["objectives"].push_back(ObjectiveText(objective));
   }
-  json["hypervolume"] = frontier.hypervolume();
+  if (frontier.has_hypervolume()) json["hypervolume"] = frontier.hypervolume();
   json["considered_trials"] = frontier.considered_trials();
   json["members"] = Json::array();
   for (const v1::FrontierMember& member : frontier.members()) {
+    if (!IsWhole(frontier, member)) continue;
     const v1::Trial& trial = member.trial();
     Json item;
     item["trial"] = trial.name();
@@ -207,16 +209,24 @@ Json FrontierJson(const v1::QueryParetoFrontierResponse& frontier) {
     for (int i = 0; i < frontier.objectives_size(); ++i) {
       item["values"][ObjectiveText(frontier.objectives(i))] = member.values(i);
     }
+    item["estimated"] = Json::array();
+    for (int i = 0; i < frontier.objectives_size(); ++i) {
+      if (ShiftOf(member, i) != 0)
+        item["estimated"].push_back(ObjectiveText(frontier.objectives(i)));
+    }
     item["certainty"] = CertaintyText(member.certainty());
     item["knee"] = member.knee();
     item["keys"] = {{"arch_key", trial.arch_key()},
                     {"graph_key", trial.graph_key()},
                     {"artifact_sha256", trial.artifact_sha256()}};
-    // Measurements come with the highest fidelity first: that one keeps the name.
-    for (const v1::Measurement& measurement : trial.measurements()) {
-      const std::string name = MeasurementName(measurement);
-      if (!item["measurements"].contains(name))
-        item["measurements"][name] = MeasurementJson(measurement);
+    // What the values rest on first, then the trial's others, of which the highest fidelity comes
+    // first: the first of a name keeps it.
+    for (const auto* measurements : {&member.measurements(), &trial.measurements()}) {
+      for (const v1::Measurement& measurement : *measurements) {
+        const std::string name = MeasurementName(measurement);
+        if (!item["measurements"].contains(name))
+          item["measurements"][name] = MeasurementJson(measurement);
+      }
     }
     json["members"].push_back(std::move(item));
   }

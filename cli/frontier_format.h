@@ -10,19 +10,18 @@
 
 namespace forall {
 
-// Fits 100 columns for two objectives. The knee is marked with '*', a contested member with '~'.
+// Fits 100 columns for two objectives. The knee is marked with '*', a contested member with '~',
+// a value that is estimated from a screening with "est.".
 std::string FrontierTable(const v1::QueryParetoFrontierResponse& frontier);
 
-// One line per member, header first: per objective value, low, high; then costs, keys, the
-// architecture as JSON (quoted).
+// One line per member, header first: per objective value, low, high, verdict and fidelity
+// (screening, final, or estimated where the value is); then costs, keys, the architecture as JSON
+// (quoted).
 std::string FrontierCsv(const v1::QueryParetoFrontierResponse& frontier);
 
 // {"objectives": [...], "hypervolume": x, "considered_trials": n, "members": [...]};
 // docs/quickstart.md lists the fields of a member.
 nlohmann::ordered_json FrontierJson(const v1::QueryParetoFrontierResponse& frontier);
-
-// The measurement of `trial` that an objective refers to (highest fidelity), or nullptr.
-const v1::Measurement* FindMeasurement(const v1::Trial& trial, const v1::Objective& objective);
 
 }  // namespace forall
 

@@ -11,6 +11,7 @@ namespace forall {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 v1::Measurement MakeMeasurement(const std::string& metric, double value, double half_width) {
   v1::Measurement measurement;
@@ -45,6 +46,8 @@ v1::QueryParetoFrontierResponse MakeFrontier() {
   *trial->add_measurements() = MakeMeasurement("latency_ms", 0.75, 0.01);
   trial->mutable_measurements(2)->mutable_condition()->set_device("devices/lab");
   *trial->add_measurements() = MakeMeasurement("macs", 25e6, 0);
+  *member->add_measurements() = trial->measurements(0);
+  *member->add_measurements() = trial->measurements(2);
   return frontier;
 }
 
@@ -84,18 +87,34 @@ TEST(FrontierFormatTest, CsvHasAsManyCellsAsItsHeader) {
   EXPECT_THAT(row, HasSubstr("\"\"search_space\"\""));
   EXPECT_THAT(
       row,
-      HasSubstr("searchJobs/1/trials/17,93.4,92.9,93.9,TRUSTED,0.75,0.74,0.76,TRUSTED,25000000"));
+      HasSubstr("searchJobs/1/trials/17,93.4,92.9,93.9,TRUSTED,final,0.75,0.74,0.76,TRUSTED,final,"
+                "25000000"));
 }
 
-TEST(FrontierFormatTest, ObjectiveMeansValidationUnlessItSaysOtherwise) {
-  const v1::QueryParetoFrontierResponse frontier = MakeFrontier();
-  v1::Objective objective = frontier.objectives(0);
-  EXPECT_EQ(FindMeasurement(frontier.members(0).trial(), objective)->value(), 93.4);
-  objective.mutable_condition()->set_split("test");
-  EXPECT_EQ(FindMeasurement(frontier.members(0).trial(), objective)->value(), 93.1);
-  objective.mutable_condition()->set_device("devices/other");
-  objective.set_metric("latency_ms");
-  EXPECT_EQ(FindMeasurement(frontier.members(0).trial(), objective), nullptr);
+TEST(FrontierFormatTest, EstimatesSayThatTheyAreAndTakeTheirIntervalAlong) {
+  v1::QueryParetoFrontierResponse frontier = MakeFrontier();
+  v1::FrontierMember* member = frontier.mutable_members(0);
+  member->mutable_measurements(0)->set_fidelity("screening");
+  member->set_values(0, 93.15);
+  EXPECT_THAT(FrontierTable(frontier), HasSubstr("est. 93.15 [92.65, 93.65]"));
+  EXPECT_THAT(FrontierCsv(frontier), HasSubstr(",93.15,92.65,93.65,TRUSTED,estimated,0.75,"));
+  const auto json = FrontierJson(frontier);
+  EXPECT_EQ(json["members"][0]["estimated"][0], "accuracy_top1");
+  EXPECT_EQ(json["members"][0]["measurements"]["accuracy_top1"]["value"], 93.4);
+}
+
+TEST(FrontierFormatTest, HypervolumeIsLeftOutWhereThereIsNone) {
+  v1::QueryParetoFrontierResponse frontier = MakeFrontier();
+  EXPECT_FALSE(FrontierJson(frontier).contains("hypervolume"));
+  frontier.set_hypervolume(0.5);
+  EXPECT_EQ(FrontierJson(frontier)["hypervolume"], 0.5);
+}
+
+TEST(FrontierFormatTest, MemberWithoutItsMeasurementsIsNotShown) {
+  v1::QueryParetoFrontierResponse frontier = MakeFrontier();
+  frontier.mutable_members(0)->clear_measurements();
+  EXPECT_TRUE(FrontierJson(frontier)["members"].empty());
+  EXPECT_THAT(FrontierCsv(frontier), Not(HasSubstr("searchJobs/1")));
 }
 
 }  // namespace

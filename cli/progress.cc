@@ -41,9 +41,9 @@ std::string ProgressLine(const v1::SearchJob& job, std::optional<absl::Duration>
       std::max(1, finalizing ? job.frontier_size() : job.spec().budget().max_trials());
   const int done = std::min(total, finalizing ? job.finalized_trials() : Done(job));
   std::string text = finalizing ? absl::StrFormat("  %d/%d frontier members final", done, total)
-                                : absl::StrFormat("  %d/%d measured  frontier %d", done, total,
-                                                  job.frontier_size());
-  absl::StrAppendFormat(&text, "  hypervolume %.4f", job.hypervolume());
+                                : absl::StrFormat("  %d/%d measured", done, total);
+  if (!finalizing && Done(job) > 0) absl::StrAppend(&text, "  frontier ", job.frontier_size());
+  if (Done(job) > 0) absl::StrAppendFormat(&text, "  hypervolume %.4f", job.hypervolume());
   if (job.state() != v1::SearchJob::RUNNING && !finalizing)
     absl::StrAppend(&text, "  ", StateName(job.state()));
   if (job.failed_trials() > 0) absl::StrAppend(&text, "  ", job.failed_trials(), " failed");

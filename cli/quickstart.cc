@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/status_macros.h"
+#include "base/unique_id.h"
 #include "cli/child_process.h"
 #include "cli/command.h"
 #include "cli/frontier_format.h"
@@ -78,6 +79,13 @@ class StageClock {
   int64_t start_ns_ = 0;
 };
 
+// Not owned.
+struct Children {
+  ChildProcess* controller;
+  ChildProcess* worker;
+  std::string logs;  // folder
+};
+
 std::string ProgramFolder() {
   std::error_code error;
   return std::filesystem::read_symlink("/proc/self/exe", error).parent_path().string();
@@ -133,28 +141,66 @@ v1::SearchJobSpec MakeSpec(const QuickstartOptions& options) {
   return spec;
 }
 
+// What an interrupted run has left: a job that asks for the same goes on, others are cancelled, so
+// that they take no time from this one.
+absl::StatusOr<v1::SearchJob> SubmitOrResume(Client* client, const v1::SearchJobSpec& spec) {
+  FORALL_ASSIGN_OR_RETURN(const std::vector<v1::SearchJob> jobs, client->ListJobs());
+  for (const v1::SearchJob& job : jobs) {
+    if (HasEnded(job.state())) continue;
+    v1::SearchJobSpec filled = job.spec();  // as accepted: defaults are filled in
+    filled.MergeFrom(spec);
+    *filled.mutable_objectives() = job.spec().objectives();
+    *filled.mutable_constraints() = spec.constraints();
+    if (filled.SerializeAsString() == job.spec().SerializeAsString()) {
+      std::cerr << "goes on with " << job.name() << ", which an earlier run left unfinished\n";
+      if (job.state() != v1::SearchJob::PAUSED) return job;
+      v1::ResumeSearchJobRequest resume;
+      resume.set_name(job.name());
+      return client->Call(client->search(), &v1::SearchService::Stub::ResumeSearchJob, resume);
+    }
+    std::cerr << "cancels " << job.name() << ", which an earlier run left unfinished\n";
+    v1::CancelSearchJobRequest cancel;
+    cancel.set_name(job.name());
+    FORALL_RETURN_IF_ERROR(
+        client->Call(client->search(), &v1::SearchService::Stub::CancelSearchJob, cancel).status());
+  }
+  v1::SubmitSearchJobRequest submit;
+  *submit.mutable_spec() = spec;
+  submit.set_request_id(NewUniqueId());
+  return client->Call(client->search(), &v1::SearchService::Stub::SubmitSearchJob, submit);
+}
+
 // Follows the job, timing the search and the final measurements as stages of their own.
 absl::StatusOr<v1::SearchJob> WatchToEnd(Client* client, const std::string& name,
-                                         StageClock* stages, ChildProcess* worker,
-                                         const std::string& worker_log) {
+                                         StageClock* stages, const Children& children) {
   ProgressPrinter printer(&std::cerr, isatty(STDERR_FILENO) == 1);
   v1::SearchJob job;
   bool finalizing = false;
-  const absl::Status status = client->WatchJob(name, [&](const v1::SearchJobUpdate& update) {
-    job = update.search_job();
-    printer.Update(job, Clock::Real()->Now());
-    if (job.state() == v1::SearchJob::FINALIZING && !finalizing) {
-      finalizing = true;
-      stages->Begin("finalize");
-    }
-    return !interrupted && worker->IsRunning();
-  });
+  const absl::Status status = client->WatchJob(
+      name,
+      [&](const v1::SearchJobUpdate& update) {
+        job = update.search_job();
+        printer.Update(job, Clock::Real()->Now());
+        if (job.state() == v1::SearchJob::FINALIZING && !finalizing) {
+          finalizing = true;
+          stages->Begin("finalize");
+        }
+      },
+      [&] {
+        return interrupted || !children.worker->IsRunning() || !children.controller->IsRunning();
+      });
   printer.Finish();
-  FORALL_RETURN_IF_ERROR(status);
   if (interrupted)
     return absl::CancelledError("interrupted; what was measured is kept, run it again to go on");
-  if (!HasEnded(job.state()))
-    return absl::InternalError(absl::StrCat("the worker ended; see ", worker_log));
+  for (const auto& [child, what] :
+       {std::pair(children.controller, "controller"), std::pair(children.worker, "worker")}) {
+    if (!HasEnded(job.state()) && !child->IsRunning()) {
+      return absl::InternalError(
+          absl::StrCat("the ", what, " ended before the job did; see ", children.logs, "/", what,
+                       ".log, then run it again: ", "what was measured is kept"));
+    }
+  }
+  FORALL_RETURN_IF_ERROR(status);
   if (job.state() != v1::SearchJob::SUCCEEDED) {
     return absl::InternalError(absl::StrCat("the job ", StateName(job.state()), ": ", job.error()));
   }
@@ -206,17 +252,15 @@ absl::Status Quickstart(const QuickstartOptions& options) {
                                               worker_log));
   Client client(address);
 
-  v1::SubmitSearchJobRequest submit;
-  *submit.mutable_spec() = MakeSpec(options);
-  FORALL_ASSIGN_OR_RETURN(
-      const v1::SearchJob submitted,
-      client.Call(client.search(), &v1::SearchService::Stub::SubmitSearchJob, submit));
+  FORALL_ASSIGN_OR_RETURN(const v1::SearchJob submitted,
+                          SubmitOrResume(&client, MakeSpec(options)));
   std::cerr << submitted.name() << ": " << options.trials << " subnets of "
             << submitted.spec().supernet()
             << " with at most 40 M MACs, accuracy against latency on this machine\n";
   stages.Begin("search");
   FORALL_ASSIGN_OR_RETURN(const v1::SearchJob job,
-                          WatchToEnd(&client, submitted.name(), &stages, worker.get(), worker_log));
+                          WatchToEnd(&client, submitted.name(), &stages,
+                                     {controller.get(), worker.get(), options.output}));
   stages.Begin("report");
   v1::QueryParetoFrontierRequest query;
   query.set_parent(job.name());

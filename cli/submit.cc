@@ -22,8 +22,8 @@ struct SubmitOptions {
   std::vector<std::string> objectives;
   std::vector<std::string> constraints;
   std::string sampler;
-  int32_t trials = 0;
-  int64_t seed = -1;
+  std::optional<int32_t> trials;
+  std::optional<int64_t> seed;
   std::string name;
   std::optional<int32_t> parallelism;
   std::string request_id;
@@ -50,12 +50,15 @@ absl::StatusOr<v1::SearchJobSpec> MakeSpec(const SubmitOptions& options) {
       FORALL_ASSIGN_OR_RETURN(*spec.add_objectives(), ParseObjective(text));
     }
   }
-  for (const std::string& text : options.constraints) {
-    FORALL_ASSIGN_OR_RETURN(*spec.add_constraints(), ParseConstraint(text));
+  if (!options.constraints.empty()) {
+    spec.clear_constraints();
+    for (const std::string& text : options.constraints) {
+      FORALL_ASSIGN_OR_RETURN(*spec.add_constraints(), ParseConstraint(text));
+    }
   }
   if (!options.sampler.empty()) spec.mutable_sampler()->set_algorithm(options.sampler);
-  if (options.trials != 0) spec.mutable_budget()->set_max_trials(options.trials);
-  if (options.seed >= 0) spec.set_seed(options.seed);
+  if (options.trials.has_value()) spec.mutable_budget()->set_max_trials(*options.trials);
+  if (options.seed.has_value()) spec.set_seed(*options.seed);
   if (!options.name.empty()) spec.set_display_name(options.name);
   if (options.parallelism.has_value()) spec.set_parallelism(*options.parallelism);
   return spec;
@@ -68,9 +71,17 @@ absl::Status Submit(const SubmitOptions& options, const CommandContext& context)
   *request.mutable_spec() = std::move(spec);
   // Unique, so that a call that the network repeats makes one job.
   request.set_request_id(options.request_id.empty() ? NewUniqueId() : options.request_id);
-  FORALL_ASSIGN_OR_RETURN(
-      const v1::SearchJob job,
-      client.Call(client.search(), &v1::SearchService::Stub::SubmitSearchJob, request));
+  const absl::StatusOr<v1::SearchJob> submitted =
+      client.Call(client.search(), &v1::SearchService::Stub::SubmitSearchJob, request);
+  if (absl::IsAborted(submitted.status()) || absl::IsDeadlineExceeded(submitted.status())) {
+    return WithContext(
+        submitted.status(),
+        absl::StrCat("whether the job was accepted is not known; submit it again with "
+                     "--request-id ",
+                     request.request_id(), " and it becomes one job"));
+  }
+  FORALL_RETURN_IF_ERROR(submitted.status());
+  const v1::SearchJob& job = *submitted;
   std::cout << job.name() << "\n";
   std::cerr << "Submitted. Follow it with: forall watch " << job.name() << "\n";
   return absl::OkStatus();

@@ -23,7 +23,6 @@ absl::Status Watch(const std::string& name, const CommandContext& context) {
       client.WatchJob(WithCollection("searchJobs", name), [&](const v1::SearchJobUpdate& update) {
         last = update.search_job();
         printer.Update(last, Clock::Real()->Now());
-        return true;
       });
   printer.Finish();
   FORALL_RETURN_IF_ERROR(status);

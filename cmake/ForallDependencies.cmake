@@ -25,6 +25,11 @@ if(NOT FORALL_TRAINER_ONLY)
 
   # ONNX Runtime: only its C header is needed to build; the library is opened at run time.
   # tools/setup.sh leaves both in build/deps/onnxruntime unless the distribution packages them.
+  if(NOT "$ENV{ONNXRUNTIME_ROOT}" STREQUAL "${FORALL_ONNXRUNTIME_ROOT}")
+    unset(FORALL_ONNXRUNTIME_INCLUDE_DIR CACHE)
+    unset(FORALL_ONNXRUNTIME_LIBRARY CACHE)
+  endif()
+  set(FORALL_ONNXRUNTIME_ROOT "$ENV{ONNXRUNTIME_ROOT}" CACHE INTERNAL "What the library was looked for with")
   set(FORALL_ONNXRUNTIME_HINTS "$ENV{ONNXRUNTIME_ROOT}" "${CMAKE_SOURCE_DIR}/build/deps/onnxruntime")
   find_path(FORALL_ONNXRUNTIME_INCLUDE_DIR onnxruntime_c_api.h
     HINTS ${FORALL_ONNXRUNTIME_HINTS}

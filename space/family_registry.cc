@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/json_depth.h"
 #include "base/status_macros.h"
 #include "nlohmann/json.hpp"
 #include "space/family.h"
@@ -73,6 +74,7 @@ constexpr ReadyMade kReadyMade[] = {
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const Family>> FamilyFromSpec(absl::string_view json) {
+  FORALL_RETURN_IF_ERROR(WithContext(CheckJsonDepth(json), "spec"));
   const auto parsed =
       nlohmann::json::parse(json.begin(), json.end(), nullptr, /*allow_exceptions=*/false);
   if (parsed.is_discarded() || !parsed.is_object()) {

@@ -25,6 +25,10 @@ std::string ArchKey(const SearchSpace& space, const Architecture& architecture);
 std::string GraphKey(const std::string& arch_key, int64_t resolution, int64_t batch,
                      const DeploymentRecipe& recipe);
 
+// Images per calibration batch of every export, unless it says otherwise. Each batch has statistics
+// of its own, so it is part of what an export is.
+inline constexpr int64_t kCalibrationBatch = 100;
+
 // What fixes the statistics of an export: dataset, split, number of images, batch size, seed.
 // "c1-" + 32 hex. Canonical bytes:
 // "forall.calibration.1\n<dataset>\n<split>\n<images>\n<batch>\n<seed>\n".

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/json_depth.h"
 #include "base/status_macros.h"
 #include "nlohmann/json.hpp"
 #include "space/network_builder.h"
@@ -257,6 +258,7 @@ absl::StatusOr<int32_t> ListEntry(const Json& json, const char* key, size_t inde
 }
 
 absl::StatusOr<Architecture> MobileNetV3::ParseArchitecture(absl::string_view text) const {
+  FORALL_RETURN_IF_ERROR(CheckJsonDepth(text));
   const Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
   if (json.is_discarded() || !json.is_object()) {
     return absl::InvalidArgumentError("an architecture must be a JSON object");

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // The JSON spec of the OFA-MobileNetV3 family: reading and checking. Anyone may write one, so every
 // field is checked and named.
+#include <algorithm>
 #include <initializer_list>
 #include <limits>
 #include <string>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/json_depth.h"
 #include "base/status_macros.h"
 #include "nlohmann/json.hpp"
 #include "space/mobilenet_v3.h"
@@ -20,7 +23,7 @@ using Json = nlohmann::ordered_json;
 // Generous bounds: they keep a hostile spec from making gigabytes of shapes, not users from widths.
 constexpr int32_t kMaxWidth = 16384;
 constexpr int32_t kMaxClasses = 1000000;
-constexpr int32_t kMaxResolution = 4096;
+constexpr int32_t kMaxResolution = 1024;  // as the evaluation transform
 
 // Reads the fields of one JSON object and remembers the first error.
 class FieldReader {
@@ -160,9 +163,23 @@ absl::Status CheckKernels(const std::vector<int32_t>& kernels) {
   return absl::OkStatus();
 }
 
+// The name is part of resource names and of the canonical bytes of keys.
+absl::Status CheckName(absl::string_view name) {
+  const bool good =
+      !name.empty() && name.size() <= 63 && absl::ascii_isalnum(name[0]) &&
+      std::all_of(name.begin(), name.end(), [](char c) {
+        return absl::ascii_islower(c) || absl::ascii_isdigit(c) || c == '-' || c == '_' || c == '.';
+      });
+  if (good) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      "name: want 1 to 63 lower-case letters, digits, '-', '_' or '.', the first a letter or "
+      "digit");
+}
+
 }  // namespace
 
 absl::StatusOr<MobileNetV3Config> ParseMobileNetV3Spec(absl::string_view text) {
+  FORALL_RETURN_IF_ERROR(CheckJsonDepth(text));
   const Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
   if (json.is_discarded()) return absl::InvalidArgumentError("spec: is not valid JSON");
   MobileNetV3Config config;
@@ -200,6 +217,7 @@ absl::StatusOr<MobileNetV3Config> ParseMobileNetV3Spec(absl::string_view text) {
   head.ActivationOf("activation", &config.head_activation);
 
   FORALL_RETURN_IF_ERROR(reader.status());
+  FORALL_RETURN_IF_ERROR(CheckName(config.name));
   FORALL_RETURN_IF_ERROR(stem.status());
   FORALL_RETURN_IF_ERROR(first.status());
   FORALL_RETURN_IF_ERROR(head.status());

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/json_depth.h"
 #include "base/status_macros.h"
 #include "nlohmann/json.hpp"
 
@@ -222,6 +223,7 @@ std::string SearchSpace::ToJson(const Architecture& architecture) const {
 }
 
 absl::StatusOr<Architecture> SearchSpace::FromJson(absl::string_view text) const {
+  FORALL_RETURN_IF_ERROR(CheckJsonDepth(text));
   const Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
   if (json.is_discarded() || !json.is_object()) {
     return absl::InvalidArgumentError("an architecture must be a JSON object");

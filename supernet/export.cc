@@ -95,9 +95,8 @@ absl::StatusOr<ExportedSubnet> ExportSubnet(const Supernet& supernet,
       CalibrationImages(train.size(), calibration.images, calibration.seed);
   ExportedSubnet exported;
   exported.arch_key = ArchKey(space, architecture);
-  exported.calibration_id =
-      CalibrationId(train.name(), SplitName(train.split()), static_cast<int64_t>(images.size()),
-                    calibration.batch, calibration.seed);
+  exported.calibration_id = CalibrationId(train.name(), SplitName(train.split()),
+                                          calibration.images, calibration.batch, calibration.seed);
   DatasetBatches batches(train, std::move(images), calibration.batch, network.input);
   FORALL_ASSIGN_OR_RETURN(
       const std::vector<BatchNormStatistics> statistics,

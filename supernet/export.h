@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "data/dataset.h"
 #include "runtime/onnx_session.h"
+#include "space/identity.h"
 #include "space/recipe.h"
 #include "space/search_space.h"
 #include "supernet/package.h"
@@ -33,7 +34,7 @@ inline constexpr char kMetadataDataset[] = "forall.dataset";
 // 0.21, 100 in batches of 20 by 0.64 and lower on average by 0.5.
 struct CalibrationOptions {
   int64_t images = 500;
-  int64_t batch = 100;
+  int64_t batch = kCalibrationBatch;
   uint64_t seed = 1;
 };
 

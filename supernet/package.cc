@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/file.h"
+#include "base/json_depth.h"
 #include "base/sha256.h"
 #include "base/status_macros.h"
 #include "nlohmann/json.hpp"
@@ -111,6 +112,7 @@ struct PackageSpec {
 };
 
 absl::StatusOr<PackageSpec> ParsePackageSpec(absl::string_view text) {
+  FORALL_RETURN_IF_ERROR(CheckJsonDepth(text));
   const Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
   if (json.is_discarded() || !json.is_object()) {
     return absl::InvalidArgumentError("is not a JSON object");
@@ -187,7 +189,8 @@ absl::StatusOr<std::shared_ptr<const Supernet>> Supernet::Load(const std::string
 absl::StatusOr<std::shared_ptr<const Supernet>> Supernet::LoadFile(
     const std::string& path, const std::string& expected_hash) {
   FORALL_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file, SafetensorsFile::Open(path));
-  FORALL_ASSIGN_OR_RETURN(std::shared_ptr<const Supernet> supernet, FromSafetensors(*file));
+  FORALL_ASSIGN_OR_RETURN(const std::shared_ptr<Supernet> supernet, FromSafetensors(*file));
+  supernet->weights_path_ = path;
   if (!expected_hash.empty() && supernet->hash() != expected_hash) {
     return absl::DataLossError(absl::StrCat(path, ": has SHA-256 ", supernet->hash(), ", expected ",
                                             expected_hash,
@@ -203,8 +206,7 @@ absl::StatusOr<std::shared_ptr<const Supernet>> Supernet::FromBytes(std::string 
   return FromSafetensors(*file);
 }
 
-absl::StatusOr<std::shared_ptr<const Supernet>> Supernet::FromSafetensors(
-    const SafetensorsFile& file) {
+absl::StatusOr<std::shared_ptr<Supernet>> Supernet::FromSafetensors(const SafetensorsFile& file) {
   std::shared_ptr<Supernet> supernet(new Supernet);
   FORALL_RETURN_IF_ERROR(WithContext(supernet->ReadMetadata(file), file.source()));
   FORALL_RETURN_IF_ERROR(WithContext(supernet->ReadTensors(file), file.source()));
@@ -227,6 +229,8 @@ absl::Status Supernet::ReadMetadata(const SafetensorsFile& file) {
   family_ = *std::move(family);
   dataset_ = value(kDatasetKey);
   if (file.metadata().count(kNotesKey) != 0) {
+    FORALL_RETURN_IF_ERROR(
+        WithContext(CheckJsonDepth(value(kNotesKey)), absl::StrCat("metadata ", kNotesKey)));
     const Json json = Json::parse(value(kNotesKey), nullptr, /*allow_exceptions=*/false);
     auto notes = ParseNotes(json);
     if (!notes.ok()) return WithContext(notes.status(), absl::StrCat("metadata ", kNotesKey));

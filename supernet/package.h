@@ -49,6 +49,8 @@ class Supernet {
   const std::shared_ptr<const Family>& shared_family() const { return family_; }
   // SHA-256 of the weights file, 64 hex digits: the supernet's identity.
   const std::string& hash() const { return hash_; }
+  // The weights file it was read from; "" when it was read from bytes.
+  const std::string& weights_path() const { return weights_path_; }
   // Name of the dataset that it was trained on, whose evaluation transform its inputs need; "" when
   // the package does not say.
   const std::string& dataset() const { return dataset_; }
@@ -65,13 +67,13 @@ class Supernet {
 
  private:
   Supernet() = default;
-  static absl::StatusOr<std::shared_ptr<const Supernet>> FromSafetensors(
-      const SafetensorsFile& file);
+  static absl::StatusOr<std::shared_ptr<Supernet>> FromSafetensors(const SafetensorsFile& file);
   absl::Status ReadMetadata(const SafetensorsFile& file);
   absl::Status ReadTensors(const SafetensorsFile& file);
 
   std::shared_ptr<const Family> family_;
   std::string hash_;
+  std::string weights_path_;
   std::string dataset_;
   std::map<std::string, std::string> notes_;
   std::vector<float> storage_;

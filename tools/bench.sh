@@ -9,4 +9,4 @@ cd "$FORALL_ROOT"
 "$here/setup.sh"
 stage configure "$here/quietly" build/configure.log cmake --preset release
 stage build-bench cmake --build --preset release --target forall-bench forall-controller forall-worker
-exec "$FORALL_ROOT/build/bin/forall-bench" "$@"
+exec "$FORALL_ROOT/build/bin/forall-bench" --check "$@"

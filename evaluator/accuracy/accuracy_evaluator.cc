@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -52,6 +53,7 @@ class Evaluation {
            static_cast<size_t>(resolution_);
   }
   void TakeBatches();
+  void TakeBatchesOrThrow();
   absl::Status DoBatch(int64_t number, Buffers* buffers);
   absl::Status RunModel(const TensorView& input, absl::Span<float> logits);
   absl::Status Count(size_t position, absl::Span<const float> logits);
@@ -87,6 +89,15 @@ absl::Status Evaluation::Run(int threads) {
 }
 
 void Evaluation::TakeBatches() {
+  // Helper threads have nobody to catch for them.
+  try {
+    TakeBatchesOrThrow();
+  } catch (const std::bad_alloc&) {
+    Fail(0, absl::ResourceExhaustedError("out of memory while evaluating a model"));
+  }
+}
+
+void Evaluation::TakeBatchesOrThrow() {
   Buffers buffers;
   const size_t rows = static_cast<size_t>(batch_);
   buffers.images.resize(rows * image_values(), 0.0f);

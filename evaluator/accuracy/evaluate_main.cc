@@ -16,6 +16,7 @@
 #include "base/status_macros.h"
 #include "data/dataset.h"
 #include "evaluator/accuracy/accuracy_evaluator.h"
+#include "latency/measure/host_lock.h"
 #include "nlohmann/json.hpp"
 #include "runtime/onnx_session.h"
 #include "space/cost_model.h"
@@ -37,6 +38,14 @@ struct EvaluateOptions {
   uint64_t seed = 1;
   int64_t calibration_images = 2000;
 };
+
+// Beside accuracy work of other programs, but never while one of them times a model. Held subnet by
+// subnet, so that a timing need not wait for the last.
+absl::StatusOr<HostLock::Holder> KeepTimingsOut() {
+  FORALL_ASSIGN_OR_RETURN(const std::unique_ptr<HostLock> lock,
+                          HostLock::Open(HostLock::Options{}));
+  return lock->AcquireShared();
+}
 
 // Evaluates one exported file and fills the figures in.
 absl::Status AddAccuracy(const std::string& model, int resolution, const Dataset& dataset,
@@ -63,6 +72,7 @@ absl::Status EvaluateModel(const EvaluateOptions& options, const Dataset& datase
     return absl::InvalidArgumentError(
         absl::StrCat(options.model, ": the input must be [batch, channels, height, width]"));
   }
+  FORALL_ASSIGN_OR_RETURN(const HostLock::Holder holder, KeepTimingsOut());
   Json line;
   line["model"] = options.model;
   line["sha256"] = Sha256Hex(model);
@@ -74,6 +84,7 @@ absl::Status EvaluateModel(const EvaluateOptions& options, const Dataset& datase
 absl::Status EvaluateSubnet(const std::string& name, const Architecture& architecture,
                             const Supernet& supernet, const Dataset& train, const Dataset& dataset,
                             const EvaluateOptions& options) {
+  FORALL_ASSIGN_OR_RETURN(const HostLock::Holder holder, KeepTimingsOut());
   CalibrationOptions calibration;
   calibration.images = options.calibration_images;
   SessionOptions session;

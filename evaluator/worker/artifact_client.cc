@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
 #include "base/file.h"
@@ -27,6 +28,7 @@ namespace forall {
 namespace {
 
 constexpr size_t kChunkBytes = size_t{256} << 10;
+constexpr absl::Duration kQuestionTimeout = absl::Seconds(20);
 
 absl::Status FileError(int error, const std::string& path) {
   const std::string message = absl::StrCat("cannot write ", path, ": ", std::strerror(error));
@@ -93,7 +95,9 @@ ArtifactClient::ArtifactClient(const std::shared_ptr<grpc::Channel>& channel, Op
 absl::StatusOr<std::unique_ptr<ArtifactClient>> ArtifactClient::Create(
     const std::shared_ptr<grpc::Channel>& channel, Options options) {
   FORALL_RETURN_IF_ERROR(CreateDirectories(options.cache_directory));
-  return std::unique_ptr<ArtifactClient>(new ArtifactClient(channel, std::move(options)));
+  std::unique_ptr<ArtifactClient> client(new ArtifactClient(channel, std::move(options)));
+  client->RemoveLeftovers();
+  return client;
 }
 
 std::string ArtifactClient::PathOf(const std::string& sha256) const {
@@ -134,7 +138,7 @@ absl::Status ArtifactClient::Complete(const std::string& sha256, PartialFile* pa
   FORALL_ASSIGN_OR_RETURN(int64_t resumed, part->Size());
   while (true) {
     const absl::Status status =
-        RetryConnection(options_.backoff, stop, [&] { return Download(sha256, part); });
+        RetryConnection(options_.backoff, stop, [&] { return Download(sha256, part, stop); });
     if (status.ok()) {
       FORALL_ASSIGN_OR_RETURN(const std::string actual, Sha256OfFile(part->path()));
       if (actual == sha256) return absl::OkStatus();
@@ -151,7 +155,8 @@ absl::Status ArtifactClient::Complete(const std::string& sha256, PartialFile* pa
   }
 }
 
-absl::Status ArtifactClient::Download(const std::string& sha256, PartialFile* part) {
+absl::Status ArtifactClient::Download(const std::string& sha256, PartialFile* part,
+                                      const StopSignal& stop) {
   v1::DownloadArtifactRequest request;
   request.set_sha256(sha256);
   FORALL_ASSIGN_OR_RETURN(const int64_t offset, part->Size());
@@ -161,7 +166,8 @@ absl::Status ArtifactClient::Download(const std::string& sha256, PartialFile* pa
   const auto reader = stub_->DownloadArtifact(&context, request);
   v1::DownloadArtifactResponse response;
   while (reader->Read(&response)) {
-    const absl::Status written = part->Append(response.content());
+    const absl::Status written =
+        stop.stopped() ? absl::CancelledError("stopped") : part->Append(response.content());
     if (!written.ok()) {
       context.TryCancel();
       reader->Finish();
@@ -179,13 +185,23 @@ absl::Status ArtifactClient::Upload(absl::string_view bytes, const std::string& 
   } else {
     FORALL_LOG(WARNING) << "cannot cache an exported subnet: " << cached.message();
   }
-  return WithContext(RetryConnection(options_.backoff, stop, [&] { return Send(bytes, sha256); }),
-                     absl::StrCat("upload artifact ", sha256));
+  bool told = false;
+  const absl::Status status = RetryConnection(options_.backoff, stop, [&]() -> absl::Status {
+    const absl::Status sent = Send(bytes, sha256, stop);
+    if (!absl::IsResourceExhausted(sent)) return sent;
+    if (!told) {
+      FORALL_LOG(WARNING) << "waiting for the controller to have room for an exported subnet: "
+                          << sent.message();
+    }
+    told = true;
+    return absl::UnavailableError(sent.message());
+  });
+  return WithContext(status, absl::StrCat("upload artifact ", sha256));
 }
 
 absl::StatusOr<bool> ArtifactClient::IsStored(const std::string& sha256) {
   grpc::ClientContext context;
-  SetDeadline(options_.call_timeout, &context);
+  SetDeadline(std::min(options_.call_timeout, kQuestionTimeout), &context);
   v1::GetArtifactRequest request;
   request.set_sha256(sha256);
   v1::Artifact artifact;
@@ -195,7 +211,8 @@ absl::StatusOr<bool> ArtifactClient::IsStored(const std::string& sha256) {
   return status;
 }
 
-absl::Status ArtifactClient::Send(absl::string_view bytes, const std::string& sha256) {
+absl::Status ArtifactClient::Send(absl::string_view bytes, const std::string& sha256,
+                                  const StopSignal& stop) {
   FORALL_ASSIGN_OR_RETURN(const bool stored, IsStored(sha256));
   if (stored) return absl::OkStatus();
   grpc::ClientContext context;
@@ -213,9 +230,25 @@ absl::Status ArtifactClient::Send(absl::string_view bytes, const std::string& sh
     request.set_content(chunk.data(), chunk.size());
     open = writer->Write(request);
     bytes.remove_prefix(chunk.size());
+    if (stop.stopped()) context.TryCancel();
   }
   writer->WritesDone();
   return FromGrpcStatus(writer->Finish());
+}
+
+void ArtifactClient::RemoveLeftovers() const {
+  const absl::Time old = Clock::Real()->Now() - absl::Hours(24);
+  std::error_code error;  // What cannot be looked at stays.
+  for (const auto& file : std::filesystem::directory_iterator(options_.cache_directory, error)) {
+    const std::string name = file.path().filename().string();
+    const bool ours = name.size() > 64 && IsSha256Hex(name.substr(0, 64)) &&
+                      absl::StartsWith(name.substr(64), ".tmp");
+    struct stat info;
+    // A young one may be another process's, which is writing it.
+    if (ours && stat(file.path().c_str(), &info) == 0 && absl::FromTimeT(info.st_mtime) < old) {
+      std::filesystem::remove(file.path(), error);
+    }
+  }
 }
 
 void ArtifactClient::Evict(const std::string& keep) const {

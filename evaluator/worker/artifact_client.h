@@ -42,7 +42,8 @@ class ArtifactClient {
   absl::StatusOr<std::string> Fetch(const std::string& sha256, const StopSignal& stop);
 
   // Returns when the controller has stored it. Also puts it into the cache: whoever exported a
-  // subnet is the likeliest to measure it. The service's errors; Cancelled.
+  // subnet is the likeliest to measure it. A full disk there is waited for, as a connection is. The
+  // service's other errors; Cancelled.
   absl::Status Upload(absl::string_view bytes, const std::string& sha256, const StopSignal& stop);
 
  private:
@@ -52,12 +53,14 @@ class ArtifactClient {
   std::string PathOf(const std::string& sha256) const;
   // Whether the cache has it intact; a damaged file is removed.
   bool IsCached(const std::string& sha256) const;
-  absl::Status Download(const std::string& sha256, PartialFile* part);
+  absl::Status Download(const std::string& sha256, PartialFile* part, const StopSignal& stop);
   absl::Status Complete(const std::string& sha256, PartialFile* part, const StopSignal& stop);
   absl::StatusOr<bool> IsStored(const std::string& sha256);
-  absl::Status Send(absl::string_view bytes, const std::string& sha256);
+  absl::Status Send(absl::string_view bytes, const std::string& sha256, const StopSignal& stop);
   // Makes room by removing what was not used for longest, but not `keep`.
   void Evict(const std::string& keep) const;
+  // What processes that were killed left half written.
+  void RemoveLeftovers() const;
 
   const Options options_;
   const std::unique_ptr<v1::ArtifactService::Stub> stub_;

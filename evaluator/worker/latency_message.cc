@@ -18,7 +18,8 @@ v1::Verdict::State ToState(Verdict verdict) {
 
 }  // namespace
 
-v1::LatencyResult ToMessage(const LatencyResult& result, const std::string& reference_sha256) {
+v1::LatencyResult ToMessage(const LatencyResult& result, const std::string& reference_sha256,
+                            const Baseline& baseline) {
   v1::LatencyResult message;
   message.set_median_ns(result.median_ns);
   message.set_median_low_ns(result.median_low_ns);
@@ -43,6 +44,9 @@ v1::LatencyResult ToMessage(const LatencyResult& result, const std::string& refe
   (*message.mutable_environment())["latency_profile"] = result.profile.name;
   (*message.mutable_environment())["sessions"] = std::to_string(result.sessions.size());
   message.set_reference_sha256(reference_sha256);
+  if (baseline.result.verdict != Verdict::kRejected) {
+    message.set_calibrated_reference_ns(baseline.reference_ns);
+  }
   return message;
 }
 

@@ -5,13 +5,15 @@
 
 #include <string>
 
+#include "latency/measure/harness.h"
 #include "latency/measure/measurement.h"
 #include "proto/forall/v1/fleet_service.pb.h"
 
 namespace forall {
 
-// `reference_sha256` is of the reference network's file.
-v1::LatencyResult ToMessage(const LatencyResult& result, const std::string& reference_sha256);
+// `reference_sha256` is of the reference network's file, `baseline` what calibrating it gave.
+v1::LatencyResult ToMessage(const LatencyResult& result, const std::string& reference_sha256,
+                            const Baseline& baseline);
 
 }  // namespace forall
 

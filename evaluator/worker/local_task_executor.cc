@@ -167,7 +167,7 @@ absl::StatusOr<v1::LatencyResult> LocalTaskExecutor::MeasureLatency(const v1::Ta
   FORALL_ASSIGN_OR_RETURN(Timing * timing, GetTiming(task.batch() > 0 ? task.batch() : 1, stop));
   FORALL_ASSIGN_OR_RETURN(const LatencyResult result,
                           timing->harness->Measure(model, profile, stop.stopped));
-  return ToMessage(result, reference_.sha256);
+  return ToMessage(result, reference_.sha256, timing->baseline);
 }
 
 absl::StatusOr<LocalTaskExecutor::Timing*> LocalTaskExecutor::GetTiming(int batch,
@@ -187,10 +187,11 @@ absl::StatusOr<LocalTaskExecutor::Timing*> LocalTaskExecutor::GetTiming(int batc
   }
   if (!timing.calibrated) {
     // Once per life of the worker: a screening's own samples cannot show how sessions differ.
-    FORALL_ASSIGN_OR_RETURN(const Baseline baseline, timing.harness->Calibrate(stop.stopped));
+    FORALL_ASSIGN_OR_RETURN(timing.baseline, timing.harness->Calibrate(stop.stopped));
     timing.calibrated = true;
-    FORALL_LOG(INFO) << "reference network timed reference_ms=" << baseline.reference_ns * 1e-6
-                     << " session_spread=" << baseline.session_spread << " batch=" << batch
+    FORALL_LOG(INFO) << "reference network timed reference_ms="
+                     << timing.baseline.reference_ns * 1e-6
+                     << " session_spread=" << timing.baseline.session_spread << " batch=" << batch
                      << " reference_sha256=" << reference_.sha256;
   }
   return &timing;

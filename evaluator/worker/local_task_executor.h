@@ -54,6 +54,7 @@ class LocalTaskExecutor : public TaskExecutor {
     std::unique_ptr<OnnxRuntimeBackend> backend;
     std::unique_ptr<LatencyHarness> harness;
     bool calibrated = false;
+    Baseline baseline;
   };
 
   LocalTaskExecutor(Options options, ReferenceNetwork reference);

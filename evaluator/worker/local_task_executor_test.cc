@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,7 @@ namespace forall {
 namespace {
 
 using ::forall::testing::FakeArtifactService;
+using ::forall::testing::IsOk;
 using ::forall::testing::LocalServer;
 using ::forall::testing::StatusIs;
 using ::forall::testing::TempDir;
@@ -58,7 +60,7 @@ class LocalTaskExecutorTest : public ::testing::Test {
     const char* const source = std::getenv("FORALL_SOURCE_DIR");
     data_ = source == nullptr ? "build/deps" : std::string(source) + "/build/deps";
     if (!std::filesystem::exists(data_ + "/fashion-mnist")) {
-      GTEST_SKIP() << "no Fashion-MNIST in " << data_ << ": run tools/setup.sh";
+      GTEST_SKIP() << "NO TEST RAN: no Fashion-MNIST in " << data_ << ": run tools/setup.sh";
     }
     executor_ = MakeExecutor(data_);
     family_ = FindFamily("fashion_mnist").value();
@@ -154,6 +156,31 @@ TEST_F(LocalTaskExecutorTest, ExportsEvaluatesAndTimesASubnet) {
   EXPECT_EQ(measured.samples_ns_size(), measured.runs());
   EXPECT_EQ(measured.reference_sha256(), BuildReferenceNetwork()->sha256);
   EXPECT_NE(measured.verdict().state(), v1::Verdict::STATE_UNSPECIFIED);
+}
+
+// Accuracy work and timings of one machine never overlap, whichever process does them.
+TEST_F(LocalTaskExecutorTest, ExportAndAccuracyWaitWhileSomebodyTimes) {
+  const v1::Task export_task = ExportTask();
+  const std::string artifact = Execute(export_task).export_result().artifact_sha256();
+  HostLock::Options options;
+  options.path = directory_ / "timing.lock";
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto others, HostLock::Open(options));
+  std::optional<HostLock::Holder> timing = *others->AcquireExclusive();
+  for (const v1::Task& task : {export_task, MeasureTask(v1::Task::ACCURACY, artifact)}) {
+    // A task that does not wait asks a few dozen times and is done.
+    int asked = 0;
+    StopSignal stop = NoStop();
+    stop.stopped = [&asked] { return ++asked > 500; };
+    EXPECT_THAT(executor_->Execute(task, 1, stop), StatusIs(absl::StatusCode::kCancelled))
+        << v1::Task::Kind_Name(task.kind());
+  }
+  timing.reset();
+  for (const v1::Task& task : {export_task, MeasureTask(v1::Task::ACCURACY, artifact)}) {
+    int asked = 0;
+    StopSignal stop = NoStop();
+    stop.stopped = [&asked] { return ++asked > 500; };
+    EXPECT_THAT(executor_->Execute(task, 1, stop), IsOk()) << v1::Task::Kind_Name(task.kind());
+  }
 }
 
 TEST_F(LocalTaskExecutorTest, WrongSupernetHashIsThisWorkersInability) {

@@ -36,7 +36,10 @@ TEST(LatencyMessageTest, CarriesEverySampleAndTheVerdict) {
   result.sessions[1].reference_ns = {7};
   result.environment = {{"governor", "performance"}};
   result.profile.name = "screening";
-  const v1::LatencyResult message = ToMessage(result, "abc");
+  Baseline baseline;
+  baseline.reference_ns = 5.5;
+  baseline.result.verdict = Verdict::kTrusted;
+  const v1::LatencyResult message = ToMessage(result, "abc", baseline);
   EXPECT_EQ(message.median_ns(), 10);
   EXPECT_EQ(message.ratio_high(), 2.1);
   EXPECT_EQ(message.runs(), 3);
@@ -47,6 +50,9 @@ TEST(LatencyMessageTest, CarriesEverySampleAndTheVerdict) {
   EXPECT_EQ(message.environment().at("governor"), "performance");
   EXPECT_EQ(message.environment().at("latency_profile"), "screening");
   EXPECT_EQ(message.reference_sha256(), "abc");
+  EXPECT_EQ(message.calibrated_reference_ns(), 5.5);
+  baseline.result.verdict = Verdict::kRejected;
+  EXPECT_EQ(ToMessage(result, "abc", baseline).calibrated_reference_ns(), 0);
 }
 
 }  // namespace

@@ -90,8 +90,13 @@ class Session {
       samples_.reference_ns.push_back(reference_ns);
       samples_.candidate_ns.push_back(candidate_ns);
       ++runs;
-    } while (runs < profile_.max_runs && !TimeIsUp(start_ns, runs) && !GoodEnough(runs));
+    } while (runs < profile_.max_runs && !TimeIsUp(start_ns, runs) &&
+             !(GoodEnough(runs) && LongEnough(start_ns)));
     return absl::OkStatus();
+  }
+
+  bool LongEnough(int64_t start_ns) const {
+    return absl::Nanoseconds(clock_->SteadyNanos() - start_ns) >= profile_.min_duration;
   }
 
   bool GoodEnough(int runs) const {
@@ -131,7 +136,9 @@ class Surroundings {
       *fields = environment_.Fields();
       const std::optional<CpuTimes> after = probe_->ReadCpuTimes();
       if (before_.has_value() && after.has_value()) {
-        if (const auto load = LoadBetween(*before_, *after, environment_.cores)) {
+        const auto load = LoadBetween(*before_, *after, environment_.cores);
+        (*fields)["load_judged"] = load.has_value() ? "yes" : "no";
+        if (load.has_value()) {
           too_high = load->TooHigh(environment_.cores, threads);
           (*fields)["load_other_cores"] = absl::StrCat(load->other_cores);
           (*fields)["load_steal_share"] = absl::StrCat(load->steal_share);

@@ -24,6 +24,9 @@ struct Profile {
   double target_half_width = 0.01;
   int min_runs = 12;
   int max_runs = 200;
+  // Of one session's samples, however narrow the interval: what other programs do meanwhile cannot
+  // be told in less (LoadBetween in environment.h).
+  absl::Duration min_duration = absl::Milliseconds(100);
   // Of one session's samples, and of its warm-up; 5 s at least while there are not min_runs.
   absl::Duration max_duration = absl::Seconds(5);
   // Fresh sessions. From three on, the scatter between them goes into the interval.

@@ -19,6 +19,7 @@ struct EndedLease {
   int64_t task = 0;
   std::string token;
   std::string worker;
+  LeaseEnd end = LeaseEnd::kCompleted;
 };
 
 struct CommitRound {

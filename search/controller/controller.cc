@@ -55,7 +55,7 @@ void Controller::AdoptRegistryLocked(std::unique_ptr<Registry> registry) {
   QueueTasksLocked(std::move(registry_->open_tasks));
   registry_->open_tasks.clear();
   for (const EndedLease& lease : leases_to_restore_) {
-    leases_->Restore(lease.task, lease.token, lease.worker);
+    leases_->Restore(lease.task, lease.token, lease.worker, lease.end);
   }
   leases_to_restore_.clear();
   for (const auto& [id, job] : registry_->jobs) {
@@ -72,10 +72,10 @@ void Controller::QueueTasksLocked(std::vector<QueuedTask> tasks) {
     if (it == registry_->tasks.end() || it->second.record.state != TaskState::kOpen) continue;
     const auto job = registry_->jobs.find(task.job);
     if (job == registry_->jobs.end()) continue;
-    if (job->second->fold().ended() && !leases_->IsLeased(task.id)) {
-      CloseTaskLocked(&it->second, TaskState::kCancelled, "its job has ended");
-    } else {
+    if (!job->second->fold().ended()) {
       leases_->AddTask(std::move(task));
+    } else if (!leases_->IsLeased(task.id)) {
+      CloseTaskLocked(&it->second, TaskState::kCancelled, "its job has ended");
     }
   }
 }
@@ -98,9 +98,14 @@ void Controller::DeliverLocked(std::vector<Delivery> deliveries, Outbox* outbox)
   for (const Delivery& delivery : deliveries) {
     const auto it = polls_.find(delivery.poll);
     if (it == polls_.end()) continue;
+    v1::LeaseTasksResponse response = LeaseResponseLocked(delivery.grants, delivery.drain);
+    // Two processes under one id must not chase each other's polls at the speed of the network.
+    if (delivery.replaced) {
+      response.mutable_retry_delay()->set_seconds(
+          std::max<int64_t>(1, absl::ToInt64Seconds(options_.heartbeat_interval)));
+    }
     outbox->push_back(
-        [done = std::move(it->second),
-         response = LeaseResponseLocked(delivery.grants, delivery.drain)] { done(response); });
+        [done = std::move(it->second), response = std::move(response)] { done(response); });
     polls_.erase(it);
   }
 }
@@ -215,6 +220,7 @@ void Controller::Tick() {
     reload = !broken_.ok() && !committing_;
     if (broken_.ok()) {
       SweepLocked(&outbox);
+      NotifyOfWaitingLocked(&outbox);
       KickLocked(&outbox);
     }
   }

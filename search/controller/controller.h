@@ -87,8 +87,8 @@ class Controller : private JobHost {
     bool ended = false;
   };
   void GetUpdate(const std::string& name, int64_t after, Done<JobUpdate> done);
-  // `changed` is called, without any lock, after each commit that changed the job; it must not
-  // block.
+  // `changed` is called, without any lock, after each commit that changed the job and when what it
+  // waits for has changed; it must not block.
   int64_t Subscribe(int64_t job, std::function<void()> changed);
   // Does not wait for a call that is under way.
   void Unsubscribe(int64_t subscription);
@@ -140,6 +140,7 @@ class Controller : private JobHost {
   struct Subscription {
     int64_t job = 0;
     std::function<void()> changed;
+    std::string waiting_reason;  // when it was last told of one
   };
 
   explicit Controller(Options options);
@@ -165,8 +166,12 @@ class Controller : private JobHost {
 
   absl::StatusOr<JobController*> FindJobLocked(const std::string& name)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  bool AnyActiveWorkerHasLocked(const std::string& dataset) const
+  // For people: what a job that is not ended waits for; empty when it goes on.
+  std::string WaitingReasonLocked(const JobController& job) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  std::string DescribeStuckLocked(const StuckTask& stuck) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Workers come and go without a commit: watchers are told here.
+  void NotifyOfWaitingLocked(Outbox* outbox) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   v1::SearchJob JobViewLocked(const JobController& job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<v1::SearchJob> SubmitLocked(const v1::SubmitSearchJobRequest& request)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -188,7 +193,12 @@ class Controller : private JobHost {
   absl::Status AlreadyClosedLocked(const TaskEntry& task, const v1::TaskResult& result)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status CheckArtifact(const v1::ExportResult& result) const;
-  void AcceptLocked(const std::string& worker, const v1::TaskResult& result, TaskEntry* task)
+  // Why the result cannot stand beside others, empty when it can.
+  std::string MismatchLocked(const v1::Task& wire, const v1::TaskResult& result) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // `fingerprint` is of the result as it was sent.
+  void AcceptLocked(const std::string& worker, const v1::TaskResult& result,
+                    const std::string& fingerprint, TaskEntry* task)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void AcceptExportLocked(const v1::TaskResult& result, int64_t task, const v1::Task& wire,
                           JobController* job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

@@ -29,18 +29,19 @@ void Controller::ListSupernets(const v1::ListSupernetsRequest& request,
       std::move(done), [&]() -> absl::StatusOr<v1::ListSupernetsResponse> {
         mu_.AssertHeld();
         FORALL_ASSIGN_OR_RETURN(const int32_t size, CheckPageSize(request.page_size(), 100));
-        FORALL_ASSIGN_OR_RETURN(const int64_t after,
-                                ParsePageToken("supernets", request.page_token()));
+        FORALL_ASSIGN_OR_RETURN(const std::string after,
+                                ParseNamePageToken("supernets", request.page_token()));
         v1::ListSupernetsResponse response;
-        int64_t position = 0;
-        for (const auto& [id, supernet] : registry_->supernets) {
-          if (position++ < after) continue;
+        std::string last;
+        for (auto it = registry_->supernets.upper_bound(after); it != registry_->supernets.end();
+             ++it) {
           if (response.supernets_size() == size) {
-            response.set_next_page_token(PageToken("supernets", position - 1));
+            response.set_next_page_token(NamePageToken("supernets", last));
             break;
           }
-          *response.add_supernets() =
-              SupernetView(supernet, options_.artifacts->Size(supernet.record.sha256).value_or(0));
+          last = it->first;
+          *response.add_supernets() = SupernetView(
+              it->second, options_.artifacts->Size(it->second.record.sha256).value_or(0));
         }
         return response;
       });
@@ -57,6 +58,19 @@ absl::StatusOr<v1::Supernet> Controller::CreateSupernetLocked(const std::string&
     return absl::AlreadyExistsError(absl::StrCat("supernet_id: ", SupernetName(id),
                                                  " is another file (", known->second.record.sha256,
                                                  "); choose another id"));
+  }
+  // Keys of architectures, and with them latencies, know a space by its name and revision alone.
+  const SearchSpace& space = family->search_space();
+  for (const auto& [other_id, other] : registry_->supernets) {
+    const SearchSpace& known_space = other.family->search_space();
+    if (known_space.id() != space.id() || known_space.revision() != space.revision() ||
+        other.family->Spec() == family->Spec()) {
+      continue;
+    }
+    return absl::FailedPreconditionError(
+        absl::StrCat("sha256: its search space ", space.id(), " revision ", space.revision(),
+                     " is another network than that of ", SupernetName(other_id),
+                     "; give it another name or a higher revision and make the package again"));
   }
   SupernetEntry entry;
   entry.record = {id, sha256, family->Spec(), dataset, Now()};

@@ -20,9 +20,11 @@ namespace {
 constexpr int kMaxDatasets = 64;
 constexpr int kMaxProperties = 200;
 constexpr size_t kMaxText = 1024;
+constexpr size_t kMaxFailureMessage = 4096;  // the rest is cut off
 constexpr int kMaxTasksPerLease = 16;
 constexpr int kMaxResults = 64;
 constexpr int kMaxHeldLeases = 1024;
+constexpr size_t kPageBytes = 2 << 20;
 constexpr absl::Duration kMaxWait = absl::Seconds(60);
 
 template <typename... Parts>
@@ -60,11 +62,22 @@ absl::Status CheckRegistration(const v1::RegisterWorkerRequest& request) {
     return Invalid("device.properties", "at most ", kMaxProperties, " pairs");
   }
   if (request.datasets_size() > kMaxDatasets) return Invalid("datasets", "at most ", kMaxDatasets);
-  for (const std::string* text :
-       {&device.device_class(), &device.description(), &device.fingerprint(),
-        &request.profile().hash(), &request.build()}) {
-    if (text->size() > kMaxText)
-      return Invalid("device", "a text of more than ", kMaxText, " bytes");
+  const v1::RuntimeProfile& profile = request.profile();
+  std::vector<const std::string*> texts = {&device.device_class(), &device.description(),
+                                           &device.fingerprint(),  &profile.hash(),
+                                           &profile.runtime(),     &profile.runtime_version(),
+                                           &profile.provider(),    &profile.precision(),
+                                           &profile.power_mode(),  &request.build()};
+  for (const std::string& dataset : request.datasets()) texts.push_back(&dataset);
+  for (const auto& [name, value] : device.properties()) {
+    texts.push_back(&name);
+    texts.push_back(&value);
+  }
+  for (const std::string* text : texts) {
+    if (text->size() > kMaxText) {
+      return Invalid("device, profile, build and datasets", "a text of more than ", kMaxText,
+                     " bytes");
+    }
   }
   if (request.kinds_size() > 16) return Invalid("kinds", "at most 16");
   for (const int kind : request.kinds()) {
@@ -88,6 +101,29 @@ DeviceRecord DeviceOf(const v1::Device& device, std::string id) {
 bool SameDevice(const DeviceRecord& a, const DeviceRecord& b) {
   return a.device_class == b.device_class && a.description == b.description &&
          a.fingerprint == b.fingerprint && a.properties == b.properties;
+}
+
+// At most `bytes` of the text, not ending within a character.
+std::string Cut(const std::string& text, size_t bytes) {
+  if (text.size() <= bytes) return text;
+  const auto continues = [&](size_t i) {
+    return (static_cast<unsigned char>(text[i]) & 0xC0) == 0x80;
+  };
+  while (bytes > 0 && continues(bytes)) --bytes;
+  return text.substr(0, bytes);
+}
+
+// Whether the failure would be the same everywhere.
+bool IsOwnFault(const v1::TaskFailure& failure) {
+  return failure.reason() == v1::TaskFailure::DETERMINISTIC ||
+         failure.reason() == v1::TaskFailure::OUT_OF_MEMORY;
+}
+
+LeaseEnd EndOf(const v1::TaskResult& result) {
+  if (!result.has_failure()) return LeaseEnd::kCompleted;
+  if (IsOwnFault(result.failure())) return LeaseEnd::kFailedForGood;
+  return result.failure().reason() == v1::TaskFailure::WORKER_UNABLE ? LeaseEnd::kUnable
+                                                                     : LeaseEnd::kFailed;
 }
 
 MeasuredBy Measurer(const std::string& worker, const v1::Worker& resource,
@@ -306,16 +342,45 @@ absl::Status Controller::CompleteLocked(const std::string& worker, const v1::Tas
   FORALL_RETURN_IF_ERROR(CheckResult(*task.wire, result));
   if (result.has_export_result()) FORALL_RETURN_IF_ERROR(CheckArtifact(result.export_result()));
   FORALL_RETURN_IF_ERROR(leases_->CheckLease(id, result.lease_token(), worker));
-  AcceptLocked(worker, result, &task);
+  const std::string fingerprint = ResultFingerprint(result);
+  const std::string mismatch = MismatchLocked(*task.wire, result);
+  if (mismatch.empty()) {
+    AcceptLocked(worker, result, fingerprint, &task);
+    return absl::OkStatus();
+  }
+  // Its numbers are good for nothing here; another worker's may be.
+  v1::TaskResult unable;
+  unable.set_task(result.task());
+  unable.set_lease_token(result.lease_token());
+  unable.mutable_failure()->set_reason(v1::TaskFailure::WORKER_UNABLE);
+  unable.mutable_failure()->set_message(mismatch);
+  AcceptLocked(worker, unable, fingerprint, &task);
   return absl::OkStatus();
 }
 
+std::string Controller::MismatchLocked(const v1::Task& wire, const v1::TaskResult& result) const {
+  if (result.has_export_result()) {
+    const std::string expected = CalibrationIdOf(wire);
+    const std::string& reported = result.export_result().calibration_id();
+    if (reported == expected) return "";
+    return absl::StrCat("it calibrates BatchNorm in another way (", reported, " instead of ",
+                        expected, "): update it");
+  }
+  if (!result.has_accuracy_result()) return "";
+  const std::string& checksum = result.accuracy_result().dataset_checksum();
+  const auto known = registry_->datasets.find({wire.dataset(), wire.split()});
+  if (known == registry_->datasets.end() || known->second.checksum == checksum) return "";
+  return absl::StrCat("its ", wire.split(), " images of dataset \"", wire.dataset(),
+                      "\" are others (checksum ", checksum, ") than those measured with before (",
+                      known->second.checksum, ")");
+}
+
 void Controller::AcceptLocked(const std::string& worker, const v1::TaskResult& result,
-                              TaskEntry* task) {
-  open_.ended_leases.push_back({task->record.id, result.lease_token(), worker});
+                              const std::string& fingerprint, TaskEntry* task) {
+  open_.ended_leases.push_back({task->record.id, result.lease_token(), worker, EndOf(result)});
   task->record.completed_by = worker;
   task->record.completed_token = result.lease_token();
-  task->record.result_fingerprint = ResultFingerprint(result);
+  task->record.result_fingerprint = fingerprint;
   if (result.has_failure()) return AcceptFailureLocked(worker, result, task);
   const v1::Task wire = *task->wire;
   JobController* const job = registry_->jobs[task->record.job_id].get();
@@ -334,7 +399,7 @@ void Controller::AcceptExportLocked(const v1::TaskResult& result, int64_t task,
   record.supernet_sha256 = wire.supernet_sha256();
   record.arch_key = wire.arch_key();
   record.recipe = wire.recipe();
-  record.calibration_id = CalibrationKey(job->fold().plan().spec());
+  record.calibration_id = CalibrationIdOf(wire);
   record.artifact_sha256 = result.export_result().artifact_sha256();
   record.size_bytes = result.export_result().size_bytes();
   open_.batch.insert_artifacts.push_back({record.artifact_sha256, record.size_bytes, Now()});
@@ -355,15 +420,19 @@ void Controller::AcceptMeasurementsLocked(const std::string& worker, const v1::T
   std::vector<MeasurementRecord> records;
   if (result.has_accuracy_result()) {
     records = AccuracyMeasurements(wire, result.accuracy_result(), by);
+    const DatasetRecord dataset{wire.dataset(), wire.split(),
+                                result.accuracy_result().dataset_checksum(), Now()};
+    if (registry_->datasets.try_emplace({wire.dataset(), wire.split()}, dataset).second) {
+      open_.batch.insert_datasets.push_back(dataset);
+    }
     if (wire.images() == 0) {
       registry_->index.NoteAllImages(wire.dataset(), wire.split(),
                                      result.accuracy_result().images());
     }
   } else {
     const v1::LatencyResult& latency = result.latency_result();
-    BaselineRecord baseline = MakeBaseline(latency, by);
-    const BaselineRecord* known = registry_->index.FindBaseline(
-        by.device, by.device_fingerprint, by.profile, latency.reference_sha256());
+    BaselineRecord baseline = MakeBaseline(wire, latency, by);
+    const BaselineRecord* known = registry_->index.FindBaseline(baseline.id);
     if (known != nullptr) {
       baseline = *known;
     } else if (latency.verdict().state() == v1::Verdict::REJECTED) {
@@ -397,30 +466,30 @@ void Controller::AcceptMeasurementsLocked(const std::string& worker, const v1::T
 void Controller::AcceptFailureLocked(const std::string& worker, const v1::TaskResult& result,
                                      TaskEntry* task) {
   const v1::TaskFailure& failure = result.failure();
+  const std::string message = Cut(failure.message(), kMaxFailureMessage);
   const int64_t id = task->record.id;
   JobController* const job = registry_->jobs[task->record.job_id].get();
-  bool last = failure.reason() == v1::TaskFailure::DETERMINISTIC ||
-              failure.reason() == v1::TaskFailure::OUT_OF_MEMORY;
+  bool last = IsOwnFault(failure);
   if (last) {
     leases_->FailForGood(id);
   } else {
     const FailureOutcome outcome =
-        leases_->Fail(id, failure.reason() == v1::TaskFailure::WORKER_UNABLE, failure.message());
+        leases_->Fail(id, failure.reason() == v1::TaskFailure::WORKER_UNABLE, message);
     last = outcome.poisoned;
     if (outcome.quarantined) {
-      FORALL_LOG(WARNING) << "worker quarantined worker=" << worker << " error=\""
-                          << failure.message() << "\"";
+      FORALL_LOG(WARNING) << "worker quarantined worker=" << worker << " error=\"" << message
+                          << "\"";
     }
   }
   FORALL_LOG(WARNING) << "task failed task=" << TaskName(id) << " worker=" << worker
                       << " reason=" << v1::TaskFailure::Reason_Name(failure.reason())
-                      << " last=" << last << " error=\"" << failure.message() << "\"";
+                      << " last=" << last << " error=\"" << message << "\"";
   if (last) {
-    CloseTaskLocked(task, TaskState::kFailed, failure.message());
+    CloseTaskLocked(task, TaskState::kFailed, message);
   } else {
     open_.batch.update_tasks.push_back(task->record);
   }
-  job->OnFailed(id, worker, failure.reason(), failure.message(), last);
+  job->OnFailed(id, worker, failure.reason(), message, last);
 }
 
 void Controller::CompleteTasks(const v1::CompleteTasksRequest& request,
@@ -480,17 +549,20 @@ void Controller::ListWorkers(const v1::ListWorkersRequest& request,
       std::move(done), [&]() -> absl::StatusOr<v1::ListWorkersResponse> {
         mu_.AssertHeld();
         FORALL_ASSIGN_OR_RETURN(const int32_t size, CheckPageSize(request.page_size(), 100));
-        FORALL_ASSIGN_OR_RETURN(const int64_t after,
-                                ParsePageToken("workers", request.page_token()));
+        FORALL_ASSIGN_OR_RETURN(const std::string after,
+                                ParseNamePageToken("workers", request.page_token()));
         v1::ListWorkersResponse response;
-        int64_t position = 0;
-        for (const auto& [id, info] : workers_) {
-          if (position++ < after) continue;
-          if (response.workers_size() == size) {
-            response.set_next_page_token(PageToken("workers", position - 1));
+        std::string last;
+        // A page stays below what clients accept, however much workers say of themselves.
+        size_t bytes = 0;
+        for (auto it = workers_.upper_bound(after); it != workers_.end(); ++it) {
+          if (response.workers_size() == size || bytes > kPageBytes) {
+            response.set_next_page_token(NamePageToken("workers", last));
             break;
           }
-          *response.add_workers() = WorkerViewLocked(id);
+          last = it->first;
+          *response.add_workers() = WorkerViewLocked(last);
+          bytes += response.workers(response.workers_size() - 1).ByteSizeLong();
         }
         return response;
       });

@@ -33,29 +33,49 @@ absl::StatusOr<JobController*> Controller::FindJobLocked(const std::string& name
 
 v1::SearchJob Controller::JobViewLocked(const JobController& job) {
   v1::SearchJob view = JobView(job);
-  const JobState state = job.fold().record().state;
-  const bool working = state == JobState::kRunning || state == JobState::kFinalizing;
-  if (working && view.waiting_reason().empty() && leases_->ActiveWorkers() == 0) {
-    view.set_waiting_reason("a worker: none is connected");
-  }
-  const JobPlan& plan = job.fold().plan();
-  if (working && view.waiting_reason().empty() && plan.needs_accuracy() &&
-      !AnyActiveWorkerHasLocked(plan.spec().dataset())) {
-    view.set_waiting_reason(absl::StrCat("a worker that has dataset \"", plan.spec().dataset(),
-                                         "\" (forall-worker --data DIR)"));
-  }
+  view.set_waiting_reason(WaitingReasonLocked(job));
   return view;
 }
 
-bool Controller::AnyActiveWorkerHasLocked(const std::string& dataset) const {
+std::string Controller::WaitingReasonLocked(const JobController& job) const {
+  const JobState state = job.fold().record().state;
+  if (state != JobState::kRunning && state != JobState::kFinalizing) return "";
+  if (std::string reason = job.WaitingReason(); !reason.empty()) return reason;
+  if (leases_->ActiveWorkers() == 0) {
+    for (const std::string& worker : leases_->Workers()) {
+      const std::optional<WorkerStatus> status = leases_->FindWorker(worker);
+      if (status->state != WorkerState::kQuarantined) continue;
+      return absl::StrCat("a worker: ", WorkerName(worker), " is quarantined (", status->reason,
+                          "); mend it and start it again");
+    }
+    return "a worker: none is connected";
+  }
+  const std::optional<StuckTask> stuck = leases_->FindStuck(job.fold().record().id);
+  return stuck.has_value() ? DescribeStuckLocked(*stuck) : "";
+}
+
+std::string Controller::DescribeStuckLocked(const StuckTask& stuck) const {
+  if (!stuck.unable.empty()) {
+    const auto& [worker, message] = *stuck.unable.begin();
+    return absl::StrCat("a worker that can do ", TaskName(stuck.task), ": ", WorkerName(worker),
+                        " cannot (", message, "); mend it and start it again");
+  }
+  if (stuck.needs.kind != TaskKind::kLatency) {
+    return absl::StrCat("a worker that has dataset \"", stuck.needs.dataset,
+                        "\" (forall-worker --data DIR)");
+  }
   for (const auto& [name, worker] : workers_) {
     const std::optional<WorkerStatus> status = leases_->FindWorker(name);
-    if (!status.has_value() || status->state != WorkerState::kActive) continue;
-    for (const std::string& has : worker.resource.datasets()) {
-      if (has == dataset) return true;
+    if (!status.has_value() || status->state != WorkerState::kActive || !worker.takes_latency ||
+        worker.resource.device().name() != DeviceName(stuck.needs.device)) {
+      continue;
     }
+    return absl::StrCat(DeviceName(stuck.needs.device), " with profile ", stuck.needs.profile,
+                        ", as its latencies were measured before; ", WorkerName(name), " has ",
+                        worker.resource.profile().hash(),
+                        ": start it as before, or submit the job again");
   }
-  return false;
+  return absl::StrCat("a worker that serves ", DeviceName(stuck.needs.device));
 }
 
 absl::Status Controller::CheckTargetsLocked(const v1::SearchJobSpec& spec) {
@@ -124,6 +144,11 @@ absl::StatusOr<v1::SearchJob> Controller::SubmitLocked(const v1::SubmitSearchJob
   FORALL_ASSIGN_OR_RETURN(
       std::unique_ptr<JobController> job,
       JobController::Create(record, entry->second.family, &registry_->index, this));
+  if (!job->CanPropose()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "spec.constraints: each can be met alone, but no subnet was found that meets all ",
+        spec.constraints_size(), " together; relax one of them"));
+  }
   ++registry_->ids.job;
   if (!record.request_id.empty()) registry_->jobs_by_request[record.request_id] = record.id;
   JobController* const added = job.get();
@@ -279,8 +304,10 @@ absl::StatusOr<v1::ExportSubnetResponse> Controller::ExportLocked(const std::str
   }
   response.set_artifact_sha256(response.trial().artifact_sha256());
   if (response.artifact_sha256().empty()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(response.trial().name(), " is not exported yet"));
+    return absl::FailedPreconditionError(absl::StrCat(
+        response.trial().name(),
+        " has no model: it is not exported yet, or its job counts costs only, for which "
+        "no subnet is exported (add an accuracy or latency objective)"));
   }
   FORALL_ASSIGN_OR_RETURN(const int64_t size, options_.artifacts->Size(response.artifact_sha256()));
   response.set_size_bytes(size);
@@ -329,8 +356,19 @@ void Controller::GetUpdate(const std::string& name, int64_t after, Done<JobUpdat
 int64_t Controller::Subscribe(int64_t job, std::function<void()> changed) {
   MutexLock lock(&mu_);
   const int64_t id = next_subscription_++;
-  subscriptions_[id] = {job, std::move(changed)};
+  subscriptions_[id] = {job, std::move(changed), {}};
   return id;
+}
+
+void Controller::NotifyOfWaitingLocked(Outbox* outbox) {
+  for (auto& [id, subscription] : subscriptions_) {
+    const auto job = registry_->jobs.find(subscription.job);
+    if (job == registry_->jobs.end()) continue;
+    std::string reason = WaitingReasonLocked(*job->second);
+    if (reason == subscription.waiting_reason) continue;
+    subscription.waiting_reason = std::move(reason);
+    outbox->push_back(subscription.changed);
+  }
 }
 
 void Controller::Unsubscribe(int64_t subscription) {

@@ -221,10 +221,20 @@ const MeasurementRecord* BestMeasurement(const Registry& registry, const Candida
   return best;
 }
 
+// Whether the trial's job takes the measurement for a final one: a number that another job took at
+// final fidelity can be this one's screening, and the other way round.
+bool IsFinal(const TrialEntry& trial, const MeasurementRecord& evidence) {
+  const auto holds = [&](const std::vector<int64_t>& ids) {
+    return std::find(ids.begin(), ids.end(), evidence.id) != ids.end();
+  };
+  if (holds(trial.final)) return true;
+  return !holds(trial.screening) && evidence.fidelity == FidelityLevel::kFinal;
+}
+
 // The value as it is compared: what was only screened is estimated where its job has final ones.
-double Compared(const JobFold& fold, const MeasurementRecord& evidence) {
-  if (evidence.fidelity == FidelityLevel::kFinal) return evidence.value;
-  return evidence.value + fold.FinalShift(evidence.key.metric);
+double Compared(const Candidate& candidate, const MeasurementRecord& evidence) {
+  if (IsFinal(*candidate.trial, evidence)) return evidence.value;
+  return evidence.value + candidate.fold->FinalShift(evidence.key.metric);
 }
 
 // False when the candidate lacks the value.
@@ -237,14 +247,15 @@ bool Lookup(const Registry& registry, const Candidate& candidate, const Wanted& 
   }
   *evidence = BestMeasurement(registry, candidate, wanted);
   if (*evidence == nullptr) return false;
-  *value = Compared(*candidate.fold, **evidence);
+  *value = Compared(candidate, **evidence);
   return true;
 }
 
-// Fills the values of the candidates that have all and meet the limits; drops the others.
+// Fills the values of the candidates that have all and meet the limits; drops the others, and with
+// `measured_only` those that their job did not find feasible.
 absl::Status FillAsked(const Registry& registry, const v1::QueryParetoFrontierResponse& asked,
                        const google::protobuf::RepeatedPtrField<v1::Constraint>& constraints,
-                       Scope* scope) {
+                       bool measured_only, Scope* scope) {
   std::vector<Wanted> objectives;
   std::vector<Wanted> limits;
   for (int i = 0; i < asked.objectives_size(); ++i) {
@@ -261,6 +272,7 @@ absl::Status FillAsked(const Registry& registry, const v1::QueryParetoFrontierRe
     limits.push_back(std::move(wanted));
   }
   const auto has_all = [&](Candidate& candidate) {
+    if (measured_only && candidate.trial->record.state != TrialState::kMeasured) return false;
     for (int i = 0; i < constraints.size(); ++i) {
       double value = 0;
       const MeasurementRecord* ignored = nullptr;
@@ -295,7 +307,7 @@ void FillOwn(Scope* scope) {
     for (const JobPlan::Goal& goal : fold.plan().objectives()) {
       const MeasurementRecord* evidence = fold.Evidence(*candidate.trial, goal.slot);
       candidate.values.push_back(evidence == nullptr ? *fold.Value(*candidate.trial, goal.slot)
-                                                     : Compared(fold, *evidence));
+                                                     : Compared(candidate, *evidence));
       candidate.evidence.push_back(evidence);
     }
     measured.push_back(std::move(candidate));
@@ -366,10 +378,12 @@ bool CouldReplace(const Registry& registry, const Candidate& other, const Candid
   return better;
 }
 
-bool IsContested(const Registry& registry, const std::vector<Candidate>& candidates, size_t member,
+bool IsContested(const Registry& registry, const Scope& scope, size_t member,
                  const std::vector<bool>& maximize) {
+  const std::vector<Candidate>& candidates = scope.candidates;
   const Candidate& candidate = candidates[member];
-  if (!candidate.trial->finalize_error.empty()) return true;
+  // Over all jobs, the evidence may be another's, which did get its final numbers.
+  if (scope.job != nullptr && !candidate.trial->finalize_error.empty()) return true;
   for (const MeasurementRecord* evidence : candidate.evidence) {
     if (evidence != nullptr && evidence->verdict != VerdictState::kTrusted) return true;
   }
@@ -409,8 +423,16 @@ absl::Status AddMembers(const Registry& registry, const Scope& scope,
     const Candidate& candidate = candidates[rows[i]];
     v1::FrontierMember* member = response->add_members();
     *member->mutable_trial() = TrialView(registry, *candidate.fold, *candidate.trial);
-    for (const double value : candidate.values) member->add_values(value);
-    member->set_certainty(IsContested(registry, candidates, rows[i], maximize)
+    for (int objective = 0; objective < objectives; ++objective) {
+      const MeasurementRecord* evidence = candidate.evidence[objective];
+      member->add_values(candidate.values[objective]);
+      *member->add_measurements() =
+          evidence != nullptr
+              ? MeasurementView(registry, *evidence)
+              : ExactCostView(*candidate.trial,
+                              *FindMetric(response->objectives(objective).metric()));
+    }
+    member->set_certainty(IsContested(registry, scope, rows[i], maximize)
                               ? v1::FrontierMember::CONTESTED
                               : v1::FrontierMember::CERTAIN);
     member->set_knee(static_cast<int32_t>(i) == knee);
@@ -440,7 +462,8 @@ absl::StatusOr<v1::QueryParetoFrontierResponse> QueryFrontier(
     FillOwn(&scope);
     response.set_hypervolume(scope.job->fold().hypervolume());
   } else {
-    FORALL_RETURN_IF_ERROR(FillAsked(registry, response, request.constraints(), &scope));
+    FORALL_RETURN_IF_ERROR(
+        FillAsked(registry, response, request.constraints(), own_objectives, &scope));
   }
   FORALL_RETURN_IF_ERROR(AddMembers(registry, scope, &response));
   return response;

@@ -166,6 +166,12 @@ int JobController::Parallelism() const {
   return wanted > 0 ? wanted : std::max(kMinParallelism, 2 * host_->ActiveWorkers());
 }
 
+bool JobController::CanPropose() const {
+  ProposeRequest request;
+  request.slots = 1;
+  return !sampler_->Propose(request).empty();
+}
+
 void JobController::FillSlots() {
   const int64_t max_trials = fold_.plan().spec().budget().max_trials();
   const int parallelism = Parallelism();
@@ -241,15 +247,23 @@ void JobController::Decide(int64_t ordinal, TrialState state, const std::string&
 
 void JobController::StartFinalizing() {
   if (fold_.measured() > 0) return SetState(JobState::kFinalizing, "");
-  std::string why = "no subnet meets the exact constraints";
+  SetState(JobState::kFailed, WhyNothingWasMeasured());
+}
+
+std::string JobController::WhyNothingWasMeasured() const {
   for (const TrialEntry& trial : fold_.trials()) {
-    if (!trial.record.error.empty()) {
-      why = absl::StrCat("none of the ", fold_.trials().size(),
-                         " trials could be measured; the first one: ", trial.record.error);
-      break;
-    }
+    if (trial.record.error.empty()) continue;
+    return absl::StrCat("none of the ", fold_.trials().size(),
+                        " trials could be measured; the first one: ", trial.record.error);
   }
-  SetState(JobState::kFailed, why);
+  if (!exhausted_ && TimeIsUp()) {
+    const std::string waited = WaitingReason();
+    return absl::StrCat("budget.max_duration of ",
+                        absl::FormatDuration(MaxDuration(fold_.plan().spec())),
+                        " was over before anything was measured",
+                        waited.empty() ? "" : absl::StrCat("; it waited for ", waited));
+  }
+  return "no subnet was found that meets the exact constraints together; relax one of them";
 }
 
 void JobController::Finalize() {

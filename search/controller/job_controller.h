@@ -64,6 +64,9 @@ class JobController {
   absl::Status Resume();
   absl::Status Cancel();
 
+  // True when the sampler finds a subnet that meets the exact constraints. For a job without
+  // trials.
+  bool CanPropose() const;
   const JobFold& fold() const { return fold_; }
   // For people: what it waits for as far as the job itself knows.
   std::string WaitingReason() const;
@@ -91,6 +94,7 @@ class JobController {
   bool AdvanceFinal(int64_t ordinal);
   bool AdvanceTestSplit(int64_t ordinal);
   void StartFinalizing();
+  std::string WhyNothingWasMeasured() const;
 
   // True when the artifact is known; else sees to an export.
   bool EnsureArtifact(int64_t ordinal);
@@ -124,6 +128,8 @@ class JobController {
 
 // What keys an export besides supernet, architecture and recipe.
 std::string CalibrationKey(const v1::SearchJobSpec& spec);
+// The same of an EXPORT task: what its worker must report.
+std::string CalibrationIdOf(const v1::Task& wire);
 // What keys a screening latency of the trial: its graph at the target's batch.
 std::string LatencyGraphKey(const JobPlan& plan, const TrialEntry& trial, int target);
 // What a worker must offer for a task. `fingerprint` of the device, for latencies.

@@ -180,7 +180,7 @@ absl::Status JobFold::Propose(const JobEvent& event) {
 }
 
 absl::Status JobFold::Measured(const JobEvent& event, TrialEntry* trial) {
-  trial->needed_measuring |= event.task != 0 && event.fidelity == "screening";
+  trial->needed_measuring |= event.task != 0 && trial->record.state == TrialState::kActive;
   for (const int64_t id : event.measurements) {
     const MeasurementRecord* measurement = index_->Find(id);
     if (measurement == nullptr) {

@@ -202,8 +202,14 @@ void JobController::CancelTasksOf(int64_t ordinal) {
 }
 
 std::string CalibrationKey(const v1::SearchJobSpec& spec) {
-  return CalibrationId(spec.dataset(), "train", spec.fidelity().calibration_images(), 0,
+  return CalibrationId(spec.dataset(), "train", spec.fidelity().calibration_images(),
+                       kCalibrationBatch,
                        static_cast<uint64_t>(spec.fidelity().calibration_seed()));
+}
+
+std::string CalibrationIdOf(const v1::Task& wire) {
+  return CalibrationId(wire.calibration_dataset(), "train", wire.calibration_images(),
+                       kCalibrationBatch, static_cast<uint64_t>(wire.calibration_seed()));
 }
 
 std::string LatencyGraphKey(const JobPlan& plan, const TrialEntry& trial, int target) {

@@ -18,11 +18,6 @@ std::string ExportKey(const std::string& supernet, const std::string& arch_key,
   return absl::StrCat(supernet, "\n", arch_key, "\n", recipe, "\n", calibration);
 }
 
-std::string BaselineKey(const std::string& device, const std::string& fingerprint,
-                        const std::string& profile, const std::string& reference) {
-  return absl::StrCat(device, "\n", fingerprint, "\n", profile, "\n", reference);
-}
-
 }  // namespace
 
 void MeasurementIndex::Add(MeasurementRecord record) {
@@ -112,16 +107,11 @@ const ExportRecord* MeasurementIndex::FindExport(const std::string& supernet_sha
 }
 
 void MeasurementIndex::AddBaseline(const BaselineRecord& record) {
-  baselines_.try_emplace(BaselineKey(record.device, record.device_fingerprint, record.profile,
-                                     record.reference_sha256),
-                         record);
+  baselines_.try_emplace(record.id, record);
 }
 
-const BaselineRecord* MeasurementIndex::FindBaseline(const std::string& device,
-                                                     const std::string& fingerprint,
-                                                     const std::string& profile,
-                                                     const std::string& reference_sha256) const {
-  const auto it = baselines_.find(BaselineKey(device, fingerprint, profile, reference_sha256));
+const BaselineRecord* MeasurementIndex::FindBaseline(const std::string& id) const {
+  const auto it = baselines_.find(id);
   return it == baselines_.end() ? nullptr : &it->second;
 }
 

@@ -52,9 +52,7 @@ class MeasurementIndex {
                                  const std::string& recipe,
                                  const std::string& calibration_id) const;
   void AddBaseline(const BaselineRecord& record);
-  const BaselineRecord* FindBaseline(const std::string& device, const std::string& fingerprint,
-                                     const std::string& profile,
-                                     const std::string& reference_sha256) const;
+  const BaselineRecord* FindBaseline(const std::string& id) const;
 
  private:
   std::deque<MeasurementRecord> records_;

@@ -16,8 +16,11 @@ namespace {
 
 constexpr int kMaxSamples = 100'000;
 constexpr int kMaxEnvironment = 200;
-constexpr size_t kMaxMessage = 4096;
+constexpr size_t kMaxText = 1024;
 constexpr double kNanosPerMilli = 1e6;
+// Far beyond any device, and small enough that no product of two of them is infinite.
+constexpr double kMaxNanos = 1e15;  // eleven days
+constexpr double kMaxRatio = 1e9;
 
 absl::Status Invalid(absl::string_view field, absl::string_view why) {
   return absl::InvalidArgumentError(absl::StrCat(field, ": ", why));
@@ -46,10 +49,10 @@ absl::Status CheckAccuracy(const v1::Task& task, const v1::AccuracyResult& resul
   return absl::OkStatus();
 }
 
-absl::Status CheckNumber(absl::string_view field, double value, bool positive) {
-  if (std::isfinite(value) && (positive ? value > 0 : value >= 0)) return absl::OkStatus();
-  return Invalid(field, absl::StrCat("must be a finite ", positive ? "positive" : "non-negative",
-                                     " number, got ", value));
+absl::Status CheckNumber(absl::string_view field, double value, bool positive, double most) {
+  if (value <= most && (positive ? value > 0 : value >= 0)) return absl::OkStatus();
+  return Invalid(field, absl::StrCat("must be a ", positive ? "positive" : "non-negative",
+                                     " number of at most ", most, ", got ", value));
 }
 
 absl::Status CheckSamples(absl::string_view field,
@@ -57,7 +60,8 @@ absl::Status CheckSamples(absl::string_view field,
   if (samples.size() > kMaxSamples) {
     return Invalid(field, absl::StrCat("at most ", kMaxSamples, ", got ", samples.size()));
   }
-  for (const double sample : samples) FORALL_RETURN_IF_ERROR(CheckNumber(field, sample, false));
+  for (const double sample : samples)
+    FORALL_RETURN_IF_ERROR(CheckNumber(field, sample, false, kMaxNanos));
   return absl::OkStatus();
 }
 
@@ -69,12 +73,17 @@ absl::Status CheckLatency(const v1::LatencyResult& result) {
   }
   // A rejected measurement may have been given up before it had numbers.
   const bool needed = verdict != v1::Verdict::REJECTED;
-  FORALL_RETURN_IF_ERROR(CheckNumber("latency_result.median_ns", result.median_ns(), needed));
   FORALL_RETURN_IF_ERROR(
-      CheckNumber("latency_result.reference_median_ns", result.reference_median_ns(), needed));
-  FORALL_RETURN_IF_ERROR(CheckNumber("latency_result.ratio", result.ratio(), needed));
-  FORALL_RETURN_IF_ERROR(CheckNumber("latency_result.ratio_low", result.ratio_low(), false));
-  FORALL_RETURN_IF_ERROR(CheckNumber("latency_result.ratio_high", result.ratio_high(), needed));
+      CheckNumber("latency_result.median_ns", result.median_ns(), needed, kMaxNanos));
+  FORALL_RETURN_IF_ERROR(CheckNumber("latency_result.reference_median_ns",
+                                     result.reference_median_ns(), needed, kMaxNanos));
+  FORALL_RETURN_IF_ERROR(CheckNumber("latency_result.ratio", result.ratio(), needed, kMaxRatio));
+  FORALL_RETURN_IF_ERROR(
+      CheckNumber("latency_result.ratio_low", result.ratio_low(), false, kMaxRatio));
+  FORALL_RETURN_IF_ERROR(
+      CheckNumber("latency_result.ratio_high", result.ratio_high(), needed, kMaxRatio));
+  FORALL_RETURN_IF_ERROR(CheckNumber("latency_result.calibrated_reference_ns",
+                                     result.calibrated_reference_ns(), false, kMaxNanos));
   if (needed && !(result.ratio_low() <= result.ratio() && result.ratio() <= result.ratio_high())) {
     return Invalid("latency_result.ratio", "must lie between ratio_low and ratio_high");
   }
@@ -82,8 +91,20 @@ absl::Status CheckLatency(const v1::LatencyResult& result) {
     return Invalid("latency_result.environment",
                    absl::StrCat("at most ", kMaxEnvironment, " pairs"));
   }
+  for (const auto& [name, value] : result.environment()) {
+    if (name.size() > kMaxText || value.size() > kMaxText) {
+      return Invalid("latency_result.environment",
+                     absl::StrCat("a text of more than ", kMaxText, " bytes"));
+    }
+  }
   if (result.verdict().reasons_size() > 32) {
     return Invalid("latency_result.verdict.reasons", "at most 32");
+  }
+  for (const std::string& reason : result.verdict().reasons()) {
+    if (reason.size() > kMaxText) {
+      return Invalid("latency_result.verdict.reasons",
+                     absl::StrCat("a text of more than ", kMaxText, " bytes"));
+    }
   }
   if (needed && !IsSha256Hex(result.reference_sha256())) {
     return Invalid("latency_result.reference_sha256", "must be 64 lower-case hex digits");
@@ -104,9 +125,6 @@ absl::Status CheckFailure(const v1::TaskFailure& failure) {
   if (failure.reason() == v1::TaskFailure::REASON_UNSPECIFIED ||
       !v1::TaskFailure::Reason_IsValid(failure.reason())) {
     return Invalid("failure.reason", "required");
-  }
-  if (failure.message().size() > kMaxMessage) {
-    return Invalid("failure.message", absl::StrCat("at most ", kMaxMessage, " bytes"));
   }
   return absl::OkStatus();
 }
@@ -187,17 +205,22 @@ std::vector<MeasurementRecord> AccuracyMeasurements(const v1::Task& task,
   return records;
 }
 
-BaselineRecord MakeBaseline(const v1::LatencyResult& result, const MeasuredBy& by) {
+BaselineRecord MakeBaseline(const v1::Task& task, const v1::LatencyResult& result,
+                            const MeasuredBy& by) {
   BaselineRecord baseline;
   baseline.device = by.device;
   baseline.device_fingerprint = by.device_fingerprint;
   baseline.profile = by.profile;
   baseline.reference_sha256 = result.reference_sha256();
-  baseline.reference_ms = result.reference_median_ns() / kNanosPerMilli;
+  const double reference_ns = result.calibrated_reference_ns() > 0
+                                  ? result.calibrated_reference_ns()
+                                  : result.reference_median_ns();
+  baseline.reference_ms = reference_ns / kNanosPerMilli;
   baseline.create_time = by.time;
   baseline.id =
-      "b1-" + Sha256Hex(absl::StrCat("forall.baseline.1\n", by.device, "\n", by.device_fingerprint,
-                                     "\n", by.profile, "\n", result.reference_sha256(), "\n"))
+      "b2-" + Sha256Hex(absl::StrCat("forall.baseline.2\n", by.device, "\n", by.device_fingerprint,
+                                     "\n", by.profile, "\n", result.reference_sha256(), "\n",
+                                     std::max(task.batch(), 1), "\n"))
                   .substr(0, 32);
   return baseline;
 }
@@ -219,7 +242,7 @@ MeasurementRecord LatencyMeasurement(const v1::Task& task, const v1::LatencyResu
   record.value = result.ratio() * baseline.reference_ms;
   record.low = result.ratio_low() * baseline.reference_ms;
   record.high = result.ratio_high() * baseline.reference_ms;
-  record.interval_kind = "order_statistic";
+  record.interval_kind = "prediction";
   record.raw_median_ms = result.median_ns() / kNanosPerMilli;
   record.reference_median_ms = result.reference_median_ns() / kNanosPerMilli;
   record.sample_count = result.runs();

@@ -45,8 +45,10 @@ std::vector<MeasurementRecord> AccuracyMeasurements(const v1::Task& task,
                                                     const v1::AccuracyResult& result,
                                                     const MeasuredBy& by);
 
-// The baseline that a first measurement on its device, fingerprint, profile and reference begins.
-BaselineRecord MakeBaseline(const v1::LatencyResult& result, const MeasuredBy& by);
+// The baseline that a first measurement on its device, fingerprint, profile, reference and batch
+// begins: the reference as the worker's calibration found it, else as this measurement did.
+BaselineRecord MakeBaseline(const v1::Task& task, const v1::LatencyResult& result,
+                            const MeasuredBy& by);
 
 // A checked result's latency, without id: ratio x the baseline's reference. Its subject is the
 // artifact at final fidelity, the graph otherwise.

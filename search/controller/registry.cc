@@ -27,6 +27,11 @@ absl::Status LoadCatalog(ResultStore* store, Registry* registry) {
   }
   FORALL_ASSIGN_OR_RETURN(std::vector<DeviceRecord> devices, store->LoadDevices());
   for (DeviceRecord& record : devices) registry->devices[record.id] = std::move(record);
+  FORALL_ASSIGN_OR_RETURN(std::vector<DatasetRecord> datasets, store->LoadDatasets());
+  for (DatasetRecord& record : datasets) {
+    const std::pair<std::string, std::string> key(record.name, record.split);
+    registry->datasets[key] = std::move(record);
+  }
   FORALL_ASSIGN_OR_RETURN(std::vector<MeasurementRecord> measurements, store->LoadMeasurements());
   for (MeasurementRecord& record : measurements) {
     if (record.key.metric == "accuracy_top1") {

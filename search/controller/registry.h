@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -37,6 +38,7 @@ struct Registry {
   MeasurementIndex index;
   std::map<std::string, SupernetEntry> supernets;
   std::map<std::string, DeviceRecord> devices;
+  std::map<std::pair<std::string, std::string>, DatasetRecord> datasets;  // by name and split
   std::map<int64_t, std::unique_ptr<JobController>> jobs;
   absl::flat_hash_map<std::string, int64_t> jobs_by_request;
   absl::flat_hash_map<int64_t, TaskEntry> tasks;

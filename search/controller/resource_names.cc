@@ -51,6 +51,11 @@ absl::StatusOr<std::string> ParseNamed(absl::string_view name, absl::string_view
   return std::string(rest);
 }
 
+absl::Status BadPageToken() {
+  return absl::InvalidArgumentError(
+      "page_token: it is not one that this list gave; leave it empty to start over");
+}
+
 }  // namespace
 
 std::string JobName(int64_t job) { return absl::StrCat("searchJobs/", job); }
@@ -109,20 +114,30 @@ absl::Status CheckId(absl::string_view id, absl::string_view field) {
 }
 
 std::string PageToken(absl::string_view kind, int64_t after) {
-  return absl::WebSafeBase64Escape(absl::StrCat(kind, ":", after));
+  return NamePageToken(kind, absl::StrCat(after));
 }
 
 absl::StatusOr<int64_t> ParsePageToken(absl::string_view kind, absl::string_view token) {
   if (token.empty()) return 0;
-  std::string text;
+  FORALL_ASSIGN_OR_RETURN(const std::string text, ParseNamePageToken(kind, token));
   int64_t after = 0;
+  if (ParseNumber(text, &after)) return after;
+  return BadPageToken();
+}
+
+std::string NamePageToken(absl::string_view kind, absl::string_view last) {
+  return absl::WebSafeBase64Escape(absl::StrCat(kind, ":", last));
+}
+
+absl::StatusOr<std::string> ParseNamePageToken(absl::string_view kind, absl::string_view token) {
+  std::string text;
+  absl::string_view rest;
+  if (token.empty()) return text;
   if (token.size() < 128 && absl::WebSafeBase64Unescape(token, &text)) {
-    absl::string_view rest = text;
-    if (absl::ConsumePrefix(&rest, absl::StrCat(kind, ":")) && ParseNumber(rest, &after))
-      return after;
+    rest = text;
+    if (absl::ConsumePrefix(&rest, absl::StrCat(kind, ":"))) return std::string(rest);
   }
-  return absl::InvalidArgumentError(
-      "page_token: it is not one that this list gave; leave it empty to start over");
+  return BadPageToken();
 }
 
 absl::StatusOr<int32_t> CheckPageSize(int32_t page_size, int32_t fallback) {

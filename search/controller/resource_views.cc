@@ -87,17 +87,7 @@ v1::Trial TrialView(const Registry& registry, const JobFold& fold, const TrialEn
   // rejected ones, which count for nothing, last.
   for (const MetricInfo& metric : Metrics()) {
     if (metric.source != MetricSource::kExactCost) continue;
-    v1::Measurement* cost = view.add_measurements();
-    cost->set_trial(view.name());
-    cost->set_metric(metric.id);
-    cost->set_value(ExactCost(trial.costs, metric.id));
-    cost->mutable_interval()->set_low(cost->value());
-    cost->mutable_interval()->set_high(cost->value());
-    cost->mutable_interval()->set_confidence(1);
-    cost->mutable_interval()->set_kind("exact");
-    cost->mutable_verdict()->set_state(v1::Verdict::TRUSTED);
-    cost->set_fidelity("final");
-    cost->set_subject(record.arch_key);
+    *view.add_measurements() = ExactCostView(trial, metric);
   }
   for (const bool rejected : {false, true}) {
     for (const FidelityLevel level : {FidelityLevel::kFinal, FidelityLevel::kScreening}) {
@@ -111,6 +101,21 @@ v1::Trial TrialView(const Registry& registry, const JobFold& fold, const TrialEn
       }
     }
   }
+  return view;
+}
+
+v1::Measurement ExactCostView(const TrialEntry& trial, const MetricInfo& metric) {
+  v1::Measurement view;
+  view.set_trial(TrialName(trial.record.job_id, trial.record.ordinal));
+  view.set_metric(metric.id);
+  view.set_value(ExactCost(trial.costs, metric.id));
+  view.mutable_interval()->set_low(view.value());
+  view.mutable_interval()->set_high(view.value());
+  view.mutable_interval()->set_confidence(1);
+  view.mutable_interval()->set_kind("exact");
+  view.mutable_verdict()->set_state(v1::Verdict::TRUSTED);
+  view.set_fidelity("final");
+  view.set_subject(trial.record.arch_key);
   return view;
 }
 

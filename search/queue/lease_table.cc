@@ -37,13 +37,15 @@ LeaseTable::LeaseTable(const Options& options) : options_(options) {}
 void LeaseTable::Seen(WorkerEntry* worker) {
   worker->seen_ns = options_.clock->SteadyNanos();
   worker->seen = options_.clock->Now();
-  if (worker->state == WorkerState::kLost) worker->state = WorkerState::kActive;
+  if (worker->state == WorkerState::kLost) {
+    worker->state = worker->draining ? WorkerState::kDraining : WorkerState::kActive;
+  }
 }
 
 void LeaseTable::RegisterWorker(const std::string& worker, WorkerOffer offer) {
   WorkerEntry& entry = workers_[worker];
   if (entry.poll != 0) {
-    answered_.push_back({entry.poll, {}, false});
+    answered_.push_back({entry.poll, {}, false, true});
     Unpark(entry.poll);
   }
   entry.offer = std::move(offer);
@@ -51,7 +53,10 @@ void LeaseTable::RegisterWorker(const std::string& worker, WorkerOffer offer) {
   entry.state = WorkerState::kActive;
   entry.reason.clear();
   entry.failures_in_row = 0;
+  entry.draining = false;
   entry.awaits_first_heartbeat = true;
+  // It may have been mended.
+  for (auto& [id, task] : tasks_) task.unable.erase(worker);
   for (const int64_t task : entry.leases) tasks_[task].limbo = true;
   Seen(&entry);
 }
@@ -63,6 +68,7 @@ absl::Status LeaseTable::DrainWorker(const std::string& worker) {
   }
   if (it->second.state == WorkerState::kQuarantined) return absl::OkStatus();
   it->second.state = WorkerState::kDraining;
+  it->second.draining = true;
   if (it->second.poll != 0) {
     answered_.push_back({it->second.poll, {}, true});
     Unpark(it->second.poll);
@@ -93,7 +99,12 @@ int LeaseTable::ActiveWorkers() const {
 
 void LeaseTable::AddTask(QueuedTask task) {
   const auto [it, inserted] = tasks_.try_emplace(task.id);
-  if (!inserted) return;
+  if (!inserted) {
+    // Read anew from the store, which knows what was kept.
+    it->second.ended = false;
+    it->second.task.failed_on = std::move(task.failed_on);
+    return;
+  }
   it->second.queue = NeedsKey(task.needs);
   it->second.task = std::move(task);
   Enqueue(&it->second);
@@ -246,7 +257,7 @@ absl::StatusOr<std::vector<Grant>> LeaseTable::Lease(const std::string& worker, 
 int64_t LeaseTable::Park(const std::string& worker, int max, absl::Duration wait) {
   WorkerEntry& entry = workers_[worker];
   if (entry.poll != 0) {
-    answered_.push_back({entry.poll, {}, false});
+    answered_.push_back({entry.poll, {}, false, true});
     Unpark(entry.poll);
   }
   const int64_t poll = next_poll_++;
@@ -321,7 +332,7 @@ absl::StatusOr<LeaseTable::HeartbeatReply> LeaseTable::Heartbeat(
   WorkerEntry& entry = it->second;
   Seen(&entry);
   HeartbeatReply reply;
-  reply.drain = entry.state == WorkerState::kDraining || entry.state == WorkerState::kQuarantined;
+  reply.drain = entry.state == WorkerState::kDraining;
   for (const auto& [task, token] : held) {
     const absl::Status current = CheckLease(task, token, worker);
     if (!current.ok()) reply.lost_tokens.push_back(token);
@@ -394,7 +405,7 @@ FailureOutcome LeaseTable::Fail(int64_t task, bool unable, const std::string& me
     }
   }
   if (unable) {
-    entry.unable.insert(worker);
+    entry.unable[worker] = message;
   } else {
     entry.task.failed_on.push_back(worker);
   }
@@ -410,11 +421,26 @@ FailureOutcome LeaseTable::Fail(int64_t task, bool unable, const std::string& me
   return outcome;
 }
 
-void LeaseTable::Restore(int64_t task, const std::string& token, const std::string& worker) {
+void LeaseTable::Restore(int64_t task, const std::string& token, const std::string& worker,
+                         LeaseEnd end) {
   const auto worker_it = workers_.find(worker);
   const auto it = tasks_.find(task);
   if (worker_it == workers_.end() || it == tasks_.end() || it->second.leased) return;
-  GiveTo(&it->second, worker, &worker_it->second, token);
+  WorkerEntry& entry = worker_it->second;
+  if (end == LeaseEnd::kCompleted) {
+    entry.completed = std::max<int64_t>(0, entry.completed - 1);
+  } else {
+    entry.failed = std::max<int64_t>(0, entry.failed - 1);
+  }
+  if (end == LeaseEnd::kFailed || end == LeaseEnd::kUnable) {
+    entry.failures_in_row = std::max(0, entry.failures_in_row - 1);
+    if (entry.state == WorkerState::kQuarantined && entry.failures_in_row < kFailuresOfQuarantine) {
+      entry.state = entry.draining ? WorkerState::kDraining : WorkerState::kActive;
+      entry.reason.clear();
+    }
+  }
+  if (end == LeaseEnd::kUnable) it->second.unable.erase(worker);
+  GiveTo(&it->second, worker, &entry, token);
 }
 
 absl::Status LeaseTable::Release(int64_t task, absl::string_view token, const std::string& worker) {
@@ -423,6 +449,28 @@ absl::Status LeaseTable::Release(int64_t task, absl::string_view token, const st
   tasks_[task].token.clear();
   Unlease(&tasks_[task]);
   return absl::OkStatus();
+}
+
+std::optional<StuckTask> LeaseTable::FindStuck(int64_t job) const {
+  const auto queues = jobs_.find(job);
+  if (queues == jobs_.end() || queues->second.held) return std::nullopt;
+  for (const auto& [key, waiting] : queues->second.waiting) {
+    for (const int64_t id : waiting) {
+      const TaskEntry& entry = tasks_.at(id);
+      StuckTask stuck{id, entry.task.needs, {}};
+      bool takeable = false;
+      for (const auto& [name, worker] : workers_) {
+        if (worker.state != WorkerState::kActive || !Satisfies(worker.offer, entry.task.needs)) {
+          continue;
+        }
+        const auto unable = entry.unable.find(name);
+        takeable |= unable == entry.unable.end();
+        if (unable != entry.unable.end()) stuck.unable.insert(*unable);
+      }
+      if (!takeable) return stuck;
+    }
+  }
+  return std::nullopt;
 }
 
 SweepResult LeaseTable::Sweep() {

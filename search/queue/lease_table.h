@@ -11,7 +11,8 @@
 //   - a lease lives three heartbeat intervals and every heartbeat that lists it renews it;
 //   - a task that failed on two workers, or three times, is poison; so is one whose lease was lost
 //     ten times (it may be what kills the workers);
-//   - a worker that says it cannot do a task is not offered that task again;
+//   - a worker that says it cannot do a task is not offered that task again until it registers
+//   anew;
 //   - a worker that fails three tasks in a row is quarantined until it registers anew;
 //   - jobs take turns; within a job exports come first (everything else waits for them), then
 //     latencies (only one device can do them), then accuracies, each in order of task id.
@@ -57,6 +58,7 @@ struct Delivery {
   int64_t poll = 0;
   std::vector<Grant> grants;
   bool drain = false;
+  bool replaced = false;  // by another poll under the same worker id
 };
 
 struct SweepResult {
@@ -65,6 +67,18 @@ struct SweepResult {
       poisoned;                  // tasks that left the table because their lease was lost too often
   std::vector<int64_t> dropped;  // tasks of ended jobs that nobody holds any more
   int64_t expired_leases = 0;
+};
+
+// How a result ended a lease: what Restore undoes should the result not become durable.
+enum class LeaseEnd { kCompleted, kFailedForGood, kFailed, kUnable };
+
+// Tasks of a job that nobody can take.
+struct StuckTask {
+  int64_t task = 0;
+  TaskNeeds needs;
+  // Of the active workers that could take it, those that said that they cannot do it, with what
+  // they said. Empty: no active worker offers what it needs.
+  std::map<std::string, std::string> unable;
 };
 
 struct FailureOutcome {
@@ -104,7 +118,8 @@ class LeaseTable {
   // Workers that may be given work.
   int ActiveWorkers() const;
 
-  // A task becomes leasable. An id that is already there is left as it is.
+  // A task of a job that goes on becomes leasable. One that is already there stays with whoever has
+  // it; what it failed on is replaced by what is given.
   void AddTask(QueuedTask task);
   // Takes a task away: it was completed, cancelled or failed for good. Its lease, if any, is lost.
   void RemoveTask(int64_t task);
@@ -147,14 +162,19 @@ class LeaseTable {
   void FailForGood(int64_t task);
   // After CheckLease: it may pass elsewhere. `unable`: the worker lacks what it needs.
   FailureOutcome Fail(int64_t task, bool unable, const std::string& message);
-  // Puts a lease back that was ended by something that did not become durable. Nothing happens when
-  // the task is not open, somebody else has it, or the worker is not known.
-  void Restore(int64_t task, const std::string& token, const std::string& worker);
+  // Puts a lease back whose end did not become durable, and takes back what that end had counted
+  // against task and worker, quarantine included. Nothing happens when the task is not open,
+  // somebody else has it, or the worker is not known.
+  void Restore(int64_t task, const std::string& token, const std::string& worker, LeaseEnd end);
   // Gives a leased task back. Aborted: the lease is not current.
   absl::Status Release(int64_t task, absl::string_view token, const std::string& worker);
 
   // Ends what has run out. Call about once per second.
   SweepResult Sweep();
+
+  // The first waiting task of the job, by its needs, that no active worker can take; nullopt when
+  // there is none, or when the job's tasks are held.
+  std::optional<StuckTask> FindStuck(int64_t job) const;
 
   int64_t waiting_tasks() const { return waiting_count_; }
   int64_t leased_tasks() const { return leased_count_; }
@@ -173,7 +193,7 @@ class LeaseTable {
     int64_t expires_ns = 0;
     bool limbo = false;  // of the worker's former life, until its first heartbeat
     int losses = 0;
-    std::set<std::string> unable;
+    std::map<std::string, std::string> unable;  // worker -> what it said
   };
   struct WorkerEntry {
     WorkerOffer offer;
@@ -183,6 +203,7 @@ class LeaseTable {
     int64_t seen_ns = 0;
     absl::Time seen;
     bool awaits_first_heartbeat = false;
+    bool draining = false;  // also while it is lost
     int failures_in_row = 0;
     int64_t completed = 0;
     int64_t failed = 0;

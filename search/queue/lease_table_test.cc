@@ -17,6 +17,7 @@ using ::forall::testing::StatusIs;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Pair;
 using ::testing::SizeIs;
 
 constexpr absl::Duration kBeat = absl::Seconds(5);
@@ -271,7 +272,7 @@ TEST_F(LeaseTableTest, WorkerThatFailsThreeTasksInARowIsQuarantinedUntilItRegist
   EXPECT_THAT(table_->FindWorker("a")->reason, HasSubstr("no disk"));
   EXPECT_THAT(table_->Lease("a", 1), StatusIs(absl::StatusCode::kFailedPrecondition));
   table_->RegisterWorker("a", Offer());
-  EXPECT_THAT(LeaseIds("a", 1), ElementsAre(4));
+  EXPECT_THAT(LeaseIds("a", 1), ElementsAre(1));
 }
 
 TEST_F(LeaseTableTest, SuccessEndsARowOfFailures) {
@@ -389,12 +390,91 @@ TEST_F(LeaseTableTest, LeaseWhoseEndDidNotBecomeDurableIsRestored) {
   table_->AddTask(Task(1));
   const std::string token = Lease("a")[0].token;
   table_->Complete(1);
-  table_->Restore(1, token, "a");
+  table_->Restore(1, token, "a", LeaseEnd::kCompleted);
   EXPECT_THAT(LeaseIds("b", 1), IsEmpty());
   table_->AddTask(Task(1));
-  table_->Restore(1, token, "a");
+  table_->Restore(1, token, "a", LeaseEnd::kCompleted);
   EXPECT_THAT(LeaseIds("b", 1), IsEmpty());
   EXPECT_THAT(table_->CheckLease(1, token, "a"), IsOk());
+}
+
+TEST_F(LeaseTableTest, FailureThatDidNotBecomeDurableCountsAgainstNobody) {
+  table_->RegisterWorker("a", Offer());
+  table_->AddTask(Task(1));
+  const std::string token = Lease("a")[0].token;
+  for (int i = 0; i < 4; ++i) {
+    const bool unable = i % 2 == 1;
+    EXPECT_FALSE(table_->Fail(1, unable, "disk full").poisoned);
+    table_->AddTask(Task(1));  // as the store knows it
+    table_->Restore(1, token, "a", unable ? LeaseEnd::kUnable : LeaseEnd::kFailed);
+    EXPECT_EQ(table_->FindWorker("a")->state, WorkerState::kActive);
+    EXPECT_EQ(table_->FindWorker("a")->failed, 0);
+    EXPECT_THAT(table_->CheckLease(1, token, "a"), IsOk());
+  }
+  EXPECT_FALSE(table_->FindStuck(1).has_value());
+}
+
+TEST_F(LeaseTableTest, QuarantineThatDidNotBecomeDurableIsLifted) {
+  table_->RegisterWorker("a", Offer());
+  for (int64_t id = 1; id <= 3; ++id) table_->AddTask(Task(id));
+  std::string token;
+  for (int64_t id = 1; id <= 3; ++id) {
+    token = Lease("a")[0].token;
+    table_->Fail(id, true, "x");
+  }
+  EXPECT_EQ(table_->FindWorker("a")->state, WorkerState::kQuarantined);
+  table_->Restore(3, token, "a", LeaseEnd::kUnable);
+  EXPECT_EQ(table_->FindWorker("a")->state, WorkerState::kActive);
+  EXPECT_EQ(table_->FindWorker("a")->failed, 2);
+}
+
+TEST_F(LeaseTableTest, MendedWorkerThatRegistersAnewIsAskedAgain) {
+  table_->RegisterWorker("a", Offer());
+  table_->AddTask(Task(1));
+  Lease("a");
+  table_->Fail(1, true, "no space in the cache");
+  EXPECT_THAT(LeaseIds("a", 1), IsEmpty());
+  table_->RegisterWorker("a", Offer());
+  EXPECT_THAT(LeaseIds("a", 1), ElementsAre(1));
+}
+
+TEST_F(LeaseTableTest, DrainedWorkerThatWasSilentStillDrains) {
+  table_->RegisterWorker("a", Offer());
+  FORALL_ASSERT_OK(table_->DrainWorker("a"));
+  clock_.Advance(4 * kBeat);
+  table_->Sweep();
+  EXPECT_EQ(table_->FindWorker("a")->state, WorkerState::kLost);
+  table_->Heartbeat("a", {}).status().IgnoreError();
+  EXPECT_EQ(table_->FindWorker("a")->state, WorkerState::kDraining);
+}
+
+TEST_F(LeaseTableTest, TaskOfAJobThatGoesOnAfterAllReturnsToItsQueue) {
+  table_->RegisterWorker("a", Offer());
+  table_->AddTask(Task(1));
+  const std::string token = Lease("a")[0].token;
+  EXPECT_THAT(table_->EndJob(1), IsEmpty());
+  table_->AddTask(Task(1));  // the end was not kept: the store has the job running
+  FORALL_ASSERT_OK(table_->Release(1, token, "a"));
+  EXPECT_THAT(table_->Sweep().dropped, IsEmpty());
+  EXPECT_THAT(LeaseIds("a", 1), ElementsAre(1));
+}
+
+TEST_F(LeaseTableTest, TaskThatNobodyCanTakeIsFoundWithItsReason) {
+  table_->AddTask(Task(1));
+  ASSERT_TRUE(table_->FindStuck(1).has_value());
+  EXPECT_EQ(table_->FindStuck(1)->task, 1);
+  EXPECT_THAT(table_->FindStuck(1)->unable, IsEmpty());
+  table_->RegisterWorker("a", Offer());
+  EXPECT_FALSE(table_->FindStuck(1).has_value());
+  Lease("a");
+  table_->Fail(1, true, "wrong supernet");
+  ASSERT_TRUE(table_->FindStuck(1).has_value());
+  EXPECT_THAT(table_->FindStuck(1)->unable, ElementsAre(Pair("a", "wrong supernet")));
+  table_->HoldJob(1, true);
+  EXPECT_FALSE(table_->FindStuck(1).has_value());
+  table_->HoldJob(1, false);
+  table_->RegisterWorker("b", Offer());
+  EXPECT_FALSE(table_->FindStuck(1).has_value());
 }
 
 TEST_F(LeaseTableTest, RemovedTaskIsLostToItsWorker) {

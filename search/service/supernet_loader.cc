@@ -45,8 +45,7 @@ absl::Status AddSupernet(const std::string& source, const ArtifactStore& artifac
       directory ? Supernet::Load(path) : Supernet::LoadFile(path);
   if (!supernet.ok()) return WithContext(supernet.status(), absl::StrCat("--supernet ", path));
   if (!artifacts.Exists((*supernet)->hash())) {
-    const std::string file = directory ? absl::StrCat(path, "/", kPackageWeightsFile) : path;
-    FORALL_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(file));
+    FORALL_ASSIGN_OR_RETURN(const std::string bytes, ReadFile((*supernet)->weights_path()));
     FORALL_RETURN_IF_ERROR(artifacts.Put(bytes).status());
   }
   v1::CreateSupernetRequest request;

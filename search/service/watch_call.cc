@@ -87,7 +87,9 @@ class WatchCall : public grpc::ServerWriteReactor<v1::SearchJobUpdate>,
     {
       MutexLock lock(&mu_);
       if (finished_) return;
-      write = !started_ || update->ended || update->update.search_job().event_sequence() > cursor_;
+      const v1::SearchJob& job = update->update.search_job();
+      write = !started_ || update->ended || job.event_sequence() > cursor_ ||
+              job.waiting_reason() != sent_.update.search_job().waiting_reason();
       if (write) {
         started_ = true;
         writing_ = true;

@@ -81,6 +81,9 @@ absl::Status BatchWriter::ApplyInserts(const StoreBatch& batch) {
   for (const BaselineRecord& baseline : batch.insert_baselines) {
     FORALL_RETURN_IF_ERROR(WithContext(Insert(baseline), absl::StrCat("baseline ", baseline.id)));
   }
+  for (const DatasetRecord& dataset : batch.insert_datasets) {
+    FORALL_RETURN_IF_ERROR(WithContext(Insert(dataset), absl::StrCat("dataset ", dataset.name)));
+  }
   for (const EventRecord& event : batch.append_events) {
     FORALL_RETURN_IF_ERROR(WithContext(
         Insert(event), absl::StrCat("event ", event.sequence, " of job ", event.job_id)));
@@ -228,6 +231,13 @@ absl::Status BatchWriter::Insert(const BaselineRecord& baseline) {
       "create_time) VALUES (?, ?, ?, ?, ?, ?, ?)",
       id, device, fingerprint, profile, reference, baseline.reference_ms,
       ToStoredTime(baseline.create_time));
+}
+
+absl::Status BatchWriter::Insert(const DatasetRecord& dataset) {
+  return db_->Run(
+      "INSERT INTO datasets (name, split, checksum, create_time) VALUES (?, ?, ?, ?) "
+      "ON CONFLICT DO NOTHING",
+      dataset.name, dataset.split, dataset.checksum, ToStoredTime(dataset.create_time));
 }
 
 absl::Status BatchWriter::Insert(const EventRecord& event) {

@@ -317,6 +317,17 @@ absl::StatusOr<std::vector<BaselineRecord>> ReadBaselines(Db* db) {
       });
 }
 
+absl::StatusOr<std::vector<DatasetRecord>> ReadDatasets(Db* db) {
+  return ReadAll<DatasetRecord>(
+      db->Query("SELECT name, split, checksum, create_time FROM datasets ORDER BY name, split"),
+      [](const Statement& row) -> absl::StatusOr<DatasetRecord> {
+        return DatasetRecord{.name = row.Text(0),
+                             .split = row.Text(1),
+                             .checksum = row.Text(2),
+                             .create_time = TimeAt(row, 3)};
+      });
+}
+
 absl::StatusOr<std::vector<DeviceRecord>> ReadDevices(Db* db) {
   return ReadAll<DeviceRecord>(
       db->Query("SELECT text, device_class, description, fingerprint, properties "

@@ -107,7 +107,7 @@ struct MeasurementRecord {
   double value = 0;
   double low = 0;
   double high = 0;
-  std::string interval_kind;  // "order_statistic", "wilson", "exact"
+  std::string interval_kind;  // "prediction", "wilson", "exact"
   int64_t sample_count = 0;
   VerdictState verdict = VerdictState::kTrusted;
   std::vector<std::string> reasons;
@@ -163,7 +163,8 @@ struct ExportRecord {
   bool operator==(const ExportRecord&) const = default;
 };
 
-// The first reference median on a device fingerprint and profile; latencies are ratio x this.
+// What the reference network takes on a device fingerprint and profile, at one batch size, as the
+// first worker found it; latencies are ratio x this.
 struct BaselineRecord {
   std::string id;
   std::string device;
@@ -182,6 +183,15 @@ struct DeviceRecord {
   std::string fingerprint;
   std::map<std::string, std::string> properties;
   bool operator==(const DeviceRecord&) const = default;
+};
+
+// The images that a name and a split stand for: those of the first result.
+struct DatasetRecord {
+  std::string name;
+  std::string split;
+  std::string checksum;  // data/dataset.h
+  absl::Time create_time;
+  bool operator==(const DatasetRecord&) const = default;
 };
 
 // A line of a job's append-only log: "submitted", "proposed", "granted", "result", "decision", ...
@@ -218,6 +228,7 @@ struct StoreBatch {
   std::vector<SupernetRecord> insert_supernets;  // an existing (id, sha256) is left as it is
   std::vector<ExportRecord> insert_exports;      // an existing key is left as it is
   std::vector<BaselineRecord> insert_baselines;
+  std::vector<DatasetRecord> insert_datasets;  // an existing (name, split) is left as it is
   std::vector<DeviceRecord> upsert_devices;
   std::vector<EventRecord> append_events;
   std::vector<Retraction> retractions;
@@ -271,6 +282,7 @@ class ResultStore {
   virtual absl::StatusOr<std::vector<SupernetRecord>> LoadSupernets() = 0;
   virtual absl::StatusOr<std::vector<ExportRecord>> LoadExports() = 0;
   virtual absl::StatusOr<std::vector<BaselineRecord>> LoadBaselines() = 0;
+  virtual absl::StatusOr<std::vector<DatasetRecord>> LoadDatasets() = 0;
   virtual absl::StatusOr<std::vector<DeviceRecord>> LoadDevices() = 0;
 };
 

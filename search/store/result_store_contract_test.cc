@@ -35,6 +35,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
+using ::testing::UnorderedElementsAre;
 
 struct Backend {
   const char* name;
@@ -152,8 +153,12 @@ TEST_P(ResultStoreContractTest, KeepsEveryFieldOfTheRest) {
   batch.insert_supernets = {supernet};
   batch.insert_exports = {entry};
   batch.insert_baselines = {baseline};
+  const DatasetRecord dataset = {
+      .name = "fashion_mnist", .split = "validation", .checksum = "c1", .create_time = TestTime(4)};
   batch.upsert_devices = {device};
+  batch.insert_datasets = {dataset};
   FORALL_ASSERT_OK(store_->Commit(batch));
+  EXPECT_THAT(store_->LoadDatasets(), IsOkAndHolds(ElementsAre(dataset)));
   EXPECT_THAT(store_->LoadArtifacts(), IsOkAndHolds(ElementsAre(artifact)));
   EXPECT_THAT(store_->LoadSupernets(), IsOkAndHolds(ElementsAre(supernet)));
   EXPECT_THAT(store_->LoadExports(), IsOkAndHolds(ElementsAre(entry)));
@@ -170,12 +175,17 @@ TEST_P(ResultStoreContractTest, KeepsEveryFieldOfTheRest) {
   again.insert_exports[0].artifact_sha256 = "other";
   again.upsert_devices = {device};
   again.upsert_devices[0].description = "in the lab";
+  again.insert_datasets = {dataset, dataset};
+  again.insert_datasets[0].checksum = "other";
+  again.insert_datasets[1].split = "test";
   FORALL_ASSERT_OK(store_->Commit(again));
   EXPECT_THAT(store_->LoadArtifacts(), IsOkAndHolds(ElementsAre(artifact)));
   EXPECT_THAT(store_->LoadSupernets(),
               IsOkAndHolds(ElementsAre(supernet, again.insert_supernets[1])));
   EXPECT_THAT(store_->LoadExports(), IsOkAndHolds(ElementsAre(entry)));
   EXPECT_THAT(store_->LoadDevices(), IsOkAndHolds(ElementsAre(again.upsert_devices[0])));
+  EXPECT_THAT(store_->LoadDatasets(),
+              IsOkAndHolds(UnorderedElementsAre(dataset, again.insert_datasets[1])));
   StoreBatch taken;
   taken.insert_baselines = {baseline};
   EXPECT_THAT(store_->Commit(taken), StatusIs(absl::StatusCode::kAlreadyExists));

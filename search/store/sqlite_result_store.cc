@@ -335,6 +335,10 @@ absl::StatusOr<std::vector<SupernetRecord>> SqliteResultStore::LoadSupernets() {
 absl::StatusOr<std::vector<ExportRecord>> SqliteResultStore::LoadExports() {
   return Read<std::vector<ExportRecord>>(ReadExports);
 }
+absl::StatusOr<std::vector<DatasetRecord>> SqliteResultStore::LoadDatasets() {
+  return Read<std::vector<DatasetRecord>>(ReadDatasets);
+}
+
 absl::StatusOr<std::vector<BaselineRecord>> SqliteResultStore::LoadBaselines() {
   return Read<std::vector<BaselineRecord>>(ReadBaselines);
 }

@@ -34,7 +34,7 @@ std::string Environment(const char* name) {
 TEST(QuickstartTest, ExportedModelHasTheAccuracyThatTheReportStates) {
   const std::string data = Environment("FORALL_SOURCE_DIR") + "/build/deps";
   if (!std::filesystem::exists(data + "/fashion-mnist")) {
-    GTEST_SKIP() << "no images in " << data << "; tools/setup.sh fetches them";
+    GTEST_SKIP() << "NO TEST RAN: no images in " << data << "; tools/setup.sh fetches them";
   }
   testing::TempDir dir;
   const std::string output = dir / "out";

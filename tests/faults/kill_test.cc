@@ -7,6 +7,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -28,7 +29,6 @@
 #include "cli/client.h"
 #include "gtest/gtest.h"
 #include "search/store/sqlite_result_store.h"
-#include "tests/faults/scripted_worker.h"
 
 namespace forall {
 namespace {
@@ -112,15 +112,66 @@ v1::SearchJobSpec MakeSpec() {
   return spec;
 }
 
+// A worker process, each life with a log of its own.
+class WorkerProcess {
+ public:
+  // The arguments of a life whose log is `log`.
+  using Arguments = std::function<std::vector<std::string>(const std::string& log)>;
+  WorkerProcess(const testing::TempDir& dir, Arguments arguments)
+      : dir_(dir), arguments_(std::move(arguments)) {}
+
+  void Start() {
+    logs_.push_back(absl::StrCat(dir_.path(), "/worker.log.", logs_.size()));
+    auto process = ChildProcess::Start(arguments_(logs_.back()), logs_.back());
+    FORALL_ASSERT_OK(process);
+    process_ = *std::move(process);
+  }
+  void Kill() {
+    kill(process_->pid(), SIGKILL);
+    while (process_->IsRunning()) Clock::Real()->SleepFor(absl::Milliseconds(1));
+  }
+  // Of all lives.
+  std::vector<std::string> LogLines() const {
+    std::vector<std::string> lines;
+    for (const std::string& path : logs_) {
+      const std::string log = *ReadFile(path);
+      for (const absl::string_view line : absl::StrSplit(log, '\n', absl::SkipEmpty())) {
+        lines.emplace_back(line);
+      }
+    }
+    return lines;
+  }
+
+ private:
+  const testing::TempDir& dir_;
+  const Arguments arguments_;
+  std::vector<std::string> logs_;
+  std::unique_ptr<ChildProcess> process_;
+};
+
 struct Outcome {
   v1::SearchJob job;
   std::vector<v1::Trial> trials;
   v1::QueryParetoFrontierResponse frontier;
   std::map<std::string, double> acknowledged;
-  int kills = 0;
+  std::vector<std::string> log;  // of the job: "kind payload"
+  int controller_kills = 0;
+  int worker_kills = 0;
 };
 
-// Runs the job to its end, killing the controller every `mean_life` or so (never when infinite).
+std::vector<std::string> EventLog(const std::string& database) {
+  std::vector<std::string> log;
+  const auto store = SqliteResultStore::Create({.path = database});
+  EXPECT_THAT(store, testing::IsOk());
+  if (!store.ok()) return log;
+  const auto events = (*store)->LoadEvents(1, 0, 1'000'000);
+  EXPECT_THAT(events, testing::IsOk());
+  for (const EventRecord& event : *events) log.push_back(event.kind + " " + event.payload);
+  return log;
+}
+
+// Runs the job to its end, killing the controller or the worker every `mean_life` or so (never when
+// infinite).
 Outcome RunJob(absl::Duration mean_life) {
   testing::TempDir dir;
   ControllerProcess controller(dir);
@@ -136,9 +187,12 @@ Outcome RunJob(absl::Duration mean_life) {
         client.Call(client.search(), &v1::SearchService::Stub::SubmitSearchJob, request);
     EXPECT_THAT(job, testing::IsOk());
   }
-  testing::ScriptedWorker worker("scripted", [&] { return controller.address(); });
+  WorkerProcess worker(dir, [address = controller.address()](const std::string& log) {
+    return std::vector<std::string>{Program("scripted-worker"), address, log};
+  });
+  worker.Start();
   const absl::Time give_up = Clock::Real()->Now() + absl::Minutes(4);
-  while (Clock::Real()->Now() < give_up) {
+  while (!::testing::Test::HasFatalFailure() && Clock::Real()->Now() < give_up) {
     const bool disturb = mean_life != absl::InfiniteDuration();
     Clock::Real()->SleepFor(disturb ? mean_life * (0.2 + 1.6 * random.Double())
                                     : absl::Milliseconds(100));
@@ -148,13 +202,23 @@ Outcome RunJob(absl::Duration mean_life) {
     const auto job = client.Call(client.search(), &v1::SearchService::Stub::GetSearchJob, request);
     if (job.ok() && HasEnded(job->state())) break;
     if (!disturb) continue;
-    controller.Kill();
-    ++outcome.kills;
-    controller.Start();
-    if (::testing::Test::HasFatalFailure()) return outcome;
+    if (random.Bernoulli(0.5)) {
+      controller.Kill();
+      ++outcome.controller_kills;
+      controller.Start();
+    } else {
+      worker.Kill();
+      ++outcome.worker_kills;
+      worker.Start();
+    }
   }
-  worker.Stop();
-  outcome.acknowledged = worker.Acknowledged();
+  worker.Kill();
+  for (const std::string& line : worker.LogLines()) {
+    const std::vector<std::string> fields = absl::StrSplit(line, '\t');
+    double value = 0;
+    EXPECT_TRUE(fields.size() == 2 && absl::SimpleAtod(fields[1], &value)) << line;
+    if (fields.size() == 2) outcome.acknowledged[fields[0]] = value;
+  }
   Client client(controller.address());
   v1::GetSearchJobRequest get;
   get.set_name("searchJobs/1");
@@ -164,6 +228,8 @@ Outcome RunJob(absl::Duration mean_life) {
   query.set_parent("searchJobs/1");
   outcome.frontier =
       *client.Call(client.search(), &v1::SearchService::Stub::QueryParetoFrontier, query);
+  controller.Stop();
+  outcome.log = EventLog(dir / "forall.db");
   return outcome;
 }
 
@@ -203,75 +269,54 @@ void ExpectNothingLostOrDoubled(const Outcome& outcome) {
   }
 }
 
-TEST(KillTest, Invariant4KilledControllerEndsWithTheSameFrontier) {
+TEST(KillTest, Invariant4KilledControllerAndWorkerLeaveTheSameLogAndFrontier) {
   const Outcome calm = RunJob(absl::InfiniteDuration());
   ASSERT_EQ(calm.job.state(), v1::SearchJob::SUCCEEDED) << calm.job.error();
   ASSERT_GE(calm.trials.size(), 150u);
+  EXPECT_GT(calm.acknowledged.size(), 300u);
   ExpectNothingLostOrDoubled(calm);
 
   const Outcome disturbed = RunJob(absl::Milliseconds(40));
-  EXPECT_GE(disturbed.kills, 20);
+  EXPECT_GE(disturbed.controller_kills, 10);
+  EXPECT_GE(disturbed.worker_kills, 10);
+  EXPECT_GE(disturbed.controller_kills + disturbed.worker_kills, 20);
   ASSERT_EQ(disturbed.job.state(), v1::SearchJob::SUCCEEDED) << disturbed.job.error();
   ExpectNothingLostOrDoubled(disturbed);
 
+  // Every proposal, result and decision, in order.
+  ASSERT_EQ(disturbed.log.size(), calm.log.size());
+  for (size_t i = 0; i < calm.log.size(); ++i) ASSERT_EQ(disturbed.log[i], calm.log[i]) << i;
   ASSERT_EQ(disturbed.trials.size(), calm.trials.size());
   for (size_t i = 0; i < calm.trials.size(); ++i) {
     EXPECT_EQ(Essence(disturbed.trials[i]), Essence(calm.trials[i]));
   }
   ASSERT_EQ(disturbed.frontier.members_size(), calm.frontier.members_size());
   for (int i = 0; i < calm.frontier.members_size(); ++i) {
-    EXPECT_EQ(disturbed.frontier.members(i).trial().name(),
-              calm.frontier.members(i).trial().name());
-    EXPECT_EQ(disturbed.frontier.members(i).trial().artifact_sha256(),
-              calm.frontier.members(i).trial().artifact_sha256());
+    const v1::FrontierMember& ours = disturbed.frontier.members(i);
+    const v1::FrontierMember& theirs = calm.frontier.members(i);
+    EXPECT_EQ(ours.trial().name(), theirs.trial().name());
+    EXPECT_EQ(ours.trial().artifact_sha256(), theirs.trial().artifact_sha256());
+    EXPECT_EQ(ours.certainty(), theirs.certainty());
+    for (int j = 0; j < theirs.values_size(); ++j) EXPECT_EQ(ours.values(j), theirs.values(j));
   }
-  RecordProperty("kills", disturbed.kills);
+  RecordProperty("controller_kills", disturbed.controller_kills);
+  RecordProperty("worker_kills", disturbed.worker_kills);
 }
 
-// The worker as users run it, each life with a log of its own.
-class WorkerProcess {
- public:
-  WorkerProcess(const testing::TempDir& dir, std::string controller)
-      : dir_(dir), controller_(std::move(controller)) {}
-
-  void Start() {
-    logs_.push_back(absl::StrCat(dir_.path(), "/worker.log.", logs_.size()));
-    auto process = ChildProcess::Start(
-        {Program("forall-worker"), "--controller", controller_, "--data",
-         SourceFolder() + "/build/deps/fashion-mnist", "--cache", dir_ / "cache", "--verbose"},
-        logs_.back());
-    FORALL_ASSERT_OK(process);
-    process_ = *std::move(process);
-  }
-  void Kill() {
-    kill(process_->pid(), SIGKILL);
-    while (process_->IsRunning()) Clock::Real()->SleepFor(absl::Milliseconds(1));
-  }
-
-  // Ids of the tasks whose results the controller acknowledged, by the worker's own word.
-  std::set<int64_t> Acknowledged() const {
-    std::set<int64_t> tasks;
-    for (const std::string& path : logs_) {
-      const std::string log = *ReadFile(path);
-      for (const absl::string_view line : absl::StrSplit(log, '\n')) {
-        constexpr absl::string_view kMark = "acknowledged task=tasks/";
-        const size_t at = line.find(kMark);
-        int64_t id = 0;
-        if (at != line.npos && !absl::StrContains(line, "failure acknowledged") &&
-            absl::SimpleAtoi(line.substr(at + kMark.size()), &id)) {
-          tasks.insert(id);
-        }
-      }
+// Ids of the tasks whose results the controller acknowledged, by the real worker's own word.
+std::set<int64_t> AcknowledgedTasks(const WorkerProcess& worker) {
+  std::set<int64_t> tasks;
+  for (const std::string& line : worker.LogLines()) {
+    constexpr absl::string_view kMark = "acknowledged task=tasks/";
+    const size_t at = line.find(kMark.data());
+    int64_t id = 0;
+    if (at != std::string::npos && !absl::StrContains(line, "failure acknowledged") &&
+        absl::SimpleAtoi(line.substr(at + kMark.size()), &id)) {
+      tasks.insert(id);
     }
-    return tasks;
   }
-
- private:
-  const testing::TempDir& dir_;
-  const std::string controller_;
-  std::vector<std::string> logs_;
-  std::unique_ptr<ChildProcess> process_;
-};
+  return tasks;
+}
 
 TEST(KillTest, Invariant2RealWorkerAndControllerKilledLoseAndDoubleNothing) {
   if (!std::filesystem::exists(SourceFolder() + "/build/deps/fashion-mnist")) {
@@ -280,7 +325,16 @@ TEST(KillTest, Invariant2RealWorkerAndControllerKilledLoseAndDoubleNothing) {
   testing::TempDir dir;
   ControllerProcess controller(dir);
   controller.Start();
-  WorkerProcess worker(dir, controller.address());
+  WorkerProcess worker(dir, [&dir, address = controller.address()](const std::string&) {
+    return std::vector<std::string>{Program("forall-worker"),
+                                    "--controller",
+                                    address,
+                                    "--data",
+                                    SourceFolder() + "/build/deps/fashion-mnist",
+                                    "--cache",
+                                    dir / "cache",
+                                    "--verbose"};
+  });
   worker.Start();
   ASSERT_FALSE(HasFatalFailure());
   {
@@ -330,7 +384,7 @@ TEST(KillTest, Invariant2RealWorkerAndControllerKilledLoseAndDoubleNothing) {
   worker.Kill();
   controller.Stop();
 
-  const std::set<int64_t> acknowledged = worker.Acknowledged();
+  const std::set<int64_t> acknowledged = AcknowledgedTasks(worker);
   EXPECT_GT(acknowledged.size(), 40u);
   FORALL_ASSERT_OK_AND_ASSIGN(const auto store,
                               SqliteResultStore::Create({.path = dir / "forall.db"}));

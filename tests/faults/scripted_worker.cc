@@ -13,6 +13,7 @@
 #include "grpcpp/grpcpp.h"
 #include "proto/forall/v1/artifact_service.grpc.pb.h"
 #include "proto/forall/v1/fleet_service.grpc.pb.h"
+#include "space/identity.h"
 
 namespace forall::testing {
 namespace {
@@ -30,6 +31,14 @@ int64_t Images(const v1::Task& task) { return task.images() > 0 ? task.images() 
 std::string ArtifactBytes(const v1::Task& task) {
   return absl::StrCat("subnet ", task.arch_key(), " of ", task.supernet_sha256());
 }
+
+double ScriptedAccuracy(const v1::Task& task) {
+  const int64_t images = Images(task);
+  return 100.0 * std::floor(static_cast<double>(images) * (0.8 + 0.15 * Draw(task, "accuracy"))) /
+         static_cast<double>(images);
+}
+
+double ScriptedLatencyRatio(const v1::Task& task) { return 0.5 + 2 * Draw(task, "latency"); }
 
 void FillLatency(const v1::Task& task, v1::LatencyResult* result) {
   const double ratio = ScriptedLatencyRatio(task);
@@ -50,19 +59,9 @@ void FillLatency(const v1::Task& task, v1::LatencyResult* result) {
   result->set_reference_sha256(Sha256Hex("the reference network"));
 }
 
-}  // namespace
+using Acknowledged = std::function<void(const std::string& what, double value)>;
 
-double ScriptedAccuracy(const v1::Task& task) {
-  const int64_t images = Images(task);
-  return 100.0 * std::floor(static_cast<double>(images) * (0.8 + 0.15 * Draw(task, "accuracy"))) /
-         static_cast<double>(images);
-}
-
-double ScriptedLatencyRatio(const v1::Task& task) { return 0.5 + 2 * Draw(task, "latency"); }
-
-struct ScriptedWorker::Session {
-  std::string address;
-  std::shared_ptr<grpc::Channel> channel;
+struct Session {
   std::unique_ptr<v1::FleetService::Stub> fleet;
   std::unique_ptr<v1::ArtifactService::Stub> artifacts;
   bool registered = false;
@@ -74,50 +73,12 @@ struct ScriptedWorker::Session {
   }
 };
 
-ScriptedWorker::ScriptedWorker(std::string id, std::function<std::string()> address)
-    : id_(std::move(id)), address_(std::move(address)), thread_("scripted", [this] { Work(); }) {}
-
-void ScriptedWorker::Stop() {
-  stopping_ = true;
-  thread_.Join();
-}
-
-std::map<std::string, double> ScriptedWorker::Acknowledged() const {
-  MutexLock lock(&mu_);
-  return acknowledged_;
-}
-
-void ScriptedWorker::Work() {
-  Session session;
-  while (!stopping_) {
-    const std::string address = address_();
-    if (address.empty()) {
-      Clock::Real()->SleepFor(absl::Milliseconds(2));
-      continue;
-    }
-    if (address != session.address) {
-      session = Session();
-      session.address = address;
-      grpc::ChannelArguments arguments;
-      arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-      session.channel =
-          grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
-      session.fleet = v1::FleetService::NewStub(session.channel);
-      session.artifacts = v1::ArtifactService::NewStub(session.channel);
-    }
-    if (!WorkOnce(&session)) {
-      session.registered = false;
-      Clock::Real()->SleepFor(absl::Milliseconds(5));
-    }
-  }
-}
-
 // Registers when needed, leases one task, works and reports. False when anything failed: the
 // controller gives the task out again.
-bool ScriptedWorker::WorkOnce(Session* session) {
+bool WorkOnce(const std::string& id, Session* session, const Acknowledged& acknowledged) {
   if (!session->registered) {
     v1::RegisterWorkerRequest request;
-    request.set_worker_id(id_);
+    request.set_worker_id(id);
     request.mutable_device()->set_name("devices/scripted");
     request.mutable_device()->set_device_class("x86-64");
     request.mutable_device()->set_fingerprint("scripted");
@@ -129,9 +90,15 @@ bool ScriptedWorker::WorkOnce(Session* session) {
     const auto context = Session::Context();
     if (!session->fleet->RegisterWorker(context.get(), request, &response).ok()) return false;
     session->registered = true;
+    // It holds nothing: what a former life of it had leased is free at once.
+    v1::HeartbeatRequest heartbeat;
+    heartbeat.set_worker("workers/" + id);
+    v1::HeartbeatResponse reply;
+    const auto heartbeat_context = Session::Context();
+    if (!session->fleet->Heartbeat(heartbeat_context.get(), heartbeat, &reply).ok()) return false;
   }
   v1::LeaseTasksRequest lease;
-  lease.set_worker("workers/" + id_);
+  lease.set_worker("workers/" + id);
   lease.set_max_tasks(1);
   lease.mutable_wait()->set_nanos(100'000'000);
   v1::LeaseTasksResponse leased;
@@ -141,7 +108,7 @@ bool ScriptedWorker::WorkOnce(Session* session) {
   const v1::Task& task = leased.tasks(0).task();
 
   v1::CompleteTasksRequest complete;
-  complete.set_worker("workers/" + id_);
+  complete.set_worker("workers/" + id);
   v1::TaskResult* result = complete.add_results();
   result->set_task(task.name());
   result->set_lease_token(leased.tasks(0).lease().token());
@@ -160,6 +127,9 @@ bool ScriptedWorker::WorkOnce(Session* session) {
     if (!stream->Finish().ok()) return false;
     result->mutable_export_result()->set_artifact_sha256(Sha256Hex(bytes));
     result->mutable_export_result()->set_size_bytes(static_cast<int64_t>(bytes.size()));
+    result->mutable_export_result()->set_calibration_id(
+        CalibrationId(task.calibration_dataset(), "train", task.calibration_images(),
+                      kCalibrationBatch, static_cast<uint64_t>(task.calibration_seed())));
   } else if (task.kind() == v1::Task::ACCURACY) {
     value = ScriptedAccuracy(task);
     v1::AccuracyResult* accuracy = result->mutable_accuracy_result();
@@ -174,11 +144,31 @@ bool ScriptedWorker::WorkOnce(Session* session) {
   v1::CompleteTasksResponse completed;
   if (!session->fleet->CompleteTasks(context.get(), complete, &completed).ok()) return false;
   if (completed.completions(0).code() == 0 && task.kind() != v1::Task::EXPORT) {
-    MutexLock lock(&mu_);
-    acknowledged_[absl::StrCat(task.trial(), " ", v1::Task::Kind_Name(task.kind()), " ",
-                               task.fidelity(), " ", task.split())] = value;
+    acknowledged(absl::StrCat(task.trial(), " ", v1::Task::Kind_Name(task.kind()), " ",
+                              task.fidelity(), " ", task.split()),
+                 value);
   }
   return true;
+}
+
+}  // namespace
+
+void RunScriptedWorker(const std::string& id, const std::string& address,
+                       const Acknowledged& acknowledged) {
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 10);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 10);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 20);
+  const auto channel =
+      grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+  Session session;
+  session.fleet = v1::FleetService::NewStub(channel);
+  session.artifacts = v1::ArtifactService::NewStub(channel);
+  while (true) {
+    if (WorkOnce(id, &session, acknowledged)) continue;
+    session.registered = false;
+    Clock::Real()->SleepFor(absl::Milliseconds(5));
+  }
 }
 
 }  // namespace forall::testing

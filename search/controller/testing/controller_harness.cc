@@ -245,6 +245,7 @@ v1::TaskResult ControllerHarness::Evaluate(const v1::LeasedTask& leased) {
     const std::string content = absl::StrCat("onnx of ", task.arch_key(), " ", task.recipe());
     result.mutable_export_result()->set_artifact_sha256(artifacts_->Put(content).value());
     result.mutable_export_result()->set_size_bytes(static_cast<int64_t>(content.size()));
+    result.mutable_export_result()->set_calibration_id(CalibrationIdOf(task));
   } else if (task.kind() == v1::Task::ACCURACY) {
     const int64_t images = task.images() == 0 ? kAllImages : task.images();
     // Screening errs by up to half a point, the full set by a tenth of that.

@@ -89,6 +89,9 @@ class FaultyStore : public ResultStore {
   absl::StatusOr<std::vector<BaselineRecord>> LoadBaselines() override {
     return store_->LoadBaselines();
   }
+  absl::StatusOr<std::vector<DatasetRecord>> LoadDatasets() override {
+    return store_->LoadDatasets();
+  }
   absl::StatusOr<std::vector<DeviceRecord>> LoadDevices() override { return store_->LoadDevices(); }
 
  private:

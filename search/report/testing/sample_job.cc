@@ -49,8 +49,8 @@ void AddAccuracy(const std::string& split, double percent, int64_t images, v1::T
 }
 
 void AddLatency(double ms, double relative, bool noisy, v1::Trial* trial) {
-  v1::Measurement* measurement = AddMeasurement(
-      "latency_ms", ms, ms * (1 - relative), ms * (1 + 1.3 * relative), "order_statistic", trial);
+  v1::Measurement* measurement = AddMeasurement("latency_ms", ms, ms * (1 - relative),
+                                                ms * (1 + 1.3 * relative), "prediction", trial);
   measurement->mutable_condition()->set_device(kDevice);
   measurement->set_baseline_id(kBaseline);
   measurement->set_baseline_reference_ms(0.8125);

@@ -90,7 +90,7 @@ inline MeasurementRecord MakeMeasurement(int64_t id, int64_t job_id, int64_t tri
           .value = 5.3,
           .low = 5.25,
           .high = 5.4,
-          .interval_kind = "order_statistic",
+          .interval_kind = "prediction",
           .sample_count = 64,
           .verdict = VerdictState::kNoisy,
           .reasons = {"two modes", "a \"quoted\", reason"},

@@ -1,0 +1,459 @@
+// SPDX-License-Identifier: Apache-2.0
+// What goes wrong around a job, and what its controller makes of it: failures while nothing can be
+// stored, workers that cannot or must not do what is asked, jobs that wait, numbers that cannot be
+// compared.
+#include <cmath>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/testing/matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "search/controller/resource_names.h"
+#include "search/controller/testing/controller_harness.h"
+#include "space/cost_model.h"
+#include "space/family.h"
+
+namespace forall {
+namespace {
+
+using ::forall::testing::CallAndWait;
+using ::forall::testing::ControllerHarness;
+using ::forall::testing::FaultyStore;
+using ::forall::testing::IsOk;
+using ::forall::testing::StatusIs;
+using ::testing::AllOf;
+using ::testing::Each;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+class ControllerTroubleTest : public ::testing::Test {
+ protected:
+  std::string SubmitOk(const v1::SearchJobSpec& spec) {
+    const absl::StatusOr<v1::SearchJob> job = harness_.Submit(spec);
+    EXPECT_THAT(job, IsOk());
+    return job.ok() ? job->name() : "";
+  }
+  Controller* controller() { return harness_.controller(); }
+  v1::LeasedTask LeaseOne(const std::string& worker) {
+    const absl::StatusOr<v1::LeaseTasksResponse> leased = harness_.Lease(worker);
+    EXPECT_THAT(leased, IsOk());
+    EXPECT_THAT(leased->tasks(), SizeIs(1));
+    return leased->tasks(0);
+  }
+  static v1::TaskResult Failure(const v1::LeasedTask& leased, v1::TaskFailure::Reason reason,
+                                const std::string& message) {
+    v1::TaskResult result;
+    result.set_task(leased.task().name());
+    result.set_lease_token(leased.lease().token());
+    result.mutable_failure()->set_reason(reason);
+    result.mutable_failure()->set_message(message);
+    return result;
+  }
+  v1::Worker WorkerNamed(const std::string& name) {
+    const auto workers =
+        CallAndWait(controller(), &Controller::ListWorkers, v1::ListWorkersRequest());
+    EXPECT_THAT(workers, IsOk());
+    for (const v1::Worker& worker : workers->workers()) {
+      if (worker.name() == WorkerName(name)) return worker;
+    }
+    ADD_FAILURE() << "no worker " << name;
+    return v1::Worker();
+  }
+
+  ControllerHarness harness_;
+};
+
+TEST_F(ControllerTroubleTest, FailureThatAFullDiskKeptOutCountsOnce) {
+  harness_.Register("w");
+  const std::string name = SubmitOk(ControllerHarness::Spec(6));
+  const v1::LeasedTask leased = LeaseOne("w");
+  const v1::TaskResult failure = Failure(leased, v1::TaskFailure::TRANSIENT, "odd");
+  harness_.store()->FailFrom(1, FaultyStore::Fault::kLost,
+                             absl::ResourceExhaustedError("disk full"));
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_THAT(harness_.Complete("w", failure), StatusIs(absl::StatusCode::kResourceExhausted));
+    harness_.Tick();
+    EXPECT_EQ(WorkerNamed("w").state(), v1::Worker::ACTIVE) << "after " << i + 1 << " repeats";
+  }
+  harness_.store()->Heal();
+  harness_.Tick();
+  EXPECT_EQ(harness_.Complete("w", failure)->code(), 0);
+  EXPECT_EQ(WorkerNamed("w").failed_tasks(), 1);
+  const v1::SearchJob job = harness_.RunToEnd(name);
+  EXPECT_EQ(job.state(), v1::SearchJob::SUCCEEDED);
+  EXPECT_EQ(job.measured_trials(), 6);
+}
+
+TEST_F(ControllerTroubleTest, JobWhoseCancellationWasNotKeptGoesOn) {
+  harness_.Register("w");
+  const std::string name = SubmitOk(ControllerHarness::Spec(6));
+  const v1::LeasedTask leased = LeaseOne("w");
+  harness_.store()->FailFrom(1, FaultyStore::Fault::kLost,
+                             absl::ResourceExhaustedError("disk full"));
+  v1::CancelSearchJobRequest cancel;
+  cancel.set_name(name);
+  EXPECT_THAT(CallAndWait(controller(), &Controller::CancelSearchJob, cancel),
+              StatusIs(absl::StatusCode::kResourceExhausted));
+  harness_.store()->Heal();
+  harness_.Tick();
+  EXPECT_EQ(harness_.Job(name)->state(), v1::SearchJob::RUNNING);
+  // The task that was leased meanwhile returns to its queue like any other.
+  v1::ReleaseTaskRequest release;
+  release.set_worker("w");
+  release.set_task(leased.task().name());
+  release.set_lease_token(leased.lease().token());
+  EXPECT_THAT(CallAndWait(controller(), &Controller::ReleaseTask, release), IsOk());
+  harness_.Tick();
+  const v1::SearchJob job = harness_.RunToEnd(name);
+  EXPECT_EQ(job.state(), v1::SearchJob::SUCCEEDED);
+  EXPECT_EQ(job.measured_trials(), 6);
+}
+
+TEST_F(ControllerTroubleTest, WaitingJobSaysForWhat) {
+  harness_.Register("w");
+  v1::SearchJobSpec spec = ControllerHarness::Spec(1);
+  spec.set_parallelism(1);
+  const std::string name = SubmitOk(spec);
+  const auto reason = [&] { return harness_.Job(name)->waiting_reason(); };
+  EXPECT_THAT(reason(), IsEmpty());
+
+  // The only worker cannot do the only task: it is not asked again before it was mended.
+  v1::LeasedTask leased = LeaseOne("w");
+  EXPECT_EQ(
+      harness_.Complete("w", Failure(leased, v1::TaskFailure::WORKER_UNABLE, "cache full"))->code(),
+      0);
+  EXPECT_THAT(harness_.Lease("w")->tasks(), IsEmpty());
+  EXPECT_THAT(reason(), AllOf(HasSubstr("workers/w"), HasSubstr("cache full"), HasSubstr("mend")));
+  harness_.Register("w");
+  EXPECT_THAT(reason(), IsEmpty());
+
+  // Its device comes back with another profile than the job's latencies have.
+  ASSERT_TRUE(harness_.Step("w"));
+  v1::RegisterWorkerRequest other = harness_.Registration("w");
+  other.mutable_profile()->set_hash("p2");
+  FORALL_EXPECT_OK(CallAndWait(controller(), &Controller::RegisterWorker, other));
+  ASSERT_TRUE(harness_.Step("w"));  // the accuracy, which belongs to no device
+  EXPECT_THAT(harness_.Lease("w")->tasks(), IsEmpty());
+  EXPECT_THAT(reason(), AllOf(HasSubstr("devices/pc"), HasSubstr("p1"), HasSubstr("p2")));
+
+  harness_.clock()->Advance(absl::Minutes(1));
+  harness_.Tick();
+  EXPECT_THAT(reason(), HasSubstr("none is connected"));
+  harness_.Register("w");
+  EXPECT_THAT(reason(), IsEmpty());
+  EXPECT_EQ(harness_.RunToEnd(name).state(), v1::SearchJob::SUCCEEDED);
+}
+
+TEST_F(ControllerTroubleTest, QuarantinedWorkerIsNamedInTheReason) {
+  harness_.Register("w");
+  const std::string name = SubmitOk(ControllerHarness::Spec(4));
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(harness_
+                  .Complete("w", Failure(LeaseOne("w"), v1::TaskFailure::WORKER_UNABLE,
+                                         "no such dataset"))
+                  ->code(),
+              0);
+  }
+  EXPECT_THAT(harness_.Job(name)->waiting_reason(),
+              AllOf(HasSubstr("workers/w is quarantined"), HasSubstr("no such dataset")));
+}
+
+TEST_F(ControllerTroubleTest, WatchersHearWhenTheLastWorkerIsLost) {
+  harness_.Register("w");
+  const std::string name = SubmitOk(ControllerHarness::Spec(4));
+  int told = 0;
+  const int64_t subscription = controller()->Subscribe(1, [&told] { ++told; });
+  harness_.Tick();
+  EXPECT_EQ(told, 0);
+  harness_.clock()->Advance(absl::Minutes(1));
+  harness_.Tick();
+  EXPECT_EQ(told, 1);
+  harness_.Tick();
+  EXPECT_EQ(told, 1);
+  controller()->Unsubscribe(subscription);
+}
+
+TEST_F(ControllerTroubleTest, TimeThatIsOverBeforeADeviceCameIsTheReason) {
+  v1::SearchJobSpec spec = ControllerHarness::Spec(10);
+  spec.mutable_budget()->mutable_max_duration()->set_seconds(60);
+  const std::string name = SubmitOk(spec);
+  harness_.clock()->Advance(absl::Seconds(61));
+  harness_.Tick();
+  const v1::SearchJob job = *harness_.Job(name);
+  EXPECT_EQ(job.state(), v1::SearchJob::FAILED);
+  EXPECT_THAT(job.error(), AllOf(HasSubstr("max_duration"), HasSubstr("worker")));
+}
+
+TEST_F(ControllerTroubleTest, ConstraintsThatNothingMeetsTogetherAreRefused) {
+  const auto family = FindFamily("fashion_mnist").value();
+  const Costs least = CountCosts(*family->Describe(family->search_space().Smallest()));
+  const Costs most = CountCosts(*family->Describe(family->search_space().Largest()));
+  v1::SearchJobSpec spec = ControllerHarness::Spec(10);
+  v1::Constraint* small = spec.add_constraints();
+  small->set_metric("macs");
+  small->set_at_most(1.02 * static_cast<double>(least.macs));
+  v1::Constraint* large = spec.add_constraints();
+  large->set_metric("params");
+  large->set_at_least(0.98 * static_cast<double>(most.params));
+  EXPECT_THAT(harness_.Submit(spec),
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       AllOf(HasSubstr("spec.constraints"), HasSubstr("together"))));
+  spec.mutable_constraints()->RemoveLast();
+  EXPECT_THAT(harness_.Submit(spec), IsOk());
+}
+
+TEST_F(ControllerTroubleTest, AbsurdLatencyIsRefusedAndTheStoreStaysReadable) {
+  harness_.Register("w");
+  const std::string name = SubmitOk(ControllerHarness::Spec(1));
+  v1::LeasedTask leased = LeaseOne("w");
+  while (leased.task().kind() != v1::Task::LATENCY) {
+    ASSERT_EQ(harness_.Complete("w", harness_.Evaluate(leased))->code(), 0);
+    leased = LeaseOne("w");
+  }
+  for (const double absurd : {1e200, std::nan(""), HUGE_VAL, -1.0}) {
+    v1::TaskResult result = harness_.Evaluate(leased);
+    result.mutable_latency_result()->set_ratio(absurd);
+    result.mutable_latency_result()->set_ratio_high(absurd);
+    EXPECT_EQ(harness_.Complete("w", result)->code(),
+              static_cast<int>(absl::StatusCode::kInvalidArgument))
+        << absurd;
+  }
+  v1::TaskResult result = harness_.Evaluate(leased);
+  result.mutable_latency_result()->set_calibrated_reference_ns(1e300);
+  EXPECT_EQ(harness_.Complete("w", result)->code(),
+            static_cast<int>(absl::StatusCode::kInvalidArgument));
+  EXPECT_EQ(harness_.Complete("w", harness_.Evaluate(leased))->code(), 0);
+  harness_.Restart();
+  EXPECT_THAT(harness_.Job(name), IsOk());
+}
+
+TEST_F(ControllerTroubleTest, AccuracyOfOtherImagesIsNotMixedIn) {
+  harness_.Register("good");
+  const std::string name = SubmitOk(ControllerHarness::Spec(3));
+  const auto of = [](const std::string& checksum) {
+    return [checksum](const v1::Task&, v1::TaskResult* result) {
+      if (result->has_accuracy_result()) {
+        result->mutable_accuracy_result()->set_dataset_checksum(checksum);
+      }
+    };
+  };
+  while (harness_.Job(name)->measured_trials() == 0) ASSERT_TRUE(harness_.Step("good", of("a")));
+  harness_.Register("stale");
+  v1::LeasedTask leased;
+  for (leased = LeaseOne("stale"); leased.task().kind() != v1::Task::ACCURACY;
+       leased = LeaseOne("stale")) {
+    ASSERT_EQ(harness_.Complete("stale", harness_.Evaluate(leased))->code(), 0);
+  }
+  v1::TaskResult result = harness_.Evaluate(leased);
+  result.mutable_accuracy_result()->set_dataset_checksum("b");
+  EXPECT_EQ(harness_.Complete("stale", result)->code(), 0);
+  EXPECT_EQ(harness_.Complete("stale", result)->code(), 0) << "repeated: the same answer";
+  EXPECT_EQ(WorkerNamed("stale").failed_tasks(), 1);
+  // What was known is known after a restart as well.
+  harness_.Restart();
+  harness_.Register("good");
+  EXPECT_EQ(harness_.RunToEnd(name, "good", of("a")).state(), v1::SearchJob::SUCCEEDED);
+  EXPECT_EQ(harness_.Job(name)->measured_trials(), 3);
+}
+
+TEST_F(ControllerTroubleTest, ExportWithOtherCalibrationIsNotMixedIn) {
+  harness_.Register("w");
+  const std::string name = SubmitOk(ControllerHarness::Spec(2));
+  const v1::LeasedTask leased = LeaseOne("w");
+  ASSERT_EQ(leased.task().kind(), v1::Task::EXPORT);
+  v1::TaskResult result = harness_.Evaluate(leased);
+  result.mutable_export_result()->set_calibration_id("c1-other");
+  EXPECT_EQ(harness_.Complete("w", result)->code(), 0);
+  EXPECT_EQ(WorkerNamed("w").failed_tasks(), 1);
+  harness_.Register("w");
+  EXPECT_EQ(harness_.RunToEnd(name).measured_trials(), 2);
+}
+
+TEST_F(ControllerTroubleTest, LongFailureMessageIsCutNotRefused) {
+  harness_.Register("w");
+  const std::string name = SubmitOk(ControllerHarness::Spec(1));
+  std::string message;
+  while (message.size() < 5000) message += "\xc3\xa4";  // two bytes a letter
+  EXPECT_EQ(
+      harness_.Complete("w", Failure(LeaseOne("w"), v1::TaskFailure::DETERMINISTIC, "x" + message))
+          ->code(),
+      0);
+  const std::string error = harness_.Trials(name)[0].error();
+  EXPECT_EQ(error.size(), 4095u) << "not within a letter";
+}
+
+TEST_F(ControllerTroubleTest, BatchesHaveBaselinesOfTheirOwn) {
+  harness_.Register("w");
+  v1::SearchJobSpec spec = ControllerHarness::Spec(2);
+  harness_.RunToEnd(SubmitOk(spec));
+  spec.mutable_objectives(1)->mutable_condition()->set_batch(8);
+  // The reference takes eight times as long for eight images; the ratio stays.
+  const auto eightfold = [](const v1::Task&, v1::TaskResult* result) {
+    if (!result->has_latency_result()) return;
+    v1::LatencyResult* latency = result->mutable_latency_result();
+    latency->set_reference_median_ns(8 * latency->reference_median_ns());
+    latency->set_calibrated_reference_ns(8.8 * 2e6);
+  };
+  const std::string second = SubmitOk(spec);
+  harness_.RunToEnd(second, "w", eightfold);
+  const auto value = [&](const std::string& trial) {
+    v1::GetTrialRequest request;
+    request.set_name(trial);
+    const auto answer = CallAndWait(controller(), &Controller::GetTrial, request);
+    for (const v1::Measurement& measurement : answer->measurements()) {
+      if (measurement.metric() == "latency_ms" && measurement.fidelity() == "screening") {
+        return measurement.value() / measurement.ratio();
+      }
+    }
+    return 0.0;
+  };
+  EXPECT_NEAR(value("searchJobs/1/trials/1"), 2, 1e-9) << "no calibration was reported: its own";
+  EXPECT_NEAR(value("searchJobs/2/trials/1"), 8.8 * 2, 1e-9) << "as calibrated";
+}
+
+TEST_F(ControllerTroubleTest, ReusedMeansThatNothingHadToBeMeasured) {
+  harness_.Register("w");
+  v1::SearchJobSpec spec = ControllerHarness::Spec(5);
+  spec.mutable_fidelity()->set_screening_images(0);
+  spec.mutable_objectives(0)->set_metric("macs");
+  harness_.RunToEnd(SubmitOk(spec));
+  spec.mutable_objectives(0)->set_metric("accuracy_top1");
+  const v1::SearchJob job = harness_.RunToEnd(SubmitOk(spec));
+  EXPECT_EQ(job.measured_trials(), 5);
+  EXPECT_EQ(job.reused_trials(), 0) << "latencies were known, accuracies were not";
+}
+
+// The frontier over everything takes each number from whichever job has it, and shows that one.
+TEST_F(ControllerTroubleTest, FrontierOverAllJobsShowsTheEvidenceOfItsValues) {
+  harness_.Register("w");
+  v1::SearchJobSpec spec = ControllerHarness::Spec(12);
+  spec.mutable_objectives(0)->set_metric("macs");
+  harness_.RunToEnd(SubmitOk(spec));
+  spec.mutable_objectives(0)->set_metric("accuracy_top1");
+  harness_.RunToEnd(SubmitOk(spec));
+  v1::QueryParetoFrontierRequest request;
+  request.set_supernet("supernets/fashion_mnist");
+  for (const char* metric : {"accuracy_top1", "latency_ms", "macs"}) {
+    request.add_objectives()->set_metric(metric);
+  }
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::QueryParetoFrontierResponse all,
+                              CallAndWait(controller(), &Controller::QueryParetoFrontier, request));
+  ASSERT_GT(all.members_size(), 2);
+  EXPECT_FALSE(all.has_hypervolume());
+  for (const v1::FrontierMember& member : all.members()) {
+    ASSERT_THAT(member.measurements(), SizeIs(3));
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_EQ(member.measurements(i).metric(), request.objectives(i).metric());
+    }
+    EXPECT_LT(member.measurements(0).interval().low(), member.measurements(0).value());
+    EXPECT_EQ(member.measurements(0).condition().split(), "validation");
+    EXPECT_EQ(member.measurements(1).value(), member.values(1));
+    EXPECT_EQ(member.measurements(1).verdict().state(), v1::Verdict::TRUSTED);
+    EXPECT_EQ(member.measurements(2).interval().kind(), "exact");
+  }
+}
+
+// What one job took as final can be another one's screening, and the other way round: each job's
+// own frontier is the one that a query shows.
+TEST_F(ControllerTroubleTest, FrontierOfAJobThatReusesOtherFidelitiesIsItsOwn) {
+  harness_.Register("w");
+  v1::SearchJobSpec first = ControllerHarness::Spec(30);
+  first.mutable_fidelity()->set_screening_images(500);
+  first.mutable_fidelity()->set_final_images(2500);
+  v1::SearchJobSpec second = first;
+  second.mutable_fidelity()->set_screening_images(2500);
+  second.mutable_fidelity()->set_final_images(0);
+  v1::SearchJobSpec third = first;
+  third.mutable_fidelity()->set_screening_images(100);
+  third.mutable_fidelity()->set_final_images(500);
+  for (const v1::SearchJobSpec& spec : {first, second, third}) {
+    const std::string name = SubmitOk(spec);
+    const v1::SearchJob job = harness_.RunToEnd(name);
+    ASSERT_EQ(job.state(), v1::SearchJob::SUCCEEDED);
+    const std::vector<v1::FrontierMember> members = harness_.FrontierMembers(name);
+    EXPECT_THAT(members, SizeIs(job.frontier_size())) << name;
+    for (const v1::FrontierMember& member : members) {
+      EXPECT_EQ(member.values(0), member.measurements(0).value())
+          << name << ": a finished job's members have measured values, no estimates";
+    }
+  }
+}
+
+TEST_F(ControllerTroubleTest, AddedConstraintDoesNotBringBackWhatTheJobRuledOut) {
+  harness_.Register("w");
+  v1::SearchJobSpec spec = ControllerHarness::Spec(20);
+  v1::Constraint* own = spec.add_constraints();
+  own->set_metric("latency_ms");
+  own->set_at_most(2);
+  const std::string name = SubmitOk(spec);
+  EXPECT_GT(harness_.RunToEnd(name).infeasible_trials(), 0);
+  v1::QueryParetoFrontierRequest request;
+  request.set_parent(name);
+  v1::Constraint* added = request.add_constraints();
+  added->set_metric("macs");
+  added->set_at_most(7e7);
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::QueryParetoFrontierResponse response,
+                              CallAndWait(controller(), &Controller::QueryParetoFrontier, request));
+  ASSERT_GT(response.members_size(), 0);
+  for (const v1::FrontierMember& member : response.members()) EXPECT_LE(member.values(1), 2);
+}
+
+TEST_F(ControllerTroubleTest, WorkersThatComeBetweenPagesMakeNoDoubles) {
+  for (const char* worker : {"b", "d", "f"}) harness_.Register(worker);
+  v1::ListWorkersRequest request;
+  request.set_page_size(2);
+  FORALL_ASSERT_OK_AND_ASSIGN(v1::ListWorkersResponse page,
+                              CallAndWait(controller(), &Controller::ListWorkers, request));
+  EXPECT_EQ(page.workers(1).name(), "workers/d");
+  harness_.Register("a");
+  request.set_page_token(page.next_page_token());
+  FORALL_ASSERT_OK_AND_ASSIGN(page, CallAndWait(controller(), &Controller::ListWorkers, request));
+  ASSERT_THAT(page.workers(), SizeIs(1));
+  EXPECT_EQ(page.workers(0).name(), "workers/f");
+  EXPECT_THAT(page.next_page_token(), IsEmpty());
+  request.set_page_token("bogus");
+  EXPECT_THAT(CallAndWait(controller(), &Controller::ListWorkers, request),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("page_token")));
+}
+
+TEST_F(ControllerTroubleTest, OverlongListsAndTextsAreRefusedByName) {
+  const auto invalid = [](const std::string& field) {
+    return StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(field));
+  };
+  constexpr int kMany = 1'000'000;
+  v1::RegisterWorkerRequest worker = harness_.Registration("w");
+  for (int i = 0; i < kMany; ++i) worker.add_datasets("d");
+  EXPECT_THAT(CallAndWait(controller(), &Controller::RegisterWorker, worker), invalid("datasets"));
+  worker = harness_.Registration("w");
+  for (int i = 0; i < kMany; ++i) worker.add_kinds(v1::Task::EXPORT);
+  EXPECT_THAT(CallAndWait(controller(), &Controller::RegisterWorker, worker), invalid("kinds"));
+  worker = harness_.Registration("w");
+  worker.mutable_profile()->set_runtime_version(std::string(kMany, 'x'));
+  EXPECT_THAT(CallAndWait(controller(), &Controller::RegisterWorker, worker), invalid("profile"));
+  worker = harness_.Registration("w");
+  (*worker.mutable_device()->mutable_properties())["cpu_model"] = std::string(kMany, 'x');
+  EXPECT_THAT(CallAndWait(controller(), &Controller::RegisterWorker, worker), invalid("device"));
+
+  harness_.Register("w");
+  v1::HeartbeatRequest heartbeat;
+  heartbeat.set_worker("w");
+  for (int i = 0; i < kMany; ++i) heartbeat.add_leases();
+  EXPECT_THAT(CallAndWait(controller(), &Controller::Heartbeat, heartbeat), invalid("leases"));
+  v1::CompleteTasksRequest complete;
+  complete.set_worker("w");
+  for (int i = 0; i < kMany; ++i) complete.add_results();
+  EXPECT_THAT(CallAndWait(controller(), &Controller::CompleteTasks, complete), invalid("results"));
+  EXPECT_THAT(harness_.Lease("w", kMany), invalid("max_tasks"));
+  v1::QueryParetoFrontierRequest query;
+  query.set_supernet("supernets/fashion_mnist");
+  for (int i = 0; i < kMany; ++i) query.add_objectives()->set_metric("macs");
+  EXPECT_THAT(CallAndWait(controller(), &Controller::QueryParetoFrontier, query),
+              invalid("objectives"));
+}
+
+}  // namespace
+}  // namespace forall

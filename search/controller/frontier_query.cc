@@ -385,7 +385,10 @@ bool IsContested(const Registry& registry, const Scope& scope, size_t member,
   // Over all jobs, the evidence may be another's, which did get its final numbers.
   if (scope.job != nullptr && !candidate.trial->finalize_error.empty()) return true;
   for (const MeasurementRecord* evidence : candidate.evidence) {
-    if (evidence != nullptr && evidence->verdict != VerdictState::kTrusted) return true;
+    if (evidence == nullptr) continue;
+    if (evidence->verdict != VerdictState::kTrusted || !IsFinal(*candidate.trial, *evidence)) {
+      return true;
+    }
   }
   for (size_t i = 0; i < candidates.size(); ++i) {
     if (i != member && CouldReplace(registry, candidates[i], candidate, maximize)) return true;

@@ -76,7 +76,7 @@ std::string Badge(absl::string_view kind, absl::string_view text) {
 }
 
 // The worst verdict among the objectives' measurements, with every reason.
-std::string VerdictCell(const ReportData& data, const Subnet& subnet) {
+std::string VerdictHtml(const ReportData& data, const Subnet& subnet) {
   v1::Verdict::State worst = v1::Verdict::STATE_UNSPECIFIED;
   std::set<std::string> reasons;
   for (size_t i = 0; i < data.objectives.size(); ++i) {
@@ -87,26 +87,22 @@ std::string VerdictCell(const ReportData& data, const Subnet& subnet) {
     reasons.insert(measurement->verdict().reasons().begin(),
                    measurement->verdict().reasons().end());
   }
-  std::string html = "<td>";
-  if (worst == v1::Verdict::TRUSTED) {
-    absl::StrAppend(&html, Badge("good", "trusted"));
-  } else if (worst == v1::Verdict::NOISY) {
-    absl::StrAppend(&html, Badge("doubt", "noisy"));
-  } else if (worst == v1::Verdict::REJECTED) {
-    absl::StrAppend(&html, Badge("bad", "rejected"));
-  } else {
-    absl::StrAppend(&html, "–");
+  std::string html = "–";
+  if (worst == v1::Verdict::TRUSTED) html = Badge("good", "trusted");
+  if (worst == v1::Verdict::NOISY) html = Badge("doubt", "noisy");
+  if (worst == v1::Verdict::REJECTED) html = Badge("bad", "rejected");
+  for (const std::string& reason : reasons) {
+    absl::StrAppend(&html, "<small>", EscapeHtml(reason), "</small>");
   }
-  if (!reasons.empty()) {
-    absl::StrAppend(&html, "<small>", EscapeHtml(absl::StrJoin(reasons, ", ")), "</small>");
-  }
-  return absl::StrCat(html, "</td>");
+  return html;
 }
 
-std::string CertaintyCell(const Subnet& subnet) {
-  return absl::StrCat(
-      "<td>", subnet.contested() ? Badge("doubt", "contested") : Badge("good", "certain"),
-      "<small>", subnet.trial->finalized() ? "final" : "screening", "</small></td>");
+// Whether its place is certain, and what the numbers behind it are worth.
+std::string TrustCells(const ReportData& data, const Subnet& subnet) {
+  return absl::StrCat("<td>",
+                      subnet.contested() ? Badge("doubt", "contested") : Badge("good", "certain"),
+                      "<small>", subnet.trial->finalized() ? "final" : "screening",
+                      "</small></td><td>", VerdictHtml(data, subnet), "</td>");
 }
 
 std::string KeysCell(const v1::Trial& trial) {
@@ -128,8 +124,7 @@ std::string Row(const ReportData& data, const std::vector<Column>& columns, cons
   for (const Column& column : columns) {
     absl::StrAppend(&html, ReadingCell(data.axes[column.axis], subnet.readings[column.axis]));
   }
-  absl::StrAppend(&html, VerdictCell(data, subnet), CertaintyCell(subnet), KeysCell(*subnet.trial),
-                  "</tr>\n");
+  absl::StrAppend(&html, TrustCells(data, subnet), KeysCell(*subnet.trial), "</tr>\n");
   return html;
 }
 
@@ -151,7 +146,7 @@ std::string FrontierTableHtml(const ReportData& data) {
                     EscapeHtml(LabelWithUnit(data.axes[column.axis])), "\">",
                     EscapeHtml(column.head), "<small>", EscapeHtml(column.unit), "</small></th>");
   }
-  absl::StrAppend(&html, "<th>Verdict</th><th>Certainty</th><th>Keys</th></tr></thead><tbody>\n");
+  absl::StrAppend(&html, "<th>Place</th><th>Verdict</th><th>Keys</th></tr></thead><tbody>\n");
   for (const Subnet& subnet : data.members) absl::StrAppend(&html, Row(data, columns, subnet));
   return absl::StrCat(html, "</tbody></table></div>",
                       "<p class=\"note\">Small figures are 95 % intervals; costs are counted and "

@@ -41,6 +41,7 @@ PlotFrame MakeFrame(const std::vector<Step>& steps) {
   }
   frame.x = AxisScale::Around(xs, std::max(5.0, steps.back().first));
   frame.y = AxisScale::Around(ys, 1);
+  frame.FitLeft();
   return frame;
 }
 

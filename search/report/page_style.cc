@@ -104,7 +104,7 @@ svg [data-i].hover circle,svg circle[data-i].hover,svg .member.hover path{stroke
 #tip td+td{padding:0;text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 
 table{border-collapse:collapse;width:100%;font-size:.84rem;line-height:1.35}
-th,td{padding:9px 10px;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}
+th,td{padding:9px 9px;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}
 thead th{font-weight:600;font-size:.8rem;color:var(--muted);white-space:nowrap;vertical-align:bottom;padding-top:12px}
 thead small{display:block;font-weight:400}
 thead .objective{color:var(--ink)}

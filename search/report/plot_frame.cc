@@ -63,6 +63,16 @@ std::string AxisScale::TickText(double tick) const {
   return FormatDecimal(tick, std::max(0, static_cast<int>(exponent)));
 }
 
+void PlotFrame::FitLeft() {
+  size_t longest = 0;
+  for (const double tick : y.Ticks()) longest = std::max(longest, y.TickText(tick).size());
+  // Half of the rotated label, a gap, digits of the tick's font size, and their gap to the axis.
+  constexpr double kLabel = 28;
+  constexpr double kDigit = 7.6;
+  constexpr double kGap = 9;
+  left = std::max(left, kLabel + kDigit * static_cast<double>(longest) + kGap);
+}
+
 double PlotFrame::X(double value) const {
   return left + (value - x.low()) / (x.high() - x.low()) * (width - left - right);
 }

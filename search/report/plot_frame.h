@@ -40,6 +40,8 @@ struct PlotFrame {
   AxisScale x;
   AxisScale y;
 
+  // Moves `left` so far right that the y axis's numbers keep clear of its label.
+  void FitLeft();
   double X(double value) const;
   double Y(double value) const;
   double Right() const { return width - right; }

@@ -17,13 +17,13 @@ class Thread {
  public:
   Thread() = default;
   // `name` is cut to the 15 characters that Linux keeps; it shows in `top -H` and in a debugger.
-  Thread(std::string name, std::function<void()> body)
+  Thread(const std::string& name, std::function<void()> body)
       : thread_([name = name.substr(0, 15), body = std::move(body)] {
           pthread_setname_np(pthread_self(), name.c_str());
           body();
         }) {}
   Thread(Thread&&) = default;
-  Thread& operator=(Thread&& other) {
+  Thread& operator=(Thread&& other) noexcept {
     Join();
     thread_ = std::move(other.thread_);
     return *this;

@@ -6,6 +6,7 @@
 #include <map>
 #include <numeric>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/numbers.h"
@@ -181,7 +182,7 @@ Fields FidelityFields(v1::Fidelity* fidelity) {
 }
 
 FieldParser Nested(Fields fields) {
-  return [fields](const YAML::Node& node, const std::string& path) {
+  return [fields = std::move(fields)](const YAML::Node& node, const std::string& path) {
     return ParseMap(node, path, fields);
   };
 }

@@ -8,7 +8,6 @@ namespace forall {
 namespace {
 
 using ::forall::testing::StatusIs;
-using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 

@@ -12,8 +12,9 @@ std::vector<double> ResizeMatrix(int from, int to) {
   const double support = std::max(scale, 1.0);
   for (int i = 0; i < to; ++i) {
     const double center = scale * (i + 0.5);
-    const int begin = std::max(static_cast<int>(center - support + 0.5), 0);
-    const int end = std::min(static_cast<int>(center + support + 0.5), from);
+    // Both bounds round half up, as PIL's resampling does; what is below zero is cut to it.
+    const int begin = std::max(static_cast<int>(std::floor(center - support + 0.5)), 0);
+    const int end = std::min(static_cast<int>(std::floor(center + support + 0.5)), from);
     double* row = matrix.data() + static_cast<size_t>(i) * from;
     double sum = 0;
     for (int j = begin; j < end; ++j) {

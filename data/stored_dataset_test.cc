@@ -13,7 +13,6 @@ namespace forall {
 namespace {
 
 using ::forall::testing::StatusIs;
-using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 constexpr int kSide = 8;

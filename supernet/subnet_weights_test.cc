@@ -49,7 +49,10 @@ TEST(SliceWeightTest, TakesTheFirstEntriesOfEveryAxis) {
   Changed changed;
   // [16, 8, 1, 1]: value 100 row + column.
   std::vector<float>& values = changed["blocks.1.conv.inverted_bottleneck.conv.conv.weight"];
-  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i / 8 * 100 + i % 8);
+  for (size_t i = 0; i < values.size(); ++i) {
+    const size_t row = i / 8;
+    values[i] = static_cast<float>(row * 100 + i % 8);
+  }
   const auto supernet = changed.Build();
   EXPECT_THAT(
       *SliceWeight(*supernet,

@@ -37,7 +37,7 @@ std::vector<float> Fill(const WeightSlice& slice, Rule rule) {
   const int64_t elements = slice.elements();
   double fan_in = 1;
   if (!slice.shape.empty() && slice.shape[0] > 0) {
-    fan_in = static_cast<double>(elements / slice.shape[0]);
+    fan_in = static_cast<double>(elements) / static_cast<double>(slice.shape[0]);
   }
   std::vector<float> values(static_cast<size_t>(elements));
   for (float& value : values) {

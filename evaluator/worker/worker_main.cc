@@ -34,7 +34,7 @@ constexpr const char* kDatasets[] = {"fashion_mnist"};
 // must be blocked in all threads before it is made.
 class SignalWatch {
  public:
-  explicit SignalWatch(Worker* worker) : thread_("signals", [this, worker] { Watch(worker); }) {}
+  explicit SignalWatch(Worker* worker) : thread_("signals", [worker] { Watch(worker); }) {}
   ~SignalWatch() {
     kill(getpid(), SIGUSR1);
     thread_.Join();

@@ -94,7 +94,7 @@ void Controller::WhenDurableLocked(std::function<void(absl::Status)> answer, Out
   }
 }
 
-void Controller::DeliverLocked(std::vector<Delivery> deliveries, Outbox* outbox) {
+void Controller::DeliverLocked(const std::vector<Delivery>& deliveries, Outbox* outbox) {
   for (const Delivery& delivery : deliveries) {
     const auto it = polls_.find(delivery.poll);
     if (it == polls_.end()) continue;
@@ -192,7 +192,7 @@ void Controller::Reload() {
 
 void Controller::SweepLocked(Outbox* outbox) {
   SweepResult swept = leases_->Sweep();
-  DeliverLocked(std::move(swept.deliveries), outbox);
+  DeliverLocked(swept.deliveries, outbox);
   for (const int64_t id : swept.poisoned) {
     TaskEntry& task = registry_->tasks[id];
     const std::string why = "its lease was lost too often: it may be what kills the workers";

@@ -154,7 +154,7 @@ class Controller : private JobHost {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Starts a commit when there is something to commit and none runs, and hands out tasks.
   void KickLocked(Outbox* outbox) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void DeliverLocked(std::vector<Delivery> deliveries, Outbox* outbox)
+  void DeliverLocked(const std::vector<Delivery>& deliveries, Outbox* outbox)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void OnCommitted(const absl::Status& status);
   void QueueTasksLocked(std::vector<QueuedTask> tasks) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

@@ -254,7 +254,7 @@ int64_t Controller::LeaseTasks(const v1::LeaseTasksRequest& request,
         }
       } else {
         poll = leases_->Park(*worker, request.max_tasks(), wait);
-        polls_[poll] = std::move(done);
+        polls_[poll] = done;
         KickLocked(&outbox);
       }
     }

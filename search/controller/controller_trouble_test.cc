@@ -25,7 +25,6 @@ using ::forall::testing::FaultyStore;
 using ::forall::testing::IsOk;
 using ::forall::testing::StatusIs;
 using ::testing::AllOf;
-using ::testing::Each;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;

@@ -15,7 +15,6 @@
 namespace forall {
 namespace {
 
-using ::forall::testing::IsOk;
 using ::forall::testing::StatusIs;
 using ::testing::AllOf;
 using ::testing::HasSubstr;

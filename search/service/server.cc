@@ -49,7 +49,7 @@ ControllerServer::ControllerServer(Controller* controller, const ArtifactStore* 
 ControllerServer::~ControllerServer() { Shutdown(); }
 
 absl::StatusOr<std::unique_ptr<ControllerServer>> ControllerServer::Start(
-    Options options, Controller* controller, const ArtifactStore* artifacts) {
+    const Options& options, Controller* controller, const ArtifactStore* artifacts) {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   std::unique_ptr<ControllerServer> server(new ControllerServer(controller, artifacts));

@@ -31,7 +31,7 @@ class ControllerServer {
   // Controller and artifacts are not owned and must outlive the server. InvalidArgument: no
   // HOST:PORT. FailedPrecondition: not loopback and not insecure. Unavailable: the port is in use
   // or the address is none of this machine's.
-  static absl::StatusOr<std::unique_ptr<ControllerServer>> Start(Options options,
+  static absl::StatusOr<std::unique_ptr<ControllerServer>> Start(const Options& options,
                                                                  Controller* controller,
                                                                  const ArtifactStore* artifacts);
   ~ControllerServer();

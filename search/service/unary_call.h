@@ -18,8 +18,9 @@ grpc::ServerUnaryReactor* AnswerUnary(grpc::CallbackServerContext* context, Cont
                                       const Request& request, Response* response) {
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   (controller->*method)(request, [reactor, response](absl::StatusOr<Response> answer) {
+    const grpc::Status status = ToGrpcStatus(answer.status());
     if (answer.ok()) *response = *std::move(answer);
-    reactor->Finish(ToGrpcStatus(answer.status()));
+    reactor->Finish(status);
   });
   return reactor;
 }

@@ -30,6 +30,7 @@ void AddExportCommand(CLI::App* app, CommandContext* context);
 void AddReportCommand(CLI::App* app, CommandContext* context);
 void AddFleetCommands(CLI::App* app, CommandContext* context);     // workers, drain
 void AddSupernetCommands(CLI::App* app, CommandContext* context);  // supernets, import
+void AddSupernetCommand(CLI::App* app, CommandContext* context);
 void AddSpacesCommand(CLI::App* app, CommandContext* context);
 void AddQuickstartCommand(CLI::App* app, CommandContext* context);
 

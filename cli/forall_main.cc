@@ -42,6 +42,7 @@ int main(int argc, char** argv) {
   forall::AddReportCommand(&app, &context);
   forall::AddFleetCommands(&app, &context);
   forall::AddSupernetCommands(&app, &context);
+  forall::AddSupernetCommand(&app, &context);
   forall::AddSpacesCommand(&app, &context);
   forall::AddQuickstartCommand(&app, &context);
 

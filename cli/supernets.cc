@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <iostream>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
@@ -9,8 +11,6 @@
 #include "cli/command.h"
 #include "cli/expressions.h"
 #include "cli/text_table.h"
-#include "space/cost_model.h"
-#include "space/family.h"
 
 namespace forall {
 namespace {
@@ -55,26 +55,6 @@ absl::Status AddSupernet(const AddOptions& options, const CommandContext& contex
   return absl::OkStatus();
 }
 
-absl::Status ListSpaces() {
-  TextTable table({"SEARCH SPACE", "NETWORKS", "MACS", "PARAMETERS", "DIMENSIONS"});
-  for (const std::string& name : FamilyNames()) {
-    FORALL_ASSIGN_OR_RETURN(const auto family, FindFamily(name));
-    const SearchSpace& space = family->search_space();
-    FORALL_ASSIGN_OR_RETURN(const Network smallest, family->Describe(space.Smallest()));
-    FORALL_ASSIGN_OR_RETURN(const Network largest, family->Describe(space.Largest()));
-    const Costs low = CountCosts(smallest);
-    const Costs high = CountCosts(largest);
-    const auto range = [](int64_t a, int64_t b) {
-      return absl::StrFormat("%.2f-%.2f M", static_cast<double>(a) / 1e6,
-                             static_cast<double>(b) / 1e6);
-    };
-    table.AddRow({name, absl::StrFormat("10^%.1f", space.Log10Size()), range(low.macs, high.macs),
-                  range(low.params, high.params), absl::StrCat(space.dimensions().size())});
-  }
-  std::cout << table.Render();
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 void AddSupernetCommands(CLI::App* app, CommandContext* context) {
@@ -90,12 +70,6 @@ void AddSupernetCommands(CLI::App* app, CommandContext* context) {
   add->callback([options, context] {
     context->action = [options, context] { return AddSupernet(*options, *context); };
   });
-}
-
-void AddSpacesCommand(CLI::App* app, CommandContext* context) {
-  CLI::App* command = app->add_subcommand(
-      "spaces", "List the ready-made search spaces with their exact cost ranges");
-  command->callback([context] { context->action = [] { return ListSpaces(); }; });
 }
 
 }  // namespace forall

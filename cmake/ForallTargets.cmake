@@ -30,6 +30,7 @@ if(FORALL_SANITIZE)
 endif()
 if(FORALL_FUZZERS)
   target_compile_options(forall_build_flags INTERFACE -fsanitize=fuzzer-no-link)
+  target_compile_definitions(forall_build_flags INTERFACE FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION)
 endif()
 
 if(CMAKE_CXX_CLANG_TIDY)

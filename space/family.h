@@ -50,16 +50,18 @@ class Family {
   // InvalidArgument as SearchSpace::Validate.
   virtual absl::StatusOr<Network> Describe(const Architecture& architecture) const = 0;
 
-  // Reads the field's own notation {"ks":[...],"e":[...],"d":[...],"r":128} (r may be a list of
-  // one, other keys such as "wid" must be null) as well as SearchSpace::FromJson's.
+  // Reads the field's own notation {"ks":[...],"e":[...],"d":[...],"r":128} (ResNet: d, e, w, r; r
+  // may be a list of one, other keys such as "wid" must be null) as well as
+  // SearchSpace::FromJson's.
   virtual absl::StatusOr<Architecture> ParseArchitecture(absl::string_view json) const = 0;
 };
 
-// Parses a spec: {"family": "ofa_mobilenet_v3", "name": ..., ...}; docs/search-spaces.md has the
-// fields. InvalidArgument names an unknown, missing or ill-valued field.
+// Parses a spec: {"family": "ofa_mobilenet_v3", "name": ..., ...}; the families are that one,
+// "ofa_proxyless" and "ofa_resnet", and docs/search-spaces.md has their fields. InvalidArgument
+// names an unknown, missing or ill-valued field.
 absl::StatusOr<std::shared_ptr<const Family>> FamilyFromSpec(absl::string_view json);
 
-// "ofa_mbv3_w1.0", "ofa_mbv3_w1.2", "fashion_mnist". NotFound lists the known names.
+// The ready-made spaces, such as "ofa_mbv3_w1.0". NotFound lists the known names.
 absl::StatusOr<std::shared_ptr<const Family>> FindFamily(absl::string_view name);
 std::vector<std::string> FamilyNames();
 

@@ -9,6 +9,7 @@
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "space/family.h"
+#include "space/family_rules.h"
 
 namespace forall {
 namespace {

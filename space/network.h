@@ -21,6 +21,8 @@ enum class LayerKind {
   kBatchNorm,    // weights = scale, bias, running mean, running variance, each [channels]
   kActivation,   // element-wise
   kGlobalAveragePool,  // [C,H,W] -> [C,1,1]
+  kMaxPool,            // kernel k, stride, padding k/2
+  kAveragePool,        // kernel = stride, no padding; a partial window counts what it has
   kMultiply,           // inputs[0] * inputs[1], the second broadcast over H and W
   kAdd,                // inputs[0] + inputs[1], equal shapes
   kLinear,             // [C,1,1] -> [out,1,1]; weights = matrix [out, in], bias [out]
@@ -66,7 +68,7 @@ struct Layer {
   std::vector<int> inputs;  // indices of layers; kNetworkInput for the image
   FeatureShape in;          // of inputs[0]
   FeatureShape out;
-  int kernel = 1;  // convolution: square, padding kernel/2
+  int kernel = 1;  // convolution and pools: square; padding kernel/2 where not said otherwise
   int stride = 1;
   int groups = 1;
   bool has_bias = false;

@@ -72,6 +72,24 @@ int NetworkBuilder::GlobalAveragePool(std::string name, int input) {
   return Append(std::move(layer));
 }
 
+int NetworkBuilder::MaxPool(std::string name, int input, int kernel, int stride) {
+  Layer layer = NewLayer(LayerKind::kMaxPool, std::move(name), input);
+  layer.kernel = kernel;
+  layer.stride = stride;
+  layer.out.height = (layer.in.height - 1) / stride + 1;
+  layer.out.width = (layer.in.width - 1) / stride + 1;
+  return Append(std::move(layer));
+}
+
+int NetworkBuilder::AveragePool(std::string name, int input, int size) {
+  Layer layer = NewLayer(LayerKind::kAveragePool, std::move(name), input);
+  layer.kernel = size;
+  layer.stride = size;
+  layer.out.height = (layer.in.height - 1) / size + 1;
+  layer.out.width = (layer.in.width - 1) / size + 1;
+  return Append(std::move(layer));
+}
+
 int NetworkBuilder::Multiply(std::string name, int input, int gate) {
   Layer layer = NewLayer(LayerKind::kMultiply, std::move(name), input);
   layer.inputs.push_back(gate);

@@ -32,6 +32,9 @@ class NetworkBuilder {
   int BatchNorm(std::string name, int input, const std::string& prefix);
   int Activate(std::string name, int input, Activation activation);
   int GlobalAveragePool(std::string name, int input);
+  int MaxPool(std::string name, int input, int kernel, int stride);
+  // Kernel and stride `size`.
+  int AveragePool(std::string name, int input, int size);
   int Multiply(std::string name, int input, int gate);
   int Add(std::string name, int a, int b);
   int Linear(std::string name, int input, WeightSlice matrix, WeightSlice bias);

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/file.h"
@@ -48,29 +50,6 @@ class Problems {
   std::vector<std::string> list_;
   size_t count_ = 0;
 };
-
-// `shape_of` gives the shape of a tensor that is there, or nullptr.
-template <typename ShapeOf>
-absl::Status CheckTensors(const Family& family, absl::Span<const std::string> names,
-                          const ShapeOf& shape_of) {
-  Problems problems;
-  absl::flat_hash_map<absl::string_view, const TensorSpec*> expected;
-  for (const TensorSpec& spec : family.tensors()) {
-    expected[spec.name] = &spec;
-    const std::vector<int64_t>* shape = shape_of(spec.name);
-    if (spec.role == TensorRole::kBatchCounter) continue;
-    if (shape == nullptr) {
-      problems.Add(absl::StrCat("'", spec.name, "' is missing"));
-    } else if (*shape != spec.shape) {
-      problems.Add(absl::StrCat("'", spec.name, "' has shape ", ShapeText(*shape), ", needs ",
-                                ShapeText(spec.shape)));
-    }
-  }
-  for (const std::string& name : names) {
-    if (!expected.contains(name)) problems.Add(absl::StrCat("'", name, "' is not part of it"));
-  }
-  return problems.ToStatus(family.search_space().id());
-}
 
 absl::Status CheckValues(const TensorSpec& spec, absl::Span<const float> values) {
   for (const float value : values) {
@@ -164,6 +143,29 @@ std::string PackageSpecText(const Family& family, const PackageOptions& options,
 
 }  // namespace
 
+absl::Status CheckTensors(const Family& family, absl::Span<const NamedShape> given) {
+  Problems problems;
+  absl::flat_hash_map<absl::string_view, const std::vector<int64_t>*> shapes;
+  for (const NamedShape& tensor : given) shapes[tensor.name] = &tensor.shape;
+  absl::flat_hash_set<absl::string_view> known;
+  for (const TensorSpec& spec : family.tensors()) {
+    known.insert(spec.name);
+    if (spec.role == TensorRole::kBatchCounter) continue;
+    const auto it = shapes.find(spec.name);
+    if (it == shapes.end()) {
+      problems.Add(absl::StrCat("'", spec.name, "' is missing"));
+    } else if (*it->second != spec.shape) {
+      problems.Add(absl::StrCat("'", spec.name, "' has shape ", ShapeText(*it->second), ", needs ",
+                                ShapeText(spec.shape)));
+    }
+  }
+  for (const NamedShape& tensor : given) {
+    if (known.contains(tensor.name)) continue;
+    problems.Add(absl::StrCat("'", absl::CHexEscape(tensor.name), "' is not part of it"));
+  }
+  return problems.ToStatus(family.search_space().id());
+}
+
 absl::StatusOr<std::shared_ptr<const Supernet>> Supernet::Load(const std::string& directory) {
   const std::string spec_path = absl::StrCat(directory, "/", kPackageSpecFile);
   FORALL_ASSIGN_OR_RETURN(const std::string text, ReadFile(spec_path, kMaxSpecFile));
@@ -240,12 +242,9 @@ absl::Status Supernet::ReadMetadata(const SafetensorsFile& file) {
 }
 
 absl::Status Supernet::ReadTensors(const SafetensorsFile& file) {
-  std::vector<std::string> names;
-  for (const SafetensorsView& view : file.tensors()) names.push_back(view.name);
-  FORALL_RETURN_IF_ERROR(CheckTensors(*family_, names, [&](const std::string& name) {
-    const SafetensorsView* view = file.Find(name);
-    return view == nullptr ? nullptr : &view->shape;
-  }));
+  std::vector<NamedShape> given;
+  for (const SafetensorsView& view : file.tensors()) given.push_back({view.name, view.shape});
+  FORALL_RETURN_IF_ERROR(CheckTensors(*family_, given));
   size_t total = 0;
   for (const TensorSpec& spec : family_->tensors()) {
     if (spec.role != TensorRole::kBatchCounter) {
@@ -279,17 +278,14 @@ absl::StatusOr<std::string> BuildWeightsFile(const Family& family,
     return absl::InvalidArgumentError("precision: must be F32 or F16");
   }
   absl::flat_hash_map<std::string, const NamedTensor*> given;
-  std::vector<std::string> names;
+  std::vector<NamedShape> shapes;
   for (const NamedTensor& tensor : tensors) {
     if (!given.emplace(tensor.name, &tensor).second) {
       return absl::InvalidArgumentError(absl::StrCat("tensor '", tensor.name, "' is given twice"));
     }
-    names.push_back(tensor.name);
+    shapes.push_back({tensor.name, tensor.shape});
   }
-  FORALL_RETURN_IF_ERROR(CheckTensors(family, names, [&](const std::string& name) {
-    const auto it = given.find(name);
-    return it == given.end() ? nullptr : &it->second->shape;
-  }));
+  FORALL_RETURN_IF_ERROR(CheckTensors(family, shapes));
   std::vector<SafetensorsEntry> entries;
   for (const TensorSpec& spec : family.tensors()) {
     if (spec.role == TensorRole::kBatchCounter) continue;

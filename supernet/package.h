@@ -87,6 +87,15 @@ struct NamedTensor {
   std::vector<float> values;
 };
 
+struct NamedShape {
+  std::string name;
+  std::vector<int64_t> shape;
+};
+
+// InvalidArgument listing every missing, extra and misshapen tensor; batch counters may be there or
+// not.
+absl::Status CheckTensors(const Family& family, absl::Span<const NamedShape> given);
+
 struct PackageOptions {
   // kF32 or kF16. With kF16 convolutions and matrices are stored as fp16; biases, BatchNorm
   // parameters and statistics stay fp32: they are small, and variances leave fp16's range.

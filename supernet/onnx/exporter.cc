@@ -159,6 +159,10 @@ class GraphBuilder {
       case LayerKind::kGlobalAveragePool:
         AddNode("GlobalAveragePool", layer(index).name, {InputOf(index, 0)}, ValueName(index));
         return absl::OkStatus();
+      case LayerKind::kMaxPool:
+      case LayerKind::kAveragePool:
+        AddPool(index);
+        return absl::OkStatus();
       case LayerKind::kMultiply:
         AddNode("Mul", layer(index).name, {InputOf(index, 0), InputOf(index, 1)}, ValueName(index));
         return absl::OkStatus();
@@ -270,6 +274,19 @@ class GraphBuilder {
       }
     }
     return absl::InvalidArgumentError("an unknown activation");
+  }
+
+  void AddPool(int index) {
+    const Layer& pool = layer(index);
+    const bool max = pool.kind == LayerKind::kMaxPool;
+    onnx::NodeProto* node =
+        AddNode(max ? "MaxPool" : "AveragePool", pool.name, {InputOf(index, 0)}, ValueName(index));
+    // A partial last window of an average pool averages what lies inside.
+    SetInt(node, "ceil_mode", max ? 0 : 1);
+    SetInts(node, "kernel_shape", {pool.kernel, pool.kernel});
+    const int64_t pad = max ? pool.kernel / 2 : 0;
+    SetInts(node, "pads", {pad, pad, pad, pad});
+    SetInts(node, "strides", {pool.stride, pool.stride});
   }
 
   absl::Status AddLinear(int index) {

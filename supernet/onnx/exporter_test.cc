@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "supernet/onnx/exporter.h"
 
+#include <algorithm>
+#include <cmath>
 #include <memory>
 #include <string>
 
@@ -17,6 +19,7 @@
 namespace forall {
 namespace {
 
+using ::forall::testing::RandomSupernet;
 using ::forall::testing::RunReference;
 using ::forall::testing::StatusIs;
 using ::forall::testing::TinySupernet;
@@ -57,12 +60,18 @@ std::vector<std::string> OperatorsOf(const onnx::ModelProto& model) {
   return operators;
 }
 
-TEST(ExporterTest, EqualsTheReferenceInEveryForm) {
-  const auto supernet = TinySupernet();
+class EveryFamilyExporterTest : public ::testing::TestWithParam<std::shared_ptr<const Family>> {};
+
+TEST_P(EveryFamilyExporterTest, EqualsTheReferenceInEveryForm) {
+  const auto supernet = RandomSupernet(*GetParam());
   const SearchSpace& space = supernet->family().search_space();
   Random random(11);
-  for (int trial = 0; trial < 8; ++trial) {
-    const Subject subject = Describe(*supernet, space.Sample(&random));
+  for (int trial = 0; trial < 10; ++trial) {
+    const Architecture architecture = trial == 0   ? space.Largest()
+                                      : trial == 1 ? space.Smallest()
+                                                   : space.Sample(&random);
+    SCOPED_TRACE(space.ToJson(architecture));
+    const Subject subject = Describe(*supernet, architecture);
     const Tensor images = RandomImages(subject.network, 3, 20 + static_cast<uint64_t>(trial));
     for (const BatchNormForm form :
          {BatchNormForm::kFolded, BatchNormForm::kNodes, BatchNormForm::kBatchStatistics}) {
@@ -78,12 +87,23 @@ TEST(ExporterTest, EqualsTheReferenceInEveryForm) {
                                                         form == BatchNormForm::kBatchStatistics)
                                                .logits;
       ASSERT_EQ(outputs[0].shape, (std::vector<int64_t>{3, 3}));
+      double scale = 1;
+      for (const double logit : expected) scale = std::max(scale, std::abs(logit));
       for (size_t i = 0; i < expected.size(); ++i) {
-        EXPECT_NEAR(outputs[0].values[i], expected[i], 2e-4) << "form " << static_cast<int>(form);
+        EXPECT_NEAR(static_cast<double>(outputs[0].values[i]), expected[i], 2e-4 * scale)
+            << "form " << static_cast<int>(form);
       }
     }
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(AllFamilies, EveryFamilyExporterTest,
+                         ::testing::ValuesIn(::forall::testing::TinyFamilies()),
+                         [](const auto& test) {
+                           std::string name = test.param->search_space().id();
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
 
 TEST(ExporterTest, FoldingLeavesNoBatchNormAndNodesKeepTheirNames) {
   const auto supernet = TinySupernet();

@@ -58,6 +58,23 @@ double Convolve(const Layer& layer, const Weights& weights, const Value& in, int
   return sum;
 }
 
+double Pool(const Layer& layer, const Value& in, int64_t n, int64_t c, int64_t y, int64_t x) {
+  const bool max = layer.kind == LayerKind::kMaxPool;
+  const int64_t pad = max ? layer.kernel / 2 : 0;
+  double sum = 0;
+  double largest = -1e300;
+  int64_t count = 0;
+  for (int64_t iy = y * layer.stride - pad; iy < y * layer.stride - pad + layer.kernel; ++iy) {
+    for (int64_t ix = x * layer.stride - pad; ix < x * layer.stride - pad + layer.kernel; ++ix) {
+      if (iy < 0 || ix < 0 || iy >= layer.in.height || ix >= layer.in.width) continue;
+      sum += in.at(n, c, iy, ix);
+      largest = std::max(largest, in.at(n, c, iy, ix));
+      ++count;
+    }
+  }
+  return max ? largest : sum / static_cast<double>(count);
+}
+
 class Runner {
  public:
   Runner(const Network& network, const SubnetWeights& weights, const Tensor& images,
@@ -123,6 +140,10 @@ class Runner {
             for (int64_t ix = 0; ix < layer.in.width; ++ix) v += in.at(n, c, iy, ix);
           }
           v /= static_cast<double>(layer.in.height * layer.in.width);
+          break;
+        case LayerKind::kMaxPool:
+        case LayerKind::kAveragePool:
+          v = Pool(layer, in, n, c, y, x);
           break;
         case LayerKind::kMultiply:
           v = in.at(n, c, y, x) * Input(layer, 1).at(n, c, 0, 0);

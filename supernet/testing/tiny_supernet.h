@@ -14,6 +14,8 @@
 #include "base/random.h"
 #include "space/family.h"
 #include "space/mobilenet_v3.h"
+#include "space/proxyless_nas.h"
+#include "space/resnet.h"
 #include "supernet/package.h"
 
 namespace forall::testing {
@@ -29,7 +31,7 @@ inline std::shared_ptr<const Family> TinyFamily() {
   config.stem_width = 8;
   config.stem_stride = 1;
   config.first_block_width = 8;
-  config.stages = {{8, 2, Activation::kRelu6, false}, {16, 1, Activation::kHSwish, true}};
+  config.stages = {{8, 2, Activation::kRelu6, false, {}}, {16, 1, Activation::kHSwish, true, {}}};
   config.expansions = {1, 2};
   config.depths = {1, 2};
   config.head_expand_width = 24;
@@ -37,6 +39,47 @@ inline std::shared_ptr<const Family> TinyFamily() {
   auto family = CreateMobileNetV3(config);
   FORALL_CHECK(family.ok()) << family.status();
   return *std::move(family);
+}
+
+// Like TinyFamily, with ReLU6, a last stage of one block and Proxyless's head.
+inline std::shared_ptr<const Family> TinyProxylessFamily() {
+  ProxylessNasConfig config;
+  config.name = "tiny-proxyless";
+  config.input_channels = 1;
+  config.classes = 3;
+  config.resolutions = {8, 11};
+  config.stem_width = 16;
+  config.stem_stride = 1;
+  config.stem_activation = Activation::kRelu6;
+  config.first_block_width = 8;
+  config.first_block_activation = Activation::kRelu6;
+  config.stages = {{8, 2, Activation::kRelu6, false, {1, 2}},
+                   {16, 1, Activation::kRelu6, false, {1}}};
+  config.expansions = {1, 2};
+  config.head_feature_width = 16;
+  config.batch_norm_epsilon = 1e-3;
+  auto family = CreateProxylessNas(std::move(config));
+  FORALL_CHECK(family.ok()) << family.status();
+  return *std::move(family);
+}
+
+// Two stages, and resolutions at which an average pool has partial windows.
+inline std::shared_ptr<const Family> TinyResNetFamily() {
+  ResNetConfig config;
+  config.name = "tiny-resnet";
+  config.input_channels = 1;
+  config.classes = 3;
+  config.resolutions = {16, 19, 24};
+  config.stem_inner_widths = {8, 8, 16};
+  config.stem_widths = {8, 16};
+  config.stages = {{{8, 16}, 3, 1}, {{16, 24}, 4, 2}};
+  auto family = CreateResNet(std::move(config));
+  FORALL_CHECK(family.ok()) << family.status();
+  return *std::move(family);
+}
+
+inline std::vector<std::shared_ptr<const Family>> TinyFamilies() {
+  return {TinyFamily(), TinyProxylessFamily(), TinyResNetFamily()};
 }
 
 // Random but well-scaled values for every tensor but the batch counters.
@@ -74,15 +117,20 @@ inline std::vector<NamedTensor> RandomTensors(const Family& family, uint64_t see
   return tensors;
 }
 
-inline std::shared_ptr<const Supernet> TinySupernet(const std::string& dataset = "") {
-  const std::shared_ptr<const Family> family = TinyFamily();
+// A supernet of random weights.
+inline std::shared_ptr<const Supernet> RandomSupernet(const Family& family,
+                                                      const std::string& dataset = "") {
   PackageOptions options;
   options.dataset = dataset;
-  auto bytes = BuildWeightsFile(*family, RandomTensors(*family, 7), options);
+  auto bytes = BuildWeightsFile(family, RandomTensors(family, 7), options);
   FORALL_CHECK(bytes.ok()) << bytes.status();
   auto supernet = Supernet::FromBytes(*std::move(bytes), "tiny");
   FORALL_CHECK(supernet.ok()) << supernet.status();
   return *std::move(supernet);
+}
+
+inline std::shared_ptr<const Supernet> TinySupernet(const std::string& dataset = "") {
+  return RandomSupernet(*TinyFamily(), dataset);
 }
 
 }  // namespace forall::testing

@@ -88,6 +88,13 @@ class SupernetModel::ForwardPass {
         return Activate(layer, x);
       case LayerKind::kGlobalAveragePool:
         return x.mean(at::IntArrayRef({2, 3}), /*keepdim=*/true);
+      case LayerKind::kMaxPool:
+        return at::max_pool2d(x, {layer.kernel, layer.kernel}, {layer.stride, layer.stride},
+                              {layer.kernel / 2, layer.kernel / 2});
+      case LayerKind::kAveragePool:
+        return at::avg_pool2d(x, {layer.kernel, layer.kernel}, {layer.stride, layer.stride},
+                              /*padding=*/{0, 0}, /*ceil_mode=*/true,
+                              /*count_include_pad=*/false);
       case LayerKind::kMultiply:
         return x * values_[layer.inputs[1]];
       case LayerKind::kAdd:

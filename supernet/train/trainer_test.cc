@@ -4,9 +4,11 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <memory>
+#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -17,6 +19,7 @@
 #include "data/stored_dataset.h"
 #include "supernet/package.h"
 #include "supernet/subnet_weights.h"
+#include "supernet/testing/tiny_supernet.h"
 #include "supernet/train/device_images.h"
 #include "supernet/train/subnet_accuracy.h"
 #include "supernet/train/supernet_model.h"
@@ -136,6 +139,25 @@ double ActivationOf(Activation activation, double v) {
   return 0;
 }
 
+// Element `index` of a pool's output.
+double Pool(const Layer& layer, const Planes& x, int64_t index) {
+  const bool max = layer.kind == LayerKind::kMaxPool;
+  const int64_t pad = max ? layer.kernel / 2 : 0;
+  const int64_t top = index / layer.out.width % layer.out.height * layer.stride - pad;
+  const int64_t left = index % layer.out.width * layer.stride - pad;
+  const int64_t channel = index / layer.out.width / layer.out.height;
+  std::vector<double> window;
+  for (int64_t y = std::max<int64_t>(top, 0); y < std::min(top + layer.kernel, layer.in.height);
+       ++y) {
+    for (int64_t z = std::max<int64_t>(left, 0); z < std::min(left + layer.kernel, layer.in.width);
+         ++z) {
+      window.push_back(At(x, layer.in, channel, y, z));
+    }
+  }
+  if (max) return *std::max_element(window.begin(), window.end());
+  return std::accumulate(window.begin(), window.end(), 0.0) / static_cast<double>(window.size());
+}
+
 Planes ApplyLayer(const Layer& layer, const std::vector<std::vector<float>>& weights,
                   const std::vector<Planes>& in) {
   Planes out(layer.out.elements());
@@ -158,6 +180,10 @@ Planes ApplyLayer(const Layer& layer, const std::vector<std::vector<float>>& wei
       for (int64_t i = 0; i < layer.in.elements(); ++i) {
         out[i / plane] += in[0][i] / static_cast<double>(plane);
       }
+      return out;
+    case LayerKind::kMaxPool:
+    case LayerKind::kAveragePool:
+      for (int64_t i = 0; i < layer.out.elements(); ++i) out[i] = Pool(layer, in[0], i);
       return out;
     case LayerKind::kMultiply:
       for (size_t i = 0; i < out.size(); ++i) out[i] = in[0][i] * in[1][i / plane];
@@ -212,8 +238,10 @@ SupernetModel Perturbed(const std::shared_ptr<const Family>& family) {
   return model;
 }
 
-TEST(SupernetModelTest, LogitsAreThoseOfTheExportedWeightsForAnySubnet) {
-  const auto family = Tiny();
+class EveryFamilyModelTest : public ::testing::TestWithParam<std::shared_ptr<const Family>> {};
+
+TEST_P(EveryFamilyModelTest, LogitsAreThoseOfTheExportedWeightsForAnySubnet) {
+  const std::shared_ptr<const Family>& family = GetParam();
   const SupernetModel model = Perturbed(family);
   const auto train = Stripes(Split::kTrain, 96);
   const DeviceImages images(*train, at::kCPU);
@@ -250,6 +278,14 @@ TEST(SupernetModelTest, LogitsAreThoseOfTheExportedWeightsForAnySubnet) {
     }
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(AllFamilies, EveryFamilyModelTest,
+                         ::testing::ValuesIn(::forall::testing::TinyFamilies()),
+                         [](const auto& test) {
+                           std::string name = test.param->search_space().id();
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
 
 TEST(SupernetModelTest, CalibrationIsTheMeanOfBatchStatisticsWeightedBySize) {
   const auto family = Tiny();

@@ -23,6 +23,8 @@ inline constexpr double kConformanceLogitTolerance = 5e-3;
 struct ConformanceCase {
   std::string architecture;  // e.g. "r=128 macs=188248320"
   int64_t macs = 0;
+  // The oracle names `macs` as a float32 sum would have it, and so not exactly.
+  bool macs_rounded_by_oracle = false;
   int64_t params = 0;
   // Largest relative errors, over the images and over BatchNorm as nodes and folded.
   double norm_error_running = 0;     // L2 norm, with the checkpoint's running statistics

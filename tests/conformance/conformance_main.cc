@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // forall-conformance FILE.json...: compares this build with oracle files (conformance.h).
+#include <algorithm>
 #include <cstdio>
 #include <string>
 
@@ -26,12 +27,17 @@ void Print(const forall::ConformanceReport& report) {
               static_cast<long long>(report.tensors), report.cases.size());
   std::printf("  %4s %12s %10s %12s %12s %12s %12s\n", "case", "MACs", "params", "L2 running",
               "L2 calibr.", "logit", "BN sums");
+  double largest = 0;
   for (size_t i = 0; i < report.cases.size(); ++i) {
     const forall::ConformanceCase& item = report.cases[i];
+    largest = std::max({largest, item.norm_error_running, item.norm_error_calibrated});
     std::printf("  %4zu %12lld %10lld %12.2e %12.2e %12.2e %12.2e\n", i,
                 static_cast<long long>(item.macs), static_cast<long long>(item.params),
                 item.norm_error_running, item.norm_error_calibrated, item.logit_error,
                 item.statistics_error);
+    if (item.macs_rounded_by_oracle) {
+      std::printf("       the oracle rounds these MACs to float32, whose step is over 1 here\n");
+    }
   }
   for (const std::string& failure : report.failures) std::printf("  FAILED %s\n", failure.c_str());
   for (size_t i = 0; i < report.cases.size(); ++i) {
@@ -39,8 +45,8 @@ void Print(const forall::ConformanceReport& report) {
       std::printf("  FAILED case %zu: %s\n", i, failure.c_str());
     }
   }
-  std::printf("%s: %s\n", report.supernet.c_str(),
-              report.passed() ? "conforms" : "DOES NOT CONFORM");
+  std::printf("%s: %s, largest relative error of an L2 norm %.2e\n", report.supernet.c_str(),
+              report.passed() ? "conforms" : "DOES NOT CONFORM", largest);
 }
 
 // 0, 1 or 2, as in the help.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/conformance/conformance.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
 
@@ -21,10 +22,10 @@ using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-std::string OraclePath() {
+std::string OraclePath(absl::string_view supernet = "ofa_mbv3_w1.0") {
   const char* source = std::getenv("FORALL_SOURCE_DIR");
-  return absl::StrCat(source == nullptr ? "." : source,
-                      "/../shared/oracles/ofa/ofa_mbv3_w1.0.json");
+  return absl::StrCat(source == nullptr ? "." : source, "/../shared/oracles/ofa/", supernet,
+                      ".json");
 }
 
 TEST(ConformanceTest, FormulaFollowsItsDefinition) {
@@ -40,9 +41,11 @@ TEST(ConformanceTest, FormulaFollowsItsDefinition) {
               ElementsAre(1.3616589903831482f, 0.8640015125274658f));
 }
 
-TEST(ConformanceTest, AgreesWithTheAuthorsOnOfaMobileNetV3) {
-  const absl::StatusOr<std::string> oracle = ReadFile(OraclePath());
-  if (!oracle.ok()) GTEST_SKIP() << "NO TEST RAN: no oracle file " << OraclePath();
+class AuthorsConformanceTest : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(AuthorsConformanceTest, Agrees) {
+  const absl::StatusOr<std::string> oracle = ReadFile(OraclePath(GetParam()));
+  if (!oracle.ok()) GTEST_SKIP() << "NO TEST RAN: no oracle file " << OraclePath(GetParam());
   FORALL_ASSERT_OK_AND_ASSIGN(const ConformanceReport report,
                               RunConformance(*oracle, SessionOptions()));
   EXPECT_THAT(report.failures, ::testing::IsEmpty());
@@ -54,6 +57,14 @@ TEST(ConformanceTest, AgreesWithTheAuthorsOnOfaMobileNetV3) {
   }
   EXPECT_TRUE(report.passed());
 }
+
+INSTANTIATE_TEST_SUITE_P(Ofa, AuthorsConformanceTest,
+                         ::testing::Values("ofa_mbv3_w1.0", "ofa_proxyless_w1.3", "ofa_resnet50"),
+                         [](const auto& test) {
+                           std::string name = test.param;
+                           std::replace(name.begin(), name.end(), '.', '_');
+                           return name;
+                         });
 
 TEST(ConformanceTest, NoticesWhatDiffers) {
   const absl::StatusOr<std::string> text = ReadFile(OraclePath());

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "supernet/importer/checkpoint_import.h"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_replace.h"
+#include "base/file.h"
+#include "base/testing/matchers.h"
+#include "base/testing/temp_dir.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "supernet/safetensors.h"
+#include "supernet/testing/tiny_supernet.h"
+#include "supernet/testing/torch_writer.h"
+
+namespace forall {
+namespace {
+
+using ::forall::testing::MakeOldCheckpoint;
+using ::forall::testing::MakeZipCheckpoint;
+using ::forall::testing::RandomTensors;
+using ::forall::testing::StatusIs;
+using ::forall::testing::TempDir;
+using ::forall::testing::TinyFamily;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+absl::StatusOr<std::vector<NamedTensor>> Import(const std::string& bytes, const Family& family) {
+  const TempDir directory;
+  const std::string path = directory / "checkpoint";
+  FORALL_EXPECT_OK(WriteFileAtomically(path, bytes));
+  return ImportCheckpoint(path, family);
+}
+
+std::string AsSafetensors(const std::vector<NamedTensor>& tensors) {
+  std::vector<SafetensorsEntry> entries;
+  for (const NamedTensor& tensor : tensors) {
+    entries.push_back({tensor.name, SafetensorsType::kF32, tensor.shape, tensor.values});
+  }
+  return *SerializeSafetensors(entries, {});
+}
+
+class EveryFamilyImportTest : public ::testing::TestWithParam<std::shared_ptr<const Family>> {};
+
+TEST_P(EveryFamilyImportTest, EverySpellingAndFormatGivesTheSameTensors) {
+  const Family& family = *GetParam();
+  const std::vector<NamedTensor> tensors = RandomTensors(family, 3);
+  using Replacements = std::vector<std::pair<std::string, std::string>>;
+  const Replacements spellings[] = {
+      {},
+      {{".conv.inverted_bottleneck", ".mobile_inverted_conv.inverted_bottleneck"},
+       {".conv.depth_conv", ".mobile_inverted_conv.depth_conv"},
+       {".conv.point_linear", ".mobile_inverted_conv.point_linear"}},
+      {{".bn.bn.", ".bn."}, {".conv.conv.weight", ".conv.weight"}, {".linear.linear.", ".linear."}},
+  };
+  for (const Replacements& spelling : spellings) {
+    std::vector<NamedTensor> spelt = tensors;
+    for (NamedTensor& tensor : spelt) tensor.name = absl::StrReplaceAll(tensor.name, spelling);
+    // What a data-parallel training adds, and a counter, which the package leaves out.
+    if (&spelling != &spellings[0]) {
+      for (NamedTensor& tensor : spelt) tensor.name = "module." + tensor.name;
+    }
+    std::reverse(spelt.begin(), spelt.end());
+    for (const std::string& bytes :
+         {MakeZipCheckpoint(spelt), MakeOldCheckpoint(spelt), AsSafetensors(spelt)}) {
+      FORALL_ASSERT_OK_AND_ASSIGN(std::vector<NamedTensor> imported, Import(bytes, family));
+      ASSERT_EQ(imported.size(), tensors.size());
+      std::sort(imported.begin(), imported.end(),
+                [](const auto& a, const auto& b) { return a.name < b.name; });
+      std::vector<NamedTensor> expected = tensors;
+      std::sort(expected.begin(), expected.end(),
+                [](const auto& a, const auto& b) { return a.name < b.name; });
+      for (size_t i = 0; i < expected.size(); ++i) {
+        EXPECT_EQ(imported[i].name, expected[i].name);
+        EXPECT_EQ(imported[i].shape, expected[i].shape);
+        EXPECT_EQ(imported[i].values, expected[i].values);
+      }
+      FORALL_EXPECT_OK(BuildWeightsFile(family, imported, PackageOptions()).status());
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(AllFamilies, EveryFamilyImportTest,
+                         ::testing::ValuesIn(::forall::testing::TinyFamilies()),
+                         [](const auto& test) {
+                           std::string name = test.param->search_space().id();
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+TEST(CheckpointImportTest, ListsEverythingThatDoesNotFit) {
+  const auto family = TinyFamily();
+  std::vector<NamedTensor> tensors = RandomTensors(*family, 3);
+  const std::string missing = tensors[0].name;
+  tensors[0].name = "optimizer.step";
+  tensors[1].shape = {2, 4};
+  tensors[1].values.resize(8);
+  const std::string misshapen = tensors[1].name;
+  EXPECT_THAT(Import(MakeZipCheckpoint(tensors), *family).status(),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr("'" + missing + "' is missing"),
+                             HasSubstr("'" + misshapen + "' has shape [2, 4], needs [8]"),
+                             HasSubstr("'optimizer.step' is not part of it"))));
+}
+
+TEST(CheckpointImportTest, AnotherFamilyIsRefused) {
+  const auto families = ::forall::testing::TinyFamilies();
+  EXPECT_THAT(Import(MakeZipCheckpoint(RandomTensors(*families[2], 3)), *families[0]).status(),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("do not fit the family")));
+}
+
+TEST(CheckpointImportTest, TwoSpellingsOfOneTensorAreRefused) {
+  const auto family = TinyFamily();
+  std::vector<NamedTensor> tensors = RandomTensors(*family, 3);
+  tensors.push_back(tensors[0]);
+  tensors.back().name = "module." + tensors[0].name;
+  EXPECT_THAT(Import(MakeOldCheckpoint(tensors), *family).status(),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("are one tensor")));
+}
+
+TEST(CheckpointImportTest, OtherFilesAreRefused) {
+  EXPECT_THAT(Import("# a text", *TinyFamily()).status(),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("neither a PyTorch checkpoint nor a safetensors file")));
+}
+
+}  // namespace
+}  // namespace forall

@@ -12,6 +12,7 @@
 #include "base/sha256.h"
 #include "base/status_macros.h"
 #include "base/thread.h"
+#include "cli/command.h"
 
 namespace forall {
 namespace {
@@ -216,11 +217,13 @@ absl::Status Client::DownloadArtifact(const std::string& sha256, const std::stri
     return absl::DataLossError(absl::StrCat("the artifact that arrived is not ", sha256,
                                             "; try again, and check the controller's disk"));
   }
-  return WriteFileAtomically(path, content);
+  return LocalFile(WriteFileAtomically(path, content));
 }
 
 absl::StatusOr<std::string> Client::UploadArtifact(const std::string& path) {
-  FORALL_ASSIGN_OR_RETURN(const std::string content, ReadFile(path));
+  absl::StatusOr<std::string> read = ReadFile(path);
+  if (!read.ok()) return LocalFile(read.status());
+  const std::string content = *std::move(read);
   const std::string sha256 = Sha256Hex(content);
   grpc::ClientContext context;
   context.set_wait_for_ready(true);

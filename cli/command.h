@@ -34,6 +34,14 @@ void AddSupernetCommand(CLI::App* app, CommandContext* context);
 void AddSpacesCommand(CLI::App* app, CommandContext* context);
 void AddQuickstartCommand(CLI::App* app, CommandContext* context);
 
+// What is wrong with the first word of a command line that names no subcommand, with the nearest
+// ones; "" when it names one, or there is none.
+std::string UnknownCommand(const CLI::App& app, int argc, const char* const* argv);
+// InvalidArgument unless HOST:PORT with a port from 1 to 65535 and a host that can be resolved.
+absl::Status CheckAddress(const std::string& address);
+// What went wrong with a file of this machine, rather than with something on the controller.
+absl::Status LocalFile(const absl::Status& status);
+
 // Exit codes, as `forall --help` lists them.
 int ExitCode(const absl::Status& status);
 // What to do next, or "" when the message says it all.

@@ -35,7 +35,7 @@ absl::Status Report(const OutputOptions& options, const CommandContext& context)
   Client client(context.controller);
   FORALL_ASSIGN_OR_RETURN(const std::string page,
                           client.GetReport(WithCollection("searchJobs", options.name)));
-  FORALL_RETURN_IF_ERROR(WriteFileAtomically(options.output, page));
+  FORALL_RETURN_IF_ERROR(LocalFile(WriteFileAtomically(options.output, page)));
   std::cout << options.output << "\n";
   return absl::OkStatus();
 }

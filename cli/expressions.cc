@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -18,6 +19,7 @@ constexpr absl::string_view kClassPrefix = "class:";
 
 // Splits "metric@where" and fills the condition.
 absl::StatusOr<std::string> ParseMetric(absl::string_view text, v1::Condition* condition) {
+  text = absl::StripAsciiWhitespace(text);
   const size_t at = text.find('@');
   const absl::string_view metric = text.substr(0, at);
   if (FindMetric(metric) == nullptr) {
@@ -51,7 +53,8 @@ absl::StatusOr<double> ParseQuantity(absl::string_view text) {
   }
   double value = 0;
   if (!absl::SimpleAtod(number, &value) || !std::isfinite(value * factor)) {
-    return absl::InvalidArgumentError(absl::StrCat("\"", text, "\" is not a number"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("\"", text, "\" is not a number; a suffix may be k, M, G, Ki or Mi"));
   }
   return value * factor;
 }

@@ -19,6 +19,8 @@ const char* WorkerStateName(v1::Worker::State state) {
       return "active";
     case v1::Worker::DRAINING:
       return "draining";
+    case v1::Worker::DRAINED:
+      return "drained";
     case v1::Worker::LOST:
       return "lost";
     case v1::Worker::QUARANTINED:

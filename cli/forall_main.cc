@@ -26,8 +26,8 @@ int main(int argc, char** argv) {
   forall::CommandContext context;
   CLI::App app{"forall: which subnet of a once-for-all supernet should run on that device?",
                "forall"};
-  app.footer(kFooter);
   app.require_subcommand(1);
+  app.set_version_flag("--version", std::string("forall ") + FORALL_VERSION);
   app.get_formatter()->column_width(34);
   app.add_option("--controller", context.controller, "Address of the controller, HOST:PORT")
       ->envname("FORALL_CONTROLLER")
@@ -45,15 +45,26 @@ int main(int argc, char** argv) {
   forall::AddSupernetCommand(&app, &context);
   forall::AddSpacesCommand(&app, &context);
   forall::AddQuickstartCommand(&app, &context);
+  app.footer(kFooter);  // last, or every subcommand's help would repeat it
 
+  if (argc == 2 && std::string(argv[1]) == "help") {
+    std::cout << app.help();
+    return 0;
+  }
+  const std::string wrong = forall::UnknownCommand(app, argc, argv);
+  if (!wrong.empty()) {
+    std::cerr << "forall: " << wrong << "\n";
+    return 2;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     // 0 for --help; every wrong use is 2, whatever the library numbers it.
     return app.exit(error) == 0 ? 0 : 2;
   }
-  if (context.controller.find(':') == std::string::npos) {
-    std::cerr << "forall: --controller: want HOST:PORT, got \"" << context.controller << "\"\n";
+  const absl::Status address = forall::CheckAddress(context.controller);
+  if (!address.ok()) {
+    std::cerr << "forall: --controller: " << std::string(address.message()) << "\n";
     return 2;
   }
   const absl::Status status = context.action();

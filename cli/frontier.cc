@@ -58,9 +58,15 @@ void AddFrontierCommand(CLI::App* app, CommandContext* context) {
       "frontier", "The subnets that no other measured subnet beats, under any objectives");
   command->add_option("job", options->job, "searchJobs/N or N; without it --supernet");
   command->add_option("--supernet", options->supernet, "Over every job of this supernet");
-  command->add_option("--objective", options->objectives,
-                      "METRIC, METRIC@DEVICE or METRIC@class:LABEL; the job's own by default");
-  command->add_option("--constraint", options->constraints, "METRIC<=NUMBER or METRIC>=NUMBER");
+  command
+      ->add_option("--objective", options->objectives,
+                   "METRIC, METRIC@DEVICE or METRIC@class:LABEL; may be repeated; the job's own by "
+                   "default")
+      ->allow_extra_args(false);
+  command
+      ->add_option("--constraint", options->constraints,
+                   "METRIC<=NUMBER or METRIC>=NUMBER, on top of the job's own; may be repeated")
+      ->allow_extra_args(false);
   command->add_option("--format", options->format, "table, csv or json")
       ->check(CLI::IsMember({"table", "csv", "json"}))
       ->capture_default_str();

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
 #include "cli/expressions.h"
 #include "cli/text_table.h"
 #include "nlohmann/json.hpp"
@@ -151,11 +152,13 @@ std::string FrontierTable(const v1::QueryParetoFrontierResponse& frontier) {
     row.push_back(Quantity("macs", CostOf(member.trial(), "macs")));
     row.push_back(Quantity("params", CostOf(member.trial(), "params")));
     row.push_back(ArchitectureSummary(member.trial()));
-    row.push_back(member.trial().name().substr(member.trial().name().rfind('/') + 1));
+    // As `forall export` takes it.
+    row.emplace_back(absl::StripPrefix(member.trial().name(), "searchJobs/"));
     table.AddRow(std::move(row));
   }
-  return absl::StrCat(table.Render(), frontier.members_size(), " of ", frontier.considered_trials(),
-                      " subnets; * knee, ~ contested, [..] 95 % interval\n");
+  return absl::StrCat(
+      table.Render(), frontier.members_size(), " of ", frontier.considered_trials(),
+      " subnets; * knee, ~ contested, est. estimated from screening, [..] 95 % interval\n");
 }
 
 std::string FrontierCsv(const v1::QueryParetoFrontierResponse& frontier) {
@@ -165,9 +168,16 @@ std::string FrontierCsv(const v1::QueryParetoFrontierResponse& frontier) {
     absl::StrAppend(&csv, ",", name, ",", name, "_low,", name, "_high,", name, "_verdict,", name,
                     "_fidelity");
   }
-  csv +=
-      ",macs,params,model_bytes,peak_activation_bytes,certainty,knee,arch_key,graph_key,artifact_"
-      "sha256,architecture\n";
+  std::vector<const char*> costs;
+  for (const char* cost : {"macs", "params", "model_bytes", "peak_activation_bytes"}) {
+    const bool asked = std::any_of(
+        frontier.objectives().begin(), frontier.objectives().end(),
+        [&](const v1::Objective& objective) { return ObjectiveText(objective) == cost; });
+    if (asked) continue;  // It is a column already.
+    costs.push_back(cost);
+    absl::StrAppend(&csv, ",", cost);
+  }
+  csv += ",certainty,knee,arch_key,graph_key,artifact_sha256,architecture\n";
   for (const v1::FrontierMember& member : frontier.members()) {
     if (!IsWhole(frontier, member)) continue;
     const v1::Trial& trial = member.trial();
@@ -181,7 +191,7 @@ std::string FrontierCsv(const v1::QueryParetoFrontierResponse& frontier) {
       absl::StrAppend(&csv, ",", VerdictText(measurement.verdict()), ",",
                       shift == 0 ? measurement.fidelity() : "estimated");
     }
-    for (const char* cost : {"macs", "params", "model_bytes", "peak_activation_bytes"}) {
+    for (const char* cost : costs) {
       absl::StrAppendFormat(&csv, ",%.0f", CostOf(trial, cost));
     }
     absl::StrAppend(&csv, ",", CertaintyText(member.certainty()), ",",

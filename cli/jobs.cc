@@ -23,8 +23,8 @@ absl::Status ListJobs(const CommandContext& context) {
     std::cerr << "No jobs yet. Start one: forall submit --help\n";
     return absl::OkStatus();
   }
-  TextTable table(
-      {"JOB", "STATE", "MEASURED", "REUSED", "FRONTIER", "CREATED", "OBJECTIVES", "NAME"});
+  TextTable table({"JOB", "STATE", "MEASURED", "INFEASIBLE", "REUSED", "FRONTIER", "CREATED",
+                   "OBJECTIVES", "NAME"});
   for (const v1::SearchJob& job : jobs) {
     const std::string objectives = absl::StrJoin(
         job.spec().objectives(), " ",
@@ -32,7 +32,8 @@ absl::Status ListJobs(const CommandContext& context) {
     table.AddRow(
         {job.name(), StateName(job.state()),
          absl::StrCat(job.measured_trials(), "/", job.spec().budget().max_trials()),
-         absl::StrCat(job.reused_trials()), absl::StrCat(job.frontier_size()),
+         absl::StrCat(job.infeasible_trials()), absl::StrCat(job.reused_trials()),
+         absl::StrCat(job.frontier_size()),
          absl::FormatTime("%m-%d %H:%M", absl::FromUnixSeconds(job.create_time().seconds()),
                           absl::LocalTimeZone()),
          objectives, job.spec().display_name()});

@@ -41,11 +41,14 @@ std::string ProgressLine(const v1::SearchJob& job, std::optional<absl::Duration>
       std::max(1, finalizing ? job.frontier_size() : job.spec().budget().max_trials());
   const int done = std::min(total, finalizing ? job.finalized_trials() : Done(job));
   std::string text = finalizing ? absl::StrFormat("  %d/%d frontier members final", done, total)
-                                : absl::StrFormat("  %d/%d measured", done, total);
+                                : absl::StrFormat("  %d/%d subnets tried", done, total);
   if (!finalizing && Done(job) > 0) absl::StrAppend(&text, "  frontier ", job.frontier_size());
   if (Done(job) > 0) absl::StrAppendFormat(&text, "  hypervolume %.4f", job.hypervolume());
   if (job.state() != v1::SearchJob::RUNNING && !finalizing)
     absl::StrAppend(&text, "  ", StateName(job.state()));
+  if (job.infeasible_trials() > 0) {
+    absl::StrAppend(&text, "  ", job.infeasible_trials(), " infeasible");
+  }
   if (job.failed_trials() > 0) absl::StrAppend(&text, "  ", job.failed_trials(), " failed");
   if (!job.waiting_reason().empty()) absl::StrAppend(&text, "  waits for ", job.waiting_reason());
   if (eta.has_value()) absl::StrAppend(&text, "  ETA ", absl::FormatDuration(*eta));

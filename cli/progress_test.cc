@@ -25,7 +25,8 @@ v1::SearchJob MakeJob(int measured) {
 
 TEST(ProgressTest, BarIsFilledInProportionAndFits) {
   const std::string line = ProgressLine(MakeJob(50), absl::Seconds(80), 99);
-  EXPECT_THAT(line, HasSubstr("[###############---------------]  50/100 measured  frontier 7"));
+  EXPECT_THAT(line,
+              HasSubstr("[###############---------------]  50/100 subnets tried  frontier 7"));
   EXPECT_THAT(line, HasSubstr("ETA 1m20s"));
   for (const int width : {10, 40, 60, 80, 99}) {
     EXPECT_LE(ProgressLine(MakeJob(50), absl::Seconds(80), width).size(),

@@ -222,7 +222,7 @@ absl::Status WriteFrontierJson(const QuickstartOptions& options, const v1::Searc
 }
 
 absl::Status Quickstart(const QuickstartOptions& options) {
-  FORALL_RETURN_IF_ERROR(CreateDirectories(options.output));
+  FORALL_RETURN_IF_ERROR(LocalFile(CreateDirectories(options.output)));
   const std::string programs = ProgramFolder();
   FORALL_ASSIGN_OR_RETURN(const std::string source, RepositoryFolder(programs));
   const std::string port_file = options.output + "/controller.port";

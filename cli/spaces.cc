@@ -32,7 +32,7 @@ absl::StatusOr<std::shared_ptr<const Family>> FamilyOf(const std::string& name_o
   if (ready_made.ok()) return ready_made;
   const absl::StatusOr<std::string> spec = ReadFile(name_or_file, kMaxSpecFile);
   if (!spec.ok()) {
-    return absl::NotFoundError(
+    return absl::InvalidArgumentError(
         absl::StrCat(ready_made.status().message(), "; and there is no spec file of that name"));
   }
   absl::StatusOr<std::shared_ptr<const Family>> family = FamilyFromSpec(*spec);
@@ -179,7 +179,8 @@ void AddSupernetCommand(CLI::App* app, CommandContext* context) {
   import->add_option("--precision", options->precision, "Of convolutions and matrices")
       ->check(CLI::IsMember({"fp32", "fp16"}))
       ->capture_default_str();
-  import->add_option("--note", options->notes, "KEY=TEXT to keep in the package; repeatable");
+  import->add_option("--note", options->notes, "KEY=TEXT to keep in the package; may be repeated")
+      ->allow_extra_args(false);
   import->callback([options, context] {
     context->action = [options] { return ImportSupernet(*options);
 };

@@ -38,7 +38,7 @@ absl::StatusOr<v1::SearchJobSpec> MakeSpec(const SubmitOptions& options) {
       return absl::InvalidArgumentError(
           absl::StrCat(options.file, ": a job file is at most 1 MiB"));
     }
-    FORALL_RETURN_IF_ERROR(text.status());
+    FORALL_RETURN_IF_ERROR(LocalFile(text.status()));
     absl::StatusOr<v1::SearchJobSpec> parsed = ParseJobFile(*text);
     if (!parsed.ok()) return WithContext(parsed.status(), options.file);
     spec = *std::move(parsed);
@@ -58,6 +58,9 @@ absl::StatusOr<v1::SearchJobSpec> MakeSpec(const SubmitOptions& options) {
   }
   if (!options.sampler.empty()) spec.mutable_sampler()->set_algorithm(options.sampler);
   if (options.trials.has_value()) spec.mutable_budget()->set_max_trials(*options.trials);
+  if (options.file.empty() && !options.trials.has_value()) {
+    return absl::InvalidArgumentError("--trials: how many subnets to measure, e.g. --trials 200");
+  }
   if (options.seed.has_value()) spec.set_seed(*options.seed);
   if (!options.name.empty()) spec.set_display_name(options.name);
   if (options.parallelism.has_value()) spec.set_parallelism(*options.parallelism);
@@ -93,13 +96,17 @@ void AddSubmitCommand(CLI::App* app, CommandContext* context) {
   auto options = std::make_shared<SubmitOptions>();
   CLI::App* command = app->add_subcommand(
       "submit", "Start a search job, from a file, from flags, or from a file with flags on top");
-  command->add_option("file", options->file, "Job as YAML or JSON; docs/jobs.md has the fields")
-      ->check(CLI::ExistingFile);
+  // Not checked here: a misspelt flag's value would be taken for a file that is not there.
+  command->add_option("file", options->file, "Job as YAML or JSON; docs/jobs.md has the fields");
   command->add_option("--supernet", options->supernet, "Which supernet to search");
-  command->add_option("--objective", options->objectives,
-                      "METRIC, METRIC@DEVICE or METRIC@class:LABEL; may be repeated");
-  command->add_option("--constraint", options->constraints,
-                      "METRIC<=NUMBER or METRIC>=NUMBER, e.g. latency_ms<=8; may be repeated");
+  command
+      ->add_option("--objective", options->objectives,
+                   "METRIC, METRIC@DEVICE or METRIC@class:LABEL; may be repeated")
+      ->allow_extra_args(false);
+  command
+      ->add_option("--constraint", options->constraints,
+                   "METRIC<=NUMBER or METRIC>=NUMBER, e.g. latency_ms<=8; may be repeated")
+      ->allow_extra_args(false);
   command->add_option("--sampler", options->sampler, "random, evolution or nsga2 (default)");
   command->add_option("--trials", options->trials, "Subnets to measure");
   command->add_option("--seed", options->seed, "Same seed and results, same proposals");
@@ -108,6 +115,11 @@ void AddSubmitCommand(CLI::App* app, CommandContext* context) {
                       "Trials in flight at once; 0: decided by the number of workers");
   command->add_option("--request-id", options->request_id,
                       "Repeating a submission with it returns the first one's job");
+  command->footer(
+      "Everything else (images for screening, time budget, test split, population, dataset) is a "
+      "field\n"
+      "of a job file: docs/jobs.md. Without a file, every subnet is classified on all validation "
+      "images.");
   command->callback([options, context] {
     context->action = [options, context] { return Submit(*options, *context); };
   });

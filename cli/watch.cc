@@ -27,8 +27,12 @@ absl::Status Watch(const std::string& name, const CommandContext& context) {
   printer.Finish();
   FORALL_RETURN_IF_ERROR(status);
   if (last.state() == v1::SearchJob::SUCCEEDED) {
-    std::cerr << "Done: " << last.measured_trials() << " subnets measured, " << last.frontier_size()
-              << " on the frontier. Next: forall frontier " << last.name() << "\n";
+    std::cerr << "Done: " << last.measured_trials() << " subnets measured"
+              << (last.infeasible_trials() > 0
+                      ? absl::StrCat(", ", last.infeasible_trials(), " more break a constraint")
+                      : "")
+              << "; " << last.frontier_size() << " on the frontier. Next: forall frontier "
+              << last.name() << "\n";
     return absl::OkStatus();
   }
   if (last.state() == v1::SearchJob::CANCELLED)

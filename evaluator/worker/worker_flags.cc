@@ -90,6 +90,7 @@ absl::Status ReadFlag(const std::string& name, const std::string& value, WorkerF
   if (const auto text = texts.find(name); text != texts.end()) {
     if (value.empty()) return absl::InvalidArgumentError(absl::StrCat(name, " needs a value"));
     *text->second = value;
+    if (name == "--data") flags->data_named = true;
     if (name == "--id" || name == "--device") return CheckWorkerId(name, value);
     return absl::OkStatus();
   }
@@ -128,7 +129,9 @@ absl::StatusOr<WorkerFlags> ParseWorkerFlags(const std::vector<std::string>& arg
                                              const char* (*getenv)(const char*)) {
   WorkerFlags flags;
   flags.controller = FromEnvironment(getenv, "FORALL_CONTROLLER", flags.controller);
-  flags.data = FromEnvironment(getenv, "FORALL_DATA", "build/deps");
+  flags.data = FromEnvironment(getenv, "FORALL_DATA", "");
+  flags.data_named = !flags.data.empty();
+  if (!flags.data_named) flags.data = "build/deps";
   flags.cache = DefaultCache(getenv);
   for (size_t i = 0; i < arguments.size(); ++i) {
     const std::vector<std::string> parts = absl::StrSplit(arguments[i], absl::MaxSplits('=', 1));

@@ -20,6 +20,7 @@ struct WorkerFlags {
   // "" for the processor's architecture.
   std::string device_class;
   std::string data;
+  bool data_named = false;  // by --data or FORALL_DATA
   std::string cache;
   int64_t cache_mib = 4096;
   // 0: one per usable core.

@@ -73,6 +73,11 @@ class SignalWatch {
   Thread thread_;
 };
 
+// The folder of datasets that somebody named must be there; the default need not.
+bool NamesMissingFolder(const WorkerFlags& flags) {
+  return flags.data_named && access(flags.data.c_str(), R_OK | X_OK) != 0;
+}
+
 // The datasets whose files are there.
 std::vector<std::string> OfferedDatasets(LocalTaskExecutor* executor) {
   std::vector<std::string> offered;
@@ -164,6 +169,14 @@ int Main(const std::vector<std::string>& arguments) {
   if (flags->help || flags->version) {
     std::fputs(flags->help ? WorkerUsage().c_str() : "forall-worker " FORALL_VERSION "\n", stdout);
     return 0;
+  }
+  if (NamesMissingFolder(*flags)) {
+    std::fprintf(
+        stderr,
+        "forall-worker: --data: %s is no folder that can be read; leave the flag out for a "
+        "worker that only times\n",
+        flags->data.c_str());
+    return 2;
   }
   if (flags->verbose) SetLogLevel(LogLevel::DEBUG);
   if (const absl::Status status = RunWorker(*flags); !status.ok()) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Calls about what is there to search: supernets, search spaces, artifacts.
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "search/controller/controller.h"
@@ -98,7 +99,8 @@ void Controller::CreateSupernet(const v1::CreateSupernetRequest& request, Done<v
       Supernet::LoadFile(*path, request.sha256());
   if (!supernet.ok()) {
     return done(absl::InvalidArgumentError(
-        absl::StrCat("sha256: not a supernet: ", supernet.status().message())));
+        absl::StrCat("sha256: what was uploaded is not a supernet: ",
+                     absl::StrReplaceAll(supernet.status().message(), {{*path + ": ", ""}}))));
   }
   Answer<v1::Supernet>(std::move(done), [&]() -> absl::StatusOr<v1::Supernet> {
     mu_.AssertHeld();

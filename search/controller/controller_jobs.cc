@@ -17,6 +17,7 @@ namespace forall {
 namespace {
 
 constexpr size_t kMaxRequestId = 128;
+constexpr size_t kMostNamesListed = 20;
 constexpr size_t kTrialsPerUpdate = 100;
 constexpr size_t kPageBytes = 2 << 20;
 
@@ -115,14 +116,25 @@ absl::StatusOr<v1::SearchJob> Controller::SubmitLocked(const v1::SubmitSearchJob
   FORALL_ASSIGN_OR_RETURN(const std::string supernet, ParseSupernetName(request.spec().supernet()));
   const auto entry = registry_->supernets.find(supernet);
   if (entry == registry_->supernets.end()) {
-    return absl::NotFoundError(
-        absl::StrCat("spec.supernet: there is no ", request.spec().supernet()));
+    std::vector<std::string> known_supernets;
+    for (const auto& [id, other] : registry_->supernets) {
+      if (known_supernets.size() < kMostNamesListed) known_supernets.push_back(id);
+    }
+    std::sort(known_supernets.begin(), known_supernets.end());
+    return absl::NotFoundError(absl::StrCat("spec.supernet: there is no ",
+                                            request.spec().supernet(), "; known are ",
+                                            absl::StrJoin(known_supernets, ", ")));
   }
   v1::SearchJobSpec spec = request.spec();
   FillDefaults(entry->second.record.dataset, &spec);
   if (spec.dataset().empty()) {
     return absl::InvalidArgumentError(
         absl::StrCat("spec.dataset: required, since ", spec.supernet(), " does not name its own"));
+  }
+  if (!entry->second.record.dataset.empty() && spec.dataset() != entry->second.record.dataset) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "spec.dataset: ", spec.supernet(), " was trained on \"", entry->second.record.dataset,
+        "\" and takes its images; got \"", spec.dataset(), "\""));
   }
   JobRecord record;
   record.spec = spec.SerializeAsString();

@@ -344,8 +344,9 @@ TEST_F(ControllerTest, MemberWhoseFinalLatencyIsRejectedStaysContestedAndTheJobE
 }
 
 // Screening flatters those that it selects. When final measuring takes the same from all, the
-// trials that lost at screening must not come in for having kept their flattering numbers.
-TEST_F(ControllerTest, ScreenedTrialsAreComparedWithFinalOnesAsIfTheyHadLostAsMuch) {
+// trials that lost at screening must not come in for having kept their flattering numbers: as they
+// are, all thirty would, one wave after the other.
+TEST_F(ControllerTest, ScreenedTrialsAreNotMeasuredFinallyForTheirFlatteringNumbers) {
   harness_.Register("w");
   const std::string name = SubmitOk(ControllerHarness::Spec(30));
   std::map<std::string, double> accuracy;
@@ -374,7 +375,7 @@ TEST_F(ControllerTest, ScreenedTrialsAreComparedWithFinalOnesAsIfTheyHadLostAsMu
       });
   EXPECT_EQ(job.state(), v1::SearchJob::SUCCEEDED);
   EXPECT_GT(job.frontier_size(), 1);
-  EXPECT_EQ(static_cast<int>(finalists.size()), job.frontier_size());
+  EXPECT_LE(static_cast<int>(finalists.size()), job.frontier_size() * 3 / 2);
 
   // The job's objectives, asked for by name, over the same mixture of screened and final numbers.
   v1::QueryParetoFrontierRequest request;

@@ -382,6 +382,27 @@ TEST_F(ControllerTroubleTest, FrontierOfAJobThatReusesOtherFidelitiesIsItsOwn) {
   }
 }
 
+TEST_F(ControllerTroubleTest, OtherObjectivesKeepTheJobsConstraints) {
+  harness_.Register("w");
+  v1::SearchJobSpec spec = ControllerHarness::Spec(30);
+  v1::Constraint* own = spec.add_constraints();
+  own->set_metric("latency_ms");
+  own->set_at_most(2);
+  const std::string name = SubmitOk(spec);
+  EXPECT_GT(harness_.RunToEnd(name).infeasible_trials(), 0);
+  v1::QueryParetoFrontierRequest request;
+  request.set_parent(name);
+  request.add_objectives()->set_metric("accuracy_top1");
+  request.add_objectives()->set_metric("macs");
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::QueryParetoFrontierResponse response,
+                              CallAndWait(controller(), &Controller::QueryParetoFrontier, request));
+  ASSERT_GT(response.members_size(), 0);
+  for (const v1::FrontierMember& member : response.members()) {
+    EXPECT_EQ(member.trial().state(), v1::Trial::MEASURED)
+        << member.trial().name() << " breaks the job's own bound";
+  }
+}
+
 TEST_F(ControllerTroubleTest, AddedConstraintDoesNotBringBackWhatTheJobRuledOut) {
   harness_.Register("w");
   v1::SearchJobSpec spec = ControllerHarness::Spec(20);

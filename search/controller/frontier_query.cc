@@ -38,7 +38,7 @@ struct Candidate {
   const JobFold* fold = nullptr;
   const TrialEntry* trial = nullptr;
   // Of the objectives, as the frontier compares them: where other trials of the job have final
-  // accuracies, a screened one's is an estimate (JobFold::FinalShift).
+  // accuracies, a screened one's is an estimate (JobFold::FinalEstimate).
   std::vector<double> values;
   std::vector<const MeasurementRecord*> evidence;  // nullptr for exact costs
 };
@@ -234,7 +234,7 @@ bool IsFinal(const TrialEntry& trial, const MeasurementRecord& evidence) {
 // The value as it is compared: what was only screened is estimated where its job has final ones.
 double Compared(const Candidate& candidate, const MeasurementRecord& evidence) {
   if (IsFinal(*candidate.trial, evidence)) return evidence.value;
-  return evidence.value + candidate.fold->FinalShift(evidence.key.metric);
+  return candidate.fold->FinalEstimate(evidence.key.metric, evidence.value);
 }
 
 // False when the candidate lacks the value.
@@ -452,7 +452,8 @@ absl::StatusOr<v1::QueryParetoFrontierResponse> QueryFrontier(
   v1::QueryParetoFrontierResponse response;
   const bool own_objectives = request.objectives().empty() && scope.job != nullptr;
   if (request.objectives().empty() && scope.job == nullptr) {
-    return absl::InvalidArgumentError("objectives: required without parent");
+    return absl::InvalidArgumentError(
+        "objectives: name at least one when the question is over a whole supernet");
   }
   *response.mutable_objectives() =
       own_objectives ? scope.job->fold().plan().spec().objectives() : request.objectives();
@@ -465,8 +466,9 @@ absl::StatusOr<v1::QueryParetoFrontierResponse> QueryFrontier(
     FillOwn(&scope);
     response.set_hypervolume(scope.job->fold().hypervolume());
   } else {
-    FORALL_RETURN_IF_ERROR(
-        FillAsked(registry, response, request.constraints(), own_objectives, &scope));
+    // A job's frontier keeps the job's hard constraints, under any objectives.
+    FORALL_RETURN_IF_ERROR(FillAsked(registry, response, request.constraints(),
+                                     /*measured_only=*/scope.job != nullptr, &scope));
   }
   FORALL_RETURN_IF_ERROR(AddMembers(registry, scope, &response));
   return response;

@@ -253,8 +253,9 @@ void JobController::StartFinalizing() {
 std::string JobController::WhyNothingWasMeasured() const {
   for (const TrialEntry& trial : fold_.trials()) {
     if (trial.record.error.empty()) continue;
-    return absl::StrCat("none of the ", fold_.trials().size(),
-                        " trials could be measured; the first one: ", trial.record.error);
+    return absl::StrCat("of ", fold_.trials().size(), " trials, ", fold_.infeasible(),
+                        " break a constraint and ", fold_.failed(),
+                        " could not be measured; the first one: ", trial.record.error);
   }
   if (!exhausted_ && TimeIsUp()) {
     const std::string waited = WaitingReason();

@@ -61,8 +61,7 @@ JobFold::JobFold(JobRecord record, std::shared_ptr<const JobPlan> plan,
       index_(index),
       bindings_(plan_->targets().size()),
       points_(NewFrontier(*plan_)),
-      shift_sums_(plan_->slots().size()),
-      shift_counts_(plan_->slots().size()) {
+      both_(plan_->slots().size()) {
   record_.state = JobState::kRunning;
   record_.error.clear();
   record_.end_time.reset();
@@ -196,9 +195,9 @@ absl::Status JobFold::Measured(const JobEvent& event, TrialEntry* trial) {
           plan_->slots()[slot].target != event.target) {
         continue;
       }
-      AddToShift(*trial, slot, -1);
+      CountBoth(*trial, slot, -1);
       (event.fidelity == "final" ? trial->final : trial->screening)[slot] = id;
-      AddToShift(*trial, slot, 1);
+      CountBoth(*trial, slot, 1);
     }
   }
   if (event.fidelity == "final" && trial->record.state == TrialState::kMeasured) RebuildFrontier();
@@ -318,21 +317,24 @@ void JobFold::LearnScale(const TrialEntry& trial) {
   }
 }
 
-double JobFold::FinalShift(absl::string_view metric) const {
-  for (size_t slot = 0; slot < shift_counts_.size(); ++slot) {
+double JobFold::FinalEstimate(absl::string_view metric, double screening) const {
+  // Of what sets a screened value apart from others, this much is taken to be there in truth.
+  constexpr double kReliability = 0.5;
+  for (size_t slot = 0; slot < both_.size(); ++slot) {
     const MetricInfo& info = *plan_->slots()[slot].metric;
     if (info.id != metric || info.source != MetricSource::kAccuracy) continue;
-    if (shift_counts_[slot] == 0) return 0;
-    return shift_sums_[slot] / static_cast<double>(shift_counts_[slot]);
+    if (both_[slot].count == 0) return screening;
+    const double count = static_cast<double>(both_[slot].count);
+    return both_[slot].final / count + kReliability * (screening - both_[slot].screening / count);
   }
-  return 0;
+  return screening;
 }
 
-void JobFold::AddToShift(const TrialEntry& trial, size_t slot, int sign) {
+void JobFold::CountBoth(const TrialEntry& trial, size_t slot, int sign) {
   if (trial.final[slot] == 0 || trial.screening[slot] == 0) return;
-  shift_sums_[slot] +=
-      sign * (index_->Find(trial.final[slot])->value - index_->Find(trial.screening[slot])->value);
-  shift_counts_[slot] += sign;
+  both_[slot].count += sign;
+  both_[slot].screening += sign * index_->Find(trial.screening[slot])->value;
+  both_[slot].final += sign * index_->Find(trial.final[slot])->value;
 }
 
 void JobFold::AddToFrontier(const TrialEntry& trial) {
@@ -340,7 +342,7 @@ void JobFold::AddToFrontier(const TrialEntry& trial) {
   if (!values.has_value()) return;
   for (size_t slot = 0; slot < values->size(); ++slot) {
     if (!HasFinal(trial, static_cast<int>(slot))) {
-      (*values)[slot] += FinalShift(plan_->slots()[slot].metric->id);
+      (*values)[slot] = FinalEstimate(plan_->slots()[slot].metric->id, (*values)[slot]);
     }
   }
   // Values are finite: results are checked before they are stored.

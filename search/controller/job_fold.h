@@ -98,15 +98,15 @@ class JobFold {
   // Every slot's value is as good as it gets.
   bool AllFinal(const TrialEntry& trial) const;
 
-  // What is added to a screening value of this metric before it is compared with final ones: the
-  // mean change that final measuring made; 0 for what is no accuracy.
-  double FinalShift(absl::string_view metric) const;
+  // What a screening value of this metric is compared as with final ones: the mean final value of
+  // the trials that have both, and half of what sets it apart from their mean screening value; the
+  // value itself while there are none, and for what is no accuracy (docs/adr/0005-finalists.md).
+  double FinalEstimate(absl::string_view metric, double screening) const;
   // Ordinals of trials chosen for final measurements that are not done, ascending.
   const std::set<int64_t>& finalizing() const { return finalizing_; }
 
   // Ordinals of the non-dominated measured trials, best first objective first (invariant 5). A
-  // screened trial is compared with finally measured ones by its screening accuracy plus the mean
-  // change that final measuring made to theirs (docs/adr/0005-finalists.md).
+  // screened trial is compared with finally measured ones by FinalEstimate.
   const std::vector<int64_t>& frontier() const { return frontier_; }
   bool OnFrontier(int64_t ordinal) const { return on_frontier_.contains(ordinal); }
   // Each objective scaled to [0, 1] between ideal and reference. 0 until the scale is known, and
@@ -132,7 +132,7 @@ class JobFold {
   absl::Status ChangeState(const JobEvent& event);
   void LearnScale(const TrialEntry& trial);
   void RebuildFrontier();
-  void AddToShift(const TrialEntry& trial, size_t slot, int sign);
+  void CountBoth(const TrialEntry& trial, size_t slot, int sign);
   void AddToFrontier(const TrialEntry& trial);
   void PublishFrontier();
   double ComputeHypervolume() const;
@@ -151,9 +151,13 @@ class JobFold {
   int64_t counts_[8] = {};
   int64_t reused_ = 0;
   Frontier points_;
-  // Of final minus screening values, per slot.
-  std::vector<double> shift_sums_;
-  std::vector<int64_t> shift_counts_;
+  // Over the trials that have both a final and a screening value, per slot.
+  struct BothSums {
+    int64_t count = 0;
+    double screening = 0;
+    double final = 0;
+  };
+  std::vector<BothSums> both_;
   std::vector<int64_t> frontier_;
   absl::flat_hash_set<int64_t> on_frontier_;
   double hypervolume_ = 0;

@@ -135,5 +135,66 @@ TEST_F(JobFoldTest, EventsThatDoNotFollowAreDataLoss) {
   EXPECT_THAT(Apply(&fold, {.kind = "bound", .target = 0}), refused);
 }
 
+// docs/adr/0005-finalists.md: the finalists' mean is the anchor, half of the rest is luck.
+TEST_F(JobFoldTest, ScreenedAccuracyIsComparedAsHalfAsFarFromTheFinalists) {
+  v1::SearchJobSpec spec;
+  spec.set_supernet("supernets/fashion_mnist");
+  spec.add_objectives()->set_metric("accuracy_top1");
+  spec.add_objectives()->set_metric("macs");
+  spec.mutable_budget()->set_max_trials(10);
+  spec.mutable_fidelity()->set_screening_images(1000);
+  FillDefaults("fashion_mnist", &spec);
+  const auto plan = JobPlan::Create(spec, family_).value();
+  MeasurementIndex index;
+  int64_t next_id = 0;
+  const auto add = [&](double value) {
+    MeasurementRecord record;
+    record.id = ++next_id;
+    record.key.metric = "accuracy_top1";
+    record.value = value;
+    index.Add(record);
+    return record.id;
+  };
+  JobRecord record;
+  record.id = 1;
+  JobFold fold(record, plan, &index);
+  FORALL_ASSERT_OK(Apply(&fold, {.kind = "submitted"}));
+  // From small to large: screened 93, 94, 95.
+  const std::vector<double> screened = {93, 94, 95};
+  for (int64_t trial = 1; trial <= 3; ++trial) {
+    Architecture architecture = family_->search_space().Smallest();
+    architecture.choices[*family_->search_space().FindDimension("r")] =
+        static_cast<int32_t>(trial) - 1;
+    FORALL_ASSERT_OK(Apply(
+        &fold,
+        {.kind = "proposed", .trial = trial, .trial_id = trial, .choices = architecture.choices}));
+    FORALL_ASSERT_OK(Apply(&fold, {.kind = "measured",
+                                   .trial = trial,
+                                   .measurements = {add(screened[static_cast<size_t>(trial) - 1])},
+                                   .fidelity = "screening"}));
+    FORALL_ASSERT_OK(Apply(
+        &fold,
+        {.kind = "decided", .trial = trial, .state = static_cast<int>(TrialState::kMeasured)}));
+  }
+  EXPECT_EQ(fold.FinalEstimate("accuracy_top1", 95), 95) << "nobody has final numbers";
+  EXPECT_EQ(fold.frontier().size(), 3u);
+  const auto finally = [&](int64_t trial, double value) {
+    return Apply(
+        &fold,
+        {.kind = "measured", .trial = trial, .measurements = {add(value)}, .fidelity = "final"});
+  };
+  FORALL_ASSERT_OK(finally(3, 93.2));
+  EXPECT_DOUBLE_EQ(fold.FinalEstimate("accuracy_top1", 95), 93.2);
+  EXPECT_DOUBLE_EQ(fold.FinalEstimate("accuracy_top1", 93), 92.2);
+  FORALL_ASSERT_OK(finally(1, 92.4));
+  // Anchors: finals 92.8, screened 94.
+  EXPECT_DOUBLE_EQ(fold.FinalEstimate("accuracy_top1", 94), 92.8);
+  EXPECT_DOUBLE_EQ(fold.FinalEstimate("macs", 94), 94) << "exact costs have no luck";
+  EXPECT_EQ(fold.frontier(), (std::vector<int64_t>{3, 2, 1}));
+  // The middle one turns out to be no better than the small one.
+  FORALL_ASSERT_OK(finally(2, 92.4));
+  EXPECT_EQ(fold.frontier(), (std::vector<int64_t>{3, 1}));
+}
+
 }  // namespace
 }  // namespace forall

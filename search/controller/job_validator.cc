@@ -169,6 +169,11 @@ absl::Status CheckSampler(const v1::SamplerSpec& sampler) {
   }
   FORALL_RETURN_IF_ERROR(
       CheckRange("spec.sampler.population_size", sampler.population_size(), 0, kMaxPopulation));
+  if (sampler.population_size() == 1) {
+    return Invalid("spec.sampler.population_size",
+                   "a population of one has no parents to choose "
+                   "from; 0 takes the default");
+  }
   const double probability = sampler.mutation_probability();
   if (!(probability >= 0 && probability <= 1)) {
     return Invalid("spec.sampler.mutation_probability", "must be from 0 to 1, got ", probability);

@@ -37,7 +37,7 @@ LeaseTable::LeaseTable(const Options& options) : options_(options) {}
 void LeaseTable::Seen(WorkerEntry* worker) {
   worker->seen_ns = options_.clock->SteadyNanos();
   worker->seen = options_.clock->Now();
-  if (worker->state == WorkerState::kLost) {
+  if (worker->state == WorkerState::kLost || worker->state == WorkerState::kDrained) {
     worker->state = worker->draining ? WorkerState::kDraining : WorkerState::kActive;
   }
 }
@@ -67,6 +67,10 @@ absl::Status LeaseTable::DrainWorker(const std::string& worker) {
     return absl::NotFoundError(absl::StrCat("there is no worker ", worker));
   }
   if (it->second.state == WorkerState::kQuarantined) return absl::OkStatus();
+  if (it->second.state == WorkerState::kLost || it->second.state == WorkerState::kDrained) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("worker ", worker, " is not there any more: there is nothing to drain"));
+  }
   it->second.state = WorkerState::kDraining;
   it->second.draining = true;
   if (it->second.poll != 0) {
@@ -497,7 +501,8 @@ SweepResult LeaseTable::Sweep() {
         worker.state == WorkerState::kActive || worker.state == WorkerState::kDraining;
     // A parked poll is a sign of life.
     if (reachable && worker.poll == 0 && worker.seen_ns + silence <= now) {
-      worker.state = WorkerState::kLost;
+      const bool finished = worker.state == WorkerState::kDraining && worker.leases.empty();
+      worker.state = finished ? WorkerState::kDrained : WorkerState::kLost;
     }
   }
   std::vector<int64_t> late;

@@ -87,7 +87,8 @@ struct FailureOutcome {
   int32_t attempts = 0;
 };
 
-enum class WorkerState { kActive = 1, kDraining = 2, kLost = 3, kQuarantined = 4 };
+// kDrained: it finished what it had leased and left.
+enum class WorkerState { kActive = 1, kDraining = 2, kLost = 3, kQuarantined = 4, kDrained = 5 };
 
 struct WorkerStatus {
   WorkerState state = WorkerState::kActive;

@@ -443,7 +443,8 @@ TEST_F(LeaseTableTest, DrainedWorkerThatWasSilentStillDrains) {
   FORALL_ASSERT_OK(table_->DrainWorker("a"));
   clock_.Advance(4 * kBeat);
   table_->Sweep();
-  EXPECT_EQ(table_->FindWorker("a")->state, WorkerState::kLost);
+  EXPECT_EQ(table_->FindWorker("a")->state, WorkerState::kDrained);
+  EXPECT_THAT(table_->DrainWorker("a"), StatusIs(absl::StatusCode::kFailedPrecondition));
   table_->Heartbeat("a", {}).status().IgnoreError();
   EXPECT_EQ(table_->FindWorker("a")->state, WorkerState::kDraining);
 }

@@ -191,7 +191,7 @@ class Drawing {
     return absl::StrCat(svg, "</g>");
   }
 
-  // Through the members that no other member beats on these two axes; beyond it nothing was found.
+  // Through the members that no other member beats on these two axes.
   std::string StepLine() const {
     std::vector<PlotPoint> values;
     for (const Subnet& subnet : data_.members) {
@@ -296,7 +296,7 @@ std::string Caption(const ReportData& data, int drawn) {
   const bool all_on_the_line = data.objectives.size() <= 2;
   if (!data.members.empty()) {
     absl::StrAppend(&text, " The line joins the frontier's members",
-                    all_on_the_line ? "; beyond it nothing was found."
+                    all_on_the_line ? "; no subnet that was measured finally lies beyond it."
                                     : " that no other beats on these two axes.",
                     " Numbers are those of the table.");
   }

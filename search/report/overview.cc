@@ -46,7 +46,7 @@ std::string Lead(const ReportInput& input, const ReportData& data) {
   std::string html =
       absl::StrCat("<p class=\"lead\">Of ", FormatCount(measured), " measured subnets, <b>",
                    data.members.size(), data.members.size() == 1 ? "</b> is" : "</b> are",
-                   " on the frontier: none that was measured as finally is as good on every "
+                   " on the frontier: among those measured as well, none is as good on every "
                    "objective and better on one.");
   if (const Subnet* knee = data.Knee(); knee != nullptr) {
     absl::StrAppend(&html, " The knee, <a href=\"#subnet-", knee->number, "\">subnet ",

@@ -10,6 +10,7 @@
 namespace forall {
 namespace {
 
+constexpr double kLargestScale = 1.3;  // text no larger than the page's
 constexpr double kPixelsPerKernel = 5.5;
 constexpr double kPixelsPerExpansion = 5.5;
 constexpr double kLeastBox = 9;
@@ -124,8 +125,9 @@ DrawingLayout LayOut(const std::vector<const NetworkSummary*>& networks) {
 
 std::string SubnetSvg(const NetworkSummary& network, const DrawingLayout& layout) {
   std::string svg = absl::StrFormat(
-      "<svg class=\"blocks\" viewBox=\"0 0 %.0f %.0f\" role=\"img\" aria-label=\"%s\">",
-      layout.width, layout.height, EscapeHtml(network.Text()));
+      "<svg class=\"blocks\" viewBox=\"0 0 %.0f %.0f\" style=\"max-width:%.0fpx\" role=\"img\" "
+      "aria-label=\"%s\">",
+      layout.width, layout.height, kLargestScale * layout.width, EscapeHtml(network.Text()));
   absl::StrAppendFormat(&svg, "<path class=\"flow\" d=\"M%.1f %.1fH%.1f\"/>", kInputWidth - 12,
                         layout.axis_y, layout.width);
   absl::StrAppendFormat(&svg,

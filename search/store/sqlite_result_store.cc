@@ -4,6 +4,7 @@
 #include <sqlite3.h>
 
 #include <filesystem>
+#include <fstream>
 #include <system_error>
 #include <utility>
 
@@ -100,6 +101,17 @@ int RecordLogLength(void* wal_pages, sqlite3*, const char*, int pages) {
   return SQLITE_OK;
 }
 
+// Before anything is left beside it: a file that is there must begin as SQLite's files do.
+absl::Status CheckIsDatabase(const std::string& path) {
+  static constexpr absl::string_view kMagic("SQLite format 3", 16);
+  std::ifstream file(path, std::ios::binary);
+  char start[kMagic.size()];
+  if (!file || !file.read(start, 1)) return absl::OkStatus();  // absent or empty
+  file.read(start + 1, sizeof(start) - 1);
+  if (file && absl::string_view(start, sizeof(start)) == kMagic) return absl::OkStatus();
+  return absl::DataLossError("is no forall store: it is not a database; name another file");
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<SqliteResultStore>> SqliteResultStore::Create(Options options) {
@@ -111,6 +123,7 @@ absl::StatusOr<std::unique_ptr<SqliteResultStore>> SqliteResultStore::Create(Opt
     return WithContext(status, absl::StrCat("store ", options.path));
   };
   if (options.path != ":memory:") {
+    FORALL_RETURN_IF_ERROR(context(CheckIsDatabase(options.path)));
     auto locked = FileLock::Acquire(absl::StrCat(options.path, ".lock"));
     if (!locked.ok()) return context(locked.status());
     file_lock = std::move(*locked);

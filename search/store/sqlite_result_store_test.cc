@@ -143,8 +143,10 @@ TEST_F(SqliteResultStoreTest, AFileOfAnotherProgramIsRefusedAndLeftAlone) {
   EXPECT_THAT(ReadFile(path_), IsOkAndHolds(before));
 
   FORALL_ASSERT_OK(WriteFileAtomically(path_, std::string(5000, 'x')));
+  std::filesystem::remove(path_ + ".lock");
   EXPECT_THAT(OpenError(), StatusIs(absl::StatusCode::kDataLoss, HasSubstr("no forall store")));
   EXPECT_THAT(ReadFile(path_), IsOkAndHolds(std::string(5000, 'x')));
+  EXPECT_FALSE(std::filesystem::exists(path_ + ".lock")) << "nothing is left beside it";
 }
 
 TEST_F(SqliteResultStoreTest, ANewerSchemaIsRefusedAndLeftAlone) {

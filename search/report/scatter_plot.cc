@@ -171,7 +171,13 @@ class Drawing {
     for (const bool knee : {true, false}) {
       for (const Subnet& subnet : data_.members) {
         if (!Has(subnet) || subnet.knee() != knee) continue;
-        const PlotPoint at = {Px(subnet) + (knee ? 1.3 * dx : dx),
+        // The knee's text would cross the axis where it stands close to it: then it goes to the
+        // other side.
+        constexpr double kKneeText = 64;
+        const double end = Px(subnet) + 1.3 * dx + (dx > 0 ? kKneeText : -kKneeText);
+        const bool flipped = knee && (end < frame_.left || end > frame_.Right());
+        const double side = flipped ? -dx : dx;
+        const PlotPoint at = {Px(subnet) + (knee ? 1.3 * side : side),
                               Py(subnet) + (knee ? 1.3 * dy : dy)};
         const bool covered = std::any_of(placed.begin(), placed.end(), [&](const PlotPoint& other) {
           return std::fabs(at.x - other.x) < (knee ? 0 : 17) && std::fabs(at.y - other.y) < 13;
@@ -182,10 +188,10 @@ class Drawing {
             knee ? absl::StrCat("knee · ", subnet.number) : absl::StrCat(subnet.number);
         // The knee's text is as wide as three numbers.
         if (knee) {
-          for (int i = 1; i <= 3; ++i) placed.push_back({at.x + i * (dx > 0 ? 16 : -16), at.y});
+          for (int i = 1; i <= 3; ++i) placed.push_back({at.x + i * (side > 0 ? 16 : -16), at.y});
         }
         absl::StrAppendFormat(&svg, "<text x=\"%.1f\" y=\"%.1f\" class=\"%s%s\">%s</text>", at.x,
-                              at.y, dx > 0 ? "start" : "end", knee ? " knee" : "", text);
+                              at.y, side > 0 ? "start" : "end", knee ? " knee" : "", text);
       }
     }
     return absl::StrCat(svg, "</g>");

@@ -5,10 +5,13 @@
 #define FORALL_CLI_COMMAND_H_
 
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "cli/client.h"
+#include "space/family.h"
 
 namespace CLI {
 class App;
@@ -31,6 +34,7 @@ void AddReportCommand(CLI::App* app, CommandContext* context);
 void AddFleetCommands(CLI::App* app, CommandContext* context);     // workers, drain
 void AddSupernetCommands(CLI::App* app, CommandContext* context);  // supernets, import
 void AddSupernetCommand(CLI::App* app, CommandContext* context);
+void AddTableCommand(CLI::App* app, CommandContext* context);
 void AddSpacesCommand(CLI::App* app, CommandContext* context);
 void AddQuickstartCommand(CLI::App* app, CommandContext* context);
 
@@ -39,6 +43,8 @@ void AddQuickstartCommand(CLI::App* app, CommandContext* context);
 std::string UnknownCommand(const CLI::App& app, int argc, const char* const* argv);
 // InvalidArgument unless HOST:PORT with a port from 1 to 65535 and a host that can be resolved.
 absl::Status CheckAddress(const std::string& address);
+// A ready-made space by its name, or a spec file's. InvalidArgument says which are known.
+absl::StatusOr<std::shared_ptr<const Family>> FamilyOf(const std::string& name_or_file);
 // What went wrong with a file of this machine, rather than with something on the controller.
 absl::Status LocalFile(const absl::Status& status);
 

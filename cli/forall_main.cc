@@ -43,6 +43,7 @@ int main(int argc, char** argv) {
   forall::AddFleetCommands(&app, &context);
   forall::AddSupernetCommands(&app, &context);
   forall::AddSupernetCommand(&app, &context);
+  forall::AddTableCommand(&app, &context);
   forall::AddSpacesCommand(&app, &context);
   forall::AddQuickstartCommand(&app, &context);
   app.footer(kFooter);  // last, or every subcommand's help would repeat it

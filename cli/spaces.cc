@@ -26,20 +26,6 @@ namespace {
 
 constexpr uint64_t kMaxSpecFile = uint64_t{4} << 20;
 
-// A ready-made space by its name, or a spec file's.
-absl::StatusOr<std::shared_ptr<const Family>> FamilyOf(const std::string& name_or_file) {
-  absl::StatusOr<std::shared_ptr<const Family>> ready_made = FindFamily(name_or_file);
-  if (ready_made.ok()) return ready_made;
-  const absl::StatusOr<std::string> spec = ReadFile(name_or_file, kMaxSpecFile);
-  if (!spec.ok()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(ready_made.status().message(), "; and there is no spec file of that name"));
-  }
-  absl::StatusOr<std::shared_ptr<const Family>> family = FamilyFromSpec(*spec);
-  if (!family.ok()) return WithContext(family.status(), name_or_file);
-  return family;
-}
-
 struct ImportOptions {
   std::string file;
   std::string family;
@@ -157,6 +143,19 @@ absl::Status ListSpaces() {
 }
 
 }  // namespace
+
+absl::StatusOr<std::shared_ptr<const Family>> FamilyOf(const std::string& name_or_file) {
+  absl::StatusOr<std::shared_ptr<const Family>> ready_made = FindFamily(name_or_file);
+  if (ready_made.ok()) return ready_made;
+  const absl::StatusOr<std::string> spec = ReadFile(name_or_file, kMaxSpecFile);
+  if (!spec.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(ready_made.status().message(), "; and there is no spec file of that name"));
+  }
+  absl::StatusOr<std::shared_ptr<const Family>> family = FamilyFromSpec(*spec);
+  if (!family.ok()) return WithContext(family.status(), name_or_file);
+  return family;
+}
 
 void AddSupernetCommand(CLI::App* app, CommandContext* context) {
   CLI::App* supernet = app->add_subcommand("supernet", "Work with supernet files, no controller");

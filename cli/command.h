@@ -32,7 +32,7 @@ void AddFrontierCommand(CLI::App* app, CommandContext* context);
 void AddExportCommand(CLI::App* app, CommandContext* context);
 void AddReportCommand(CLI::App* app, CommandContext* context);
 void AddFleetCommands(CLI::App* app, CommandContext* context);     // workers, drain
-void AddSupernetCommands(CLI::App* app, CommandContext* context);  // supernets, import
+void AddSupernetCommands(CLI::App* app, CommandContext* context);  // supernets, add-supernet
 void AddSupernetCommand(CLI::App* app, CommandContext* context);
 void AddTableCommand(CLI::App* app, CommandContext* context);
 void AddSpacesCommand(CLI::App* app, CommandContext* context);
@@ -41,7 +41,8 @@ void AddQuickstartCommand(CLI::App* app, CommandContext* context);
 // What is wrong with the first word of a command line that names no subcommand, with the nearest
 // ones; "" when it names one, or there is none.
 std::string UnknownCommand(const CLI::App& app, int argc, const char* const* argv);
-// InvalidArgument unless HOST:PORT with a port from 1 to 65535 and a host that can be resolved.
+// InvalidArgument unless HOST:PORT with a port from 1 to 65535; Unavailable when nobody knows the
+// host.
 absl::Status CheckAddress(const std::string& address);
 // A ready-made space by its name, or a spec file's. InvalidArgument says which are known.
 absl::StatusOr<std::shared_ptr<const Family>> FamilyOf(const std::string& name_or_file);

@@ -73,7 +73,7 @@ absl::Status CheckAddress(const std::string& address) {
   addrinfo* found = nullptr;
   const int error = getaddrinfo(host.c_str(), nullptr, nullptr, &found);
   if (error != 0) {
-    return absl::InvalidArgumentError(
+    return absl::UnavailableError(
         absl::StrCat("no address is known for host \"", host, "\": ", gai_strerror(error)));
   }
   freeaddrinfo(found);
@@ -81,7 +81,9 @@ absl::Status CheckAddress(const std::string& address) {
 }
 
 absl::Status LocalFile(const absl::Status& status) {
-  if (status.ok() || absl::IsResourceExhausted(status)) return status;
+  if (status.ok()) return status;
+  // Whatever it is, nothing on the controller would mend it.
+  if (absl::IsResourceExhausted(status)) return absl::InternalError(status.message());
   return absl::InvalidArgumentError(status.message());
 }
 

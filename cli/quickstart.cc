@@ -281,7 +281,7 @@ absl::Status Quickstart(const QuickstartOptions& options) {
 
   std::cout << "\n" << FrontierTable(frontier) << "\n";
   for (const auto& [name, seconds] : stages.stages()) {
-    std::cout << absl::StrFormat("%-16s %7.1f s\n", name, seconds);
+    std::cout << absl::StrFormat("%-20s %7.1f s\n", name, seconds);
   }
   std::cout << "\n"
             << job.measured_trials() << " subnets measured (" << job.reused_trials()

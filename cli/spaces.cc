@@ -48,10 +48,13 @@ absl::Status ImportSupernet(const ImportOptions& options) {
     }
     package.notes[note.substr(0, equals)] = note.substr(equals + 1);
   }
-  FORALL_ASSIGN_OR_RETURN(const std::vector<NamedTensor> tensors,
-                          ImportCheckpoint(options.file, *family));
-  FORALL_ASSIGN_OR_RETURN(const std::string hash,
-                          WritePackage(options.output, *family, tensors, package));
+  const absl::StatusOr<std::vector<NamedTensor>> imported = ImportCheckpoint(options.file, *family);
+  if (!imported.ok()) return LocalFile(imported.status());
+  const std::vector<NamedTensor>& tensors = *imported;
+  const absl::StatusOr<std::string> written =
+      WritePackage(options.output, *family, tensors, package);
+  if (!written.ok()) return LocalFile(WithContext(written.status(), options.output));
+  const std::string& hash = *written;
   int64_t values = 0;
   for (const NamedTensor& tensor : tensors) values += static_cast<int64_t>(tensor.values.size());
   const std::string name = family->search_space().id();
@@ -149,8 +152,8 @@ absl::StatusOr<std::shared_ptr<const Family>> FamilyOf(const std::string& name_o
   if (ready_made.ok()) return ready_made;
   const absl::StatusOr<std::string> spec = ReadFile(name_or_file, kMaxSpecFile);
   if (!spec.ok()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(ready_made.status().message(), "; and there is no spec file of that name"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        ready_made.status().message(), "; nor is it a spec file: ", spec.status().message()));
   }
   absl::StatusOr<std::shared_ptr<const Family>> family = FamilyFromSpec(*spec);
   if (!family.ok()) return WithContext(family.status(), name_or_file);

@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
 #include "nlohmann/json.hpp"
+#include "space/cost_model.h"
 #include "space/family.h"
 #include "space/mobilenet_v3.h"
 #include "space/proxyless_nas.h"
@@ -136,6 +137,19 @@ constexpr FamilyKind kFamilyKinds[] = {
      }},
 };
 
+// Above this, sums of costs would leave 64 bits; the largest published networks have 1e10.
+constexpr double kMostMacs = 1e15;
+
+// Each field of a spec is bounded; their product must be too.
+absl::Status CheckSize(const Family& family) {
+  FORALL_ASSIGN_OR_RETURN(const Network network, family.Describe(family.search_space().Largest()));
+  double macs = 0;
+  for (const Layer& layer : network.layers) macs += static_cast<double>(LayerMacs(layer));
+  if (macs <= kMostMacs) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("spec: the largest network has ", macs,
+                                                 " MACs; at most ", kMostMacs, " are supported"));
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const Family>> FamilyFromSpec(absl::string_view json) {
@@ -144,12 +158,16 @@ absl::StatusOr<std::shared_ptr<const Family>> FamilyFromSpec(absl::string_view j
   const auto family = spec.find("family");
   std::vector<std::string> known;
   for (const FamilyKind& kind : kFamilyKinds) {
-    if (family != spec.end() && *family == kind.name) return kind.from_spec(json);
+    if (family != spec.end() && *family == kind.name) {
+      FORALL_ASSIGN_OR_RETURN(std::shared_ptr<const Family> made, kind.from_spec(json));
+      FORALL_RETURN_IF_ERROR(CheckSize(*made));
+      return made;
+    }
     known.push_back(absl::StrCat("\"", kind.name, "\""));
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("family: ", family == spec.end() ? "is missing; it" : family->dump(),
-                   " must be one of ", absl::StrJoin(known, ", ")));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "family: ", family == spec.end() ? "is missing; it" : family->dump().substr(0, 100),
+      " must be one of ", absl::StrJoin(known, ", ")));
 }
 
 absl::StatusOr<std::shared_ptr<const Family>> FindFamily(absl::string_view name) {

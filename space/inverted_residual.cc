@@ -21,11 +21,30 @@ int64_t SqueezeChannels(int64_t middle) {
   return MakeDivisible(static_cast<double>(quarter));
 }
 
+// One network must have one key: expansions that rounding makes equal would give it two.
+absl::Status CheckExpansions(const InvertedResidualConfig& config) {
+  int64_t in = config.first_block_width;
+  for (const InvertedResidualStage& stage : config.stages) {
+    for (const int64_t width : {in, int64_t{stage.width}}) {
+      for (size_t i = 1; i < config.expansions.size(); ++i) {
+        const int64_t middle = MiddleChannels(width, config.expansions[i]);
+        if (MiddleChannels(width, config.expansions[i - 1]) != middle) continue;
+        return absl::InvalidArgumentError(absl::StrCat(
+            "expansions: ", config.expansions[i - 1], " and ", config.expansions[i], " both make ",
+            middle, " channels out of ", width, ", and so one network; leave one out"));
+      }
+    }
+    in = stage.width;
+  }
+  return absl::OkStatus();
+}
+
 std::string TransformName(int from, int to) { return absl::StrCat(from, "to", to, "_matrix"); }
 
 }  // namespace
 
 absl::StatusOr<SearchSpace> InvertedResidualSpace(const InvertedResidualConfig& config) {
+  FORALL_RETURN_IF_ERROR(CheckExpansions(config));
   std::vector<Dimension> dimensions = {{"r", config.resolutions, std::nullopt}};
   for (size_t s = 0; s < config.stages.size(); ++s) {
     const std::vector<int32_t>& depths = config.stages[s].depths;
@@ -216,9 +235,9 @@ absl::StatusOr<Architecture> InvertedResidualFamily::ParseArchitecture(
   for (size_t s = 0; s < stages; ++s) {
     const std::vector<int32_t>& depths = config_.stages[s].depths;
     FORALL_ASSIGN_OR_RETURN(int32_t depth, ofa.Integer("d", s, stages));
-    // A stage that has no choice keeps what it has, whatever the list says: the authors draw a
-    // depth for Proxyless's last, single block too.
-    if (depths.size() == 1) depth = depths.front();
+    // A single block stays, whatever the list says: the authors draw a depth for Proxyless's last
+    // stage too.
+    if (depths == std::vector<int32_t>{1} && depth >= 1) depth = 1;
     FORALL_RETURN_IF_ERROR(
         Choose(space_, absl::StrCat("d", s + 1), absl::StrCat("d[", s, "]"), depth, &architecture));
     for (int b = 0; b < depths.back(); ++b, ++block) {

@@ -53,7 +53,7 @@ struct InvertedResidualConfig {
   double batch_norm_epsilon = 1e-5;
 };
 
-// InvalidArgument as SearchSpace::Create.
+// InvalidArgument as SearchSpace::Create, and for two expansions that rounding makes one network.
 absl::StatusOr<SearchSpace> InvertedResidualSpace(const InvertedResidualConfig& config);
 
 // Everything but the head. Immutable once a subclass is constructed; thread-safe.

@@ -135,12 +135,25 @@ TEST(MobileNetV3Test, SpecErrorsNameTheField) {
       {with("/head/feature_width", -4), "head.feature_width"},
       {with("/batch_norm_epsilon", 0), "batch_norm_epsilon"},
       {with("/stem", 5), "stem"},
+      {with("/stages/0/width", 1), "both make 8 channels out of 1"},
   };
   for (const Case& c : cases) {
     EXPECT_THAT(FamilyFromSpec(c.spec).status(),
                 StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(c.expected)))
         << c.spec;
   }
+}
+
+TEST(MobileNetV3Test, SpecWhoseCostsLeave64BitsIsRefused) {
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto family, FindFamily("ofa_resnet50"));
+  auto json = nlohmann::json::parse(family->Spec());
+  json["resolutions"] = {1024};
+  json["expansion_percents"] = {1600};
+  for (auto& stage : json["stages"]) {
+    stage = {{"widths", {16384}}, {"blocks", 64}, {"stride", 1}};
+  }
+  EXPECT_THAT(FamilyFromSpec(json.dump()).status(),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("MACs")));
 }
 
 TEST(MobileNetV3Test, UnknownFamilyListsTheKnownOnes) {

@@ -252,6 +252,19 @@ absl::StatusOr<std::shared_ptr<const Family>> CreateResNet(ResNetConfig config) 
       {"w0.1", Distinct(config.stem_inner_widths), std::nullopt},
       {"w0.2", Distinct(config.stem_widths), std::nullopt},
   };
+  // One network must have one key: ratios that rounding makes equal would give it two.
+  for (const ResNetStage& stage : config.stages) {
+    for (const int32_t width : stage.widths) {
+      for (size_t i = 1; i < config.expansion_percents.size(); ++i) {
+        const int64_t middle = MiddleChannels(width, config.expansion_percents[i]);
+        if (MiddleChannels(width, config.expansion_percents[i - 1]) != middle) continue;
+        return absl::InvalidArgumentError(
+            absl::StrCat("expansion_percents: ", config.expansion_percents[i - 1], " and ",
+                         config.expansion_percents[i], " both make ", middle, " channels out of ",
+                         width, ", and so one network; leave one out"));
+      }
+    }
+  }
   const int32_t most = config.depths.back();
   for (size_t s = 0; s < config.stages.size(); ++s) {
     const ResNetStage& stage = config.stages[s];

@@ -41,7 +41,8 @@ struct ResNetConfig {
   int32_t input_channels = 3;
   int32_t classes = 1000;
   std::vector<int32_t> resolutions;
-  // One width per width multiplier, ascending; neighbours may be equal, as rounding makes them.
+  // Ascending, one width per width multiplier of the field's notation; neighbours may be equal, as
+  // rounding makes them.
   std::vector<int32_t> stem_inner_widths;
   std::vector<int32_t> stem_widths;
   std::vector<ResNetStage> stages;

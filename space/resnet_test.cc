@@ -97,6 +97,8 @@ TEST(ResNetTest, SpecErrorsNameTheField) {
       {with("/depths", {2, 1}), "depths"},
       {with("/expansion_percents", {0.2}), "expansion_percents"},
       {with("/kernels", {3}), "kernels: unknown field"},
+      {with("/expansion_percents", {20, 21}), "20 and 21 both make"},
+      {with("/stages/0/blocks", 65), "stages[0].blocks"},
       {with("/name", "Not A Name"), "name"},
   };
   for (const auto& [status, expected] : cases) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/json_depth.h"
@@ -31,7 +32,9 @@ void SpecReader::AllowOnly(std::initializer_list<const char*> names) {
   for (const auto& [key, value] : json_.items()) {
     bool known = false;
     for (const char* name : names) known = known || key == name;
-    if (!known) Fail(key, absl::StrCat("unknown field; known are ", absl::StrJoin(names, ", ")));
+    if (!known)
+      Fail(absl::CHexEscape(key.substr(0, 80)),
+           absl::StrCat("unknown field; known are ", absl::StrJoin(names, ", ")));
   }
 }
 

@@ -25,25 +25,25 @@ constexpr char kSpecKey[] = "forall.spec";
 constexpr char kDatasetKey[] = "forall.dataset";
 constexpr char kNotesKey[] = "forall.notes";
 constexpr uint64_t kMaxSpecFile = uint64_t{4} << 20;
-constexpr size_t kMostProblemsListed = 20;
+constexpr size_t kMostProblemsListed = 8;  // of each kind
 
 std::string ShapeText(absl::Span<const int64_t> shape) {
   return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
 }
 
-// Collects everything that is wrong with a set of tensors, so that a user mends it in one go.
+// Everything of one kind that is wrong with a set of tensors, so that a user mends it in one go.
 class Problems {
  public:
   void Add(std::string problem) {
     if (list_.size() < kMostProblemsListed) list_.push_back(std::move(problem));
     ++count_;
   }
-  absl::Status ToStatus(const std::string& family) const {
-    if (count_ == 0) return absl::OkStatus();
-    std::string text = absl::StrCat("weights do not fit the family \"", family,
-                                    "\": ", absl::StrJoin(list_, "; "));
-    if (count_ > list_.size()) absl::StrAppend(&text, "; and ", count_ - list_.size(), " more");
-    return absl::InvalidArgumentError(text);
+  // Appends "kind: a, b, and 7 more".
+  void AppendTo(absl::string_view kind, std::vector<std::string>* text) const {
+    if (count_ == 0) return;
+    text->push_back(absl::StrCat(kind, ": ", absl::StrJoin(list_, ", ")));
+    if (count_ > list_.size())
+      absl::StrAppend(&text->back(), " and ", count_ - list_.size(), " more");
   }
 
  private:
@@ -144,7 +144,9 @@ std::string PackageSpecText(const Family& family, const PackageOptions& options,
 }  // namespace
 
 absl::Status CheckTensors(const Family& family, absl::Span<const NamedShape> given) {
-  Problems problems;
+  Problems missing;
+  Problems misshapen;
+  Problems extra;
   absl::flat_hash_map<absl::string_view, const std::vector<int64_t>*> shapes;
   for (const NamedShape& tensor : given) shapes[tensor.name] = &tensor.shape;
   absl::flat_hash_set<absl::string_view> known;
@@ -153,17 +155,24 @@ absl::Status CheckTensors(const Family& family, absl::Span<const NamedShape> giv
     if (spec.role == TensorRole::kBatchCounter) continue;
     const auto it = shapes.find(spec.name);
     if (it == shapes.end()) {
-      problems.Add(absl::StrCat("'", spec.name, "' is missing"));
+      missing.Add(absl::StrCat("'", spec.name, "'"));
     } else if (*it->second != spec.shape) {
-      problems.Add(absl::StrCat("'", spec.name, "' has shape ", ShapeText(*it->second), ", needs ",
-                                ShapeText(spec.shape)));
+      misshapen.Add(absl::StrCat("'", spec.name, "' has ", ShapeText(*it->second), ", needs ",
+                                 ShapeText(spec.shape)));
     }
   }
   for (const NamedShape& tensor : given) {
     if (known.contains(tensor.name)) continue;
-    problems.Add(absl::StrCat("'", absl::CHexEscape(tensor.name), "' is not part of it"));
+    extra.Add(absl::StrCat("'", absl::CHexEscape(tensor.name.substr(0, 200)), "'"));
   }
-  return problems.ToStatus(family.search_space().id());
+  std::vector<std::string> text;
+  missing.AppendTo("missing", &text);
+  misshapen.AppendTo("of another shape", &text);
+  extra.AppendTo("not part of it", &text);
+  if (text.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("weights do not fit the family \"",
+                                                 family.search_space().id(),
+                                                 "\": ", absl::StrJoin(text, "; ")));
 }
 
 absl::StatusOr<std::shared_ptr<const Supernet>> Supernet::Load(const std::string& directory) {

@@ -92,8 +92,8 @@ struct NamedShape {
   std::vector<int64_t> shape;
 };
 
-// InvalidArgument listing every missing, extra and misshapen tensor; batch counters may be there or
-// not.
+// InvalidArgument naming missing, extra and misshapen tensors, eight of each kind and how many more
+// there are; batch counters may be there or not.
 absl::Status CheckTensors(const Family& family, absl::Span<const NamedShape> given);
 
 struct PackageOptions {

@@ -67,12 +67,12 @@ absl::Status LeaseTable::DrainWorker(const std::string& worker) {
     return absl::NotFoundError(absl::StrCat("there is no worker ", worker));
   }
   if (it->second.state == WorkerState::kQuarantined) return absl::OkStatus();
+  it->second.draining = true;
+  // One that is not there drains when it comes back.
   if (it->second.state == WorkerState::kLost || it->second.state == WorkerState::kDrained) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("worker ", worker, " is not there any more: there is nothing to drain"));
+    return absl::OkStatus();
   }
   it->second.state = WorkerState::kDraining;
-  it->second.draining = true;
   if (it->second.poll != 0) {
     answered_.push_back({it->second.poll, {}, true});
     Unpark(it->second.poll);
@@ -484,6 +484,17 @@ SweepResult LeaseTable::Sweep() {
   for (const auto& [id, entry] : tasks_) {
     if (entry.leased && entry.expires_ns <= now) expired.push_back(id);
   }
+  // Before its leases are taken away: whether it had any left says if it went as it should.
+  const int64_t silence = absl::ToInt64Nanoseconds(lease_time());
+  for (auto& [name, worker] : workers_) {
+    const bool reachable =
+        worker.state == WorkerState::kActive || worker.state == WorkerState::kDraining;
+    // A parked poll is a sign of life.
+    if (reachable && worker.poll == 0 && worker.seen_ns + silence <= now) {
+      const bool finished = worker.state == WorkerState::kDraining && worker.leases.empty();
+      worker.state = finished ? WorkerState::kDrained : WorkerState::kLost;
+    }
+  }
   std::sort(expired.begin(), expired.end());
   for (const int64_t task : expired) {
     TaskEntry& entry = tasks_[task];
@@ -493,16 +504,6 @@ SweepResult LeaseTable::Sweep() {
       result.poisoned.push_back(task);
     } else {
       Unlease(&entry);
-    }
-  }
-  const int64_t silence = absl::ToInt64Nanoseconds(lease_time());
-  for (auto& [name, worker] : workers_) {
-    const bool reachable =
-        worker.state == WorkerState::kActive || worker.state == WorkerState::kDraining;
-    // A parked poll is a sign of life.
-    if (reachable && worker.poll == 0 && worker.seen_ns + silence <= now) {
-      const bool finished = worker.state == WorkerState::kDraining && worker.leases.empty();
-      worker.state = finished ? WorkerState::kDrained : WorkerState::kLost;
     }
   }
   std::vector<int64_t> late;

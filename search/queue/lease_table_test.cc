@@ -444,9 +444,31 @@ TEST_F(LeaseTableTest, DrainedWorkerThatWasSilentStillDrains) {
   clock_.Advance(4 * kBeat);
   table_->Sweep();
   EXPECT_EQ(table_->FindWorker("a")->state, WorkerState::kDrained);
-  EXPECT_THAT(table_->DrainWorker("a"), StatusIs(absl::StatusCode::kFailedPrecondition));
+  FORALL_EXPECT_OK(table_->DrainWorker("a"));
+  EXPECT_EQ(table_->FindWorker("a")->state, WorkerState::kDrained) << "it is still not there";
   table_->Heartbeat("a", {}).status().IgnoreError();
   EXPECT_EQ(table_->FindWorker("a")->state, WorkerState::kDraining);
+}
+
+TEST_F(LeaseTableTest, WorkerThatDiesWhileItDrainsIsLost) {
+  table_->RegisterWorker("a", Offer());
+  table_->AddTask(Task(1));
+  EXPECT_THAT(LeaseIds("a", 1), ElementsAre(1));
+  FORALL_ASSERT_OK(table_->DrainWorker("a"));
+  table_->Heartbeat("a", {}).status().IgnoreError();
+  clock_.Advance(4 * kBeat);
+  table_->Sweep();
+  EXPECT_EQ(table_->FindWorker("a")->state, WorkerState::kLost) << "its task was not finished";
+}
+
+TEST_F(LeaseTableTest, LostWorkerIsToldToDrainWhenItComesBack) {
+  table_->RegisterWorker("a", Offer());
+  clock_.Advance(4 * kBeat);
+  table_->Sweep();
+  FORALL_ASSERT_OK(table_->DrainWorker("a"));
+  EXPECT_EQ(table_->FindWorker("a")->state, WorkerState::kLost);
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto reply, table_->Heartbeat("a", {}));
+  EXPECT_TRUE(reply.drain);
 }
 
 TEST_F(LeaseTableTest, TaskOfAJobThatGoesOnAfterAllReturnsToItsQueue) {

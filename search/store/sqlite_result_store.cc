@@ -4,7 +4,6 @@
 #include <sqlite3.h>
 
 #include <filesystem>
-#include <fstream>
 #include <system_error>
 #include <utility>
 
@@ -101,15 +100,14 @@ int RecordLogLength(void* wal_pages, sqlite3*, const char*, int pages) {
   return SQLITE_OK;
 }
 
-// Before anything is left beside it: a file that is there must begin as SQLite's files do.
-absl::Status CheckIsDatabase(const std::string& path) {
-  static constexpr absl::string_view kMagic("SQLite format 3", 16);
-  std::ifstream file(path, std::ios::binary);
-  char start[kMagic.size()];
-  if (!file || !file.read(start, 1)) return absl::OkStatus();  // absent or empty
-  file.read(start + 1, sizeof(start) - 1);
-  if (file && absl::string_view(start, sizeof(start)) == kMagic) return absl::OkStatus();
-  return absl::DataLossError("is no forall store: it is not a database; name another file");
+// A pipe or a directory would be waited for, or written into.
+absl::Status CheckIsFile(const std::string& path) {
+  std::error_code ignored;
+  const std::filesystem::file_status status = std::filesystem::status(path, ignored);
+  if (!std::filesystem::exists(status) || std::filesystem::is_regular_file(status)) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError("is no regular file; name another");
 }
 
 }  // namespace
@@ -119,17 +117,24 @@ absl::StatusOr<std::unique_ptr<SqliteResultStore>> SqliteResultStore::Create(Opt
   if (options.path != ":memory:") {
     FORALL_ASSIGN_OR_RETURN(options.path, CanonicalPath(options.path));
   }
+  const std::string lock_path = absl::StrCat(options.path, ".lock");
+  bool new_lock = false;
   const auto context = [&](const absl::Status& status) {
     return WithContext(status, absl::StrCat("store ", options.path));
   };
   if (options.path != ":memory:") {
-    FORALL_RETURN_IF_ERROR(context(CheckIsDatabase(options.path)));
-    auto locked = FileLock::Acquire(absl::StrCat(options.path, ".lock"));
+    FORALL_RETURN_IF_ERROR(context(CheckIsFile(options.path)));
+    new_lock = !std::filesystem::exists(lock_path);
+    auto locked = FileLock::Acquire(lock_path);
     if (!locked.ok()) return context(locked.status());
     file_lock = std::move(*locked);
   }
   auto writer = OpenWriter(options);
-  if (!writer.ok()) return context(writer.status());
+  if (!writer.ok()) {
+    // Nothing is left beside a file that is somebody else's.
+    if (new_lock && absl::IsDataLoss(writer.status())) std::filesystem::remove(lock_path);
+    return context(writer.status());
+  }
   auto reader = OpenBeside(options, "PRAGMA query_only = ON");
   if (!reader.ok()) return context(reader.status());
   auto checkpointer = OpenBeside(options, "");

@@ -18,9 +18,10 @@ namespace forall {
 // more or once less, "module." in front); batch counters may be absent. Values become float32.
 // Thread-safe.
 //
-// InvalidArgument listing every missing, extra and misshapen tensor, two names that mean one
-// tensor, a value that is not finite, or a file of another kind; otherwise as TorchCheckpoint::Open
-// and SafetensorsFile::Open.
+// InvalidArgument naming missing, extra and misshapen tensors (eight of each kind, and how many
+// more there are), two names that mean one tensor, or a file of another kind; otherwise as
+// TorchCheckpoint::Open and SafetensorsFile::Open. Whether values are finite is checked when the
+// package is written.
 absl::StatusOr<std::vector<NamedTensor>> ImportCheckpoint(const std::string& path,
                                                           const Family& family);
 

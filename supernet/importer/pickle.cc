@@ -25,6 +25,29 @@ constexpr absl::string_view kAllowedGlobals[] = {
     "torch.DoubleStorage", "torch.HalfStorage", "torch.BFloat16Storage", "torch.LongStorage",
     "torch.IntStorage",    "torch.ByteStorage", "torch.BoolStorage",     "torch.Size",
 };
+// Plain data that training scripts keep beside the state dict. What these make is never looked
+// into.
+constexpr absl::string_view kOpaqueGlobals[] = {
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar",
+    "numpy.dtype",
+    "collections.Counter",
+    "collections.defaultdict",
+    "argparse.Namespace",
+    "builtins.set",
+    "__builtin__.set",
+    "builtins.list",
+    "__builtin__.list",
+    "builtins.dict",
+    "__builtin__.dict",
+    "builtins.int",
+    "__builtin__.int",
+    "_codecs.encode",
+    "torch.device",
+    "torch.float32",
+    "torch.float16",
+    "torch.bfloat16",
+};
 
 constexpr unsigned char kTorchMagic[] = {0x6c, 0xfc, 0x9c, 0x46, 0xf9,
                                          0x20, 0x6a, 0xa8, 0x50, 0x19};
@@ -55,6 +78,8 @@ const char* PickleKindName(Kind kind) {
       return "a storage";
     case Kind::kTensor:
       return "a tensor";
+    case Kind::kOpaque:
+      return "an object";
     case Kind::kMark:
       return "a mark";
   }
@@ -71,6 +96,12 @@ class Unpickler {
       FORALL_ASSIGN_OR_RETURN(const unsigned char opcode, Byte());
       if (opcode == '.') break;
       FORALL_RETURN_IF_ERROR(Step(opcode));
+      if (pickle_->values_.size() > kMaxPickleValues || stack_.size() > kMaxPickleValues ||
+          memo_.size() > kMaxPickleValues || items_ > kMaxPickleValues) {
+        return absl::ResourceExhaustedError(absl::StrCat("the pickle holds more than ",
+                                                         kMaxPickleValues,
+                                                         " values: not a checkpoint of tensors"));
+      }
     }
     FORALL_ASSIGN_OR_RETURN(pickle_->root_, Pop());
     if (!stack_.empty()) return Malformed("it ends with values left over");
@@ -174,7 +205,7 @@ class Unpickler {
       magic_ = New(Kind::kInteger);
       return Push(magic_);
     }
-    if (digits.size() > 8) return Malformed("an integer is longer than 64 bits");
+    if (digits.size() > 8) return PushOpaque("a long integer");
     uint64_t value = 0;
     for (size_t i = digits.size(); i-- > 0;)
       value = value << 8 | static_cast<unsigned char>(digits[i]);
@@ -182,6 +213,11 @@ class Unpickler {
         !digits.empty() && (static_cast<unsigned char>(digits.back()) & 0x80) != 0;
     if (negative && digits.size() < 8) value |= ~uint64_t{0} << (8 * digits.size());
     return PushInteger(static_cast<int64_t>(value));
+  }
+  absl::Status PushOpaque(absl::string_view maker) {
+    PickleValue* opaque = New(Kind::kOpaque);
+    opaque->text = maker;
+    return Push(opaque);
   }
   absl::Status PushReal() {
     FORALL_ASSIGN_OR_RETURN(const absl::string_view big_endian, Take(8));
@@ -207,6 +243,9 @@ class Unpickler {
       global->text = allowed;
       return Push(global);
     }
+    for (const absl::string_view allowed : kOpaqueGlobals) {
+      if (full == allowed) return PushOpaque(allowed);
+    }
     return absl::InvalidArgumentError(absl::StrCat(
         "the pickle asks for ", absl::CHexEscape(full.substr(0, 200)),
         ", which is not one of the constructors of plain tensors; save the state dict alone"));
@@ -229,7 +268,10 @@ class Unpickler {
     if (container == Kind::kDict && values.size() % 2 != 0) {
       return Malformed("a dict gets a key without a value");
     }
+    // What is put into an object that is not looked into goes with it.
+    if (!stack_.empty() && stack_.back()->kind == Kind::kOpaque) return absl::OkStatus();
     FORALL_ASSIGN_OR_RETURN(PickleValue* const target, Top(container));
+    items_ += values.size();
     target->items.insert(target->items.end(), values.begin(), values.end());
     return absl::OkStatus();
   }
@@ -238,6 +280,7 @@ class Unpickler {
   absl::Status Reduce() {
     FORALL_ASSIGN_OR_RETURN(PickleValue* const arguments, Pop());
     FORALL_ASSIGN_OR_RETURN(PickleValue* const callee, Pop());
+    if (callee->kind == Kind::kOpaque) return PushOpaque(callee->text);
     if (callee->kind != Kind::kGlobal || arguments->kind != Kind::kTuple) {
       return Malformed(absl::StrCat("it calls ", PickleKindName(callee->kind)));
     }
@@ -260,6 +303,11 @@ class Unpickler {
       if (given.size() < 4 || given[0]->kind != Kind::kReference) {
         return Malformed("a tensor wants storage, offset, shape and strides");
       }
+      // Newer PyTorch notes conjugation and negation here: bits that would change what values mean.
+      if (given.size() > 6 && given[6]->kind != Kind::kNone &&
+          (given[6]->kind != Kind::kDict || !given[6]->items.empty())) {
+        return Malformed("a tensor has metadata, such as a pending negation; save plain tensors");
+      }
       PickleValue* tensor = New(Kind::kTensor);
       tensor->items.assign(given.begin(), given.begin() + 4);
       return Push(tensor);
@@ -277,6 +325,7 @@ class Unpickler {
   // Attributes of an OrderedDict, such as a state dict's _metadata, are of no use here.
   absl::Status Build() {
     FORALL_RETURN_IF_ERROR(Pop().status());
+    if (!stack_.empty() && stack_.back()->kind == Kind::kOpaque) return absl::OkStatus();
     return Top(Kind::kDict).status();
   }
 
@@ -384,8 +433,19 @@ class Unpickler {
         pickle_->references_.push_back(reference);
         return Push(reference);
       }
-      case 'R':  // REDUCE
+      case 'R':   // REDUCE
+      case 0x81:  // NEWOBJ: as REDUCE, for what is allowed
         return Reduce();
+      case '0':  // POP
+        return Pop().status();
+      case 'C':  // SHORT_BINBYTES
+        return PushText(1);
+      case 'B':  // BINBYTES
+        return PushText(4);
+      case 0x8f:  // EMPTY_SET
+        return PushOpaque("a set");
+      case 0x90:  // ADDITEMS
+        return PopMarked().status();
       case 'b':  // BUILD
         return Build();
       default:
@@ -403,6 +463,7 @@ class Unpickler {
   absl::flat_hash_map<uint64_t, PickleValue*> memo_;
   PickleValue* magic_ = nullptr;
   size_t copied_ = 0;
+  size_t items_ = 0;  // put into lists and dicts so far
 };
 
 absl::StatusOr<std::unique_ptr<Pickle>> Pickle::Parse(absl::string_view bytes) {
@@ -411,10 +472,12 @@ absl::StatusOr<std::unique_ptr<Pickle>> Pickle::Parse(absl::string_view bytes) {
 
 const PickleValue* FindKey(const PickleValue& dict, absl::string_view key) {
   if (dict.kind != Kind::kDict) return nullptr;
+  // As in Python, a later value replaces an earlier one.
+  const PickleValue* found = nullptr;
   for (size_t i = 0; i + 1 < dict.items.size(); i += 2) {
-    if (dict.items[i]->kind == Kind::kText && dict.items[i]->text == key) return dict.items[i + 1];
+    if (dict.items[i]->kind == Kind::kText && dict.items[i]->text == key) found = dict.items[i + 1];
   }
-  return nullptr;
+  return found;
 }
 
 }  // namespace forall

@@ -26,10 +26,11 @@ struct PickleValue {
     kText,
     kTuple,      // items
     kList,       // items
-    kDict,       // items: key, value, key, value, ...; also OrderedDict and its subclasses' state
+    kDict,       // items: key, value, key, value, ...; also OrderedDict
     kGlobal,     // text: "module.name" of an allowed constructor or storage type
     kReference,  // items[0]: the persistent id, which the container resolves
     kTensor,     // items: storage reference, offset, shape, strides
+    kOpaque,     // text: what made it; a plain value that no tensor needs, not looked into
     kMark,       // internal
   };
   Kind kind = Kind::kNone;
@@ -39,6 +40,10 @@ struct PickleValue {
   std::vector<PickleValue*> items;
 };
 
+// Of values, of places on the stack and in the memo: a checkpoint of thousands of tensors needs
+// some ten thousand, and a hostile one gets at most a few hundred MiB.
+inline constexpr size_t kMaxPickleValues = size_t{1} << 20;
+
 // The name of a kind for messages: "a dict".
 const char* PickleKindName(PickleValue::Kind kind);
 
@@ -47,9 +52,10 @@ const char* PickleKindName(PickleValue::Kind kind);
 class Pickle {
  public:
   // Parses one pickle at the start of `bytes`, which must outlive the result. DataLoss when the
-  // bytes end early; InvalidArgument for an opcode or constructor that is not allowed (named), a
-  // stack or memo that does not fit, or a long integer beyond 64 bits that is not torch's magic
-  // number. Memory is at most some 100 bytes for each byte of the pickle.
+  // bytes end early; InvalidArgument for an opcode or constructor that is not allowed (named), or a
+  // stack or memo that does not fit; ResourceExhausted beyond kMaxPickleValues. Integers beyond 64
+  // bits, and numbers and containers of other libraries that training scripts like to add (NumPy
+  // scalars, counters, namespaces), become kOpaque.
   static absl::StatusOr<std::unique_ptr<Pickle>> Parse(absl::string_view bytes);
 
   const PickleValue& root() const { return *root_; }

@@ -56,8 +56,9 @@ TEST(PickleTest, LongIntegersAreSigned) {
   EXPECT_EQ(value("\xff"), -1);
   EXPECT_EQ(value(std::string("\xff\0", 2)), 255);
   EXPECT_EQ(value(std::string("\0\0\0\0\0\x01", 6)), int64_t{1} << 40);
-  EXPECT_THAT(Pickle::Parse(std::string("\x80\x02\x8a\x09\1\1\1\1\1\1\1\1\1.", 14)),
-              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("longer than 64 bits")));
+  FORALL_ASSERT_OK_AND_ASSIGN(
+      const auto seed, Pickle::Parse(std::string("\x80\x02\x8a\x09\1\1\1\1\1\1\1\1\1.", 14)));
+  EXPECT_EQ(seed->root().kind, Kind::kOpaque) << "a 64-bit seed without a sign is no tensor";
 }
 
 TEST(PickleTest, RememberedValuesAreShared) {
@@ -127,6 +128,29 @@ TEST(PickleTest, CopyingAListAgainAndAgainHasAnEnd) {
     bytes += "ccollections\nOrderedDict\nh" + std::string(1, '\0') + "\x85R";
   EXPECT_THAT(Pickle::Parse(bytes + "."),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("copies more than it holds")));
+}
+
+TEST(PickleTest, PlainObjectsOfOthersAreNotLookedInto) {
+  // {"best": numpy scalar(dtype("f8"), bytes), "count": Counter(...)}
+  const std::string bytes = "\x80\x02}(" + Text("best") +
+                            "cnumpy.core.multiarray\nscalar\ncnumpy\ndtype\n" + Text("f8") +
+                            "\x85R" + Text("bytes") + "\x86R" + Text("count") +
+                            "ccollections\nCounter\n)R" + Text("a") + "K\x01su.";
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto pickle, Pickle::Parse(bytes));
+  EXPECT_EQ(FindKey(pickle->root(), "best")->kind, Kind::kOpaque);
+  EXPECT_EQ(FindKey(pickle->root(), "count")->text, "collections.Counter");
+}
+
+TEST(PickleTest, HoldsABoundedNumberOfValues) {
+  for (const char* opcode : {"]", "N", "(", ")"}) {
+    std::string bytes = "\x80\x02";
+    for (size_t i = 0; i < kMaxPickleValues + 10; ++i) bytes += opcode;
+    EXPECT_THAT(Pickle::Parse(bytes + "."), StatusIs(absl::StatusCode::kResourceExhausted));
+  }
+  // One value, recalled again and again.
+  std::string recalls("\x80\x02Nq\0(", 6);
+  for (size_t i = 0; i < kMaxPickleValues + 10; ++i) recalls += std::string("h\0", 2);
+  EXPECT_THAT(Pickle::Parse(recalls + "t."), StatusIs(absl::StatusCode::kResourceExhausted));
 }
 
 }  // namespace

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "supernet/importer/torch_checkpoint.h"
 
+#include <algorithm>
 #include <cstring>
+#include <limits>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/status_macros.h"
 #include "supernet/half.h"
 #include "supernet/importer/pickle.h"
@@ -20,6 +24,10 @@ using Kind = PickleValue::Kind;
 
 constexpr int64_t kMaxElements = int64_t{1} << 40;
 constexpr size_t kMaxRank = 8;
+// PyTorch's are numbers of a few digits.
+constexpr size_t kMaxKey = 64;
+// Dicts of a training script that hold the state dict, in the order they are looked for.
+constexpr absl::string_view kStateDictKeys[] = {"state_dict", "model_state_dict", "model", "net"};
 
 absl::Status Malformed(absl::string_view what) {
   return absl::InvalidArgumentError(absl::StrCat("not a checkpoint of tensors: ", what));
@@ -66,6 +74,7 @@ absl::StatusOr<StorageId> ReadStorageId(const PickleValue& reference) {
   }
   if (!known) return Malformed(absl::StrCat(id.items[1]->text, " is no storage type"));
   storage.key = id.items[2]->text;
+  if (storage.key.size() > kMaxKey) return Malformed("a storage has an absurd key");
   storage.elements = id.items[4]->integer;
   if (storage.elements < 0 || storage.elements > kMaxElements) {
     return Malformed("a storage has an absurd size");
@@ -89,17 +98,18 @@ absl::StatusOr<std::vector<int64_t>> ReadIntegers(const PickleValue& tuple,
 }
 
 // Bytes of a storage by its key.
-using StorageMap = absl::flat_hash_map<std::string, absl::string_view>;
+using StorageMap = absl::flat_hash_map<absl::string_view, absl::string_view>;
 
 // The view must lie inside its storage, and may not be larger than it: broadcasts are no weights.
 absl::Status CheckView(const TorchTensor& tensor) {
+  const bool empty = std::find(tensor.shape.begin(), tensor.shape.end(), 0) != tensor.shape.end();
+  if (empty) return absl::OkStatus();
   const int64_t stored =
       static_cast<int64_t>(tensor.storage.size()) / SafetensorsTypeSize(tensor.type);
   int64_t elements = 1;
   int64_t last = tensor.offset;
   for (size_t i = 0; i < tensor.shape.size(); ++i) {
     const int64_t steps = tensor.shape[i] - 1;
-    if (steps < 0) return Malformed("it has no elements");
     if (elements > stored / tensor.shape[i]) return Malformed("it is larger than its storage");
     elements *= tensor.shape[i];
     if (last >= stored || (steps > 0 && tensor.strides[i] > (stored - 1 - last) / steps)) {
@@ -114,10 +124,10 @@ absl::Status CheckView(const TorchTensor& tensor) {
 absl::StatusOr<TorchTensor> ReadTensor(absl::string_view name, const PickleValue& value,
                                        const StorageMap& storages) {
   FORALL_ASSIGN_OR_RETURN(const StorageId id, ReadStorageId(*value.items[0]));
-  const auto storage = storages.find(std::string(id.key));
+  const auto storage = storages.find(id.key);
   if (storage == storages.end()) {
     return absl::DataLossError(
-        absl::StrCat("storage ", absl::CHexEscape(id.key.substr(0, 100)), " is not in the file"));
+        absl::StrCat("storage ", absl::CHexEscape(id.key), " is not in the file"));
   }
   TorchTensor tensor;
   tensor.name = std::string(name);
@@ -140,17 +150,37 @@ absl::StatusOr<TorchTensor> ReadTensor(absl::string_view name, const PickleValue
   return tensor;
 }
 
+// For messages: names come from files.
+std::string Short(absl::string_view name) {
+  return absl::StrCat(absl::CHexEscape(name.substr(0, 80)), name.size() > 80 ? "..." : "");
+}
+
+// "; its dicts are called 'a', 'b'": where the state dict may hide.
+std::string DictNames(const PickleValue& root) {
+  std::vector<std::string> names;
+  for (size_t i = 0; i + 1 < root.items.size() && names.size() < 10; i += 2) {
+    if (root.items[i]->kind == Kind::kText && root.items[i + 1]->kind == Kind::kDict) {
+      names.push_back(absl::StrCat("'", Short(root.items[i]->text), "'"));
+    }
+  }
+  if (names.empty()) return "";
+  return absl::StrCat("; the state dict is looked for in the whole and under ",
+                      absl::StrJoin(kStateDictKeys, ", "), ", and its dicts are called ",
+                      absl::StrJoin(names, ", "));
+}
+
 // The state dict inside the root, and its tensors.
 absl::StatusOr<std::vector<TorchTensor>> ReadStateDict(const PickleValue& root,
                                                        const StorageMap& storages) {
   if (root.kind != Kind::kDict) {
     return Malformed(absl::StrCat("it holds ", PickleKindName(root.kind), ", not a state dict"));
   }
-  const PickleValue* nested = FindKey(root, "state_dict");
-  const PickleValue& dict = nested != nullptr ? *nested : root;
-  if (dict.kind != Kind::kDict) {
-    return Malformed(absl::StrCat("its state_dict is ", PickleKindName(dict.kind)));
+  const PickleValue* nested = nullptr;
+  for (const absl::string_view key : kStateDictKeys) {
+    const PickleValue* value = FindKey(root, key);
+    if (value != nullptr && value->kind == Kind::kDict && nested == nullptr) nested = value;
   }
+  const PickleValue& dict = nested != nullptr ? *nested : root;
   std::vector<TorchTensor> tensors;
   absl::flat_hash_set<absl::string_view> names;
   for (size_t i = 0; i + 1 < dict.items.size(); i += 2) {
@@ -158,10 +188,13 @@ absl::StatusOr<std::vector<TorchTensor>> ReadStateDict(const PickleValue& root,
     const PickleValue& value = *dict.items[i + 1];
     if (value.kind != Kind::kTensor) {
       if (nested == nullptr) continue;
-      return Malformed(absl::StrCat("an entry of its state_dict is ", PickleKindName(value.kind)));
+      const std::string name = key.kind == Kind::kText ? Short(key.text) : "(unnamed)";
+      return Malformed(absl::StrCat(
+          "'", name, "' in its state dict is ", PickleKindName(value.kind),
+          value.kind == Kind::kOpaque ? absl::StrCat(" of ", value.text) : std::string()));
     }
     if (key.kind != Kind::kText) return Malformed("a tensor's name is no string");
-    const std::string name = absl::CHexEscape(key.text.substr(0, 200));
+    const std::string name = Short(key.text);
     if (!names.insert(key.text).second) {
       return Malformed(absl::StrCat("tensor '", name, "' is there twice"));
     }
@@ -169,7 +202,7 @@ absl::StatusOr<std::vector<TorchTensor>> ReadStateDict(const PickleValue& root,
     if (!tensor.ok()) return WithContext(tensor.status(), absl::StrCat("tensor '", name, "'"));
     tensors.push_back(*std::move(tensor));
   }
-  if (tensors.empty()) return Malformed("it holds no tensors");
+  if (tensors.empty()) return Malformed(absl::StrCat("it holds no tensors", DictNames(root)));
   return tensors;
 }
 
@@ -177,7 +210,9 @@ absl::StatusOr<std::vector<TorchTensor>> ReadZip(absl::string_view bytes) {
   FORALL_ASSIGN_OR_RETURN(const ZipArchive archive, ZipArchive::Parse(bytes));
   const ZipArchive::Entry* pickle_entry = nullptr;
   for (const ZipArchive::Entry& entry : archive.entries()) {
-    if (absl::EndsWith(entry.name, "/data.pkl")) pickle_entry = &entry;
+    if (!absl::EndsWith(entry.name, "/data.pkl")) continue;
+    if (pickle_entry != nullptr) return Malformed("the zip archive has two data.pkl");
+    pickle_entry = &entry;
   }
   if (pickle_entry == nullptr) return Malformed("the zip archive has no data.pkl");
   const std::string prefix =
@@ -192,10 +227,10 @@ absl::StatusOr<std::vector<TorchTensor>> ReadZip(absl::string_view bytes) {
   for (const ZipArchive::Entry& entry : archive.entries()) {
     if (!absl::StartsWith(entry.name, data)) continue;
     FORALL_RETURN_IF_ERROR(ZipArchive::CheckContent(entry));
-    storages[entry.name.substr(data.size())] = entry.content;
+    storages[absl::string_view(entry.name).substr(data.size())] = entry.content;
   }
   absl::StatusOr<std::unique_ptr<Pickle>> pickle = Pickle::Parse(pickle_entry->content);
-  if (!pickle.ok()) return WithContext(pickle.status(), pickle_entry->name);
+  if (!pickle.ok()) return WithContext(pickle.status(), Short(pickle_entry->name));
   return ReadStateDict((*pickle)->root(), storages);
 }
 
@@ -218,15 +253,16 @@ absl::StatusOr<std::vector<TorchTensor>> ReadOldFormat(absl::string_view bytes) 
   }
   const PickleValue& root = pickles[3]->root();
   // The storages come without their types: those stand where tensors refer to them.
-  absl::flat_hash_map<std::string, SafetensorsType> types;
+  absl::flat_hash_map<absl::string_view, SafetensorsType> types;
   for (const PickleValue* reference : pickles[3]->references()) {
     FORALL_ASSIGN_OR_RETURN(const StorageId id, ReadStorageId(*reference));
-    types.emplace(std::string(id.key), id.type);
+    types.emplace(id.key, id.type);
   }
   StorageMap storages;
   for (const PickleValue* key : pickles[4]->root().items) {
     if (key->kind != Kind::kText) return Malformed("a storage's key is no string");
-    const std::string name(key->text);
+    const absl::string_view name = key->text;
+    if (name.size() > kMaxKey) return Malformed("a storage has an absurd key");
     if (rest.size() < 8)
       return absl::DataLossError("the file is cut short before its last storage");
     uint64_t count = 0;
@@ -234,14 +270,13 @@ absl::StatusOr<std::vector<TorchTensor>> ReadOldFormat(absl::string_view bytes) 
     rest.remove_prefix(8);
     const auto type = types.find(name);
     if (type == types.end()) {
-      return Malformed(
-          absl::StrCat("storage ", absl::CHexEscape(name.substr(0, 100)), " belongs to no tensor"));
+      return Malformed(absl::StrCat("storage ", absl::CHexEscape(name), " belongs to no tensor"));
     }
     const uint64_t size = static_cast<uint64_t>(SafetensorsTypeSize(type->second));
     if (count > rest.size() / size) {
-      return absl::DataLossError(
-          absl::StrCat("the file is cut short: storage ", absl::CHexEscape(name.substr(0, 100)),
-                       " should have ", count, " elements, ", rest.size(), " bytes are left"));
+      return absl::DataLossError(absl::StrCat("the file is cut short: storage ",
+                                              absl::CHexEscape(name), " should have ", count,
+                                              " elements, ", rest.size(), " bytes are left"));
     }
     storages[name] = rest.substr(0, static_cast<size_t>(count * size));
     rest.remove_prefix(static_cast<size_t>(count * size));
@@ -284,8 +319,14 @@ absl::Status CopyAsFloats(const TorchTensor& tensor, absl::Span<float> output) {
       Gather(tensor, output, [](const char* data, int64_t i) { return Load<float>(data, i); });
       return absl::OkStatus();
     case SafetensorsType::kF64:
-      Gather(tensor, output,
-             [](const char* data, int64_t i) { return static_cast<float>(Load<double>(data, i)); });
+      Gather(tensor, output, [](const char* data, int64_t i) {
+        // What a float cannot hold becomes an infinity, which the package refuses.
+        constexpr double kLargest = std::numeric_limits<float>::max();
+        const double value = Load<double>(data, i);
+        if (value > kLargest) return std::numeric_limits<float>::infinity();
+        if (value < -kLargest) return -std::numeric_limits<float>::infinity();
+        return static_cast<float>(value);
+      });
       return absl::OkStatus();
     case SafetensorsType::kF16:
       Gather(tensor, output,
@@ -306,8 +347,13 @@ absl::Status CopyAsFloats(const TorchTensor& tensor, absl::Span<float> output) {
 }
 
 bool TorchCheckpoint::LooksLikeCheckpoint(absl::string_view bytes) {
-  // A protocol 2 pickle, as the old format's magic number is.
-  return ZipArchive::LooksLikeZip(bytes) || absl::StartsWith(bytes, "\x80\x02\x8a\x0a");
+  if (ZipArchive::LooksLikeZip(bytes)) return true;
+  // The old format: a pickle of the magic number, of protocol 2 to 5; from 4 on a frame stands
+  // around it.
+  if (bytes.size() < 2 || bytes[0] != '\x80' || bytes[1] < 2 || bytes[1] > 5) return false;
+  bytes.remove_prefix(2);
+  if (!bytes.empty() && bytes[0] == '\x95') bytes.remove_prefix(std::min<size_t>(9, bytes.size()));
+  return absl::StartsWith(bytes, "\x8a\x0a");
 }
 
 absl::StatusOr<std::unique_ptr<TorchCheckpoint>> TorchCheckpoint::Open(const std::string& path) {

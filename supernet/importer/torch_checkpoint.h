@@ -13,7 +13,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -34,6 +33,9 @@ struct TorchTensor {
   absl::string_view storage;     // little-endian
   int64_t elements() const {
     int64_t product = 1;
+    for (const int64_t extent : shape) {
+      if (extent == 0) return 0;
+    }
     for (const int64_t extent : shape) product *= extent;
     return product;
   }

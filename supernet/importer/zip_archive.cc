@@ -178,7 +178,9 @@ absl::Status CheckOverlaps(const std::vector<ZipArchive::Entry>& entries) {
   for (size_t i = 1; i < sorted.size(); ++i) {
     const absl::string_view before = sorted[i - 1]->content;
     if (before.data() + before.size() > sorted[i]->content.data()) {
-      return Malformed(sorted[i]->name, absl::StrCat("overlaps '", sorted[i - 1]->name, "'"));
+      return Malformed(
+          sorted[i]->name,
+          absl::StrCat("overlaps '", absl::CHexEscape(sorted[i - 1]->name.substr(0, 200)), "'"));
     }
   }
   return absl::OkStatus();
@@ -222,7 +224,8 @@ absl::Status ZipArchive::CheckContent(const Entry& entry) {
   const auto* data = reinterpret_cast<const Bytef*>(entry.content.data());
   const uLong crc = crc32_z(crc32_z(0, Z_NULL, 0), data, entry.content.size());
   if (crc != entry.crc32) {
-    return absl::DataLossError(absl::StrCat("zip entry '", absl::CHexEscape(entry.name),
+    return absl::DataLossError(absl::StrCat("zip entry '",
+                                            absl::CHexEscape(entry.name.substr(0, 200)),
                                             "' has another checksum than the archive says: the "
                                             "file is damaged"));
   }

@@ -72,7 +72,8 @@ inline std::shared_ptr<const Family> TinyResNetFamily() {
   config.resolutions = {16, 19, 24};
   config.stem_inner_widths = {8, 8, 16};
   config.stem_widths = {8, 16};
-  config.stages = {{{8, 16}, 3, 1}, {{16, 24}, 4, 2}};
+  config.stages = {{{24, 32}, 3, 1}, {{32, 48}, 4, 2}};
+  config.expansion_percents = {25, 50};
   auto family = CreateResNet(std::move(config));
   FORALL_CHECK(family.ok()) << family.status();
   return *std::move(family);

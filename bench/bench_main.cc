@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // forall-bench: measures forall against its limits and peers on this very machine.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -9,9 +10,11 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "base/status_macros.h"
 #include "bench/evaluator_bench.h"
+#include "bench/supernet_bench.h"
 
 namespace forall {
 namespace {
@@ -21,6 +24,8 @@ constexpr char kUsage[] = R"(usage: forall-bench [BENCHMARK] [FLAGS]
 Prints one JSON object per line. Without BENCHMARK all of them run.
 
 benchmarks
+  session     architecture to ready session against ONNX Runtime's own session creation
+  import      a 31 MB checkpoint of each format into a family's tensors
   evaluator   accuracy evaluation against a bare ONNX Runtime loop at its best batch size
 
 flags
@@ -34,6 +39,17 @@ flags
 struct Options {
   std::string benchmark;
   EvaluatorBenchOptions evaluator;
+  SupernetBenchOptions supernet;
+};
+
+struct Benchmark {
+  const char* name;
+  absl::Status (*run)(const Options& options);
+};
+constexpr Benchmark kBenchmarks[] = {
+    {"session", [](const Options& options) { return RunSessionBench(options.supernet); }},
+    {"import", [](const Options& options) { return RunImportBench(options.supernet); }},
+    {"evaluator", [](const Options& options) { return RunEvaluatorBench(options.evaluator); }},
 };
 
 absl::Status ReadNumber(absl::string_view flag, absl::string_view text, int64_t* value) {
@@ -53,7 +69,10 @@ absl::Status ReadFlag(absl::string_view flag, absl::string_view value, Options* 
   }
   FORALL_RETURN_IF_ERROR(ReadNumber(flag, value, &number));
   if (flag == "--images") options->evaluator.images = number;
-  if (flag == "--rounds") options->evaluator.rounds = static_cast<int>(number);
+  if (flag == "--rounds") {
+    options->evaluator.rounds = static_cast<int>(number);
+    options->supernet.rounds = static_cast<int>(number);
+  }
   if (flag == "--threads") options->evaluator.threads = static_cast<int>(number);
   return absl::OkStatus();
 }
@@ -64,15 +83,18 @@ absl::Status ReadArguments(const std::vector<std::string>& arguments, Options* o
   for (size_t i = 0; i < arguments.size(); ++i) {
     const std::string& argument = arguments[i];
     if (!absl::StartsWith(argument, "--")) {
-      if (argument != "evaluator") {
-        return absl::InvalidArgumentError(
-            absl::StrCat("unknown benchmark \"", argument, "\"; known: evaluator"));
+      std::vector<std::string> known;
+      for (const Benchmark& benchmark : kBenchmarks) known.push_back(benchmark.name);
+      if (std::find(known.begin(), known.end(), argument) == known.end()) {
+        return absl::InvalidArgumentError(absl::StrCat("unknown benchmark \"", argument,
+                                                       "\"; known: ", absl::StrJoin(known, ", ")));
       }
       options->benchmark = argument;
       continue;
     }
     if (argument == "--check") {
       options->evaluator.check = true;
+      options->supernet.check = true;
       continue;
     }
     const size_t equals = argument.find('=');
@@ -93,16 +115,25 @@ int Main(const std::vector<std::string>& arguments) {
       return 0;
     }
   }
+  if (arguments.size() == 2 && absl::EndsWith(arguments[0], "-once")) {
+    const absl::Status status = MeasureOnce(arguments[0], arguments[1]);
+    if (!status.ok()) std::fprintf(stderr, "forall-bench: %s\n", status.ToString().c_str());
+    return status.ok() ? 0 : 1;
+  }
   Options options;
   if (const absl::Status status = ReadArguments(arguments, &options); !status.ok()) {
     std::fprintf(stderr, "forall-bench: %s\n", std::string(status.message()).c_str());
     return 2;
   }
-  if (const absl::Status status = RunEvaluatorBench(options.evaluator); !status.ok()) {
-    std::fprintf(stderr, "forall-bench: %s\n", status.ToString().c_str());
-    return 1;
+  int result = 0;
+  for (const Benchmark& benchmark : kBenchmarks) {
+    if (!options.benchmark.empty() && options.benchmark != benchmark.name) continue;
+    if (const absl::Status status = benchmark.run(options); !status.ok()) {
+      std::fprintf(stderr, "forall-bench: %s\n", status.ToString().c_str());
+      result = 1;
+    }
   }
-  return 0;
+  return result;
 }
 
 }  // namespace

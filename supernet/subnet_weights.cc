@@ -20,23 +20,33 @@ absl::Status SliceError(const WeightSlice& slice, absl::string_view message) {
 // Copies the block [0, shape[i]) along every axis. `shape` fits `source_shape`.
 std::vector<float> CopyBlock(absl::Span<const float> source, absl::Span<const int64_t> source_shape,
                              absl::Span<const int64_t> shape) {
-  int64_t rows = 1;
-  for (size_t i = 0; i + 1 < shape.size(); ++i) rows *= shape[i];
-  const int64_t row = shape.empty() ? 1 : shape.back();
+  // Trailing axes that are kept whole lie side by side, and so does the last one that is not: they
+  // are one run. A 1x1 convolution's kernel would otherwise be copied value by value.
+  size_t axes = shape.size();
+  int64_t run = 1;
+  while (axes > 0 && shape[axes - 1] == source_shape[axes - 1]) run *= shape[--axes];
+  int64_t step = run;  // between two runs of the source
+  if (axes > 0) {
+    --axes;
+    run *= shape[axes];
+    step *= source_shape[axes];
+  }
+  int64_t runs = 1;
+  for (size_t i = 0; i < axes; ++i) runs *= shape[i];
   std::vector<float> block;
-  block.reserve(static_cast<size_t>(rows * row));
-  for (int64_t r = 0; r < rows; ++r) {
-    // Row r's coordinates give its place in the larger tensor.
+  block.reserve(static_cast<size_t>(runs * run));
+  for (int64_t r = 0; r < runs; ++r) {
+    // Run r's coordinates give its place in the larger tensor.
     int64_t rest = r;
     int64_t offset = 0;
-    int64_t stride = source_shape.empty() ? 1 : source_shape.back();
-    for (size_t i = shape.size() - 1; shape.size() > 1 && i-- > 0;) {
+    int64_t stride = step;
+    for (size_t i = axes; i-- > 0;) {
       offset += rest % shape[i] * stride;
       rest /= shape[i];
       stride *= source_shape[i];
     }
     const auto begin = source.begin() + offset;
-    block.insert(block.end(), begin, begin + row);
+    block.insert(block.end(), begin, begin + run);
   }
   return block;
 }

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
 #include "base/status_macros.h"
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
@@ -107,16 +108,22 @@ class GraphBuilder {
 
   // Returns the initializer's name.
   std::string AddInitializer(const std::string& name, const std::vector<int64_t>& shape,
-                             const std::vector<float>& values) {
+                             absl::Span<const float> values) {
+    std::memcpy(NewInitializer(name, shape, values.size()), values.data(),
+                values.size() * sizeof(float));
+    return name;
+  }
+
+  // Room for the values of an initializer, to be filled.
+  char* NewInitializer(const std::string& name, const std::vector<int64_t>& shape, size_t values) {
     onnx::TensorProto* tensor = graph_->add_initializer();
     tensor->set_name(name);
     tensor->set_data_type(onnx::TensorProto::FLOAT);
     for (const int64_t extent : shape) tensor->add_dims(extent);
     // raw_data is little-endian by definition; so are the machines that forall is built for.
     std::string* raw = tensor->mutable_raw_data();
-    raw->resize(values.size() * sizeof(float));
-    if (!values.empty()) std::memcpy(raw->data(), values.data(), raw->size());
-    return name;
+    raw->resize(values * sizeof(float));
+    return raw->data();
   }
 
   onnx::NodeProto* AddNode(const char* op, const std::string& name,
@@ -181,12 +188,16 @@ class GraphBuilder {
 
   absl::Status AddConvolution(int index) {
     const Layer& conv = layer(index);
-    std::vector<float> kernel = weights(index)[0];
+    const std::vector<float>& kernel = weights(index)[0];
     std::vector<float> bias = conv.has_bias ? weights(index)[1] : std::vector<float>();
     const int norm = folded_into_[static_cast<size_t>(index)];
-    if (norm >= 0) Fold(norm, &kernel, &bias);
-    const std::string kernel_name =
-        AddInitializer(conv.name + ".weight", conv.weights[0].shape, kernel);
+    const std::string kernel_name = conv.name + ".weight";
+    char* const raw = NewInitializer(kernel_name, conv.weights[0].shape, kernel.size());
+    if (norm >= 0) {
+      Fold(norm, kernel, raw, &bias);
+    } else {
+      std::memcpy(raw, kernel.data(), kernel.size() * sizeof(float));
+    }
     onnx::NodeProto* node =
         AddNode("Conv", conv.name, {InputOf(index, 0), kernel_name}, ValueName(index));
     if (!bias.empty()) {
@@ -201,18 +212,22 @@ class GraphBuilder {
     return absl::OkStatus();
   }
 
-  // y = scale * (conv - mean) / sqrt(variance + epsilon) + shift, as one convolution.
-  void Fold(int norm, std::vector<float>* kernel, std::vector<float>* bias) const {
+  // y = scale * (conv - mean) / sqrt(variance + epsilon) + shift, as one convolution. The kernel's
+  // values go to `raw`, which need not be aligned.
+  void Fold(int norm, const std::vector<float>& kernel, char* raw, std::vector<float>* bias) const {
     const std::vector<std::vector<float>>& parameters = weights(norm);
     const size_t channels = parameters[0].size();
-    const size_t filter = kernel->size() / channels;
+    const size_t filter = kernel.size() / channels;
     bias->resize(channels, 0.0f);
+    std::vector<float> scaled(filter);
     for (size_t c = 0; c < channels; ++c) {
       const double factor = static_cast<double>(parameters[0][c]) /
                             std::sqrt(static_cast<double>(parameters[3][c]) + layer(norm).epsilon);
-      for (size_t i = c * filter; i < (c + 1) * filter; ++i) {
-        (*kernel)[i] = static_cast<float>(static_cast<double>((*kernel)[i]) * factor);
+      const float* values = kernel.data() + c * filter;
+      for (size_t i = 0; i < filter; ++i) {
+        scaled[i] = static_cast<float>(static_cast<double>(values[i]) * factor);
       }
+      std::memcpy(raw + c * filter * sizeof(float), scaled.data(), filter * sizeof(float));
       const double centred =
           static_cast<double>((*bias)[c]) - static_cast<double>(parameters[2][c]);
       (*bias)[c] = static_cast<float>(centred * factor + static_cast<double>(parameters[1][c]));
@@ -333,14 +348,17 @@ absl::StatusOr<std::string> BuildOnnxModel(const Network& network, const SubnetW
     property->set_key(key);
     property->set_value(value);
   }
-  std::string bytes;
-  google::protobuf::io::StringOutputStream stream(&bytes);
-  google::protobuf::io::CodedOutputStream coded(&stream);
-  coded.SetSerializationDeterministic(true);
-  if (!model.SerializeToCodedStream(&coded)) {
+  const size_t size = model.ByteSizeLong();
+  if (size > static_cast<size_t>(std::numeric_limits<int>::max())) {
     return absl::InvalidArgumentError("the model does not fit into one ONNX file (2 GiB)");
   }
-  coded.Trim();
+  // At its full size from the start: a string that grows would copy the weights again and again.
+  std::string bytes(size, '\0');
+  google::protobuf::io::ArrayOutputStream stream(bytes.data(), static_cast<int>(size));
+  google::protobuf::io::CodedOutputStream coded(&stream);
+  coded.SetSerializationDeterministic(true);
+  model.SerializeWithCachedSizes(&coded);
+  if (coded.HadError()) return absl::InternalError("the model could not be serialized");
   return bytes;
 }
 

@@ -171,6 +171,15 @@ TEST_F(ServiceTest, PollWhoseClientHasGoneTakesNoTask) {
     EXPECT_EQ(fleet_->LeaseTasks(&context, request, &response).error_code(),
               grpc::StatusCode::DEADLINE_EXCEEDED);
   }
+  // The client knows first: the server hears of it a moment later.
+  std::string parked;
+  for (int i = 0; i < 100000 && parked != "0"; ++i) {
+    grpc::ClientContext context;
+    v1::GetServerStatusResponse status;
+    ASSERT_TRUE(fleet_->GetServerStatus(&context, {}, &status).ok());
+    parked = status.values().at("polls_parked");
+  }
+  ASSERT_EQ(parked, "0");
   const v1::SearchJob job = Submit(3);
   EXPECT_EQ(harness_.RunToEnd(job.name()).state(), v1::SearchJob::SUCCEEDED);
 }

@@ -25,7 +25,9 @@ std::string Quantity(const std::string& metric, double value) {
   if (metric == "model_bytes" || metric == "peak_activation_bytes") {
     return absl::StrFormat("%.0f KiB", value / 1024);
   }
-  if (metric == "latency_ms") return absl::StrFormat(value < 0.1 ? "%.4f" : "%.3f", value);
+  if (metric == "latency_ms") {
+    return value < 0.1 ? absl::StrFormat("%.4f", value) : absl::StrFormat("%.3f", value);
+  }
   return absl::StrFormat("%.2f", value);
 }
 

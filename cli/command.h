@@ -34,6 +34,7 @@ void AddReportCommand(CLI::App* app, CommandContext* context);
 void AddFleetCommands(CLI::App* app, CommandContext* context);     // workers, drain
 void AddSupernetCommands(CLI::App* app, CommandContext* context);  // supernets, add-supernet
 void AddSupernetCommand(CLI::App* app, CommandContext* context);
+void AddDatasetCommand(CLI::App* app, CommandContext* context);
 void AddTableCommand(CLI::App* app, CommandContext* context);
 void AddSpacesCommand(CLI::App* app, CommandContext* context);
 void AddQuickstartCommand(CLI::App* app, CommandContext* context);

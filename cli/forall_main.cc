@@ -43,6 +43,7 @@ int main(int argc, char** argv) {
   forall::AddFleetCommands(&app, &context);
   forall::AddSupernetCommands(&app, &context);
   forall::AddSupernetCommand(&app, &context);
+  forall::AddDatasetCommand(&app, &context);
   forall::AddTableCommand(&app, &context);
   forall::AddSpacesCommand(&app, &context);
   forall::AddQuickstartCommand(&app, &context);
@@ -64,7 +65,7 @@ int main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : 2;
   }
   bool offline = false;
-  for (const char* command : {"spaces", "supernet", "table", "quickstart"}) {
+  for (const char* command : {"dataset", "spaces", "supernet", "table", "quickstart"}) {
     offline = offline || app.got_subcommand(command);
   }
   const absl::Status address =

@@ -136,13 +136,23 @@ std::string CsvQuote(const std::string& text) {
   return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\"", "\"\""}}), "\"");
 }
 
+bool IsObjective(const v1::QueryParetoFrontierResponse& frontier, absl::string_view metric) {
+  return std::any_of(
+      frontier.objectives().begin(), frontier.objectives().end(),
+      [&](const v1::Objective& objective) { return ObjectiveText(objective) == metric; });
+}
+
 }  // namespace
 
 std::string FrontierTable(const v1::QueryParetoFrontierResponse& frontier) {
   std::vector<std::string> header = {""};
   for (const v1::Objective& objective : frontier.objectives())
     header.push_back(ObjectiveText(objective));
-  for (const char* column : {"MACS", "PARAMS", "SUBNET", "TRIAL"}) header.push_back(column);
+  const bool show_macs = !IsObjective(frontier, "macs");
+  const bool show_params = !IsObjective(frontier, "params");
+  if (show_macs) header.emplace_back("MACS");
+  if (show_params) header.emplace_back("PARAMS");
+  for (const char* column : {"SUBNET", "TRIAL"}) header.emplace_back(column);
   TextTable table(std::move(header));
   for (const v1::FrontierMember& member : frontier.members()) {
     if (!IsWhole(frontier, member)) continue;
@@ -151,8 +161,8 @@ std::string FrontierTable(const v1::QueryParetoFrontierResponse& frontier) {
     for (int i = 0; i < frontier.objectives_size(); ++i) {
       row.push_back(ValueText(frontier.objectives(i).metric(), member, i));
     }
-    row.push_back(Quantity("macs", CostOf(member.trial(), "macs")));
-    row.push_back(Quantity("params", CostOf(member.trial(), "params")));
+    if (show_macs) row.push_back(Quantity("macs", CostOf(member.trial(), "macs")));
+    if (show_params) row.push_back(Quantity("params", CostOf(member.trial(), "params")));
     row.push_back(ArchitectureSummary(member.trial()));
     // As `forall export` takes it.
     row.emplace_back(absl::StripPrefix(member.trial().name(), "searchJobs/"));
@@ -172,10 +182,7 @@ std::string FrontierCsv(const v1::QueryParetoFrontierResponse& frontier) {
   }
   std::vector<const char*> costs;
   for (const char* cost : {"macs", "params", "model_bytes", "peak_activation_bytes"}) {
-    const bool asked = std::any_of(
-        frontier.objectives().begin(), frontier.objectives().end(),
-        [&](const v1::Objective& objective) { return ObjectiveText(objective) == cost; });
-    if (asked) continue;  // It is a column already.
+    if (IsObjective(frontier, cost)) continue;  // It is a column already.
     costs.push_back(cost);
     absl::StrAppend(&csv, ",", cost);
   }

@@ -4,12 +4,12 @@ find_package(Threads REQUIRED)
 find_package(absl REQUIRED)
 find_package(OpenSSL REQUIRED)
 find_package(nlohmann_json REQUIRED)
+find_package(ZLIB REQUIRED)
 
 if(NOT FORALL_TRAINER_ONLY)
   find_package(Protobuf REQUIRED)
   find_package(gRPC CONFIG REQUIRED)
   find_package(SQLite3 REQUIRED)
-  find_package(ZLIB REQUIRED)
   find_package(yaml-cpp REQUIRED)
   # Header-only; some distributions package it without a CMake config.
   find_path(FORALL_CLI11_INCLUDE_DIR CLI/CLI.hpp REQUIRED)

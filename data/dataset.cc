@@ -4,8 +4,10 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/random.h"
 #include "data/fashion_mnist.h"
+#include "data/prepared_dataset.h"
 
 namespace forall {
 
@@ -51,8 +53,15 @@ std::vector<int64_t> ScreeningSubset(const Dataset& dataset, int64_t count) {
 absl::StatusOr<std::shared_ptr<const Dataset>> OpenDataset(absl::string_view name, Split split,
                                                            const std::string& directory) {
   if (name == "fashion_mnist") return OpenFashionMnist(split, directory);
-  return absl::NotFoundError(
-      absl::StrCat("no dataset is called \"", name, "\"; known are fashion_mnist"));
+  auto prepared = OpenPrepared(name, split, directory);
+  if (!absl::IsNotFound(prepared.status()) && !absl::IsInvalidArgument(prepared.status())) {
+    return prepared;
+  }
+  std::vector<std::string> known = PreparedNames(directory);
+  known.insert(known.begin(), "fashion_mnist");
+  return absl::NotFoundError(absl::StrCat("no dataset is called \"", name, "\" in ", directory,
+                                          "; known are ", absl::StrJoin(known, ", "),
+                                          "; forall dataset add makes one"));
 }
 
 }  // namespace forall

@@ -66,11 +66,9 @@ class Dataset {
 // subset is also in every larger one.
 std::vector<int64_t> ScreeningSubset(const Dataset& dataset, int64_t count);
 
-// Opens a dataset by name ("fashion_mnist"). `directory` holds its files, or
-// holds the folder
-// ("fashion-mnist") that holds them; tools/setup.sh makes
-// build/deps/fashion-mnist. NotFound says how to get it and lists the known
-// names.
+// Opens a dataset by name: "fashion_mnist", or one that data/prepared_dataset.h made. `directory`
+// holds its folder; of Fashion-MNIST it may also be the folder itself, which tools/setup.sh makes
+// as build/deps/fashion-mnist. NotFound says how to get it and lists the known names.
 absl::StatusOr<std::shared_ptr<const Dataset>> OpenDataset(absl::string_view name, Split split,
                                                            const std::string& directory);
 

@@ -16,6 +16,7 @@
 #include "base/random.h"
 #include "base/status_macros.h"
 #include "base/thread.h"
+#include "data/prepared_dataset.h"
 #include "evaluator/accuracy/accuracy_evaluator.h"
 #include "evaluator/worker/artifact_client.h"
 #include "evaluator/worker/device_probe.h"
@@ -26,9 +27,6 @@
 
 namespace forall {
 namespace {
-
-// Every dataset that this build can open.
-constexpr const char* kDatasets[] = {"fashion_mnist"};
 
 // Drains the worker at the first SIGTERM or SIGINT, ends the process at the second. The signals
 // must be blocked in all threads before it is made.
@@ -79,9 +77,12 @@ bool NamesMissingFolder(const WorkerFlags& flags) {
 }
 
 // The datasets whose files are there.
-std::vector<std::string> OfferedDatasets(LocalTaskExecutor* executor) {
+std::vector<std::string> OfferedDatasets(const std::string& directory,
+                                         LocalTaskExecutor* executor) {
   std::vector<std::string> offered;
-  for (const char* name : kDatasets) {
+  std::vector<std::string> names = PreparedNames(directory);
+  names.insert(names.begin(), "fashion_mnist");
+  for (const std::string& name : names) {
     const absl::Status status = executor->GetDataset(name, Split::kValidation).status();
     if (status.ok()) {
       offered.push_back(name);
@@ -137,8 +138,8 @@ absl::Status RunWorker(const WorkerFlags& flags) {
   options.executor = executor.get();
   options.controller = flags.controller;
   options.threads = flags.threads > 0 ? flags.threads : UsableCores();
-  options.registration =
-      Registration(flags, environment, backend->Describe(), OfferedDatasets(executor.get()));
+  options.registration = Registration(flags, environment, backend->Describe(),
+                                      OfferedDatasets(flags.data, executor.get()));
   options.backoff.seed = Fnv1a64(absl::StrCat(options.registration.worker_id(), getpid()));
 
   const v1::Device& device = options.registration.device();

@@ -20,6 +20,7 @@
 #include "evaluator/accuracy/accuracy_evaluator.h"
 #include "evaluator/worker/reference_network.h"
 #include "latency/measure/host_lock.h"
+#include "latency/measure/statistics.h"
 #include "runtime/onnx_session.h"
 #include "space/family.h"
 
@@ -29,12 +30,6 @@ namespace {
 constexpr double kBar = 1.18;
 constexpr int64_t kBatchSizes[] = {1, 5, 10, 20, 50, 100, 250};
 constexpr int kProbeRounds = 2;
-
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const size_t middle = values.size() / 2;
-  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
-}
 
 absl::StatusOr<double> Seconds(const std::function<absl::Status()>& work) {
   Clock* const clock = Clock::Real();

@@ -23,6 +23,7 @@ namespace forall {
 struct CommandContext {
   std::string controller = kDefaultController;
   std::function<absl::Status()> action;
+  bool needs_controller = true;  // a command that works on this machine's files alone says no
 };
 
 void AddSubmitCommand(CLI::App* app, CommandContext* context);

@@ -96,10 +96,14 @@ void AddDatasetCommand(CLI::App* app, CommandContext* context) {
     command->add_option("--data", options->data, "Folder of datasets ($FORALL_DATA)")
         ->capture_default_str();
   }
-  add->callback(
-      [options, context] { context->action = [options] { return AddDataset(*options); }; });
-  list->callback(
-      [options, context] { context->action = [options] { return ListDatasets(*options); }; });
+  add->callback([options, context] {
+    context->needs_controller = false;
+    context->action = [options] { return AddDataset(*options); };
+  });
+  list->callback([options, context] {
+    context->needs_controller = false;
+    context->action = [options] { return ListDatasets(*options); };
+  });
 }
 
 }  // namespace forall

@@ -64,12 +64,8 @@ int main(int argc, char** argv) {
     // 0 for --help; every wrong use is 2, whatever the library numbers it.
     return app.exit(error) == 0 ? 0 : 2;
   }
-  bool offline = false;
-  for (const char* command : {"dataset", "spaces", "supernet", "table", "quickstart"}) {
-    offline = offline || app.got_subcommand(command);
-  }
   const absl::Status address =
-      offline ? absl::OkStatus() : forall::CheckAddress(context.controller);
+      context.needs_controller ? forall::CheckAddress(context.controller) : absl::OkStatus();
   if (!address.ok()) {
     std::cerr << "forall: --controller: " << std::string(address.message()) << "\n";
     return forall::ExitCode(address);

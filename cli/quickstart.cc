@@ -312,8 +312,10 @@ void AddQuickstartCommand(CLI::App* app, CommandContext* context) {
       ->add_option("--screening-images", options->screening_images,
                    "Validation images for the first look at a subnet")
       ->capture_default_str();
-  command->callback(
-      [options, context] { context->action = [options] { return Quickstart(*options); }; });
+  command->callback([options, context] {
+    context->needs_controller = false;
+    context->action = [options] { return Quickstart(*options); };
+  });
 }
 
 }  // namespace forall

@@ -184,11 +184,11 @@ void AddSupernetCommand(CLI::App* app, CommandContext* context) {
   import->add_option("--note", options->notes, "KEY=TEXT to keep in the package; may be repeated")
       ->allow_extra_args(false);
   import->callback([options, context] {
-    context->action = [options] { return ImportSupernet(*options);
-};
+    context->needs_controller = false;
+  context->action = [options] { return ImportSupernet(*options); };
 }  // namespace forall
 );
-}
+}  // namespace forall
 
 void AddSpacesCommand(CLI::App* app, CommandContext* context) {
   struct SpacesOptions {
@@ -202,6 +202,7 @@ void AddSpacesCommand(CLI::App* app, CommandContext* context) {
   command->add_flag("--spec", options->spec, "Print its spec, to start one of your own from")
       ->needs(command->get_option("space"));
   command->callback([options, context] {
+    context->needs_controller = false;
     context->action = [options] {
       return options->name.empty() ? ListSpaces() : ExplainSpace(options->name, options->spec);
     };

@@ -176,8 +176,10 @@ void AddImport(CLI::App* table, CommandContext* context) {
   command->add_option("--date", options->conditions.date, "When, as precisely as is known")
       ->required();
   command->add_option("--output,-o", options->output, "File to write")->required();
-  command->callback(
-      [options, context] { context->action = [options] { return ImportTable(*options); }; });
+  command->callback([options, context] {
+    context->needs_controller = false;
+    context->action = [options] { return ImportTable(*options); };
+  });
 }
 
 void AddLint(CLI::App* table, CommandContext* context) {
@@ -195,7 +197,10 @@ void AddLint(CLI::App* table, CommandContext* context) {
       ->add_option("--against", options->others,
                    "Table of another device, to find copied rows; may be repeated")
       ->allow_extra_args(false);
-  command->callback([options, context] { context->action = [options] { return Lint(*options); }; });
+  command->callback([options, context] {
+    context->needs_controller = false;
+    context->action = [options] { return Lint(*options); };
+  });
 }
 
 void AddSum(CLI::App* table, CommandContext* context) {
@@ -211,8 +216,10 @@ void AddSum(CLI::App* table, CommandContext* context) {
       ->required();
   command->add_option("--net-config-resolution", options->resolution,
                       "The file is a net.config, taken at this resolution");
-  command->callback(
-      [options, context] { context->action = [options] { return PrintSum(*options); }; });
+  command->callback([options, context] {
+    context->needs_controller = false;
+    context->action = [options] { return PrintSum(*options); };
+  });
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/byte_order.h"
 #include "base/sha256.h"
 #include "base/status_macros.h"
 
@@ -20,9 +21,8 @@ void AppendInteger(std::string* out, uint64_t value, int bytes) {
 }
 
 uint64_t TakeInteger(absl::string_view* in, int bytes) {
-  uint64_t value = 0;
-  for (int i = 0; i < bytes; ++i) value |= uint64_t{static_cast<uint8_t>((*in)[i])} << (8 * i);
-  in->remove_prefix(bytes);
+  const uint64_t value = LittleEndianInteger(in->substr(0, static_cast<size_t>(bytes)));
+  in->remove_prefix(static_cast<size_t>(bytes));
   return value;
 }
 

@@ -7,9 +7,9 @@
 #include <system_error>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
+#include "base/identifier.h"
 #include "base/json_depth.h"
 #include "base/random.h"
 #include "base/status_macros.h"
@@ -29,16 +29,11 @@ constexpr char kImagesFile[] = "images.bin";
 constexpr int kMaxClasses = 256;  // a label is a byte
 
 absl::Status CheckName(absl::string_view name) {
-  const bool good =
-      !name.empty() && name.size() <= 63 && absl::ascii_isalnum(name[0]) &&
-      std::all_of(name.begin(), name.end(), [](char c) {
-        return absl::ascii_islower(c) || absl::ascii_isdigit(c) || c == '-' || c == '_';
-      });
-  if (good && name != "fashion_mnist") return absl::OkStatus();
+  if (!IsIdentifier(name))
+    return absl::InvalidArgumentError(absl::StrCat("name: ", kIdentifierRule));
+  if (name != "fashion_mnist") return absl::OkStatus();
   return absl::InvalidArgumentError(
-      good ? "name: fashion_mnist is the name of the dataset that comes with forall; choose another"
-           : "name: want 1 to 63 lower-case letters, digits, '-' or '_', the first a letter or "
-             "digit");
+      "name: fashion_mnist is the name of the dataset that comes with forall; choose another");
 }
 
 // Moves the same share of every class from `train` to `validation`, in an order that the name
@@ -191,12 +186,19 @@ absl::StatusOr<PreparedSizes> PrepareDataset(const PrepareOptions& options,
   json["images"] = {{"train", sizes.train}, {"validation", sizes.validation}, {"test", sizes.test}};
   const std::string folder = absl::StrCat(directory, "/", options.name);
   FORALL_RETURN_IF_ERROR(CreateDirectories(folder));
-  // The description last: a folder without it is no dataset.
+  // The description goes first and comes last: a folder without it is no dataset, and one of a
+  // former dataset must not describe other images.
+  const std::string description = absl::StrCat(folder, "/", kDescriptionFile);
+  std::error_code error;
+  std::filesystem::remove(description, error);
+  if (error) {
+    return absl::UnavailableError(
+        absl::StrCat(description, ": cannot be replaced: ", error.message()));
+  }
   FORALL_RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(folder, "/", kImagesFile),
                                              SerializeImageStore(images.format, content)));
-  FORALL_RETURN_IF_ERROR(
-      WriteFileAtomically(absl::StrCat(folder, "/", kDescriptionFile),
-                          json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"));
+  FORALL_RETURN_IF_ERROR(WriteFileAtomically(
+      description, json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"));
   return sizes;
 }
 

@@ -36,7 +36,7 @@ enum class DatasetSource { kIdx, kCifar10, kCifar100 };
 absl::StatusOr<DatasetSource> ParseDatasetSource(absl::string_view name);
 
 struct PrepareOptions {
-  // 1 to 63 lower-case letters, digits, '-', '_': the folder's and the dataset's name.
+  // As base/identifier.h: the folder's and the dataset's name.
   std::string name;
   DatasetSource source = DatasetSource::kIdx;
   // Of the published training images, held out for validation: from 0.01 to 0.5.

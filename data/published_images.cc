@@ -10,6 +10,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "base/byte_order.h"
 #include "base/file.h"
 #include "base/status_macros.h"
 
@@ -27,11 +28,7 @@ constexpr size_t kCifarPixels = size_t{3} * kCifarSide * kCifarSide;
 constexpr uint32_t kMaxSide = 1024;
 
 uint32_t BigEndian(absl::string_view bytes, size_t offset) {
-  uint32_t value = 0;
-  for (size_t i = 0; i < 4; ++i) {
-    value = value << 8 | static_cast<unsigned char>(bytes[offset + i]);
-  }
-  return value;
+  return static_cast<uint32_t>(BigEndianInteger(bytes.substr(offset, 4)));
 }
 
 absl::StatusOr<std::string> Unzip(absl::string_view packed, const std::string& path) {

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "space/spec_reader.h"
 
-#include <algorithm>
 #include <limits>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/identifier.h"
 #include "base/json_depth.h"
 #include "base/status_macros.h"
 
@@ -82,14 +81,8 @@ void SpecReader::Name(const char* name, std::string* out) {
   std::string text;
   Text(name, &text);
   if (text.empty()) return;
-  const bool good =
-      text.size() <= 63 && absl::ascii_isalnum(text[0]) &&
-      std::all_of(text.begin(), text.end(), [](char c) {
-        return absl::ascii_islower(c) || absl::ascii_isdigit(c) || c == '-' || c == '_' || c == '.';
-      });
-  if (!good) {
-    Fail(name,
-         "want 1 to 63 lower-case letters, digits, '-', '_' or '.', the first a letter or digit");
+  if (!IsIdentifier(text)) {
+    Fail(name, kIdentifierRule);
     return;
   }
   *out = std::move(text);

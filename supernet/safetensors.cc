@@ -10,6 +10,7 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
+#include "base/byte_order.h"
 #include "base/status_macros.h"
 #include "nlohmann/json.hpp"
 #include "supernet/half.h"
@@ -57,12 +58,6 @@ std::string Printable(absl::string_view name) {
   for (const char c : name.substr(0, 80)) text += (c >= 0x20 && c < 0x7f) ? c : '?';
   if (name.size() > 80) text += "...";
   return text;
-}
-
-uint64_t LoadLittleEndian64(absl::string_view bytes) {
-  uint64_t value = 0;
-  for (int i = 7; i >= 0; --i) value = (value << 8) | static_cast<unsigned char>(bytes[i]);
-  return value;
 }
 
 uint16_t LoadLittleEndian16(const char* bytes) {
@@ -305,7 +300,7 @@ absl::Status SafetensorsFile::ParseHeader() {
   if (all.size() < kLengthBytes) {
     return absl::DataLossError("shorter than the 8 bytes that every safetensors file begins with");
   }
-  const uint64_t length = LoadLittleEndian64(all);
+  const uint64_t length = LittleEndianInteger(all.substr(0, 8));
   if (length > kMaxSafetensorsHeader) {
     return absl::InvalidArgumentError(absl::StrCat("header of ", length, " bytes; at most ",
                                                    kMaxSafetensorsHeader,

@@ -8,6 +8,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "base/identifier.h"
 
 namespace forall {
 namespace {
@@ -46,14 +47,9 @@ std::string IdFromHostname() {
 }
 
 absl::Status CheckWorkerId(absl::string_view flag, absl::string_view id) {
-  const bool good = !id.empty() && id.size() <= kMaxIdLength &&
-                    std::all_of(id.begin(), id.end(), IsIdCharacter) &&
-                    absl::ascii_isalnum(id.front());
-  if (good) return absl::OkStatus();
+  if (IsIdentifier(id)) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat(flag, ": \"", id,
-                   "\" is no id: use 1 to 63 lower-case letters, digits, '-', '_' and '.', "
-                   "starting with a letter or digit"));
+      absl::StrCat(flag, ": \"", id, "\" is no id: ", kIdentifierRule));
 }
 
 std::string DefaultDeviceClass(const Environment& environment) {

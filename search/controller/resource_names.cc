@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "base/identifier.h"
 #include "base/status_macros.h"
 
 namespace forall {
@@ -99,18 +100,9 @@ absl::StatusOr<std::string> ParseWorkerName(absl::string_view name) {
 }
 
 absl::Status CheckId(absl::string_view id, absl::string_view field) {
-  const bool good =
-      !id.empty() && id.size() <= 63 &&
-      (absl::ascii_islower(id[0]) || absl::ascii_isdigit(id[0])) &&
-      std::all_of(id.begin(), id.end(), [](char c) {
-        return absl::ascii_islower(c) || absl::ascii_isdigit(c) || c == '-' || c == '_' || c == '.';
-      });
-  if (good) return absl::OkStatus();
+  if (IsIdentifier(id)) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat(field,
-                   ": want 1 to 63 lower-case letters, digits, '-', '_' or '.', the first a "
-                   "letter or digit, got ",
-                   Quoted(id)));
+      absl::StrCat(field, ": ", kIdentifierRule, ", got ", Quoted(id)));
 }
 
 std::string PageToken(absl::string_view kind, int64_t after) {

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "base/byte_order.h"
 #include "base/status_macros.h"
 
 namespace forall {
@@ -40,10 +41,7 @@ absl::StatusOr<std::string> DecompressBytes(absl::string_view compressed) {
   if (compressed.empty()) return std::string();
   const absl::Status damaged = absl::DataLossError("stored evidence is damaged");
   if (compressed.size() <= kLengthBytes) return damaged;
-  uint64_t length = 0;
-  for (size_t i = 0; i < kLengthBytes; ++i) {
-    length |= uint64_t{static_cast<unsigned char>(compressed[i])} << (8 * i);
-  }
+  const uint64_t length = LittleEndianInteger(compressed.substr(0, kLengthBytes));
   const absl::string_view stream = compressed.substr(kLengthBytes);
   if (length / kMaxRatio > stream.size()) return damaged;
   std::string result(length, '\0');

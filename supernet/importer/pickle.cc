@@ -8,6 +8,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/byte_order.h"
 #include "base/status_macros.h"
 
 namespace forall {
@@ -132,10 +133,7 @@ class Unpickler {
   }
   absl::StatusOr<uint64_t> LittleEndian(int size) {
     FORALL_ASSIGN_OR_RETURN(const absl::string_view taken, Take(static_cast<uint64_t>(size)));
-    uint64_t value = 0;
-    for (int i = size; i-- > 0;)
-      value = value << 8 | static_cast<unsigned char>(taken[static_cast<size_t>(i)]);
-    return value;
+    return LittleEndianInteger(taken);
   }
   absl::StatusOr<absl::string_view> Line() {
     const size_t end = bytes_.find('\n', position_);
@@ -206,9 +204,7 @@ class Unpickler {
       return Push(magic_);
     }
     if (digits.size() > 8) return PushOpaque("a long integer");
-    uint64_t value = 0;
-    for (size_t i = digits.size(); i-- > 0;)
-      value = value << 8 | static_cast<unsigned char>(digits[i]);
+    uint64_t value = LittleEndianInteger(digits);
     const bool negative =
         !digits.empty() && (static_cast<unsigned char>(digits.back()) & 0x80) != 0;
     if (negative && digits.size() < 8) value |= ~uint64_t{0} << (8 * digits.size());
@@ -221,8 +217,7 @@ class Unpickler {
   }
   absl::Status PushReal() {
     FORALL_ASSIGN_OR_RETURN(const absl::string_view big_endian, Take(8));
-    uint64_t bits = 0;
-    for (const char c : big_endian) bits = bits << 8 | static_cast<unsigned char>(c);
+    const uint64_t bits = BigEndianInteger(big_endian);
     PickleValue* real = New(Kind::kReal);
     std::memcpy(&real->real, &bits, sizeof(bits));
     return Push(real);

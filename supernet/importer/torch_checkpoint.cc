@@ -12,6 +12,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/byte_order.h"
 #include "base/status_macros.h"
 #include "supernet/half.h"
 #include "supernet/importer/pickle.h"
@@ -265,8 +266,7 @@ absl::StatusOr<std::vector<TorchTensor>> ReadOldFormat(absl::string_view bytes) 
     if (name.size() > kMaxKey) return Malformed("a storage has an absurd key");
     if (rest.size() < 8)
       return absl::DataLossError("the file is cut short before its last storage");
-    uint64_t count = 0;
-    for (size_t i = 8; i-- > 0;) count = count << 8 | static_cast<unsigned char>(rest[i]);
+    const uint64_t count = LittleEndianInteger(rest.substr(0, 8));
     rest.remove_prefix(8);
     const auto type = types.find(name);
     if (type == types.end()) {

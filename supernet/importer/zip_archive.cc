@@ -10,6 +10,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "base/byte_order.h"
 #include "base/status_macros.h"
 
 namespace forall {
@@ -32,11 +33,7 @@ constexpr uint16_t kZip64Extra = 1;
 
 // `bytes` must hold offset + size.
 uint64_t Number(absl::string_view bytes, size_t offset, size_t size) {
-  uint64_t value = 0;
-  for (size_t i = size; i-- > 0;) {
-    value = value << 8 | static_cast<unsigned char>(bytes[offset + i]);
-  }
-  return value;
+  return LittleEndianInteger(bytes.substr(offset, size));
 }
 
 absl::Status CutShort() {

@@ -109,9 +109,8 @@ absl::Status ExplainSpace(const std::string& name, bool spec_only) {
       family->input_channels() == 1 ? "" : "s", family->tensors().size(),
       static_cast<double>(values) / 1e6, Millions(costs.smallest.macs, costs.largest.macs),
       Millions(costs.smallest.params, costs.largest.params),
-      Millions(costs.smallest.model_bytes_fp32, costs.largest.model_bytes_fp32),
-      Millions(costs.smallest.peak_activation_bytes_fp32,
-               costs.largest.peak_activation_bytes_fp32));
+      Millions(costs.smallest.model_bytes, costs.largest.model_bytes),
+      Millions(costs.smallest.peak_activation_bytes, costs.largest.peak_activation_bytes));
   TextTable table({"DIMENSION", "OPTIONS", "ACTIVE"});
   for (const Dimension& dimension : space.dimensions()) {
     std::string active = "always";
@@ -186,8 +185,7 @@ void AddSupernetCommand(CLI::App* app, CommandContext* context) {
   import->callback([options, context] {
     context->needs_controller = false;
   context->action = [options] { return ImportSupernet(*options); };
-}  // namespace forall
-);
+});
 }  // namespace forall
 
 void AddSpacesCommand(CLI::App* app, CommandContext* context) {

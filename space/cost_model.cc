@@ -68,7 +68,23 @@ int64_t LayerMacs(const Layer& layer) {
   }
 }
 
-Costs CountCosts(const Network& network) {
+namespace {
+
+int64_t BytesPerValue(Precision precision) {
+  switch (precision) {
+    case Precision::kFp32:
+      return 4;
+    case Precision::kFp16:
+      return 2;
+    case Precision::kInt8:
+      return 1;
+  }
+  return 4;
+}
+
+}  // namespace
+
+Costs CountCosts(const Network& network, const DeploymentRecipe& recipe) {
   Costs costs;
   int64_t kernel_values = 0;
   int64_t bias_values = 0;
@@ -92,11 +108,10 @@ Costs CountCosts(const Network& network) {
         break;
     }
   }
-  costs.model_bytes_fp32 = 4 * (kernel_values + bias_values);
-  costs.model_bytes_int8 = kernel_values + 4 * bias_values;
-  const int64_t peak = PeakActivationElements(network);
-  costs.peak_activation_bytes_fp32 = 4 * peak;
-  costs.peak_activation_bytes_int8 = peak;
+  const int64_t bytes = BytesPerValue(recipe.precision);
+  const int64_t bias_bytes = recipe.precision == Precision::kFp16 ? 2 : 4;
+  costs.model_bytes = bytes * kernel_values + bias_bytes * bias_values;
+  costs.peak_activation_bytes = bytes * PeakActivationElements(network);
   return costs;
 }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "space/network.h"
+#include "space/recipe.h"
 
 namespace forall {
 
@@ -16,19 +17,18 @@ struct Costs {
   // Learned values of the extracted subnet: convolutions, linear layers, BatchNorm scale and bias.
   // Equal to DyNAS-T's "Model Parameters".
   int64_t params = 0;
-  // Weights in the deployed model, BatchNorm folded into the convolution before it: bytes at 4 and
-  // at 1 byte per value (int8: biases stay 4 bytes). The ONNX file adds its graph to this.
-  int64_t model_bytes_fp32 = 0;
-  int64_t model_bytes_int8 = 0;
+  // Weights in the deployed model, BatchNorm folded into the convolution before it: 4 bytes a value
+  // in fp32, 2 in fp16, 1 in int8, whose biases stay 4 bytes. The ONNX file adds its graph to this.
+  int64_t model_bytes = 0;
   // Largest sum of live activations of one image while the list runs in order: a layer's inputs and
   // output are live together, values stay live until their last reader; BatchNorm and activations
-  // work in place. At 4 and at 1 byte per element. The method is TinyEngine's and TFLite Micro's
+  // work in place. 4, 2 or 1 byte per element. The method is TinyEngine's and TFLite Micro's
   // (tensor arena), without operator-specific scratch buffers.
-  int64_t peak_activation_bytes_fp32 = 0;
-  int64_t peak_activation_bytes_int8 = 0;
+  int64_t peak_activation_bytes = 0;
 };
 
-Costs CountCosts(const Network& network);
+// Bytes are those of `recipe`.
+Costs CountCosts(const Network& network, const DeploymentRecipe& recipe = {});
 
 // MACs of one layer, 0 for kinds that are not counted.
 int64_t LayerMacs(const Layer& layer);

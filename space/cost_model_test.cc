@@ -16,8 +16,7 @@ TEST(CostModelTest, SmallNetworkRange) {
   EXPECT_EQ(largest.macs, 74704512);
   EXPECT_EQ(smallest.macs, 7657248);
   EXPECT_EQ(largest.params, 2199434);
-  EXPECT_GT(largest.peak_activation_bytes_fp32, smallest.peak_activation_bytes_fp32);
-  EXPECT_EQ(largest.peak_activation_bytes_fp32, 4 * largest.peak_activation_bytes_int8);
+  EXPECT_GT(largest.peak_activation_bytes, smallest.peak_activation_bytes);
 }
 
 // image 1x4x4 -> conv 2x4x4 -> batch norm, relu in place -> 1x1 conv to 3x4x4 -> add needs equal
@@ -34,13 +33,20 @@ TEST(CostModelTest, PeakMemoryFollowsLiveness) {
   // x, y and the sum: 96, the peak.
   y = builder.GlobalAveragePool("pool", y);
   builder.Linear("fc", y, {"fc.w", {5, 2}, {}}, {"fc.b", {5}, {}});
-  const Costs costs = CountCosts(builder.Build(5));
-  EXPECT_EQ(costs.peak_activation_bytes_int8, 96);
+  const Network network = builder.Build(5);
+  const Costs costs = CountCosts(network);
+  EXPECT_EQ(costs.peak_activation_bytes, 4 * 96);
   EXPECT_EQ(costs.macs, 16 * 18 + 16 * 4 + 10);
   EXPECT_EQ(costs.params, 18 + 4 + 4 + 10 + 5);
   // Folded batch norm leaves two biases behind.
-  EXPECT_EQ(costs.model_bytes_fp32, 4 * (18 + 2 + 4 + 10 + 5));
-  EXPECT_EQ(costs.model_bytes_int8, 18 + 4 + 10 + 4 * (2 + 5));
+  EXPECT_EQ(costs.model_bytes, 4 * (18 + 2 + 4 + 10 + 5));
+  const Costs half = CountCosts(network, {Precision::kFp16});
+  EXPECT_EQ(half.macs, costs.macs);
+  EXPECT_EQ(half.model_bytes, 2 * (18 + 2 + 4 + 10 + 5));
+  EXPECT_EQ(half.peak_activation_bytes, 2 * 96);
+  const Costs quantized = CountCosts(network, {Precision::kInt8});
+  EXPECT_EQ(quantized.model_bytes, 18 + 4 + 10 + 4 * (2 + 5));
+  EXPECT_EQ(quantized.peak_activation_bytes, 96);
 }
 
 }  // namespace

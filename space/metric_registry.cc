@@ -34,9 +34,9 @@ std::string KnownMetricIds() {
 double ExactCost(const Costs& costs, absl::string_view metric_id) {
   if (metric_id == "macs") return static_cast<double>(costs.macs);
   if (metric_id == "params") return static_cast<double>(costs.params);
-  if (metric_id == "model_bytes") return static_cast<double>(costs.model_bytes_fp32);
+  if (metric_id == "model_bytes") return static_cast<double>(costs.model_bytes);
   FORALL_CHECK(metric_id == "peak_activation_bytes") << "not an exact cost: " << metric_id;
-  return static_cast<double>(costs.peak_activation_bytes_fp32);
+  return static_cast<double>(costs.peak_activation_bytes);
 }
 
 }  // namespace forall

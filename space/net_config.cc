@@ -11,6 +11,7 @@
 #include "base/status_macros.h"
 #include "nlohmann/json.hpp"
 #include "space/network_blocks.h"
+#include "space/resnet_net_config.h"
 
 namespace forall {
 namespace {
@@ -192,6 +193,7 @@ absl::StatusOr<Architecture> ParseNetConfig(absl::string_view text, const Family
   if (config.is_discarded() || !config.is_object()) {
     return absl::InvalidArgumentError("a net.config is a JSON object");
   }
+  if (config.contains("input_stem")) return ParseResNetConfig(config, family, resolution);
   const auto list = config.find("blocks");
   if (list == config.end() || !list->is_array() || list->empty() || list->size() > 1024) {
     return Wrong("blocks", "must be a list of 1 to 1024 blocks");
@@ -229,6 +231,7 @@ absl::StatusOr<Architecture> ParseNetConfig(absl::string_view text, const Family
 }
 
 absl::StatusOr<std::string> WriteNetConfig(const Network& network) {
+  if (IsBottleneckNetwork(network)) return WriteResNetConfig(network).dump(2) + "\n";
   FORALL_ASSIGN_OR_RETURN(const NetworkParts parts, SplitIntoBlocks(network));
   double epsilon = 0;
   for (const Layer& layer : network.layers) {

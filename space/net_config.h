@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // net.config, the JSON by which the once-for-all authors publish specialised networks
-// (mit-han-lab/once-for-all, ofa/imagenet_classification/networks): first_conv, blocks, head.
+// (mit-han-lab/once-for-all, ofa/imagenet_classification/networks): first_conv, blocks, head; of a
+// ResNet input_stem, blocks, classifier.
 #ifndef FORALL_SPACE_NET_CONFIG_H_
 #define FORALL_SPACE_NET_CONFIG_H_
 
@@ -21,8 +22,8 @@ namespace forall {
 absl::StatusOr<Architecture> ParseNetConfig(absl::string_view json, const Family& family,
                                             int32_t resolution);
 
-// The net.config of a network of inverted residual blocks, in the published spelling.
-// FailedPrecondition for others.
+// The net.config of a network of inverted residual blocks, in the published spelling, or of
+// bottleneck blocks, as the authors' code writes it. FailedPrecondition for others.
 absl::StatusOr<std::string> WriteNetConfig(const Network& network);
 
 }  // namespace forall

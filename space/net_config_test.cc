@@ -23,7 +23,7 @@ using ::testing::HasSubstr;
 
 TEST(NetConfigTest, WhatIsWrittenReadsBackInBothSpellings) {
   for (const char* name :
-       {"fashion_mnist", "ofa_mbv3_w1.0", "ofa_mbv3_w1.2", "ofa_proxyless_w1.3"}) {
+       {"fashion_mnist", "ofa_mbv3_w1.0", "ofa_mbv3_w1.2", "ofa_proxyless_w1.3", "ofa_resnet50"}) {
     SCOPED_TRACE(name);
     FORALL_ASSERT_OK_AND_ASSIGN(const auto family, FindFamily(name));
     const SearchSpace& space = family->search_space();
@@ -81,10 +81,36 @@ TEST(NetConfigTest, NamesWhatTheSpaceDoesNotHave) {
   FORALL_ASSERT_OK_AND_ASSIGN(const auto resnet, FindFamily("ofa_resnet50"));
   EXPECT_THAT(ParseNetConfig(config, *resnet, 224).status(),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("ofa_resnet50")));
-  FORALL_ASSERT_OK_AND_ASSIGN(const Network other,
-                              resnet->Describe(resnet->search_space().Largest()));
-  EXPECT_THAT(WriteNetConfig(other).status(),
+  EXPECT_THAT(WriteNetConfig(Network()).status(),
               StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("inverted residual")));
+}
+
+TEST(NetConfigTest, NamesWhatAResNetSpaceDoesNotHave) {
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto family, FindFamily("ofa_resnet50"));
+  FORALL_ASSERT_OK_AND_ASSIGN(const Network network,
+                              family->Describe(family->search_space().Largest()));
+  const std::string config = *WriteNetConfig(network);
+  const auto with = [&](const char* pointer, const nlohmann::json& value) {
+    auto json = nlohmann::json::parse(config);
+    json[nlohmann::json::json_pointer(pointer)] = value;
+    return ParseNetConfig(json.dump(), *family, 224).status();
+  };
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto mobilenet, FindFamily("ofa_mbv3_w1.0"));
+  const std::pair<absl::Status, const char*> cases[] = {
+      {with("/blocks/3/mid_channels", 100), "blocks[3].mid_channels: 100"},
+      {with("/blocks/3/out_channels", 300), "5 stages are more"},
+      {with("/blocks/3/kernel_size", 5), "blocks[3].kernel_size: 5"},
+      {with("/blocks/3", 7), "blocks[3].in_channels"},
+      {with("/blocks", nlohmann::json::array()), "blocks: must be a list"},
+      {with("/input_stem/0/out_channels", 33), "w0.1"},
+      {with("/input_stem/1", nlohmann::json::array()), "input_stem[1].conv: is missing"},
+      {with("/classifier/out_features", 10), "classifier.out_features: 10"},
+      {with("/classifier", nullptr), "classifier.in_features: nothing"},
+      {ParseNetConfig(config, *mobilenet, 224).status(), "input_stem"},
+  };
+  for (const auto& [status, expected] : cases) {
+    EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(expected)));
+  }
 }
 
 // All fifty published specialised networks are networks of one of three spaces.

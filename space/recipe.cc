@@ -20,11 +20,12 @@ std::string RecipeText(const DeploymentRecipe& recipe) {
 
 absl::StatusOr<DeploymentRecipe> ParseRecipe(absl::string_view text) {
   if (text == "fp32" || text.empty()) return DeploymentRecipe{};
-  if (text == "fp16" || text == "int8") {
-    return absl::UnimplementedError(
-        absl::StrCat("recipe ", text, " cannot be exported yet; use fp32"));
+  if (text == "fp16") return DeploymentRecipe{Precision::kFp16};
+  if (text == "int8") {
+    return absl::UnimplementedError("recipe int8 cannot be exported yet; use fp32 or fp16");
   }
-  return absl::InvalidArgumentError(absl::StrCat("unknown recipe \"", text, "\"; use fp32"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("unknown recipe \"", text, "\"; use fp32 or fp16"));
 }
 
 }  // namespace forall

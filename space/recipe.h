@@ -12,8 +12,8 @@ namespace forall {
 
 enum class Precision { kFp32, kFp16, kInt8 };
 
-// Text form: "fp32"; later recipes add ";"-separated settings (scheme, calibration), so that the
-// text of an existing recipe never changes.
+// Text form: "fp32" or "fp16"; later recipes add ";"-separated settings (scheme, calibration), so
+// that the text of an existing recipe never changes.
 struct DeploymentRecipe {
   Precision precision = Precision::kFp32;
   friend bool operator==(const DeploymentRecipe& a, const DeploymentRecipe& b) {
@@ -22,8 +22,8 @@ struct DeploymentRecipe {
 };
 
 std::string RecipeText(const DeploymentRecipe& recipe);
-// InvalidArgument lists what is known. Unimplemented for recipes that cannot be exported yet
-// (fp16, int8): a key reserves their place, no exporter makes them.
+// InvalidArgument lists what is known. Unimplemented for int8: a key reserves its place, no
+// exporter makes it yet.
 absl::StatusOr<DeploymentRecipe> ParseRecipe(absl::string_view text);
 
 }  // namespace forall

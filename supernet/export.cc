@@ -12,6 +12,7 @@
 #include "space/identity.h"
 #include "supernet/onnx/calibration.h"
 #include "supernet/onnx/exporter.h"
+#include "supernet/onnx/half_model.h"
 #include "supernet/subnet_weights.h"
 
 namespace forall {
@@ -79,9 +80,9 @@ absl::StatusOr<ExportedSubnet> ExportSubnet(const Supernet& supernet,
                                             const CalibrationOptions& calibration,
                                             const DeploymentRecipe& recipe,
                                             const SessionOptions& session) {
-  if (recipe.precision != Precision::kFp32) {
+  if (recipe.precision == Precision::kInt8) {
     return absl::UnimplementedError(
-        absl::StrCat("recipe: ", RecipeText(recipe), " cannot be exported yet; use fp32"));
+        absl::StrCat("recipe: ", RecipeText(recipe), " cannot be exported yet; use fp32 or fp16"));
   }
   FORALL_RETURN_IF_ERROR(CheckDataset(supernet, train));
   if (calibration.images < 1 || calibration.batch < 1) {
@@ -114,6 +115,9 @@ absl::StatusOr<ExportedSubnet> ExportSubnet(const Supernet& supernet,
                       {kMetadataSearchSpace, space.id()},
                       {kMetadataSupernet, supernet.hash()}};
   FORALL_ASSIGN_OR_RETURN(exported.bytes, BuildOnnxModel(network, weights, options));
+  if (recipe.precision == Precision::kFp16) {
+    FORALL_ASSIGN_OR_RETURN(exported.bytes, ToHalfModel(exported.bytes));
+  }
   FORALL_RETURN_IF_ERROR(CheckOnnxModel(exported.bytes));
   exported.sha256 = Sha256Hex(exported.bytes);
   return exported;

@@ -13,6 +13,7 @@
 #include "space/identity.h"
 #include "space/recipe.h"
 #include "space/search_space.h"
+#include "supernet/onnx/half_model.h"
 #include "supernet/package.h"
 
 namespace forall {
@@ -21,7 +22,6 @@ namespace forall {
 inline constexpr char kMetadataArchKey[] = "forall.arch_key";
 inline constexpr char kMetadataArchitecture[] = "forall.architecture";  // SearchSpace::ToJson
 inline constexpr char kMetadataCalibrationId[] = "forall.calibration_id";
-inline constexpr char kMetadataRecipe[] = "forall.recipe";
 inline constexpr char kMetadataResolution[] = "forall.resolution";
 inline constexpr char kMetadataSearchSpace[] = "forall.search_space";
 inline constexpr char kMetadataSupernet[] = "forall.supernet_sha256";
@@ -52,8 +52,8 @@ struct ExportedSubnet {
 // Slices, calibrates on `train`, folds BatchNorm and builds the file. The same inputs on the same
 // machine give the same bytes; other CPUs differ in the last bits, hence a subnet is exported once.
 // `session` is what calibration runs with. InvalidArgument for an architecture of another space, a
-// dataset of another shape or split than the supernet needs, or fewer than one image; Unimplemented
-// for a recipe other than fp32.
+// dataset of another shape or split than the supernet needs, fewer than one image, or a weight that
+// fp16 cannot hold; Unimplemented for a recipe other than fp32 and fp16.
 absl::StatusOr<ExportedSubnet> ExportSubnet(const Supernet& supernet,
                                             const Architecture& architecture, const Dataset& train,
                                             const CalibrationOptions& calibration,

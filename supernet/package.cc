@@ -8,6 +8,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "base/file.h"
 #include "base/json_depth.h"
 #include "base/sha256.h"
@@ -143,16 +144,16 @@ std::string PackageSpecText(const Family& family, const PackageOptions& options,
 
 }  // namespace
 
-absl::Status CheckTensors(const Family& family, absl::Span<const NamedShape> given) {
+absl::Status CheckTensors(absl::Span<const NamedShape> expected,
+                          absl::Span<const NamedShape> given) {
   Problems missing;
   Problems misshapen;
   Problems extra;
   absl::flat_hash_map<absl::string_view, const std::vector<int64_t>*> shapes;
   for (const NamedShape& tensor : given) shapes[tensor.name] = &tensor.shape;
   absl::flat_hash_set<absl::string_view> known;
-  for (const TensorSpec& spec : family.tensors()) {
+  for (const NamedShape& spec : expected) {
     known.insert(spec.name);
-    if (spec.role == TensorRole::kBatchCounter) continue;
     const auto it = shapes.find(spec.name);
     if (it == shapes.end()) {
       missing.Add(absl::StrCat("'", spec.name, "'"));
@@ -162,7 +163,10 @@ absl::Status CheckTensors(const Family& family, absl::Span<const NamedShape> giv
     }
   }
   for (const NamedShape& tensor : given) {
-    if (known.contains(tensor.name)) continue;
+    absl::string_view norm = tensor.name;
+    const bool counter = absl::ConsumeSuffix(&norm, ".num_batches_tracked") &&
+                         known.contains(absl::StrCat(norm, ".running_mean"));
+    if (counter || known.contains(tensor.name)) continue;
     extra.Add(absl::StrCat("'", absl::CHexEscape(tensor.name.substr(0, 200)), "'"));
   }
   std::vector<std::string> text;
@@ -170,9 +174,16 @@ absl::Status CheckTensors(const Family& family, absl::Span<const NamedShape> giv
   misshapen.AppendTo("of another shape", &text);
   extra.AppendTo("not part of it", &text);
   if (text.empty()) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("weights do not fit the family \"",
-                                                 family.search_space().id(),
-                                                 "\": ", absl::StrJoin(text, "; ")));
+  return absl::InvalidArgumentError(absl::StrJoin(text, "; "));
+}
+
+absl::Status CheckTensors(const Family& family, absl::Span<const NamedShape> given) {
+  std::vector<NamedShape> expected;
+  for (const TensorSpec& spec : family.tensors()) {
+    if (spec.role != TensorRole::kBatchCounter) expected.push_back({spec.name, spec.shape});
+  }
+  return WithContext(CheckTensors(expected, given), absl::StrCat("weights do not fit the family \"",
+                                                                 family.search_space().id(), "\""));
 }
 
 absl::StatusOr<std::shared_ptr<const Supernet>> Supernet::Load(const std::string& directory) {

@@ -93,7 +93,10 @@ struct NamedShape {
 };
 
 // InvalidArgument naming missing, extra and misshapen tensors, eight of each kind and how many more
-// there are; batch counters may be there or not.
+// there are; batch counters of BatchNorms that are expected may be there or not.
+absl::Status CheckTensors(absl::Span<const NamedShape> expected,
+                          absl::Span<const NamedShape> given);
+// The same for all tensors of a supernet.
 absl::Status CheckTensors(const Family& family, absl::Span<const NamedShape> given);
 
 struct PackageOptions {

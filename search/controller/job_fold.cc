@@ -156,8 +156,8 @@ absl::Status JobFold::Propose(const JobEvent& event) {
   trial.architecture = {space.id(), space.revision(), event.choices};
   FORALL_RETURN_IF_ERROR(space.Validate(trial.architecture));
   FORALL_ASSIGN_OR_RETURN(const Network network, plan_->family().Describe(trial.architecture));
-  FORALL_ASSIGN_OR_RETURN(const DeploymentRecipe recipe, ParseRecipe(plan_->spec().recipe()));
-  trial.costs = CountCosts(network);
+  const DeploymentRecipe& recipe = plan_->recipe();
+  trial.costs = CountCosts(network, recipe);
   trial.resolution = static_cast<int32_t>(network.input.height);
   TrialRecord& record = trial.record;
   record.id = event.trial_id;

@@ -24,6 +24,7 @@ absl::StatusOr<std::shared_ptr<const JobPlan>> JobPlan::Create(
   const SearchSpace& space = plan->family_->search_space();
   FORALL_RETURN_IF_ERROR(plan->family_->Describe(space.Smallest()).status());
   FORALL_RETURN_IF_ERROR(plan->family_->Describe(space.Largest()).status());
+  FORALL_ASSIGN_OR_RETURN(plan->recipe_, ParseRecipe(spec.recipe()));
   plan->smallest_ = plan->CostsOf(space.Smallest());
   plan->largest_ = plan->CostsOf(space.Largest());
   for (const v1::Objective& objective : spec.objectives()) {
@@ -74,7 +75,7 @@ int JobPlan::SlotOf(const std::string& metric, const v1::Condition& condition) {
 
 Costs JobPlan::CostsOf(const Architecture& architecture) const {
   const absl::StatusOr<Network> network = family_->Describe(architecture);
-  return network.ok() ? CountCosts(*network) : Costs();
+  return network.ok() ? CountCosts(*network, recipe_) : Costs();
 }
 
 bool JobPlan::Admissible(const Architecture& architecture) const {

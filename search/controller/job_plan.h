@@ -59,7 +59,9 @@ class JobPlan {
   const std::vector<Limit>& limits() const { return limits_; }
   bool needs_accuracy() const { return needs_accuracy_; }
 
-  // Costs of a valid architecture.
+  const DeploymentRecipe& recipe() const { return recipe_; }
+
+  // Costs of a valid architecture, deployed by the job's recipe.
   Costs CostsOf(const Architecture& architecture) const;
   const Costs& smallest_costs() const { return smallest_; }
   const Costs& largest_costs() const { return largest_; }
@@ -85,6 +87,7 @@ class JobPlan {
   std::vector<Goal> objectives_;
   std::vector<Limit> limits_;
   bool needs_accuracy_ = false;
+  DeploymentRecipe recipe_;
   Costs smallest_;
   Costs largest_;
 };

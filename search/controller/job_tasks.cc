@@ -213,9 +213,8 @@ std::string CalibrationIdOf(const v1::Task& wire) {
 }
 
 std::string LatencyGraphKey(const JobPlan& plan, const TrialEntry& trial, int target) {
-  const absl::StatusOr<DeploymentRecipe> recipe = ParseRecipe(plan.spec().recipe());
   return GraphKey(trial.record.arch_key, trial.resolution, plan.targets()[target].batch,
-                  recipe.ok() ? *recipe : DeploymentRecipe());
+                  plan.recipe());
 }
 
 TaskNeeds NeedsOf(const v1::Task& wire, const std::string& fingerprint) {

@@ -343,8 +343,9 @@ absl::Status CheckFeasible(const v1::SearchJobSpec& spec, const Family& family) 
   const SearchSpace& space = family.search_space();
   FORALL_ASSIGN_OR_RETURN(const Network smallest, family.Describe(space.Smallest()));
   FORALL_ASSIGN_OR_RETURN(const Network largest, family.Describe(space.Largest()));
-  const Costs low = CountCosts(smallest);
-  const Costs high = CountCosts(largest);
+  FORALL_ASSIGN_OR_RETURN(const DeploymentRecipe recipe, ParseRecipe(spec.recipe()));
+  const Costs low = CountCosts(smallest, recipe);
+  const Costs high = CountCosts(largest, recipe);
   for (int i = 0; i < spec.constraints_size(); ++i) {
     const v1::Constraint& constraint = spec.constraints(i);
     if (FindMetric(constraint.metric())->source != MetricSource::kExactCost) continue;

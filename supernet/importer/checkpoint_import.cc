@@ -7,6 +7,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
@@ -34,6 +35,17 @@ std::string CommonName(absl::string_view name) {
   return common;
 }
 
+constexpr absl::string_view kBatchCounter = ".num_batches_tracked";
+
+// The counter's name beside the BatchNorm that is expected, or as it is when there is none.
+std::string CounterName(absl::string_view common, absl::Span<const NamedShape> expected,
+                        const absl::flat_hash_map<std::string, size_t>& places) {
+  const absl::string_view norm = absl::StripSuffix(common, kBatchCounter);
+  const auto it = places.find(absl::StrCat(norm, ".running_mean"));
+  if (it == places.end()) return std::string(common);
+  return absl::StrCat(absl::StripSuffix(expected[it->second].name, ".running_mean"), kBatchCounter);
+}
+
 // A tensor that is there, of either kind of file.
 struct Source {
   std::string name;
@@ -49,32 +61,39 @@ absl::Status Copy(const Source& source, absl::Span<float> output) {
 
 // Checks names and shapes before anything is copied: a hostile file may name one storage often.
 absl::StatusOr<std::vector<NamedTensor>> Collect(const std::vector<Source>& sources,
-                                                 const Family& family) {
-  absl::flat_hash_map<std::string, const TensorSpec*> specs;
-  for (const TensorSpec& spec : family.tensors()) specs[CommonName(spec.name)] = &spec;
+                                                 absl::Span<const NamedShape> expected) {
+  absl::flat_hash_map<std::string, size_t> places;
+  for (size_t i = 0; i < expected.size(); ++i) places[CommonName(expected[i].name)] = i;
   std::vector<NamedShape> shapes;
-  std::vector<std::pair<const TensorSpec*, const Source*>> pairs;
-  absl::flat_hash_map<const TensorSpec*, const Source*> taken;
+  std::vector<const Source*> taken(expected.size(), nullptr);
   for (const Source& source : sources) {
-    const auto it = specs.find(CommonName(source.name));
-    const TensorSpec* spec = it == specs.end() ? nullptr : it->second;
-    shapes.push_back({spec == nullptr ? source.name : spec->name, *source.shape});
-    if (spec == nullptr) continue;
-    const auto [other, first] = taken.emplace(spec, &source);
-    if (!first) {
+    const std::string common = CommonName(source.name);
+    const auto it = places.find(common);
+    if (it == places.end()) {
+      // Counters are told from strangers by their BatchNorm.
+      shapes.push_back({absl::EndsWith(common, kBatchCounter)
+                            ? CounterName(common, expected, places)
+                            : source.name,
+                        *source.shape});
+      continue;
+    }
+    const size_t place = it->second;
+    shapes.push_back({expected[place].name, *source.shape});
+    if (taken[place] != nullptr) {
       return absl::InvalidArgumentError(absl::StrCat("'", absl::CHexEscape(source.name), "' and '",
-                                                     absl::CHexEscape(other->second->name),
+                                                     absl::CHexEscape(taken[place]->name),
                                                      "' are one tensor"));
     }
-    if (spec->role != TensorRole::kBatchCounter) pairs.emplace_back(spec, &source);
+    taken[place] = &source;
   }
-  FORALL_RETURN_IF_ERROR(CheckTensors(family, shapes));
+  FORALL_RETURN_IF_ERROR(CheckTensors(expected, shapes));
   std::vector<NamedTensor> tensors;
-  for (const auto& [spec, source] : pairs) {
+  for (size_t i = 0; i < expected.size(); ++i) {
     int64_t elements = 1;
-    for (const int64_t extent : spec->shape) elements *= extent;
-    NamedTensor tensor{spec->name, spec->shape, std::vector<float>(static_cast<size_t>(elements))};
-    FORALL_RETURN_IF_ERROR(Copy(*source, absl::MakeSpan(tensor.values)));
+    for (const int64_t extent : expected[i].shape) elements *= extent;
+    NamedTensor tensor{expected[i].name, expected[i].shape,
+                       std::vector<float>(static_cast<size_t>(elements))};
+    FORALL_RETURN_IF_ERROR(Copy(*taken[i], absl::MakeSpan(tensor.values)));
     tensors.push_back(std::move(tensor));
   }
   return tensors;
@@ -84,6 +103,17 @@ absl::StatusOr<std::vector<NamedTensor>> Collect(const std::vector<Source>& sour
 
 absl::StatusOr<std::vector<NamedTensor>> ImportCheckpoint(const std::string& path,
                                                           const Family& family) {
+  std::vector<NamedShape> expected;
+  for (const TensorSpec& spec : family.tensors()) {
+    if (spec.role != TensorRole::kBatchCounter) expected.push_back({spec.name, spec.shape});
+  }
+  return ImportTensors(path, expected,
+                       absl::StrCat("the family \"", family.search_space().id(), "\""));
+}
+
+absl::StatusOr<std::vector<NamedTensor>> ImportTensors(const std::string& path,
+                                                       absl::Span<const NamedShape> expected,
+                                                       absl::string_view owner) {
   std::vector<Source> sources;
   bool is_torch = false;
   {
@@ -107,8 +137,10 @@ absl::StatusOr<std::vector<NamedTensor>> ImportCheckpoint(const std::string& pat
       sources.push_back({view.name, &view.shape, nullptr, &view});
     }
   }
-  absl::StatusOr<std::vector<NamedTensor>> tensors = Collect(sources, family);
-  if (!tensors.ok()) return WithContext(tensors.status(), path);
+  absl::StatusOr<std::vector<NamedTensor>> tensors = Collect(sources, expected);
+  if (!tensors.ok()) {
+    return WithContext(tensors.status(), absl::StrCat(path, ": weights do not fit ", owner));
+  }
   return tensors;
 }
 

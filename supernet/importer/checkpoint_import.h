@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "space/family.h"
 #include "supernet/package.h"
 
@@ -24,6 +26,12 @@ namespace forall {
 // package is written.
 absl::StatusOr<std::vector<NamedTensor>> ImportCheckpoint(const std::string& path,
                                                           const Family& family);
+
+// The same for any tensors, e.g. those of a published specialised network (StandaloneShapes), in
+// the order of `expected`. `owner` is whose they are, for messages.
+absl::StatusOr<std::vector<NamedTensor>> ImportTensors(const std::string& path,
+                                                       absl::Span<const NamedShape> expected,
+                                                       absl::string_view owner);
 
 }  // namespace forall
 

@@ -7,11 +7,14 @@
 
 #include "absl/strings/str_replace.h"
 #include "base/file.h"
+#include "base/random.h"
 #include "base/testing/matchers.h"
 #include "base/testing/temp_dir.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "supernet/safetensors.h"
+#include "supernet/standalone.h"
+#include "supernet/subnet_weights.h"
 #include "supernet/testing/tiny_supernet.h"
 #include "supernet/testing/torch_writer.h"
 
@@ -107,6 +110,39 @@ TEST(CheckpointImportTest, ListsEverythingThatDoesNotFit) {
                        AllOf(HasSubstr("missing: '" + missing + "'"),
                              HasSubstr("another shape: '" + misshapen + "' has [2, 4], needs [8]"),
                              HasSubstr("not part of it: 'optimizer.step'"))));
+}
+
+// A published specialised network: weights of its own, in the old spelling.
+TEST(CheckpointImportTest, AFixedNetworksWeightsAreReadInAnySpelling) {
+  for (const auto& family : ::forall::testing::TinyFamilies()) {
+    const auto supernet = ::forall::testing::RandomSupernet(*family);
+    Random random(4);
+    const Network network = *family->Describe(family->search_space().Sample(&random));
+    const SubnetWeights weights = *ExtractWeights(*supernet, network);
+    std::vector<NamedTensor> tensors = StandaloneTensors(network, weights);
+    for (NamedTensor& tensor : tensors) {
+      tensor.name = absl::StrReplaceAll(tensor.name, {{".conv.inv", ".mobile_inverted_conv.inv"},
+                                                      {".conv.dep", ".mobile_inverted_conv.dep"}});
+    }
+    std::string counter = tensors[1].name;
+    counter.replace(counter.rfind("weight"), 6, "num_batches_tracked");
+    tensors.push_back({counter, {1}, {3}});
+    std::reverse(tensors.begin(), tensors.end());
+    const TempDir directory;
+    FORALL_ASSERT_OK(WriteFileAtomically(directory / "net.pth", MakeOldCheckpoint(tensors)));
+    FORALL_ASSERT_OK_AND_ASSIGN(
+        std::vector<NamedTensor> imported,
+        ImportTensors(directory / "net.pth", StandaloneShapes(network), "the network"));
+    FORALL_ASSERT_OK_AND_ASSIGN(const SubnetWeights again,
+                                WeightsOfStandalone(network, std::move(imported)));
+    EXPECT_EQ(again.layers, weights.layers);
+
+    tensors[0].name = "first_conv.num_batches_tracked";  // there is no such BatchNorm
+    FORALL_ASSERT_OK(WriteFileAtomically(directory / "net.pth", MakeZipCheckpoint(tensors)));
+    EXPECT_THAT(ImportTensors(directory / "net.pth", StandaloneShapes(network), "the network"),
+                StatusIs(absl::StatusCode::kInvalidArgument,
+                         HasSubstr("not part of it: 'first_conv.num_batches_tracked'")));
+  }
 }
 
 TEST(CheckpointImportTest, AnotherFamilyIsRefused) {

@@ -5,16 +5,14 @@
 #include <cstring>
 #include <exception>
 #include <initializer_list>
-#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "base/status_macros.h"
-#include "google/protobuf/io/coded_stream.h"
-#include "google/protobuf/io/zero_copy_stream_impl_lite.h"
 #include "onnx/checker.h"
 #include "onnx/onnx_pb.h"
 #include "onnx/shape_inference/implementation.h"
+#include "supernet/onnx/model_bytes.h"
 
 namespace forall {
 namespace {
@@ -348,26 +346,11 @@ absl::StatusOr<std::string> BuildOnnxModel(const Network& network, const SubnetW
     property->set_key(key);
     property->set_value(value);
   }
-  const size_t size = model.ByteSizeLong();
-  if (size > static_cast<size_t>(std::numeric_limits<int>::max())) {
-    return absl::InvalidArgumentError("the model does not fit into one ONNX file (2 GiB)");
-  }
-  // At its full size from the start: a string that grows would copy the weights again and again.
-  std::string bytes(size, '\0');
-  google::protobuf::io::ArrayOutputStream stream(bytes.data(), static_cast<int>(size));
-  google::protobuf::io::CodedOutputStream coded(&stream);
-  coded.SetSerializationDeterministic(true);
-  model.SerializeWithCachedSizes(&coded);
-  if (coded.HadError()) return absl::InternalError("the model could not be serialized");
-  return bytes;
+  return SerializeOnnxModel(model);
 }
 
 absl::Status CheckOnnxModel(absl::string_view bytes) {
-  onnx::ModelProto model;
-  if (bytes.size() > static_cast<size_t>(std::numeric_limits<int>::max()) ||
-      !model.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
-    return absl::InvalidArgumentError("not an ONNX file");
-  }
+  FORALL_ASSIGN_OR_RETURN(onnx::ModelProto model, ParseOnnxModel(bytes));
   // The checker reports by exceptions; they end here.
   try {
     onnx::checker::check_model(model);

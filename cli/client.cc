@@ -203,6 +203,11 @@ absl::Status Client::WatchJob(const std::string& name,
 }
 
 absl::Status Client::DownloadArtifact(const std::string& sha256, const std::string& path) {
+  FORALL_ASSIGN_OR_RETURN(const std::string content, FetchArtifact(sha256));
+  return LocalFile(WriteFileAtomically(path, content));
+}
+
+absl::StatusOr<std::string> Client::FetchArtifact(const std::string& sha256) {
   grpc::ClientContext context;
   context.set_wait_for_ready(true);
   context.set_deadline(absl::ToChronoTime(Clock::Real()->Now() + absl::Minutes(10)));
@@ -217,7 +222,7 @@ absl::Status Client::DownloadArtifact(const std::string& sha256, const std::stri
     return absl::DataLossError(absl::StrCat("the artifact that arrived is not ", sha256,
                                             "; try again, and check the controller's disk"));
   }
-  return LocalFile(WriteFileAtomically(path, content));
+  return content;
 }
 
 absl::StatusOr<std::string> Client::UploadArtifact(const std::string& path) {

@@ -70,7 +70,9 @@ class Client {
                         const std::function<void(const v1::SearchJobUpdate&)>& update,
                         const std::function<bool()>& stop = nullptr);
 
-  // Downloads an artifact, checks its SHA-256 (DataLoss when it differs) and writes it atomically.
+  // Downloads an artifact and checks its SHA-256 (DataLoss when it differs).
+  absl::StatusOr<std::string> FetchArtifact(const std::string& sha256);
+  // The same into a file, which is written atomically.
   absl::Status DownloadArtifact(const std::string& sha256, const std::string& path);
   // Uploads a file; returns its SHA-256.
   absl::StatusOr<std::string> UploadArtifact(const std::string& path);

@@ -4,6 +4,7 @@
 #include <netdb.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <string>
 #include <utility>
 #include <vector>
@@ -79,6 +80,11 @@ absl::Status CheckAddress(const std::string& address) {
   }
   freeaddrinfo(found);
   return absl::OkStatus();
+}
+
+std::string DefaultData() {
+  const char* const data = std::getenv("FORALL_DATA");
+  return data != nullptr && *data != '\0' ? data : "build/deps";
 }
 
 absl::Status LocalFile(const absl::Status& status) {

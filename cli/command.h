@@ -48,6 +48,8 @@ std::string UnknownCommand(const CLI::App& app, int argc, const char* const* arg
 absl::Status CheckAddress(const std::string& address);
 // A ready-made space by its name, or a spec file's. InvalidArgument says which are known.
 absl::StatusOr<std::shared_ptr<const Family>> FamilyOf(const std::string& name_or_file);
+// The folder that holds datasets unless --data says otherwise: FORALL_DATA, else build/deps.
+std::string DefaultData();
 // What went wrong with a file of this machine, rather than with something on the controller.
 absl::Status LocalFile(const absl::Status& status);
 

@@ -2,7 +2,6 @@
 // dataset add, dataset list: folders that workers and the trainer read. Needs no controller.
 #include "data/dataset.h"
 
-#include <cstdlib>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -17,11 +16,6 @@
 
 namespace forall {
 namespace {
-
-std::string DefaultData() {
-  const char* const data = std::getenv("FORALL_DATA");
-  return data != nullptr && *data != '\0' ? data : "build/deps";
-}
 
 struct DatasetOptions {
   std::string name;

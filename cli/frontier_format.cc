@@ -56,10 +56,6 @@ bool IsWhole(const v1::QueryParetoFrontierResponse& frontier, const v1::Frontier
          member.measurements_size() == frontier.objectives_size();
 }
 
-const char* CertaintyText(v1::FrontierMember::Certainty certainty) {
-  return certainty == v1::FrontierMember::CERTAIN ? "certain" : "contested";
-}
-
 const char* VerdictText(const v1::Verdict& verdict) {
   switch (verdict.state()) {
     case v1::Verdict::TRUSTED:
@@ -132,6 +128,15 @@ std::string MeasurementName(const v1::Measurement& measurement) {
   return name;
 }
 
+// Those whose name is not there yet.
+void AddMeasurements(const google::protobuf::RepeatedPtrField<v1::Measurement>& measurements,
+                     Json* json) {
+  for (const v1::Measurement& measurement : measurements) {
+    const std::string name = MeasurementName(measurement);
+    if (!json->contains(name)) (*json)[name] = MeasurementJson(measurement);
+  }
+}
+
 std::string CsvQuote(const std::string& text) {
   return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\"", "\"\""}}), "\"");
 }
@@ -143,6 +148,16 @@ bool IsObjective(const v1::QueryParetoFrontierResponse& frontier, absl::string_v
 }
 
 }  // namespace
+
+const char* CertaintyName(const v1::FrontierMember& member) {
+  return member.certainty() == v1::FrontierMember::CERTAIN ? "certain" : "contested";
+}
+
+Json MeasuredJson(const v1::Trial& trial) {
+  Json json = Json::object();
+  AddMeasurements(trial.measurements(), &json);
+  return json;
+}
 
 std::string FrontierTable(const v1::QueryParetoFrontierResponse& frontier) {
   std::vector<std::string> header = {""};
@@ -203,9 +218,9 @@ std::string FrontierCsv(const v1::QueryParetoFrontierResponse& frontier) {
     for (const char* cost : costs) {
       absl::StrAppendFormat(&csv, ",%.0f", CostOf(trial, cost));
     }
-    absl::StrAppend(&csv, ",", CertaintyText(member.certainty()), ",",
-                    member.knee() ? "true" : "false", ",", trial.arch_key(), ",", trial.graph_key(),
-                    ",", trial.artifact_sha256(), ",", CsvQuote(trial.architecture_json()), "\n");
+    absl::StrAppend(&csv, ",", CertaintyName(member), ",", member.knee() ? "true" : "false", ",",
+                    trial.arch_key(), ",", trial.graph_key(), ",", trial.artifact_sha256(), ",",
+                    CsvQuote(trial.architecture_json()), "\n");
   }
   return csv;
 }
@@ -233,20 +248,15 @@ Json FrontierJson(const v1::QueryParetoFrontierResponse& frontier) {
       if (ShiftOf(member, i) != 0)
         item["estimated"].push_back(ObjectiveText(frontier.objectives(i)));
     }
-    item["certainty"] = CertaintyText(member.certainty());
+    item["certainty"] = CertaintyName(member);
     item["knee"] = member.knee();
     item["keys"] = {{"arch_key", trial.arch_key()},
                     {"graph_key", trial.graph_key()},
                     {"artifact_sha256", trial.artifact_sha256()}};
     // What the values rest on first, then the trial's others, of which the highest fidelity comes
     // first: the first of a name keeps it.
-    for (const auto* measurements : {&member.measurements(), &trial.measurements()}) {
-      for (const v1::Measurement& measurement : *measurements) {
-        const std::string name = MeasurementName(measurement);
-        if (!item["measurements"].contains(name))
-          item["measurements"][name] = MeasurementJson(measurement);
-      }
-    }
+    AddMeasurements(member.measurements(), &item["measurements"]);
+    AddMeasurements(trial.measurements(), &item["measurements"]);
     json["members"].push_back(std::move(item));
   }
   return json;

@@ -23,6 +23,13 @@ std::string FrontierCsv(const v1::QueryParetoFrontierResponse& frontier);
 // docs/quickstart.md lists the fields of a member.
 nlohmann::ordered_json FrontierJson(const v1::QueryParetoFrontierResponse& frontier);
 
+// A trial's measurements by name ("accuracy_top1", "accuracy_top1@test", "latency_ms@devices/pi5"),
+// as a member of FrontierJson has them: of equal names the one of highest fidelity.
+nlohmann::ordered_json MeasuredJson(const v1::Trial& trial);
+
+// "certain" or "contested".
+const char* CertaintyName(const v1::FrontierMember& member);
+
 }  // namespace forall
 
 #endif  // FORALL_CLI_FRONTIER_FORMAT_H_

@@ -21,7 +21,7 @@ std::string ArchKey(const SearchSpace& space, const Architecture& architecture) 
     absl::StrAppend(&bytes, space.dimensions()[i].name, "=", space.Value(architecture, dimension),
                     "\n");
   }
-  return Key("a1-", bytes);
+  return Key(kArchKeyPrefix, bytes);
 }
 
 std::string GraphKey(const std::string& arch_key, int64_t resolution, int64_t batch,

@@ -15,9 +15,10 @@ namespace forall {
 // The structure: search space, revision and the values of all active dimensions. Dead dimensions
 // are absent, so one network has one key however it was written. Where a space searches the input
 // resolution, that is one of its dimensions and hence part of the key (docs/adr/0003).
-// "a1-" + 32 hex digits (128 bits of SHA-256 over the text below).
+// kArchKeyPrefix + 32 hex digits (128 bits of SHA-256 over the text below).
 // Canonical bytes, version 1: "forall.arch.1\n<space>\n<revision>\n" then "name=value\n" per active
 // dimension in the space's order.
+inline constexpr char kArchKeyPrefix[] = "a1-";
 std::string ArchKey(const SearchSpace& space, const Architecture& architecture);
 
 // What keys a latency: structure + input resolution + batch + deployment recipe. "g1-" + 32 hex.

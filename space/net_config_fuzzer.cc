@@ -12,6 +12,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const auto resnet = *forall::FindFamily("ofa_resnet50");
   const absl::string_view text(reinterpret_cast<const char*>(data), size);
   forall::ParseNetConfig(text, *family, 28).status().IgnoreError();
+  forall::ParseNetConfig(text, *resnet, 224).status().IgnoreError();
   family->ParseArchitecture(text).status().IgnoreError();
   resnet->ParseArchitecture(text).status().IgnoreError();
   const auto own = forall::FamilyFromSpec(text);

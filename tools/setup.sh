@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# tools/setup.sh [--trainer] [--fuzz] [--lint]: everything that building and running forall needs.
+# tools/setup.sh [--trainer] [--fuzz] [--node] [--lint]: everything that building and running forall needs.
 # Safe to run again: takes a fraction of a second when nothing is missing.
 #
 #   --trainer  also LibTorch, for forall-train
 #   --fuzz     also clang with libFuzzer, where the distribution has it
+#   --node     also the npm package onnxruntime-node, in which a test loads exported models
 #   --lint     also clang-format and clang-tidy
 #
 # Leaves build/deps/onnxruntime/ (unless ONNXRUNTIME_ROOT or the distribution provides it) and
@@ -15,4 +16,5 @@ source "$here/stage.sh"
 
 stage setup-packages "$here/setup/packages.sh" "$@"
 stage setup-onnxruntime "$here/setup/onnxruntime.sh"
+if [[ " $* " == *" --node "* ]]; then stage setup-onnxruntime-node "$here/setup/onnxruntime_node.sh"; fi
 stage setup-fashion-mnist "$here/setup/fashion_mnist.sh"

@@ -176,6 +176,8 @@ class Controller : private JobHost {
   absl::StatusOr<v1::SearchJob> SubmitLocked(const v1::SubmitSearchJobRequest& request)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status CheckTargetsLocked(const v1::SearchJobSpec& spec) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<v1::Trial> TrialByKeyLocked(const std::string& key)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<v1::ExportSubnetResponse> ExportLocked(const std::string& name)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<v1::Supernet> CreateSupernetLocked(const std::string& id,

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Calls of the people who ask: jobs, trials, frontiers.
 #include <algorithm>
+#include <iterator>
+#include <map>
+#include <set>
+#include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/log.h"
@@ -12,6 +17,7 @@
 #include "search/controller/job_validator.h"
 #include "search/controller/resource_names.h"
 #include "search/controller/resource_views.h"
+#include "space/identity.h"
 
 namespace forall {
 namespace {
@@ -20,6 +26,7 @@ constexpr size_t kMaxRequestId = 128;
 constexpr size_t kMostNamesListed = 20;
 constexpr size_t kTrialsPerUpdate = 100;
 constexpr size_t kPageBytes = 2 << 20;
+constexpr size_t kLeastKeyLength = sizeof(kArchKeyPrefix) - 1 + 8;
 
 }  // namespace
 
@@ -293,6 +300,48 @@ void Controller::QueryParetoFrontier(const v1::QueryParetoFrontierRequest& reque
                                           });
 }
 
+absl::StatusOr<v1::Trial> Controller::TrialByKeyLocked(const std::string& key) {
+  if (key.size() < kLeastKeyLength) {
+    return absl::InvalidArgumentError(absl::StrCat("name: ", key,
+                                                   " is too short for a key: give \"",
+                                                   kArchKeyPrefix, "\" and eight digits or more"));
+  }
+  std::map<std::string, v1::Trial> models;  // by artifact; of each the best trial
+  std::set<std::string> keys;
+  for (const auto& [id, job] : registry_->jobs) {
+    for (const TrialEntry& trial : job->fold().trials()) {
+      const TrialRecord& record = trial.record;
+      if (!absl::StartsWith(record.arch_key, key)) continue;
+      keys.insert(record.arch_key);
+      if (record.artifact_sha256.empty()) continue;
+      v1::Trial view = TrialView(*registry_, job->fold(), trial);
+      v1::Trial& best = models[record.artifact_sha256];
+      if (best.name().empty() || view.finalized() || !best.finalized()) best = std::move(view);
+    }
+  }
+  if (keys.empty()) {
+    return absl::NotFoundError(absl::StrCat("no trial of any job is of a subnet ", key));
+  }
+  if (keys.size() > 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("name: ", key, " may be any of ", keys.size(), " keys: ", *keys.begin(), ", ",
+                     *std::next(keys.begin()), keys.size() > 2 ? ", ..." : ""));
+  }
+  if (models.empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(*keys.begin(), " has no model: it is not exported yet"));
+  }
+  if (models.size() > 1) {
+    const std::string names = absl::StrJoin(models, ", ", [](std::string* out, const auto& model) {
+      out->append(model.second.name());
+    });
+    return absl::FailedPreconditionError(absl::StrCat(
+        *keys.begin(), " was exported as ", models.size(),
+        " models (of other supernets, calibrations or recipes): name a trial, one of ", names));
+  }
+  return std::move(models.begin()->second);
+}
+
 absl::StatusOr<v1::ExportSubnetResponse> Controller::ExportLocked(const std::string& name) {
   v1::ExportSubnetResponse response;
   if (const absl::StatusOr<TrialId> id = ParseTrialName(name); id.ok()) {
@@ -301,6 +350,8 @@ absl::StatusOr<v1::ExportSubnetResponse> Controller::ExportLocked(const std::str
         job == registry_->jobs.end() ? nullptr : job->second->fold().FindTrial(id->ordinal);
     if (trial == nullptr) return absl::NotFoundError(absl::StrCat("there is no ", name));
     *response.mutable_trial() = TrialView(*registry_, job->second->fold(), *trial);
+  } else if (absl::StartsWith(name, kArchKeyPrefix)) {
+    FORALL_ASSIGN_OR_RETURN(*response.mutable_trial(), TrialByKeyLocked(name));
   } else {
     FORALL_ASSIGN_OR_RETURN(JobController * job, FindJobLocked(name));
     v1::QueryParetoFrontierRequest query;

@@ -765,5 +765,43 @@ TEST_F(ControllerTest, ExportGivesTheKneesArtifact) {
   EXPECT_TRUE(response.trial().on_frontier());
 }
 
+TEST_F(ControllerTest, ExportFindsASubnetByItsKeyInAnyJob) {
+  harness_.Register("w");
+  const std::string name = SubmitOk(ControllerHarness::Spec(6));
+  harness_.RunToEnd(name);
+  v1::ExportSubnetRequest request;
+  request.set_name(name);
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::ExportSubnetResponse knee,
+                              CallAndWait(controller(), &Controller::ExportSubnet, request));
+  const std::string key = knee.trial().arch_key();
+  for (const std::string& given : {key, key.substr(0, 11)}) {
+    request.set_name(given);
+    FORALL_ASSERT_OK_AND_ASSIGN(const v1::ExportSubnetResponse found,
+                                CallAndWait(controller(), &Controller::ExportSubnet, request));
+    EXPECT_EQ(found.trial().name(), knee.trial().name());
+    EXPECT_EQ(found.artifact_sha256(), knee.artifact_sha256());
+  }
+  // A later job reuses the artifact; its numbers are final too.
+  const std::string again = SubmitOk(ControllerHarness::Spec(6));
+  harness_.RunToEnd(again);
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::ExportSubnetResponse latest,
+                              CallAndWait(controller(), &Controller::ExportSubnet, request));
+  EXPECT_EQ(latest.artifact_sha256(), knee.artifact_sha256());
+  EXPECT_TRUE(absl::StartsWith(latest.trial().name(), again));
+
+  // Calibrated otherwise it is another model, and the key alone does not say which.
+  v1::SearchJobSpec spec = ControllerHarness::Spec(6);
+  spec.mutable_fidelity()->set_calibration_seed(99);
+  harness_.RunToEnd(SubmitOk(spec));
+  EXPECT_THAT(CallAndWait(controller(), &Controller::ExportSubnet, request),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("name a trial")));
+  request.set_name("a1-12345");
+  EXPECT_THAT(CallAndWait(controller(), &Controller::ExportSubnet, request),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("eight digits")));
+  request.set_name("a1-00000000000000000000000000000000");
+  EXPECT_THAT(CallAndWait(controller(), &Controller::ExportSubnet, request),
+              StatusIs(absl::StatusCode::kNotFound));
+}
+
 }  // namespace
 }  // namespace forall

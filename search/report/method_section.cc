@@ -93,7 +93,7 @@ std::string MethodHtml(const ReportInput& input) {
           "the very file that is exported."),
       item("Costs",
            "Multiply-accumulates, parameters, size and peak activation memory are counted from the "
-           "network's description: exact, of one image, at 32 bits per value."),
+           "network's description: exact, of one image, in the precision of the recipe."),
       item("Verdict",
            "<b>Trusted</b>: nothing was seen that speaks against the number. <b>Noisy</b>: it was "
            "measured under the conditions named, and can make a member only contested. "

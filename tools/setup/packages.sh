@@ -20,10 +20,11 @@ parse_arguments() {
   local argument
   for argument in "$@"; do
     case $argument in
+      --node) ;; # npm, which is always needed, brings Node.js along
       --trainer) required+=(libtorch-dev) ;;
       --fuzz) optional+=(clang-14 libclang-rt-14-dev) ;;
       --lint) required+=(clang-format-14 clang-tidy-14 clang-14) ;;
-      *) fail "unknown argument '$argument': usage is tools/setup.sh [--trainer] [--fuzz] [--lint]" ;;
+      *) fail "unknown argument '$argument': usage is tools/setup.sh [--trainer] [--fuzz] [--node] [--lint]" ;;
     esac
   done
   # NodeSource's nodejs brings npm along and conflicts with the distribution's package of that name.

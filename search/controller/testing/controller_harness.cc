@@ -242,7 +242,8 @@ v1::TaskResult ControllerHarness::Evaluate(const v1::LeasedTask& leased) {
   result.set_lease_token(leased.lease().token());
   const double mmacs = static_cast<double>(CostsOf(task.architecture()).macs) * 1e-6;
   if (task.kind() == v1::Task::EXPORT) {
-    const std::string content = absl::StrCat("onnx of ", task.arch_key(), " ", task.recipe());
+    const std::string content =
+        absl::StrCat("onnx of ", task.arch_key(), " ", task.recipe(), " ", CalibrationIdOf(task));
     result.mutable_export_result()->set_artifact_sha256(artifacts_->Put(content).value());
     result.mutable_export_result()->set_size_bytes(static_cast<int64_t>(content.size()));
     result.mutable_export_result()->set_calibration_id(CalibrationIdOf(task));

@@ -47,8 +47,10 @@ absl::Status Export(ExportOptions options, const CommandContext& context) {
   if (options.bundle.empty()) return WriteSubnet(format, options.output, &subnet, &client);
   FORALL_RETURN_IF_ERROR(LocalFile(CreateDirectories(options.bundle)));
   for (const SubnetFormatInfo& info : SubnetFormats()) {
-    // Of a half-precision artifact there is no float32 file.
-    if (info.format == SubnetFormat::kSafetensors && subnet.recipe != "fp32") continue;
+    // A half-precision artifact is model.onnx already, and there are no float32 weights of it.
+    const bool single = info.format == SubnetFormat::kOnnxHalf ||
+                        info.format == SubnetFormat::kSafetensors;
+    if (single && subnet.recipe != "fp32") continue;
     FORALL_RETURN_IF_ERROR(
         WriteSubnet(info.format, absl::StrCat(options.bundle, "/", info.file), &subnet, &client));
   }

@@ -36,6 +36,7 @@ void AddFleetCommands(CLI::App* app, CommandContext* context);     // workers, d
 void AddSupernetCommands(CLI::App* app, CommandContext* context);  // supernets, add-supernet
 void AddSupernetCommand(CLI::App* app, CommandContext* context);
 void AddDatasetCommand(CLI::App* app, CommandContext* context);
+void AddPredictorCommand(CLI::App* app, CommandContext* context);
 void AddTableCommand(CLI::App* app, CommandContext* context);
 void AddSpacesCommand(CLI::App* app, CommandContext* context);
 void AddQuickstartCommand(CLI::App* app, CommandContext* context);

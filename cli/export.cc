@@ -48,8 +48,8 @@ absl::Status Export(ExportOptions options, const CommandContext& context) {
   FORALL_RETURN_IF_ERROR(LocalFile(CreateDirectories(options.bundle)));
   for (const SubnetFormatInfo& info : SubnetFormats()) {
     // A half-precision artifact is model.onnx already, and there are no float32 weights of it.
-    const bool single = info.format == SubnetFormat::kOnnxHalf ||
-                        info.format == SubnetFormat::kSafetensors;
+    const bool single =
+        info.format == SubnetFormat::kOnnxHalf || info.format == SubnetFormat::kSafetensors;
     if (single && subnet.recipe != "fp32") continue;
     FORALL_RETURN_IF_ERROR(
         WriteSubnet(info.format, absl::StrCat(options.bundle, "/", info.file), &subnet, &client));

@@ -43,6 +43,7 @@ int main(int argc, char** argv) {
   forall::AddFleetCommands(&app, &context);
   forall::AddSupernetCommands(&app, &context);
   forall::AddSupernetCommand(&app, &context);
+  forall::AddPredictorCommand(&app, &context);
   forall::AddDatasetCommand(&app, &context);
   forall::AddTableCommand(&app, &context);
   forall::AddSpacesCommand(&app, &context);

@@ -202,6 +202,7 @@ Fields JobFields(v1::SearchJobSpec* spec) {
       {"seed", Integer([=](int64_t v) { spec->set_seed(v); })},
       {"dataset", Text([=](const std::string& v) { spec->set_dataset(v); })},
       {"parallelism", Integer32([=](int32_t v) { spec->set_parallelism(v); })},
+      {"accuracy_predictor", Text([=](const std::string& v) { spec->set_accuracy_predictor(v); })},
       {"recipe", Text([=](const std::string& v) { spec->set_recipe(v); })},
   };
 }

@@ -7,6 +7,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
+#include "base/sha256.h"
 #include "base/status_macros.h"
 #include "base/unique_id.h"
 #include "cli/command.h"
@@ -27,6 +28,7 @@ struct SubmitOptions {
   std::string name;
   std::optional<int32_t> parallelism;
   std::string request_id;
+  std::string accuracy_predictor;
 };
 
 // The file's job with what the flags say laid over it.
@@ -63,6 +65,9 @@ absl::StatusOr<v1::SearchJobSpec> MakeSpec(const SubmitOptions& options) {
   }
   if (options.seed.has_value()) spec.set_seed(*options.seed);
   if (!options.name.empty()) spec.set_display_name(options.name);
+  if (!options.accuracy_predictor.empty()) {
+    spec.set_accuracy_predictor(options.accuracy_predictor);
+  }
   if (options.parallelism.has_value()) spec.set_parallelism(*options.parallelism);
   return spec;
 }
@@ -70,6 +75,12 @@ absl::StatusOr<v1::SearchJobSpec> MakeSpec(const SubmitOptions& options) {
 absl::Status Submit(const SubmitOptions& options, const CommandContext& context) {
   FORALL_ASSIGN_OR_RETURN(v1::SearchJobSpec spec, MakeSpec(options));
   Client client(context.controller);
+  // A file is given to the controller first; what it holds already is named by its hash.
+  if (const std::string file = spec.accuracy_predictor(); !file.empty() && !IsSha256Hex(file)) {
+    absl::StatusOr<std::string> uploaded = client.UploadArtifact(file);
+    if (!uploaded.ok()) return WithContext(uploaded.status(), "accuracy_predictor");
+    spec.set_accuracy_predictor(*uploaded);
+  }
   v1::SubmitSearchJobRequest request;
   *request.mutable_spec() = std::move(spec);
   // Unique, so that a call that the network repeats makes one job.
@@ -110,6 +121,8 @@ void AddSubmitCommand(CLI::App* app, CommandContext* context) {
   command->add_option("--sampler", options->sampler, "random, evolution or nsga2 (default)");
   command->add_option("--trials", options->trials, "Subnets to measure");
   command->add_option("--seed", options->seed, "Same seed and results, same proposals");
+  command->add_option("--accuracy-predictor", options->accuracy_predictor,
+                      "For predicted_accuracy_top1: a file of forall predictor import");
   command->add_option("--name", options->name, "A name for people");
   command->add_option("--parallelism", options->parallelism,
                       "Trials in flight at once; 0: decided by the number of workers");

@@ -46,25 +46,6 @@ bool IsNetConfig(const std::string& text) {
   return json.is_object() && json.contains("blocks");
 }
 
-absl::StatusOr<Architecture> ReadArchitecture(const SubnetRequest& request, const Family& family) {
-  const absl::StatusOr<std::string> text = ReadFile(request.subject, kMaxArchitectureFile);
-  if (!text.ok()) return LocalFile(text.status());
-  if (!IsNetConfig(*text)) {
-    const absl::StatusOr<Architecture> architecture = family.ParseArchitecture(*text);
-    if (!architecture.ok()) return WithContext(architecture.status(), request.subject);
-    return family.search_space().Canonical(*architecture);
-  }
-  if (request.resolution == 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(request.subject,
-                     " is a net.config, which does not name the input's size: "
-                     "say it with --resolution"));
-  }
-  absl::StatusOr<Architecture> architecture = ParseNetConfig(*text, family, request.resolution);
-  if (!architecture.ok()) return WithContext(architecture.status(), request.subject);
-  return architecture;
-}
-
 absl::StatusOr<std::shared_ptr<const Supernet>> FetchSupernet(const std::string& name,
                                                               Client* client) {
   v1::GetSupernetRequest request;
@@ -90,7 +71,8 @@ absl::StatusOr<FoundSubnet> BuildFromSupernet(const SubnetRequest& request, Clie
                                               ? LoadSupernet(request.supernet)
                                               : FetchSupernet(request.supernet, client));
   found.family = found.supernet->shared_family();
-  FORALL_ASSIGN_OR_RETURN(found.architecture, ReadArchitecture(request, *found.family));
+  FORALL_ASSIGN_OR_RETURN(found.architecture,
+                          ReadArchitecture(request.subject, *found.family, request.resolution));
   FORALL_ASSIGN_OR_RETURN(found.network, found.family->Describe(found.architecture));
   found.dataset = request.dataset.empty() ? found.supernet->dataset() : request.dataset;
   if (found.dataset.empty()) {
@@ -128,7 +110,8 @@ absl::StatusOr<FoundSubnet> BuildFromWeights(const SubnetRequest& request) {
   }
   FoundSubnet found;
   FORALL_ASSIGN_OR_RETURN(found.family, FamilyOf(request.family));
-  FORALL_ASSIGN_OR_RETURN(found.architecture, ReadArchitecture(request, *found.family));
+  FORALL_ASSIGN_OR_RETURN(found.architecture,
+                          ReadArchitecture(request.subject, *found.family, request.resolution));
   FORALL_ASSIGN_OR_RETURN(found.network, found.family->Describe(found.architecture));
   absl::StatusOr<std::vector<NamedTensor>> tensors =
       ImportTensors(request.weights, StandaloneShapes(found.network), request.subject);
@@ -197,6 +180,26 @@ absl::StatusOr<FoundSubnet> FetchTrial(const SubnetRequest& request, Client* cli
 }
 
 }  // namespace
+
+absl::StatusOr<Architecture> ReadArchitecture(const std::string& file, const Family& family,
+                                              int32_t resolution) {
+  const absl::StatusOr<std::string> text = ReadFile(file, kMaxArchitectureFile);
+  if (!text.ok()) return LocalFile(text.status());
+  if (!IsNetConfig(*text)) {
+    const absl::StatusOr<Architecture> architecture = family.ParseArchitecture(*text);
+    if (!architecture.ok()) return WithContext(architecture.status(), file);
+    return family.search_space().Canonical(*architecture);
+  }
+  if (resolution == 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(file,
+                     " is a net.config, which does not name the input's size: "
+                     "say it with --resolution"));
+  }
+  absl::StatusOr<Architecture> architecture = ParseNetConfig(*text, family, resolution);
+  if (!architecture.ok()) return WithContext(architecture.status(), file);
+  return architecture;
+}
 
 bool IsLocal(const SubnetRequest& request) {
   return IsFile(request.subject) && (request.supernet.empty() || Exists(request.supernet));

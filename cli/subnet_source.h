@@ -64,6 +64,11 @@ struct FoundSubnet {
   std::optional<SubnetWeights> weights;  // of a network with weights of its own
 };
 
+// The architecture in `file`, in either notation or as a net.config, which needs the resolution (0:
+// not given). InvalidArgument names the file and the field.
+absl::StatusOr<Architecture> ReadArchitecture(const std::string& file, const Family& family,
+                                              int32_t resolution);
+
 // Whether the request is answered by files of this machine alone.
 bool IsLocal(const SubnetRequest& request);
 

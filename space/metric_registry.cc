@@ -10,6 +10,7 @@ const std::vector<MetricInfo>& Metrics() {
   static const auto* const metrics = new std::vector<MetricInfo>{
       {"accuracy_top1", "top-1 accuracy", "%", true, MetricSource::kAccuracy},
       {"accuracy_top5", "top-5 accuracy", "%", true, MetricSource::kAccuracy},
+      {"predicted_accuracy_top1", "predicted top-1 accuracy", "%", true, MetricSource::kPrediction},
       {"latency_ms", "latency (median)", "ms", false, MetricSource::kLatency},
       {"macs", "multiply-accumulates", "", false, MetricSource::kExactCost},
       {"params", "parameters", "", false, MetricSource::kExactCost},

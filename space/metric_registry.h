@@ -12,7 +12,8 @@
 
 namespace forall {
 
-enum class MetricSource { kExactCost, kAccuracy, kLatency };
+// kPrediction: of a predictor that the job names, known as soon as an architecture is.
+enum class MetricSource { kExactCost, kPrediction, kAccuracy, kLatency };
 
 struct MetricInfo {
   std::string id;     // "accuracy_top1", "latency_ms", "macs", ...

@@ -12,6 +12,12 @@
 #include "search/controller/resource_names.h"
 
 namespace forall {
+namespace {
+
+// What the controller itself reads whole: accuracy predictors, of 1.5 MB where published.
+constexpr int64_t kMostReadArtifact = int64_t{64} << 20;
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<Controller>> Controller::Create(Options options) {
   std::unique_ptr<Controller> controller(new Controller(options));
@@ -259,6 +265,21 @@ void Controller::Stop() {
 }
 
 absl::Time Controller::Now() { return options_.clock->Now(); }
+
+absl::StatusOr<std::string> Controller::ReadArtifact(const std::string& sha256) {
+  FORALL_ASSIGN_OR_RETURN(const int64_t size, options_.artifacts->Size(sha256));
+  if (size > kMostReadArtifact) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("artifact ", sha256, " has ", size, " bytes, more than ", kMostReadArtifact));
+  }
+  FORALL_ASSIGN_OR_RETURN(const auto reader, options_.artifacts->NewReader(sha256, 0));
+  std::string bytes;
+  while (true) {
+    FORALL_ASSIGN_OR_RETURN(const std::string part, reader->Read(size_t{1} << 20));
+    if (part.empty()) return bytes;
+    bytes += part;
+  }
+}
 
 int64_t Controller::NewTrialId() {
   mu_.AssertHeld();

@@ -214,6 +214,7 @@ class Controller : private JobHost {
 
   // JobHost; the jobs call these under the lock.
   absl::Time Now() override;
+  absl::StatusOr<std::string> ReadArtifact(const std::string& sha256) override;
   int64_t NewTrialId() override;
   StoreBatch* batch() override;
   const MeasurementIndex& index() const override;

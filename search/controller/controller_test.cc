@@ -15,6 +15,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "search/controller/testing/controller_harness.h"
+#include "supernet/predictor/accuracy_predictor.h"
 
 namespace forall {
 namespace {
@@ -730,6 +731,85 @@ TEST_F(ControllerTest, FrontierQueryTakesOtherObjectivesAndConstraints) {
   EXPECT_THAT(query(), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("objectives")));
   request.set_parent("searchJobs/99");
   EXPECT_THAT(query(), StatusIs(absl::StatusCode::kNotFound));
+}
+
+// A predictor of random weights over the resolutions and kernels of the space, but for the least
+// resolution, which it does not know.
+std::string RandomPredictor(const Family& family) {
+  const SearchSpace& space = family.search_space();
+  PredictorFile file;
+  file.search_space = space.id();
+  file.revision = space.revision();
+  int64_t features = 0;
+  for (const Dimension& dimension : space.dimensions()) {
+    if (dimension.name != "r" && dimension.name[0] != 'k') continue;
+    FeatureGroup group{dimension.name, dimension.options};
+    if (dimension.name == "r") group.values.erase(group.values.begin());
+    features += static_cast<int64_t>(group.values.size());
+    file.features.push_back(std::move(group));
+  }
+  Random random(3);
+  PredictorLayer layer{features, 1, {}, {0.9f}};
+  for (int64_t i = 0; i < features; ++i) {
+    layer.weight.push_back(static_cast<float>(0.01 * random.Gaussian()));
+  }
+  file.layers = {layer};
+  return SerializePredictor(file).value();
+}
+
+TEST_F(ControllerTest, PredictedAccuracyIsAnObjectiveThatNothingMeasures) {
+  const auto family = FindFamily("fashion_mnist").value();
+  const std::string bytes = RandomPredictor(*family);
+  const auto predictor = AccuracyPredictor::Parse(bytes, "predictor", family).value();
+  v1::SearchJobSpec spec = ControllerHarness::Spec(30);
+  spec.clear_objectives();
+  spec.add_objectives()->set_metric("predicted_accuracy_top1");
+  spec.add_objectives()->set_metric("macs");
+  spec.clear_constraints();
+  v1::SubmitSearchJobRequest submit;
+  const auto error = [&] {
+    *submit.mutable_spec() = spec;
+    return CallAndWait(controller(), &Controller::SubmitSearchJob, submit).status();
+  };
+  EXPECT_THAT(error(), StatusIs(absl::StatusCode::kInvalidArgument,
+                                HasSubstr("spec.accuracy_predictor: predicted_accuracy_top1")));
+  spec.set_accuracy_predictor("predictor.safetensors");
+  EXPECT_THAT(error(), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("SHA-256")));
+  spec.set_accuracy_predictor(std::string(64, '0'));
+  EXPECT_THAT(error(), StatusIs(absl::StatusCode::kNotFound, HasSubstr("spec.accuracy_predictor")));
+  spec.set_accuracy_predictor(harness_.artifacts()->Put("no predictor").value());
+  EXPECT_THAT(error().message(), HasSubstr("spec.accuracy_predictor"));
+  spec.set_accuracy_predictor(harness_.artifacts()->Put(bytes).value());
+
+  // No worker is there, and none is needed.
+  const std::string name = SubmitOk(spec);
+  EXPECT_EQ(harness_.Job(name)->state(), v1::SearchJob::SUCCEEDED);
+  const v1::QueryParetoFrontierResponse frontier = harness_.Frontier(name);
+  ASSERT_GT(frontier.members_size(), 0);
+  EXPECT_EQ(frontier.considered_trials(), 30);
+  for (const v1::FrontierMember& member : frontier.members()) {
+    const Architecture architecture{member.trial().architecture().search_space(),
+                                    member.trial().architecture().revision(),
+                                    {member.trial().architecture().choices().begin(),
+                                     member.trial().architecture().choices().end()}};
+    EXPECT_DOUBLE_EQ(member.values(0), predictor->Predict(architecture).value());
+    EXPECT_EQ(member.measurements(0).fidelity(), "predicted");
+    EXPECT_THAT(member.measurements(0).verdict().reasons(), ElementsAre("predicted"));
+    EXPECT_EQ(member.certainty(), v1::FrontierMember::CONTESTED);
+  }
+  // The same after a restart, from the store and the artifact.
+  harness_.Restart();
+  EXPECT_EQ(harness_.Frontier(name).SerializeAsString(), frontier.SerializeAsString());
+
+  v1::QueryParetoFrontierRequest query;
+  query.set_supernet("supernets/fashion_mnist");
+  query.add_objectives()->set_metric("predicted_accuracy_top1");
+  EXPECT_THAT(CallAndWait(controller(), &Controller::QueryParetoFrontier, query),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("of one job")));
+  query.clear_supernet();
+  query.set_parent(SubmitOk(ControllerHarness::Spec(1)));
+  EXPECT_THAT(CallAndWait(controller(), &Controller::QueryParetoFrontier, query),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("names an accuracy")));
 }
 
 TEST_F(ControllerTest, ListsArePagedNewestFirst) {

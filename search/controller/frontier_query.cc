@@ -241,9 +241,10 @@ double Compared(const Candidate& candidate, const MeasurementRecord& evidence) {
 bool Lookup(const Registry& registry, const Candidate& candidate, const Wanted& wanted,
             double* value, const MeasurementRecord** evidence) {
   *evidence = nullptr;
-  if (wanted.metric->source == MetricSource::kExactCost) {
-    *value = ExactCost(candidate.trial->costs, wanted.metric->id);
-    return true;
+  if (IsKnownUnmeasured(*wanted.metric)) {
+    const std::optional<double> known = KnownValue(*candidate.trial, *wanted.metric);
+    *value = known.value_or(0);
+    return known.has_value();
   }
   *evidence = BestMeasurement(registry, candidate, wanted);
   if (*evidence == nullptr) return false;
@@ -426,19 +427,44 @@ absl::Status AddMembers(const Registry& registry, const Scope& scope,
     const Candidate& candidate = candidates[rows[i]];
     v1::FrontierMember* member = response->add_members();
     *member->mutable_trial() = TrialView(registry, *candidate.fold, *candidate.trial);
+    bool predicted = false;
     for (int objective = 0; objective < objectives; ++objective) {
       const MeasurementRecord* evidence = candidate.evidence[objective];
       member->add_values(candidate.values[objective]);
       *member->add_measurements() =
           evidence != nullptr
               ? MeasurementView(registry, *evidence)
-              : ExactCostView(*candidate.trial,
-                              *FindMetric(response->objectives(objective).metric()));
+              : KnownView(*candidate.trial, *FindMetric(response->objectives(objective).metric()));
+      predicted |= member->measurements(objective).fidelity() == "predicted";
     }
-    member->set_certainty(IsContested(registry, scope, rows[i], maximize)
+    member->set_certainty(predicted || IsContested(registry, scope, rows[i], maximize)
                               ? v1::FrontierMember::CONTESTED
                               : v1::FrontierMember::CERTAIN);
     member->set_knee(static_cast<int32_t>(i) == knee);
+  }
+  return absl::OkStatus();
+}
+
+// Predictions are of the predictor that a job names: those of two jobs cannot be compared.
+absl::Status CheckPredictions(const Scope& scope, const v1::QueryParetoFrontierRequest& request) {
+  const bool has_predictor =
+      scope.job != nullptr && !scope.job->fold().plan().spec().accuracy_predictor().empty();
+  const auto check = [&](const std::string& field, const std::string& metric) -> absl::Status {
+    if (has_predictor || FindMetric(metric)->source != MetricSource::kPrediction) {
+      return absl::OkStatus();
+    }
+    return absl::InvalidArgumentError(absl::StrCat(
+        field, ".metric: ", metric,
+        scope.job == nullptr ? " can only be asked of one job, whose predictor it is of"
+                             : " needs a job that names an accuracy predictor"));
+  };
+  for (int i = 0; i < request.objectives_size(); ++i) {
+    FORALL_RETURN_IF_ERROR(
+        check(absl::StrCat("objectives[", i, "]"), request.objectives(i).metric()));
+  }
+  for (int i = 0; i < request.constraints_size(); ++i) {
+    FORALL_RETURN_IF_ERROR(
+        check(absl::StrCat("constraints[", i, "]"), request.constraints(i).metric()));
   }
   return absl::OkStatus();
 }
@@ -449,6 +475,7 @@ absl::StatusOr<v1::QueryParetoFrontierResponse> QueryFrontier(
     const Registry& registry, const v1::QueryParetoFrontierRequest& request) {
   FORALL_RETURN_IF_ERROR(ValidateObjectives(request.objectives(), request.constraints(), ""));
   FORALL_ASSIGN_OR_RETURN(Scope scope, FindScope(registry, request));
+  FORALL_RETURN_IF_ERROR(CheckPredictions(scope, request));
   v1::QueryParetoFrontierResponse response;
   const bool own_objectives = request.objectives().empty() && scope.job != nullptr;
   if (request.objectives().empty() && scope.job == nullptr) {

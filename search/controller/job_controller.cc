@@ -53,8 +53,15 @@ absl::StatusOr<std::unique_ptr<JobController>> JobController::Create(
   if (!spec.ParseFromString(record.spec)) {
     return absl::DataLossError(absl::StrCat("the spec of job ", record.id, " cannot be read"));
   }
+  std::shared_ptr<const AccuracyPredictor> predictor;
+  if (const std::string& sha256 = spec.accuracy_predictor(); !sha256.empty()) {
+    absl::StatusOr<std::string> bytes = host->ReadArtifact(sha256);
+    if (!bytes.ok()) return WithContext(bytes.status(), "spec.accuracy_predictor");
+    FORALL_ASSIGN_OR_RETURN(
+        predictor, AccuracyPredictor::Parse(*std::move(bytes), "spec.accuracy_predictor", family));
+  }
   FORALL_ASSIGN_OR_RETURN(std::shared_ptr<const JobPlan> plan,
-                          JobPlan::Create(spec, std::move(family)));
+                          JobPlan::Create(spec, std::move(family), std::move(predictor)));
   FORALL_ASSIGN_OR_RETURN(std::unique_ptr<Sampler> sampler, MakeSampler(plan));
   return std::unique_ptr<JobController>(new JobController(
       JobFold(std::move(record), std::move(plan), index), std::move(sampler), host));

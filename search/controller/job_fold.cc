@@ -69,7 +69,9 @@ JobFold::JobFold(JobRecord record, std::shared_ptr<const JobPlan> plan,
     const MetricInfo& metric = *plan_->slots()[goal.slot].metric;
     double low = 0;
     double high = 0;
-    if (metric.source == MetricSource::kAccuracy) high = 100;
+    if (metric.source == MetricSource::kAccuracy || metric.source == MetricSource::kPrediction) {
+      high = 100;
+    }
     if (metric.source == MetricSource::kExactCost) {
       low = ExactCost(plan_->smallest_costs(), metric.id);
       high = ExactCost(plan_->largest_costs(), metric.id);
@@ -77,6 +79,23 @@ JobFold::JobFold(JobRecord record, std::shared_ptr<const JobPlan> plan,
     reference_.push_back(goal.maximize ? low : high);
     ideal_.push_back(goal.maximize ? high : low);
   }
+}
+
+bool IsKnownUnmeasured(const MetricInfo& metric) {
+  return metric.source == MetricSource::kExactCost || metric.source == MetricSource::kPrediction;
+}
+
+std::optional<double> KnownValue(const TrialEntry& trial, const MetricInfo& metric) {
+  switch (metric.source) {
+    case MetricSource::kExactCost:
+      return ExactCost(trial.costs, metric.id);
+    case MetricSource::kPrediction:
+      return trial.predicted_accuracy;
+    case MetricSource::kAccuracy:
+    case MetricSource::kLatency:
+      return std::nullopt;
+  }
+  return std::nullopt;
 }
 
 const TrialEntry* JobFold::FindTrial(int64_t ordinal) const {
@@ -158,6 +177,7 @@ absl::Status JobFold::Propose(const JobEvent& event) {
   FORALL_ASSIGN_OR_RETURN(const Network network, plan_->family().Describe(trial.architecture));
   const DeploymentRecipe& recipe = plan_->recipe();
   trial.costs = CountCosts(network, recipe);
+  trial.predicted_accuracy = plan_->PredictedAccuracy(trial.architecture);
   trial.resolution = static_cast<int32_t>(network.input.height);
   TrialRecord& record = trial.record;
   record.id = event.trial_id;
@@ -275,7 +295,7 @@ const MeasurementRecord* JobFold::Evidence(const TrialEntry& trial, int slot) co
 
 std::optional<double> JobFold::Value(const TrialEntry& trial, int slot) const {
   const MetricInfo& metric = *plan_->slots()[slot].metric;
-  if (metric.source == MetricSource::kExactCost) return ExactCost(trial.costs, metric.id);
+  if (IsKnownUnmeasured(metric)) return KnownValue(trial, metric);
   const MeasurementRecord* measurement = Evidence(trial, slot);
   if (measurement == nullptr) return std::nullopt;
   return measurement->value;
@@ -292,7 +312,7 @@ std::optional<std::vector<double>> JobFold::Values(const TrialEntry& trial) cons
 }
 
 bool JobFold::HasFinal(const TrialEntry& trial, int slot) const {
-  return plan_->slots()[slot].metric->source == MetricSource::kExactCost || trial.final[slot] != 0;
+  return IsKnownUnmeasured(*plan_->slots()[slot].metric) || trial.final[slot] != 0;
 }
 
 bool JobFold::AllFinal(const TrialEntry& trial) const {

@@ -31,6 +31,7 @@ struct TrialEntry {
   TrialRecord record;
   Architecture architecture;
   Costs costs;
+  std::optional<double> predicted_accuracy;  // where the job names a predictor
   int32_t resolution = 0;
   // Per slot of the plan the measurement that holds its value, 0 while there is none. A final
   // measurement replaces a screening one where both exist.
@@ -50,6 +51,11 @@ struct TrialEntry {
   std::string finalize_error;     // why not
   int64_t changed = 0;            // sequence of the last event about it
 };
+
+// What is known of a trial without measuring it: exact costs, and predictions where the job has a
+// predictor. nullopt for metrics that are measured.
+bool IsKnownUnmeasured(const MetricInfo& metric);
+std::optional<double> KnownValue(const TrialEntry& trial, const MetricInfo& metric);
 
 // Where a latency target was bound.
 struct TargetBinding {

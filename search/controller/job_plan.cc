@@ -17,10 +17,12 @@ double Relative(double excess, double bound) { return excess / std::max(std::abs
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const JobPlan>> JobPlan::Create(
-    const v1::SearchJobSpec& spec, std::shared_ptr<const Family> family) {
+    const v1::SearchJobSpec& spec, std::shared_ptr<const Family> family,
+    std::shared_ptr<const AccuracyPredictor> predictor) {
   std::shared_ptr<JobPlan> plan(new JobPlan);
   plan->spec_ = spec;
   plan->family_ = std::move(family);
+  plan->predictor_ = std::move(predictor);
   const SearchSpace& space = plan->family_->search_space();
   FORALL_RETURN_IF_ERROR(plan->family_->Describe(space.Smallest()).status());
   FORALL_RETURN_IF_ERROR(plan->family_->Describe(space.Largest()).status());
@@ -65,6 +67,7 @@ int JobPlan::SlotOf(const std::string& metric, const v1::Condition& condition) {
   MetricSlot slot{FindMetric(metric), -1};
   if (slot.metric->source == MetricSource::kLatency) slot.target = TargetOf(condition);
   if (slot.metric->source == MetricSource::kAccuracy) needs_accuracy_ = true;
+  if (slot.metric->source == MetricSource::kPrediction) needs_prediction_ = true;
   for (size_t i = 0; i < slots_.size(); ++i) {
     if (slots_[i].metric == slot.metric && slots_[i].target == slot.target)
       return static_cast<int>(i);
@@ -78,17 +81,27 @@ Costs JobPlan::CostsOf(const Architecture& architecture) const {
   return network.ok() ? CountCosts(*network, recipe_) : Costs();
 }
 
+std::optional<double> JobPlan::PredictedAccuracy(const Architecture& architecture) const {
+  return predictor_ == nullptr ? std::nullopt : predictor_->Predict(architecture);
+}
+
 bool JobPlan::Admissible(const Architecture& architecture) const {
   bool exact = false;
   for (const Limit& limit : limits_) {
     exact |= slots_[limit.slot].metric->source == MetricSource::kExactCost;
   }
-  if (!exact) return true;
+  std::optional<double> predicted;
+  if (needs_prediction_) {
+    predicted = PredictedAccuracy(architecture);
+    if (!predicted.has_value()) return false;
+  }
+  if (!exact && !needs_prediction_) return true;
   const Costs costs = CostsOf(architecture);
   for (const Limit& limit : limits_) {
     const MetricInfo& metric = *slots_[limit.slot].metric;
-    if (metric.source != MetricSource::kExactCost) continue;
-    const double value = ExactCost(costs, metric.id);
+    const bool predicts = metric.source == MetricSource::kPrediction;
+    if (!predicts && metric.source != MetricSource::kExactCost) continue;
+    const double value = predicts ? *predicted : ExactCost(costs, metric.id);
     if (limit.at_most.has_value() && value > *limit.at_most) return false;
     if (limit.at_least.has_value() && value < *limit.at_least) return false;
   }

@@ -15,6 +15,7 @@
 #include "space/cost_model.h"
 #include "space/family.h"
 #include "space/metric_registry.h"
+#include "supernet/predictor/accuracy_predictor.h"
 
 namespace forall {
 
@@ -47,8 +48,10 @@ class JobPlan {
   };
 
   // `spec` must be valid and have its defaults (job_validator.h).
+  // `predictor` is what spec.accuracy_predictor names; nullptr when it names none.
   static absl::StatusOr<std::shared_ptr<const JobPlan>> Create(
-      const v1::SearchJobSpec& spec, std::shared_ptr<const Family> family);
+      const v1::SearchJobSpec& spec, std::shared_ptr<const Family> family,
+      std::shared_ptr<const AccuracyPredictor> predictor = nullptr);
 
   const v1::SearchJobSpec& spec() const { return spec_; }
   const Family& family() const { return *family_; }
@@ -65,7 +68,10 @@ class JobPlan {
   Costs CostsOf(const Architecture& architecture) const;
   const Costs& smallest_costs() const { return smallest_; }
   const Costs& largest_costs() const { return largest_; }
-  // Whether the exact constraints hold.
+  // In percent; nullopt when the job has no predictor, or it was not trained for the architecture.
+  std::optional<double> PredictedAccuracy(const Architecture& architecture) const;
+  // Whether the constraints on what is known without measuring hold: exact costs and predictions.
+  // An architecture that a wanted prediction cannot be made for is not admissible.
   bool Admissible(const Architecture& architecture) const;
 
   // Of values in the order of the slots: the objectives, lower is better.
@@ -87,6 +93,8 @@ class JobPlan {
   std::vector<Goal> objectives_;
   std::vector<Limit> limits_;
   bool needs_accuracy_ = false;
+  std::shared_ptr<const AccuracyPredictor> predictor_;
+  bool needs_prediction_ = false;
   DeploymentRecipe recipe_;
   Costs smallest_;
   Costs largest_;

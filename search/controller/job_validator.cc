@@ -8,6 +8,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "base/sha256.h"
 #include "base/status_macros.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/unknown_field_set.h"
@@ -258,6 +259,25 @@ absl::Status CheckOneDatasetAndRecipe(const v1::SearchJobSpec& spec) {
   return absl::OkStatus();
 }
 
+absl::Status CheckPredictor(const v1::SearchJobSpec& spec) {
+  const std::string& sha256 = spec.accuracy_predictor();
+  if (!sha256.empty() && !IsSha256Hex(sha256)) {
+    return Invalid("spec.accuracy_predictor", "want the SHA-256 of an uploaded predictor, got ",
+                   Quoted(sha256));
+  }
+  bool needed = false;
+  for (const v1::Objective& objective : spec.objectives()) {
+    needed |= FindMetric(objective.metric())->source == MetricSource::kPrediction;
+  }
+  for (const v1::Constraint& constraint : spec.constraints()) {
+    needed |= FindMetric(constraint.metric())->source == MetricSource::kPrediction;
+  }
+  if (!needed || !sha256.empty()) return absl::OkStatus();
+  return Invalid("spec.accuracy_predictor",
+                 "predicted_accuracy_top1 needs one; forall predictor import makes it of a "
+                 "checkpoint, and accuracy_predictor in a job file names it");
+}
+
 }  // namespace
 
 absl::Status ValidateObjectives(
@@ -320,6 +340,7 @@ absl::Status ValidateSearchJobSpec(const v1::SearchJobSpec& spec) {
   if (!spec.recipe().empty() && !ParseRecipe(spec.recipe()).ok()) {
     return Invalid("spec.recipe", ParseRecipe(spec.recipe()).status().message());
   }
+  FORALL_RETURN_IF_ERROR(CheckPredictor(spec));
   return CheckOneDatasetAndRecipe(spec);
 }
 

@@ -86,8 +86,8 @@ v1::Trial TrialView(const Registry& registry, const JobFold& fold, const TrialEn
   // Exact costs first, then what was measured: the final ones before those they replace, the
   // rejected ones, which count for nothing, last.
   for (const MetricInfo& metric : Metrics()) {
-    if (metric.source != MetricSource::kExactCost) continue;
-    *view.add_measurements() = ExactCostView(trial, metric);
+    if (!KnownValue(trial, metric).has_value()) continue;
+    *view.add_measurements() = KnownView(trial, metric);
   }
   for (const bool rejected : {false, true}) {
     for (const FidelityLevel level : {FidelityLevel::kFinal, FidelityLevel::kScreening}) {
@@ -104,11 +104,11 @@ v1::Trial TrialView(const Registry& registry, const JobFold& fold, const TrialEn
   return view;
 }
 
-v1::Measurement ExactCostView(const TrialEntry& trial, const MetricInfo& metric) {
+v1::Measurement KnownView(const TrialEntry& trial, const MetricInfo& metric) {
   v1::Measurement view;
   view.set_trial(TrialName(trial.record.job_id, trial.record.ordinal));
   view.set_metric(metric.id);
-  view.set_value(ExactCost(trial.costs, metric.id));
+  view.set_value(KnownValue(trial, metric).value_or(0));
   view.mutable_interval()->set_low(view.value());
   view.mutable_interval()->set_high(view.value());
   view.mutable_interval()->set_confidence(1);
@@ -116,6 +116,14 @@ v1::Measurement ExactCostView(const TrialEntry& trial, const MetricInfo& metric)
   view.mutable_verdict()->set_state(v1::Verdict::TRUSTED);
   view.set_fidelity("final");
   view.set_subject(trial.record.arch_key);
+  if (metric.source == MetricSource::kPrediction) {
+    // How far off it is nobody knows here.
+    view.mutable_interval()->set_confidence(0);
+    view.mutable_interval()->set_kind("predicted");
+    view.mutable_verdict()->set_state(v1::Verdict::NOISY);
+    view.mutable_verdict()->add_reasons("predicted");
+    view.set_fidelity("predicted");
+  }
   return view;
 }
 

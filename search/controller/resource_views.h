@@ -18,8 +18,10 @@ google::protobuf::Timestamp ToTimestamp(absl::Time time);
 v1::SearchJob JobView(const JobController& job);
 // With all its measurements, the ones that count first.
 v1::Trial TrialView(const Registry& registry, const JobFold& fold, const TrialEntry& trial);
-// An exact cost of the trial (metric.source is kExactCost) in the form of a measurement.
-v1::Measurement ExactCostView(const TrialEntry& trial, const MetricInfo& metric);
+// What is known of the trial without measuring, in the form of a measurement: an exact cost, or a
+// prediction, whose fidelity and interval are "predicted" and whose verdict is NOISY for that
+// reason.
+v1::Measurement KnownView(const TrialEntry& trial, const MetricInfo& metric);
 v1::Measurement MeasurementView(const Registry& registry, const MeasurementRecord& record);
 v1::Supernet SupernetView(const SupernetEntry& supernet, int64_t size_bytes);
 v1::Device DeviceView(const DeviceRecord& device);

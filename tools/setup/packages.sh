@@ -11,7 +11,7 @@ readonly BY_HAND="a C++20 compiler (GCC 12 or later), CMake 3.25, Ninja, and the
 required=(
   build-essential cmake ninja-build ccache ca-certificates
   libabsl-dev libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
-  libonnx-dev libsqlite3-dev libssl-dev zlib1g-dev libyaml-cpp-dev libcli11-dev nlohmann-json3-dev
+  libonnx-dev libsqlite3-dev libssl-dev zlib1g-dev libjpeg-dev libpng-dev libyaml-cpp-dev libcli11-dev nlohmann-json3-dev
   libgtest-dev libgmock-dev libbenchmark-dev)
 # Used where the distribution has them; forall does without them elsewhere.
 optional=()

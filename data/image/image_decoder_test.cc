@@ -71,6 +71,7 @@ TEST(ImageDecoderTest, SaysWhatOtherFilesLookLike) {
   expect("GIF89a....", "a GIF");
   expect("BM........", "a BMP");
   expect("RIFF....WEBPVP8 ", "a WebP");
+  expect("RIFF", "something else");
   expect(absl::string_view("II*\0........", 12), "a TIFF");
   expect("....ftypheic......", "a HEIF");
   expect("<html>Not found</html>", "XML");

@@ -81,13 +81,13 @@ TEST(FashionMnistTest, RealFilesGiveTheThreeSplitsAndADamagedCacheIsRebuilt) {
   // The whole training split has the mean and deviation that it is normalised
   // by.
   double sum = 0, squares = 0;
-  for (const uint8_t pixel : train->pixels()) {
+  for (const uint8_t pixel : train->stored_pixels()->bytes) {
     sum += pixel / 255.0;
     squares += pixel / 255.0 * pixel / 255.0;
   }
-  const double mean = sum / train->pixels().size();
+  const double mean = sum / train->stored_pixels()->bytes.size();
   EXPECT_NEAR(mean, train->normalization().mean[0], 2e-3);
-  EXPECT_NEAR(std::sqrt(squares / train->pixels().size() - mean * mean),
+  EXPECT_NEAR(std::sqrt(squares / train->stored_pixels()->bytes.size() - mean * mean),
               train->normalization().stddev[0], 2e-3);
 }
 

@@ -38,8 +38,6 @@ class NoiseDataset : public Dataset {
   const std::vector<std::string>& class_names() const override { return class_names_; }
   const std::string& checksum() const override { return name_; }
   int32_t label(int64_t index) const override { return static_cast<int32_t>(index % 3); }
-  int native_resolution() const override { return 8; }
-  absl::Span<const uint8_t> pixels() const override { return {}; }
   const PixelNormalization& normalization() const override { return normalization_; }
   absl::Status Load(absl::Span<const int64_t> indices, int resolution,
                     absl::Span<float> output) const override {

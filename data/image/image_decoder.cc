@@ -20,7 +20,8 @@ string_view LooksLike(string_view bytes) {
   if (bytes.empty()) return "an empty file";
   if (absl::StartsWith(bytes, "GIF8")) return "a GIF";
   if (absl::StartsWith(bytes, "BM")) return "a BMP";
-  if (absl::StartsWith(bytes, "RIFF") && absl::ClippedSubstr(bytes, 8, 4) == "WEBP") return "a WebP";
+  if (absl::StartsWith(bytes, "RIFF") && absl::ClippedSubstr(bytes, 8, 4) == "WEBP")
+    return "a WebP";
   if (absl::StartsWith(bytes, string_view("II*\0", 4)) ||
       absl::StartsWith(bytes, string_view("MM\0*", 4))) {
     return "a TIFF";

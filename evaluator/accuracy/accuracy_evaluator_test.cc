@@ -61,8 +61,6 @@ class ScoreDataset : public Dataset {
     }
     return absl::OkStatus();
   }
-  int native_resolution() const override { return 3; }
-  absl::Span<const uint8_t> pixels() const override { return {}; }
   const PixelNormalization& normalization() const override { return normalization_; }
 
  private:

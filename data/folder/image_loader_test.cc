@@ -136,13 +136,17 @@ TEST_F(ImageLoaderTest, CallersShareWhatIsBeingMade) {
   loader_.Prefetch(Requests(0, 1));
   std::atomic<int> good = 0;
   std::vector<Thread> callers;
-  for (int i = 0; i < 4; ++i) {
-    callers.emplace_back("caller", [&] { good += Load(Requests(0, 12)).value(); });
+  for (int64_t i = 1; i <= 4; ++i) {
+    callers.emplace_back("caller", [&, i] {
+      std::vector<ImageRequest> requests = Requests(20 * i, 20 * i + 5);
+      requests.push_back({0, kSide, std::nullopt});
+      good += Load(requests).value();
+    });
   }
-  maker_.WaitForFinished(11);  // all but the blocked one
+  maker_.WaitForFinished(20);  // all but the blocked one: so all callers have asked for it
   maker_.Block(false);
   callers.clear();
-  EXPECT_EQ(good, 48);
+  EXPECT_EQ(good, 24);
   EXPECT_EQ(maker_.made(0), 1);
 }
 

@@ -8,8 +8,9 @@
 #ifndef FORALL_DATA_IMAGE_IMAGE_DECODER_H_
 #define FORALL_DATA_IMAGE_IMAGE_DECODER_H_
 
+#include <cstddef>
 #include <cstdint>
-#include <vector>
+#include <memory>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -22,20 +23,22 @@ struct RgbImage {
   static constexpr size_t kPadding = 16;
 
   RgbImage() = default;
+  // What its bytes are at first is undefined.
   RgbImage(int w, int h)
       : width(w),
         height(h),
-        pixels(3 * static_cast<size_t>(w) * static_cast<size_t>(h) + kPadding) {}
+        pixels(std::make_unique_for_overwrite<uint8_t[]>(bytes() + kPadding)) {}
+  size_t bytes() const { return 3 * static_cast<size_t>(width) * static_cast<size_t>(height); }
   const uint8_t* row(int y) const {
-    return pixels.data() + 3 * static_cast<size_t>(width) * static_cast<size_t>(y);
+    return pixels.get() + 3 * static_cast<size_t>(width) * static_cast<size_t>(y);
   }
   uint8_t* row(int y) {
-    return pixels.data() + 3 * static_cast<size_t>(width) * static_cast<size_t>(y);
+    return pixels.get() + 3 * static_cast<size_t>(width) * static_cast<size_t>(y);
   }
 
   int width = 0;
   int height = 0;
-  std::vector<uint8_t> pixels;
+  std::unique_ptr<uint8_t[]> pixels;
 };
 
 struct DecodeLimits {

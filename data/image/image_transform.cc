@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data/image/image_transform.h"
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -12,125 +16,162 @@ namespace {
 constexpr int kFractionBits = 22;
 constexpr int32_t kHalf = 1 << (kFractionBits - 1);
 
-// Which positions along one axis give one output position, and their weights.
-struct Taps {
-  int32_t first = 0;
-  int32_t count = 0;
-  const int32_t* weights = nullptr;
-};
-
-// The outputs [begin, begin + count) of an axis that is resized from `from` to `to`.
+// Which positions along one axis give each of the outputs [begin, begin + count) when the axis is
+// resized from `from` to `to`: `taps` positions from first(i) on, all inside the axis, some with a
+// weight of zero.
 class AxisTaps {
  public:
-  AxisTaps(int64_t from, int64_t to, int64_t begin, int64_t count) {
-    const double scale = static_cast<double>(from) / static_cast<double>(to);
-    const double support = std::max(scale, 1.0);
-    const size_t most = static_cast<size_t>(std::ceil(support)) * 2 + 1;
-    weights_.resize(most * static_cast<size_t>(count));
-    taps_.reserve(static_cast<size_t>(count));
-    std::vector<double> exact(most);
+  AxisTaps(int64_t from, int64_t to, int64_t begin, int64_t count)
+      : scale_(static_cast<double>(from) / static_cast<double>(to)), from_(from) {
     for (int64_t i = 0; i < count; ++i) {
-      const double center = (static_cast<double>(begin + i) + 0.5) * scale;
-      // Both bounds are cut towards zero after adding a half, as in PIL.
-      const auto bound = [&](double position) {
-        return std::clamp<int64_t>(static_cast<int64_t>(position + 0.5), 0, from);
-      };
-      const int64_t first = bound(center - support);
-      const auto taps = static_cast<size_t>(bound(center + support) - first);
-      double sum = 0;
-      for (size_t k = 0; k < taps; ++k) {
-        const double distance =
-            (static_cast<double>(first) + static_cast<double>(k) - center + 0.5) * (1.0 / support);
-        exact[k] = std::max(0.0, 1.0 - std::abs(distance));
-        sum += exact[k];
-      }
-      int32_t* const weights = &weights_[most * static_cast<size_t>(i)];
-      for (size_t k = 0; k < taps; ++k) {
-        const double weight = sum != 0 ? exact[k] / sum : exact[k];
-        weights[k] = static_cast<int32_t>(0.5 + weight * (1 << kFractionBits));
-      }
-      taps_.push_back({static_cast<int32_t>(first), static_cast<int32_t>(taps), weights});
+      const double center = (static_cast<double>(begin + i) + 0.5) * scale_;
+      taps_ = std::max(taps_, Bound(center + support_) - Bound(center - support_));
+    }
+    first_.reserve(static_cast<size_t>(count));
+    weights_.resize(static_cast<size_t>(taps_ * count), 0);
+    for (int64_t i = 0; i < count; ++i) {
+      AddOutput((static_cast<double>(begin + i) + 0.5) * scale_, &weights_[Index(i)]);
     }
   }
-  const std::vector<Taps>& all() const { return taps_; }
+
+  int64_t taps() const { return taps_; }
+  int64_t first(int64_t output) const { return first_[static_cast<size_t>(output)]; }
+  const int32_t* weights(int64_t output) const { return &weights_[Index(output)]; }
 
  private:
+  size_t Index(int64_t output) const { return static_cast<size_t>(taps_ * output); }
+  // Cut towards zero after adding a half, as in PIL.
+  int64_t Bound(double position) const {
+    return std::clamp<int64_t>(static_cast<int64_t>(position + 0.5), 0, from_);
+  }
+  void AddOutput(double center, int32_t* weights) {
+    const int64_t begin = Bound(center - support_);
+    const int64_t count = Bound(center + support_) - begin;
+    std::vector<double> exact(static_cast<size_t>(count));
+    double sum = 0;
+    for (int64_t k = 0; k < count; ++k) {
+      const double distance = (static_cast<double>(begin + k) - center + 0.5) * (1.0 / support_);
+      exact[static_cast<size_t>(k)] = std::max(0.0, 1.0 - std::abs(distance));
+      sum += exact[static_cast<size_t>(k)];
+    }
+    const int64_t first = std::min(begin, from_ - taps_);
+    for (int64_t k = 0; k < count; ++k) {
+      const double weight = sum != 0 ? exact[static_cast<size_t>(k)] / sum : 0.0;
+      weights[begin - first + k] = static_cast<int32_t>(0.5 + weight * (1 << kFractionBits));
+    }
+    first_.push_back(static_cast<int32_t>(first));
+  }
+
+  const double scale_;
+  const double support_ = std::max(scale_, 1.0);
+  const int64_t from_;
+  int64_t taps_ = 0;
+  std::vector<int32_t> first_;
   std::vector<int32_t> weights_;
-  std::vector<Taps> taps_;
 };
 
-// Both passes are written once and compiled twice, for the baseline processor and for AVX2; the
-// sums are of whole numbers, so both give the same bytes.
-#define FORALL_ALWAYS_INLINE inline __attribute__((always_inline))
-
-using Int4 = int32_t __attribute__((vector_size(16)));
-using Byte4 = uint8_t __attribute__((vector_size(4)));
-
-// One row: output i of `planes` (a row of each plane, `stride` bytes apart) from pixels of `row`.
-// Reads one byte past the last pixel.
-FORALL_ALWAYS_INLINE void ResizeRow(const uint8_t* row, const Taps* taps, size_t count, bool mirror,
-                                    uint8_t* planes, size_t stride) {
-  for (size_t i = 0; i < count; ++i) {
-    const uint8_t* pixel = row + 3 * static_cast<size_t>(taps[i].first);
-    Int4 sum = {kHalf, kHalf, kHalf, 0};
-    for (int32_t k = 0; k < taps[i].count; ++k, pixel += 3) {
-      Byte4 bytes;
-      std::memcpy(&bytes, pixel, sizeof(bytes));
-      sum += __builtin_convertvector(bytes, Int4) * taps[i].weights[k];
-    }
-    const size_t at = mirror ? count - 1 - i : i;
-    for (size_t c = 0; c < 3; ++c) {
-      planes[c * stride + at] = static_cast<uint8_t>(std::min(sum[c] >> kFractionBits, 255));
-    }
-  }
-}
-
-// `count` sums of rows, `stride` bytes apart, weighted by `taps`.
-FORALL_ALWAYS_INLINE void BlendRows(const uint8_t* rows, size_t stride, const Taps& taps,
-                                    size_t count, int32_t* sums, uint8_t* output) {
-  std::fill_n(sums, count, kHalf);
-  for (int32_t k = 0; k < taps.count; ++k) {
-    const uint8_t* const row = rows + static_cast<size_t>(k) * stride;
-    const int32_t weight = taps.weights[k];
-    for (size_t i = 0; i < count; ++i) sums[i] += row[i] * weight;
-  }
-  for (size_t i = 0; i < count; ++i) {
-    output[i] = static_cast<uint8_t>(std::min(sums[i] >> kFractionBits, 255));
-  }
-}
-
+// Sums are of whole numbers, so every kernel gives the same bytes. Weights are not negative and sum
+// to one but for their rounding: with fewer than 16,000 taps a sum passes 255 by less than one, and
+// there is nothing to clip.
+//
+// Between the passes a pixel takes four bytes, the last of which means nothing.
 struct Kernels {
-  void (*resize_row)(const uint8_t*, const Taps*, size_t, bool, uint8_t*, size_t);
-  void (*blend_rows)(const uint8_t*, size_t, const Taps&, size_t, int32_t*, uint8_t*);
+  // One row: `count` pixels of `output` from pixels of `row`, which is followed by at least a byte.
+  void (*resize_row)(const uint8_t* row, const AxisTaps& columns, int64_t count, bool mirror,
+                     uint8_t* output);
+  // `count` sums of the bytes of `taps` rows, `count` bytes apart.
+  void (*blend_rows)(const uint8_t* rows, const int32_t* weights, int64_t taps, int64_t count,
+                     int32_t* sums, uint8_t* output);
 };
 
-void ResizeRowPlain(const uint8_t* row, const Taps* taps, size_t count, bool mirror,
-                    uint8_t* planes, size_t stride) {
-  ResizeRow(row, taps, count, mirror, planes, stride);
+void ResizeRow(const uint8_t* row, const AxisTaps& columns, int64_t count, bool mirror,
+               uint8_t* output) {
+  for (int64_t i = 0; i < count; ++i) {
+    const uint8_t* pixel = row + 3 * columns.first(i);
+    const int32_t* const weights = columns.weights(i);
+    int32_t sums[3] = {kHalf, kHalf, kHalf};
+    for (int64_t k = 0; k < columns.taps(); ++k, pixel += 3) {
+      for (int c = 0; c < 3; ++c) sums[c] += pixel[c] * weights[k];
+    }
+    uint8_t* const out = output + 4 * (mirror ? count - 1 - i : i);
+    for (int c = 0; c < 3; ++c) out[c] = static_cast<uint8_t>(sums[c] >> kFractionBits);
+  }
 }
-void BlendRowsPlain(const uint8_t* rows, size_t stride, const Taps& taps, size_t count,
-                    int32_t* sums, uint8_t* output) {
-  BlendRows(rows, stride, taps, count, sums, output);
+
+inline __attribute__((always_inline)) void BlendRowsInline(const uint8_t* rows,
+                                                           const int32_t* weights, int64_t taps,
+                                                           int64_t count, int32_t* sums,
+                                                           uint8_t* output) {
+  std::fill_n(sums, count, kHalf);
+  for (int64_t k = 0; k < taps; ++k, rows += count) {
+    const int32_t weight = weights[k];
+    for (int64_t i = 0; i < count; ++i) sums[i] += rows[i] * weight;
+  }
+  for (int64_t i = 0; i < count; ++i) output[i] = static_cast<uint8_t>(sums[i] >> kFractionBits);
+}
+
+void BlendRows(const uint8_t* rows, const int32_t* weights, int64_t taps, int64_t count,
+               int32_t* sums, uint8_t* output) {
+  BlendRowsInline(rows, weights, taps, count, sums, output);
 }
 
 #if defined(__x86_64__)
-__attribute__((target("avx2"))) void ResizeRowAvx2(const uint8_t* row, const Taps* taps,
-                                                   size_t count, bool mirror, uint8_t* planes,
-                                                   size_t stride) {
-  ResizeRow(row, taps, count, mirror, planes, stride);
+
+// The three sums of a pixel side by side. kTaps is the number of taps, or 0 when only `columns`
+// tells.
+template <int64_t kTaps>
+__attribute__((target("avx2"))) void ResizeRowAvx2By(const uint8_t* row, const AxisTaps& columns,
+                                                     int64_t count, bool mirror, uint8_t* output) {
+  const int64_t taps = kTaps > 0 ? kTaps : columns.taps();
+  const int32_t* weights = columns.weights(0);
+  const __m128i low_bytes = _mm_set1_epi32(0x0c080400);
+  for (int64_t i = 0; i < count; ++i, weights += taps) {
+    const uint8_t* const pixel = row + 3 * columns.first(i);
+    __m128i sum = _mm_set1_epi32(kHalf);
+    for (int64_t k = 0; k < taps; ++k) {
+      int32_t word;
+      std::memcpy(&word, pixel + 3 * k, sizeof(word));
+      sum = _mm_add_epi32(sum, _mm_mullo_epi32(_mm_cvtepu8_epi32(_mm_cvtsi32_si128(word)),
+                                               _mm_set1_epi32(weights[k])));
+    }
+    const int32_t bytes =
+        _mm_cvtsi128_si32(_mm_shuffle_epi8(_mm_srai_epi32(sum, kFractionBits), low_bytes));
+    std::memcpy(output + 4 * (mirror ? count - 1 - i : i), &bytes, sizeof(bytes));
+  }
 }
-__attribute__((target("avx2"))) void BlendRowsAvx2(const uint8_t* rows, size_t stride,
-                                                   const Taps& taps, size_t count, int32_t* sums,
+
+void ResizeRowAvx2(const uint8_t* row, const AxisTaps& columns, int64_t count, bool mirror,
+                   uint8_t* output) {
+  switch (columns.taps()) {  // unrolled for what photographs need
+    case 2:
+      return ResizeRowAvx2By<2>(row, columns, count, mirror, output);
+    case 3:
+      return ResizeRowAvx2By<3>(row, columns, count, mirror, output);
+    case 4:
+      return ResizeRowAvx2By<4>(row, columns, count, mirror, output);
+    case 5:
+      return ResizeRowAvx2By<5>(row, columns, count, mirror, output);
+    case 6:
+      return ResizeRowAvx2By<6>(row, columns, count, mirror, output);
+    default:
+      return ResizeRowAvx2By<0>(row, columns, count, mirror, output);
+  }
+}
+
+__attribute__((target("avx2"))) void BlendRowsAvx2(const uint8_t* rows, const int32_t* weights,
+                                                   int64_t taps, int64_t count, int32_t* sums,
                                                    uint8_t* output) {
-  BlendRows(rows, stride, taps, count, sums, output);
+  BlendRowsInline(rows, weights, taps, count, sums, output);
 }
+
 #endif
 
-Kernels ChooseKernels() {
+Kernels ChooseKernels(TransformKernel kernel) {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx2")) return {ResizeRowAvx2, BlendRowsAvx2};
+  static const bool has_avx2 = __builtin_cpu_supports("avx2");
+  if (kernel == TransformKernel::kBest && has_avx2) return {ResizeRowAvx2, BlendRowsAvx2};
 #endif
-  return {ResizeRowPlain, BlendRowsPlain};
+  return {ResizeRow, BlendRows};
 }
 
 int64_t RoundHalfToEven(double value) { return static_cast<int64_t>(std::nearbyint(value)); }
@@ -184,29 +225,31 @@ TransformPlan TrainingPlan(int width, int height, int resolution, Random* random
   return plan;
 }
 
-void TransformImage(const RgbImage& image, const TransformPlan& plan, absl::Span<uint8_t> planes) {
-  static const Kernels kernels = ChooseKernels();
-  const AxisTaps columns(plan.source.width, plan.width, plan.crop.x, plan.crop.width);
-  const AxisTaps rows(plan.source.height, plan.height, plan.crop.y, plan.crop.height);
-  const size_t width = static_cast<size_t>(plan.crop.width);
-  // Rows of the source that any kept row needs, resized along x: three planes' rows side by side.
-  const int32_t first = rows.all().front().first;
-  const int32_t last = rows.all().back().first + rows.all().back().count;
-  std::vector<uint8_t> narrow(3 * width * static_cast<size_t>(last - first));
-  for (int32_t y = first; y < last; ++y) {
+void TransformImage(const RgbImage& image, const TransformPlan& plan, absl::Span<uint8_t> planes,
+                    TransformKernel kernel) {
+  const Kernels kernels = ChooseKernels(kernel);
+  const int64_t width = plan.crop.width;
+  const int64_t height = plan.crop.height;
+  const AxisTaps columns(plan.source.width, plan.width, plan.crop.x, width);
+  const AxisTaps rows(plan.source.height, plan.height, plan.crop.y, height);
+  // Rows of the source that any kept row needs, resized along x.
+  const int64_t stride = 4 * width;
+  const int64_t first = rows.first(0);
+  const int64_t last = rows.first(height - 1) + rows.taps();
+  std::vector<uint8_t> narrow(static_cast<size_t>(stride * (last - first)));
+  for (int64_t y = first; y < last; ++y) {
     const uint8_t* const row = image.row(static_cast<int>(plan.source.y + y)) + 3 * plan.source.x;
-    kernels.resize_row(row, columns.all().data(), width, plan.mirror,
-                       &narrow[3 * width * static_cast<size_t>(y - first)], width);
+    kernels.resize_row(row, columns, width, plan.mirror,
+                       &narrow[static_cast<size_t>(stride * (y - first))]);
   }
-  std::vector<int32_t> sums(3 * width);
-  std::vector<uint8_t> blended(3 * width);
-  const size_t plane = width * static_cast<size_t>(plan.crop.height);
-  for (size_t y = 0; y < rows.all().size(); ++y) {
-    const Taps& taps = rows.all()[y];
-    kernels.blend_rows(&narrow[3 * width * static_cast<size_t>(taps.first - first)], 3 * width,
-                       taps, 3 * width, sums.data(), blended.data());
-    for (size_t c = 0; c < 3; ++c) {
-      std::copy_n(&blended[c * width], width, &planes[c * plane + y * width]);
+  std::vector<int32_t> sums(static_cast<size_t>(stride));
+  std::vector<uint8_t> blended(static_cast<size_t>(stride));
+  for (int64_t y = 0; y < height; ++y) {
+    kernels.blend_rows(&narrow[static_cast<size_t>(stride * (rows.first(y) - first))],
+                       rows.weights(y), rows.taps(), stride, sums.data(), blended.data());
+    for (int64_t c = 0; c < 3; ++c) {
+      uint8_t* const plane = planes.data() + (c * height + y) * width;
+      for (int64_t x = 0; x < width; ++x) plane[x] = blended[static_cast<size_t>(4 * x + c)];
     }
   }
 }

@@ -42,11 +42,15 @@ TransformPlan EvaluationPlan(int width, int height, int resolution);
 // 3/4 to 4/3, mirrored with probability 1/2. Draws from `random` alone.
 TransformPlan TrainingPlan(int width, int height, int resolution, Random* random);
 
+// Instructions to compute with; every choice gives the same bytes.
+enum class TransformKernel { kBest, kPlain };
+
 // Red, green and blue plane of the kept part: crop.height rows of crop.width bytes each.
 // Antialiased bilinear, bit for bit as PIL's Image.resize(..., BILINEAR): weights of 22 fractional
 // bits, rows first, rounded to bytes between the passes. `planes` holds 3 * crop.width *
 // crop.height bytes; the plan must fit the image. Thread-safe.
-void TransformImage(const RgbImage& image, const TransformPlan& plan, absl::Span<uint8_t> planes);
+void TransformImage(const RgbImage& image, const TransformPlan& plan, absl::Span<uint8_t> planes,
+                    TransformKernel kernel = TransformKernel::kBest);
 
 }  // namespace forall
 

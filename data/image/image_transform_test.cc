@@ -120,11 +120,22 @@ TEST(ImageTransformTest, WholeKeptPartEqualsPartOfTheWhole) {
   }
 }
 
+TEST(ImageTransformTest, EveryKernelGivesTheSameBytes) {
+  const RgbImage scene = Scene(203, 151);
+  for (const int resolution : {3, 10, 20, 28, 40, 60, 100, 190}) {  // from two taps to many
+    TransformPlan plan = EvaluationPlan(203, 151, resolution);
+    plan.mirror = resolution % 20 == 0;
+    std::vector<uint8_t> plain(Transform(scene, plan).size());
+    TransformImage(scene, plan, absl::MakeSpan(plain), TransformKernel::kPlain);
+    EXPECT_EQ(plain, Transform(scene, plan)) << resolution;
+  }
+}
+
 // A constant image stays constant at every size: weights sum to one however they are rounded.
 TEST(ImageTransformTest, KeepsConstants) {
   for (const int value : {0, 1, 128, 254, 255}) {
     RgbImage image(113, 67);
-    std::fill(image.pixels.begin(), image.pixels.end(), static_cast<uint8_t>(value));
+    std::fill_n(image.pixels.get(), image.bytes(), static_cast<uint8_t>(value));
     for (const int resolution : {1, 7, 32, 150}) {
       for (const uint8_t byte : Transform(image, EvaluationPlan(113, 67, resolution))) {
         ASSERT_EQ(byte, value) << resolution;

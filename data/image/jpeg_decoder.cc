@@ -150,7 +150,7 @@ absl::StatusOr<RgbImage> DecodeJpeg(absl::string_view bytes, const DecodeLimits&
   RgbImage image(static_cast<int>(info.image_width), static_cast<int>(info.image_height));
   std::vector<uint8_t> cmyk;
   if (info.num_components == 4) cmyk.resize(4 * static_cast<size_t>(info.image_width));
-  if (!reader.Read(image.pixels.data(), cmyk.empty() ? nullptr : cmyk.data())) {
+  if (!reader.Read(image.pixels.get(), cmyk.empty() ? nullptr : cmyk.data())) {
     return reader.Error();
   }
   return image;

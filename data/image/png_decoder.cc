@@ -150,7 +150,7 @@ absl::StatusOr<RgbImage> DecodePng(absl::string_view bytes, const DecodeLimits& 
   RgbImage image(static_cast<int>(reader.width()), static_cast<int>(reader.height()));
   const size_t width = static_cast<size_t>(reader.width());
   if (!reader.palette() && !reader.grey16()) {
-    if (!reader.Read(image.pixels.data(), 3 * width)) return reader.Error();
+    if (!reader.Read(image.pixels.get(), 3 * width)) return reader.Error();
     return image;
   }
   const size_t stride = reader.palette() ? width : 2 * width;

@@ -30,9 +30,9 @@ RgbImage ReadPpm(const std::string& path) {
   FORALL_CHECK(std::sscanf(bytes->c_str(), "P6 %d %d 255%n", &width, &height, &header) == 2)
       << path;
   RgbImage image(width, height);
-  const size_t size = image.pixels.size() - RgbImage::kPadding;
+  const size_t size = image.bytes();
   FORALL_CHECK(bytes->size() == static_cast<size_t>(header) + 1 + size) << path;
-  std::memcpy(image.pixels.data(), bytes->data() + header + 1, size);
+  std::memcpy(image.pixels.get(), bytes->data() + header + 1, size);
   return image;
 }
 
@@ -43,8 +43,8 @@ RgbImage Scene(int width, int height) {
       for (int64_t c = 0; c < 3; ++c) {
         const int64_t smooth = (x * (3 + c) + y * (5 - c)) / 2;
         const int64_t edges = (x / 7 + y / (5 + c)) % 2 * 60;
-        const int64_t noise =
-            ((x * 7919 + y * 104729 + c * 1299709) * 2654435761 % 4294967296) >> 27;
+        const auto place = static_cast<uint64_t>(x * 7919 + y * 104729 + c * 1299709);
+        const auto noise = static_cast<int64_t>(place * 2654435761 % 4294967296 >> 27);
         image.row(static_cast<int>(y))[3 * x + c] =
             static_cast<uint8_t>((smooth + edges + noise) % 256);
       }

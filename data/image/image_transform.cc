@@ -40,9 +40,9 @@ class AxisTaps {
 
  private:
   size_t Index(int64_t output) const { return static_cast<size_t>(taps_ * output); }
-  // Cut towards zero after adding a half, as in PIL.
+  // Rounded half up, as in PIL, and cut to the axis.
   int64_t Bound(double position) const {
-    return std::clamp<int64_t>(static_cast<int64_t>(position + 0.5), 0, from_);
+    return std::clamp<int64_t>(static_cast<int64_t>(std::floor(position + 0.5)), 0, from_);
   }
   void AddOutput(double center, int32_t* weights) {
     const int64_t begin = Bound(center - support_);
@@ -57,7 +57,8 @@ class AxisTaps {
     const int64_t first = std::min(begin, from_ - taps_);
     for (int64_t k = 0; k < count; ++k) {
       const double weight = sum != 0 ? exact[static_cast<size_t>(k)] / sum : 0.0;
-      weights[begin - first + k] = static_cast<int32_t>(0.5 + weight * (1 << kFractionBits));
+      weights[begin - first + k] =
+          static_cast<int32_t>(std::floor(0.5 + weight * (1 << kFractionBits)));
     }
     first_.push_back(static_cast<int32_t>(first));
   }

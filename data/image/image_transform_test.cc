@@ -174,7 +174,7 @@ TEST(TrainingPlanTest, BoxesAreInsideTheImageAndOfTheDistribution) {
     log_ratio += std::log(ratio) / rounds;
     mirrored += plan.mirror ? 1 : 0;
   }
-  EXPECT_NEAR(mirrored, rounds / 2, 150);
+  EXPECT_NEAR(mirrored, 0.5 * rounds, 150);
   // Boxes that do not fit are drawn again, which favours small ones and wide ones: 0.4328 and
   // 0.0309 by 200,000 draws of the same rule written in Python.
   EXPECT_NEAR(area, 0.4328, 0.012);

@@ -3,13 +3,11 @@
 
 #include <zlib.h>
 
-#include <algorithm>
 #include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
-#include "base/json_depth.h"
 #include "base/log.h"
 #include "base/parallel.h"
 #include "base/random.h"

@@ -40,7 +40,7 @@ struct Examined {
   std::string wrong;  // empty when it can be decoded
 };
 
-absl::StatusOr<Examined> Examine(const std::string& path) {
+Examined Examine(const std::string& path) {
   Examined examined;
   const absl::StatusOr<std::string> bytes = ReadFile(path, kMaxFileBytes);
   if (!bytes.ok()) {
@@ -67,9 +67,9 @@ class Examination {
 
   absl::Status Run() {
     const auto total = static_cast<int64_t>(examined_.size());
-    return ParallelFor(options_.threads, total, [&](int64_t i) -> absl::Status {
+    return ParallelFor(options_.threads, total, [&](int64_t i) {
       Examined& examined = examined_[static_cast<size_t>(i)];
-      FORALL_ASSIGN_OR_RETURN(examined, Examine(absl::StrCat(path_, "/", Name(i))));
+      examined = Examine(absl::StrCat(path_, "/", Name(i)));
       MutexLock lock(&mu_);
       ++done_;
       bad_ += examined.wrong.empty() ? 0 : 1;
@@ -88,6 +88,15 @@ class Examination {
                         "/", image.name);
   }
   const std::vector<Examined>& examined() const { return examined_; }
+  // As FolderFindings has them.
+  std::vector<std::string> Corrupt() const {
+    std::vector<std::string> corrupt;
+    for (size_t i = 0; i < examined_.size(); ++i) {
+      if (examined_[i].wrong.empty()) continue;
+      corrupt.push_back(absl::StrCat(Name(static_cast<int64_t>(i)), ": ", examined_[i].wrong));
+    }
+    return corrupt;
+  }
 
  private:
   const FolderOptions& options_;
@@ -177,9 +186,15 @@ absl::StatusOr<std::vector<std::string>> ReadClassNames(const std::string& path,
   return ordered;
 }
 
-absl::Status CheckEveryClassTrains(const IndexedSplit& train, const FoundFolder& found) {
+absl::Status CheckSplits(const std::array<IndexedSplit, 3>& splits, const FoundFolder& found) {
+  for (const IndexedSplit& split : splits) {
+    if (split.images.empty()) {
+      return absl::InvalidArgumentError(
+          "too few images: a split would be empty (--validation sets the share held out)");
+    }
+  }
   std::set<uint32_t> seen;
-  for (const IndexedImage& image : train.images) seen.insert(image.label);
+  for (const IndexedImage& image : splits[0].images) seen.insert(image.label);
   for (uint32_t c = 0; c < found.classes.size(); ++c) {
     if (!seen.contains(c)) {
       return absl::InvalidArgumentError(absl::StrCat(
@@ -226,12 +241,7 @@ absl::StatusOr<PreparedSizes> PrepareImageFolder(const FolderOptions& options,
 
   Examination examination(options, path, found);
   FORALL_RETURN_IF_ERROR(examination.Run());
-  for (size_t i = 0; i < examination.examined().size(); ++i) {
-    const std::string& wrong = examination.examined()[i].wrong;
-    if (wrong.empty()) continue;
-    findings->corrupt.push_back(
-        absl::StrCat(examination.Name(static_cast<int64_t>(i)), ": ", wrong));
-  }
+  findings->corrupt = examination.Corrupt();
   if (!findings->corrupt.empty() && !options.skip_corrupt) {
     return absl::DataLossError(
         absl::StrCat(findings->corrupt.size(), " of ", examination.examined().size(),
@@ -240,13 +250,7 @@ absl::StatusOr<PreparedSizes> PrepareImageFolder(const FolderOptions& options,
   }
 
   const std::array<IndexedSplit, 3> splits = Divide(options, found, examination);
-  for (const IndexedSplit& split : splits) {
-    if (split.images.empty()) {
-      return absl::InvalidArgumentError(
-          "too few images: a split would be empty (--validation sets the share held out)");
-    }
-  }
-  FORALL_RETURN_IF_ERROR(CheckEveryClassTrains(splits[0], found));
+  FORALL_RETURN_IF_ERROR(CheckSplits(splits, found));
   description.name = options.name;
   description.path = root;
   const bool has_val = !found.val.images.empty();

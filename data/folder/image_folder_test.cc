@@ -322,6 +322,10 @@ TEST_F(ImageFolderTest, SaysWhatIsWrongWithAFolder) {
   WriteClasses("train/", {"second"});
   WriteClasses("val/", {"only", "third"});
   EXPECT_THAT(Add().status(), StatusIs(kBad, HasSubstr("val/third: a class that")));
+  std::filesystem::remove_all(source_->path() + "/val");
+  FORALL_EXPECT_OK(Add().status());
+  WriteClasses("train/", {"Fu\xdf"});  // Latin-1
+  EXPECT_THAT(Add().status(), StatusIs(kBad, HasSubstr("must be UTF-8")));
   for (const char* name : {"Photos", "", "fashion_mnist"}) {
     EXPECT_THAT(Add(false, name).status(), StatusIs(kBad, HasSubstr("name")));
   }

@@ -186,6 +186,20 @@ absl::StatusOr<std::vector<std::string>> ReadClassNames(const std::string& path,
   return ordered;
 }
 
+// JSON holds text only; a folder may be called anything.
+absl::Status CheckNames(const FolderDescription& description) {
+  FORALL_ASSIGN_OR_RETURN(const FolderDescription kept,
+                          FolderDescription::Parse(description.ToJson(), description.name));
+  if (kept.path == description.path && kept.folders == description.folders &&
+      kept.class_names == description.class_names) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat(description.path,
+                   ": the names of the folder, of its classes' folders and of the classes must "
+                   "be UTF-8"));
+}
+
 absl::Status CheckSplits(const std::array<IndexedSplit, 3>& splits, const FoundFolder& found) {
   for (const IndexedSplit& split : splits) {
     if (split.images.empty()) {
@@ -234,8 +248,14 @@ absl::StatusOr<PreparedSizes> PrepareImageFolder(const FolderOptions& options,
   if (error) return absl::InvalidArgumentError(absl::StrCat(path, ": ", error.message()));
   FORALL_ASSIGN_OR_RETURN(const FoundFolder found, ScanFolder(path));
   FolderDescription description;
+  description.name = options.name;
+  description.path = root;
+  description.folders = found.classes;
   FORALL_ASSIGN_OR_RETURN(description.class_names,
                           ReadClassNames(options.class_names, found.classes));
+  // ImageNet's, as torchvision and the once-for-all authors use them.
+  description.normalization = {{0.485f, 0.456f, 0.406f}, {0.229f, 0.224f, 0.225f}};
+  FORALL_RETURN_IF_ERROR(CheckNames(description));
   findings->ignored = found.ignored;
   findings->ignored_example = found.ignored_example;
 
@@ -251,14 +271,9 @@ absl::StatusOr<PreparedSizes> PrepareImageFolder(const FolderOptions& options,
 
   const std::array<IndexedSplit, 3> splits = Divide(options, found, examination);
   FORALL_RETURN_IF_ERROR(CheckSplits(splits, found));
-  description.name = options.name;
-  description.path = root;
   const bool has_val = !found.val.images.empty();
   description.parts = {found.train.folder, found.train.folder,
                        has_val ? found.val.folder : found.train.folder};
-  description.folders = found.classes;
-  // ImageNet's, as torchvision and the once-for-all authors use them.
-  description.normalization = {{0.485f, 0.456f, 0.406f}, {0.229f, 0.224f, 0.225f}};
   description.skipped = findings->corrupt;
   for (size_t s = 0; s < splits.size(); ++s) {
     description.images[s] = static_cast<int64_t>(splits[s].images.size());

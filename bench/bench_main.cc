@@ -14,6 +14,7 @@
 #include "absl/strings/string_view.h"
 #include "base/status_macros.h"
 #include "bench/evaluator_bench.h"
+#include "bench/image_bench.h"
 #include "bench/supernet_bench.h"
 
 namespace forall {
@@ -26,6 +27,7 @@ Prints one JSON object per line. Without BENCHMARK all of them run.
 benchmarks
   session     architecture to ready session against ONNX Runtime's own session creation
   import      a 31 MB checkpoint of each format into a family's tensors
+  images      JPEG files to a network's input against libjpeg-turbo alone
   evaluator   accuracy evaluation against a bare ONNX Runtime loop at its best batch size
 
 flags
@@ -40,6 +42,7 @@ struct Options {
   std::string benchmark;
   EvaluatorBenchOptions evaluator;
   SupernetBenchOptions supernet;
+  ImageBenchOptions image;
 };
 
 struct Benchmark {
@@ -49,6 +52,7 @@ struct Benchmark {
 constexpr Benchmark kBenchmarks[] = {
     {"session", [](const Options& options) { return RunSessionBench(options.supernet); }},
     {"import", [](const Options& options) { return RunImportBench(options.supernet); }},
+    {"images", [](const Options& options) { return RunImageBench(options.image); }},
     {"evaluator", [](const Options& options) { return RunEvaluatorBench(options.evaluator); }},
 };
 
@@ -72,8 +76,12 @@ absl::Status ReadFlag(absl::string_view flag, absl::string_view value, Options* 
   if (flag == "--rounds") {
     options->evaluator.rounds = static_cast<int>(number);
     options->supernet.rounds = static_cast<int>(number);
+    options->image.rounds = static_cast<int>(number);
   }
-  if (flag == "--threads") options->evaluator.threads = static_cast<int>(number);
+  if (flag == "--threads") {
+    options->evaluator.threads = static_cast<int>(number);
+    options->image.threads = static_cast<int>(number);
+  }
   return absl::OkStatus();
 }
 
@@ -95,6 +103,7 @@ absl::Status ReadArguments(const std::vector<std::string>& arguments, Options* o
     if (argument == "--check") {
       options->evaluator.check = true;
       options->supernet.check = true;
+      options->image.check = true;
       continue;
     }
     const size_t equals = argument.find('=');

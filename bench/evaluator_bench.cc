@@ -13,6 +13,7 @@
 #include "absl/strings/str_format.h"
 #include "base/clock.h"
 #include "base/mutex.h"
+#include "base/parallel.h"
 #include "base/random.h"
 #include "base/status_macros.h"
 #include "base/thread.h"

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,12 @@ struct PixelNormalization {
   std::vector<float> stddev;
 };
 
+// Images that are held as bytes: all of a split, channels x side x side each, NCHW.
+struct StoredPixels {
+  int side = 0;
+  absl::Span<const uint8_t> bytes;
+};
+
 // One split, in a fixed order that is part of the dataset's definition.
 // Immutable; thread-safe.
 class Dataset {
@@ -49,15 +56,22 @@ class Dataset {
   // Images `indices` by the evaluation transform of this dataset at resolution
   // x resolution, float, normalised, into `output` of indices.size() * channels
   // * resolution^2 values (NCHW). OutOfRange for a bad index, InvalidArgument
-  // for a resolution outside 1..1024 or an output of another size.
+  // for a resolution outside 1..1024 or an output of another size. Where images are files,
+  // FailedPrecondition naming one that is gone, changed or damaged.
   virtual absl::Status Load(absl::Span<const int64_t> indices, int resolution,
                             absl::Span<float> output) const = 0;
+  // The same by what BatchNorm statistics are taken on: where the dataset has one, the training
+  // transform, drawn from `seed` and each image's index alone. Here: the evaluation transform.
+  virtual absl::Status LoadForCalibration(absl::Span<const int64_t> indices, int resolution,
+                                          uint64_t seed, absl::Span<float> output) const {
+    return Load(indices, resolution, output);
+  }
+  // Says that Load will be asked for these images soon. Returns at once; does not fail.
+  virtual void Prefetch(absl::Span<const int64_t> indices, int resolution) const {}
 
-  // What is stored, for a trainer that augments on its own device: size()
-  // images of channels() x native_resolution() x native_resolution() bytes,
-  // NCHW. Lives as long as the dataset.
-  virtual int native_resolution() const = 0;
-  virtual absl::Span<const uint8_t> pixels() const = 0;
+  // What is stored, for a trainer that augments on its own device; lives as long as the dataset.
+  // Nothing for a dataset whose images are files of any size.
+  virtual std::optional<StoredPixels> stored_pixels() const { return std::nullopt; }
   virtual const PixelNormalization& normalization() const = 0;
 };
 
@@ -66,9 +80,10 @@ class Dataset {
 // subset is also in every larger one.
 std::vector<int64_t> ScreeningSubset(const Dataset& dataset, int64_t count);
 
-// Opens a dataset by name: "fashion_mnist", or one that data/prepared_dataset.h made. `directory`
-// holds its folder; of Fashion-MNIST it may also be the folder itself, which tools/setup.sh makes
-// as build/deps/fashion-mnist. NotFound says how to get it and lists the known names.
+// Opens a dataset by name: "fashion_mnist", or one that `forall dataset add` made
+// (data/prepared_dataset.h, data/folder/image_folder.h). `directory` holds its folder; of
+// Fashion-MNIST it may also be the folder itself, which tools/setup.sh makes as
+// build/deps/fashion-mnist. NotFound says how to get it and lists the known names.
 absl::StatusOr<std::shared_ptr<const Dataset>> OpenDataset(absl::string_view name, Split split,
                                                            const std::string& directory);
 

@@ -81,13 +81,14 @@ TEST(FashionMnistTest, RealFilesGiveTheThreeSplitsAndADamagedCacheIsRebuilt) {
   // The whole training split has the mean and deviation that it is normalised
   // by.
   double sum = 0, squares = 0;
-  for (const uint8_t pixel : train->pixels()) {
+  const StoredPixels stored = train->stored_pixels().value();
+  for (const uint8_t pixel : stored.bytes) {
     sum += pixel / 255.0;
     squares += pixel / 255.0 * pixel / 255.0;
   }
-  const double mean = sum / train->pixels().size();
+  const double mean = sum / stored.bytes.size();
   EXPECT_NEAR(mean, train->normalization().mean[0], 2e-3);
-  EXPECT_NEAR(std::sqrt(squares / train->pixels().size() - mean * mean),
+  EXPECT_NEAR(std::sqrt(squares / stored.bytes.size() - mean * mean),
               train->normalization().stddev[0], 2e-3);
 }
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -11,8 +12,11 @@
 #include "base/file.h"
 #include "base/identifier.h"
 #include "base/json_depth.h"
-#include "base/random.h"
 #include "base/status_macros.h"
+#include "data/folder/folder_description.h"
+#include "data/folder/image_cache.h"
+#include "data/folder/image_folder.h"
+#include "data/held_out.h"
 #include "data/image_store.h"
 #include "data/published_images.h"
 #include "data/stored_dataset.h"
@@ -26,35 +30,26 @@ using Json = nlohmann::ordered_json;
 constexpr char kFormat[] = "forall.dataset.1";
 constexpr char kDescriptionFile[] = "dataset.json";
 constexpr char kImagesFile[] = "images.bin";
-constexpr int kMaxClasses = 256;  // a label is a byte
+constexpr int kMaxClasses = 256;                              // a label is a byte
+constexpr uint64_t kMaxDescriptionBytes = uint64_t{1} << 28;  // it may list many skipped images
 
-absl::Status CheckName(absl::string_view name) {
-  if (!IsIdentifier(name))
-    return absl::InvalidArgumentError(absl::StrCat("name: ", kIdentifierRule));
-  if (name != "fashion_mnist") return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      "name: fashion_mnist is the name of the dataset that comes with forall; choose another");
+// Whether a description is of image files, which are opened elsewhere.
+bool IsFolder(absl::string_view text) {
+  if (!CheckJsonDepth(text).ok()) return false;
+  const Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
+  return json.is_object() && json.value("source", Json()) == kFolderSource;
 }
 
-// Moves the same share of every class from `train` to `validation`, in an order that the name
-// seeds.
 ImageStoreContent SplitImages(const PublishedImages& images, const PrepareOptions& options) {
   const size_t image_bytes = static_cast<size_t>(images.format.image_bytes());
-  std::vector<std::vector<size_t>> by_class(static_cast<size_t>(images.format.classes));
-  for (size_t i = 0; i < images.train.labels.size(); ++i) {
-    by_class[static_cast<unsigned char>(images.train.labels[i])].push_back(i);
-  }
-  std::vector<bool> held_out(images.train.labels.size(), false);
-  for (size_t c = 0; c < by_class.size(); ++c) {
-    Random::ForStream(Fnv1a64(absl::StrCat("forall split ", options.name)), c)
-        .Shuffle(&by_class[c]);
-    const auto count = static_cast<size_t>(
-        std::llround(options.validation_share * static_cast<double>(by_class[c].size())));
-    for (size_t i = 0; i < count; ++i) held_out[by_class[c][i]] = true;
-  }
+  std::vector<uint32_t> labels;
+  labels.reserve(images.train.labels.size());
+  for (const char label : images.train.labels) labels.push_back(static_cast<unsigned char>(label));
+  const std::vector<Split> splits =
+      HoldOut(labels, images.format.classes, options.validation_share, 0.0, options.name);
   ImageStoreContent content;
   for (size_t i = 0; i < images.train.labels.size(); ++i) {
-    const size_t split = static_cast<size_t>(held_out[i] ? Split::kValidation : Split::kTrain);
+    const size_t split = static_cast<size_t>(splits[i]);
     content.labels[split].push_back(images.train.labels[i]);
     content.pixels[split].append(images.train.pixels, i * image_bytes, image_bytes);
   }
@@ -133,21 +128,32 @@ absl::StatusOr<DatasetDescription> ParseDescription(absl::string_view text,
 
 }  // namespace
 
+absl::Status CheckDatasetName(absl::string_view name) {
+  if (!IsIdentifier(name))
+    return absl::InvalidArgumentError(absl::StrCat("name: ", kIdentifierRule));
+  if (name != "fashion_mnist") return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      "name: fashion_mnist is the name of the dataset that comes with forall; choose another");
+}
+
+absl::Status CheckValidationShare(double share) {
+  if (share >= 0.01 && share <= 0.5) return absl::OkStatus();
+  return absl::InvalidArgumentError("validation share: must be from 0.01 to 0.5");
+}
+
 absl::StatusOr<DatasetSource> ParseDatasetSource(absl::string_view name) {
   if (name == "idx") return DatasetSource::kIdx;
   if (name == "cifar10") return DatasetSource::kCifar10;
   if (name == "cifar100") return DatasetSource::kCifar100;
   return absl::InvalidArgumentError(
-      absl::StrCat("format: \"", name, "\" is none of idx, cifar10, cifar100"));
+      absl::StrCat("format: \"", name, "\" is none of idx, cifar10, cifar100, imagefolder"));
 }
 
 absl::StatusOr<PreparedSizes> PrepareDataset(const PrepareOptions& options,
                                              const std::string& source_directory,
                                              const std::string& directory) {
-  FORALL_RETURN_IF_ERROR(CheckName(options.name));
-  if (!(options.validation_share >= 0.01 && options.validation_share <= 0.5)) {
-    return absl::InvalidArgumentError("validation share: must be from 0.01 to 0.5");
-  }
+  FORALL_RETURN_IF_ERROR(CheckDatasetName(options.name));
+  FORALL_RETURN_IF_ERROR(CheckValidationShare(options.validation_share));
   absl::StatusOr<PublishedImages> read =
       options.source == DatasetSource::kIdx       ? ReadIdxFolder(source_directory)
       : options.source == DatasetSource::kCifar10 ? ReadCifar10Folder(source_directory)
@@ -195,6 +201,7 @@ absl::StatusOr<PreparedSizes> PrepareDataset(const PrepareOptions& options,
     return absl::UnavailableError(
         absl::StrCat(description, ": cannot be replaced: ", error.message()));
   }
+  std::filesystem::remove(absl::StrCat(folder, "/images.idx"), error);  // of a former folder
   FORALL_RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(folder, "/", kImagesFile),
                                              SerializeImageStore(images.format, content)));
   FORALL_RETURN_IF_ERROR(WriteFileAtomically(
@@ -204,10 +211,14 @@ absl::StatusOr<PreparedSizes> PrepareDataset(const PrepareOptions& options,
 
 absl::StatusOr<std::shared_ptr<const Dataset>> OpenPrepared(absl::string_view name, Split split,
                                                             const std::string& directory) {
-  FORALL_RETURN_IF_ERROR(CheckName(name));
+  FORALL_RETURN_IF_ERROR(CheckDatasetName(name));
   const std::string folder = absl::StrCat(directory, "/", name);
   const std::string path = absl::StrCat(folder, "/", kDescriptionFile);
-  FORALL_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, 1 << 20));
+  FORALL_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxDescriptionBytes));
+  if (IsFolder(text)) {
+    FORALL_ASSIGN_OR_RETURN(const ImageCacheOptions cache, ImageCacheOptions::FromEnvironment());
+    return OpenImageFolder(name, split, folder, text, cache);
+  }
   absl::StatusOr<DatasetDescription> description = ParseDescription(text, name);
   if (!description.ok()) return WithContext(description.status(), path);
   FORALL_ASSIGN_OR_RETURN(auto store, ImageStoreSplit::Open(absl::StrCat(folder, "/", kImagesFile),
@@ -221,7 +232,8 @@ std::vector<std::string> PreparedNames(const std::string& directory) {
   for (auto entry = std::filesystem::directory_iterator(directory, error);
        !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
     const std::string name = entry->path().filename().string();
-    if (CheckName(name).ok() && std::filesystem::exists(entry->path() / kDescriptionFile, error)) {
+    if (CheckDatasetName(name).ok() &&
+        std::filesystem::exists(entry->path() / kDescriptionFile, error)) {
       names.push_back(name);
     }
   }

@@ -11,8 +11,7 @@
 // fine_label_names.txt; Krizhevsky, 2009).
 //
 // Splits: the published test images are the test split. Validation is held out of the published
-// training images, the same share of every class, by a shuffle that a fixed seed and the dataset's
-// name decide; the rest is for training.
+// training images by the rule of data/held_out.h; the rest is for training.
 //
 // Evaluation transform: as for Fashion-MNIST, antialiased bilinear resize (data/resize.h), then per
 // channel (x / 255 - mean) / stddev, both taken over the training split.
@@ -57,11 +56,19 @@ absl::StatusOr<PreparedSizes> PrepareDataset(const PrepareOptions& options,
                                              const std::string& source_directory,
                                              const std::string& directory);
 
-// NotFound when there is no such folder; DataLoss when its files do not belong together.
+// InvalidArgument unless the name is an identifier and not that of a dataset which comes with
+// forall.
+absl::Status CheckDatasetName(absl::string_view name);
+// InvalidArgument unless it is from 0.01 to 0.5.
+absl::Status CheckValidationShare(double share);
+
+// Opens a dataset of these or one of image files (data/folder/image_folder.h), whose cache the
+// environment describes. NotFound when there is no such folder; DataLoss when its files do not
+// belong together.
 absl::StatusOr<std::shared_ptr<const Dataset>> OpenPrepared(absl::string_view name, Split split,
                                                             const std::string& directory);
 
-// Names of the prepared datasets in `directory`, sorted.
+// Names of the datasets in `directory` that were added to it, sorted.
 std::vector<std::string> PreparedNames(const std::string& directory);
 
 }  // namespace forall

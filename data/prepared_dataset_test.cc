@@ -102,11 +102,11 @@ TEST_F(PreparedDatasetTest, IdxIsSplitByClassAndReadBack) {
   for (const Split split : {Split::kTrain, Split::kValidation}) {
     FORALL_ASSERT_OK_AND_ASSIGN(const auto dataset, OpenDataset("mine", split, data_.path()));
     EXPECT_EQ(dataset->channels(), 1);
-    EXPECT_EQ(dataset->native_resolution(), 6);
+    EXPECT_EQ(dataset->stored_pixels()->side, 6);
     std::map<int32_t, int> per_class;
     for (int64_t i = 0; i < dataset->size(); ++i) {
       ++per_class[dataset->label(i)];
-      const uint8_t* image = dataset->pixels().data() + i * 36;
+      const uint8_t* image = dataset->stored_pixels()->bytes.data() + i * 36;
       seen.insert(std::string(image, image + 36) + static_cast<char>(dataset->label(i)));
     }
     const int each = static_cast<int>(dataset->size()) / 3;
@@ -174,7 +174,8 @@ TEST_F(PreparedDatasetTest, Cifar10AndCifar100) {
   EXPECT_EQ(test->channels(), 3);
   EXPECT_EQ(test->class_names()[3], "d");
   EXPECT_EQ(test->label(13), 3);
-  EXPECT_EQ(test->pixels()[13 * 3072 + 1024], 66) << "second channel of an image of class 3";
+  EXPECT_EQ(test->stored_pixels()->bytes[13 * 3072 + 1024], 66)
+      << "second channel of an image of class 3";
   EXPECT_EQ(test->normalization().mean.size(), 3u);
 
   labels.clear();

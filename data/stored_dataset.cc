@@ -42,8 +42,8 @@ StoredDataset::StoredDataset(DatasetDescription description, Split split,
 StoredDataset::~StoredDataset() = default;
 
 void StoredDataset::NormalizeNative(int64_t index, absl::Span<float> output) const {
-  const int64_t plane = int64_t{native_resolution()} * native_resolution();
-  const uint8_t* bytes = pixels().data() + index * description_.format.image_bytes();
+  const int64_t plane = int64_t{side()} * side();
+  const uint8_t* bytes = store_->pixels().data() + index * description_.format.image_bytes();
   for (int c = 0; c < channels(); ++c) {
     const float* table = normalized_.data() + c * 256;
     for (int64_t i = 0; i < plane; ++i) output[c * plane + i] = table[bytes[c * plane + i]];
@@ -54,7 +54,7 @@ StoredDataset::Resized* StoredDataset::AtResolution(int resolution) const {
   MutexLock lock(&mu_);
   std::unique_ptr<Resized>& resized = resized_[resolution];
   if (resized == nullptr) {
-    resized = std::make_unique<Resized>(native_resolution(), resolution, size());
+    resized = std::make_unique<Resized>(side(), resolution, size());
   }
   return resized.get();
 }
@@ -79,7 +79,7 @@ absl::Status StoredDataset::Load(absl::Span<const int64_t> indices, int resoluti
                                                 name()));
     }
   }
-  if (resolution == native_resolution()) {
+  if (resolution == side()) {
     for (size_t i = 0; i < indices.size(); ++i) {
       NormalizeNative(indices[i], output.subspan(i * per_image, per_image));
     }
@@ -96,7 +96,7 @@ absl::Status StoredDataset::Load(absl::Span<const int64_t> indices, int resoluti
         const int64_t begin = block * kBlock;
         const int64_t end = std::min(begin + kBlock, size());
         made = std::make_unique<std::vector<float>>((end - begin) * per_image);
-        const size_t native_plane = static_cast<size_t>(native_resolution()) * native_resolution();
+        const size_t native_plane = static_cast<size_t>(side()) * side();
         std::vector<float> native(native_plane * channels());
         for (int64_t image = begin; image < end; ++image) {
           NormalizeNative(image, absl::MakeSpan(native));

@@ -5,6 +5,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -40,13 +41,15 @@ class StoredDataset : public Dataset {
   int32_t label(int64_t index) const override { return store_->labels()[index]; }
   absl::Status Load(absl::Span<const int64_t> indices, int resolution,
                     absl::Span<float> output) const override;
-  int native_resolution() const override { return description_.format.height; }
-  absl::Span<const uint8_t> pixels() const override { return store_->pixels(); }
+  std::optional<StoredPixels> stored_pixels() const override {
+    return StoredPixels{side(), store_->pixels()};
+  }
   const PixelNormalization& normalization() const override { return description_.normalization; }
 
  private:
   struct Resized;
 
+  int side() const { return description_.format.height; }
   Resized* AtResolution(int resolution) const;
   void NormalizeNative(int64_t index, absl::Span<float> output) const;
 

@@ -40,18 +40,18 @@ absl::Status CheckDataset(const Supernet& supernet, const Dataset& train) {
 // Batches of `indices` in their order; the last one may be smaller.
 class DatasetBatches {
  public:
-  DatasetBatches(const Dataset& dataset, std::vector<int64_t> indices, int64_t batch,
-                 const FeatureShape& input)
-      : dataset_(dataset), indices_(std::move(indices)), batch_(batch), input_(input) {}
+  DatasetBatches(const Dataset& dataset, std::vector<int64_t> indices,
+                 const CalibrationOptions& options, const FeatureShape& input)
+      : dataset_(dataset), indices_(std::move(indices)), options_(options), input_(input) {}
 
   absl::StatusOr<bool> Next(Tensor* tensor) {
     if (next_ == indices_.size()) return false;
-    const size_t count = std::min(static_cast<size_t>(batch_), indices_.size() - next_);
+    const size_t count = std::min(static_cast<size_t>(options_.batch), indices_.size() - next_);
     tensor->shape = {static_cast<int64_t>(count), input_.channels, input_.height, input_.width};
     tensor->values.resize(count * static_cast<size_t>(input_.elements()));
-    FORALL_RETURN_IF_ERROR(dataset_.Load(absl::MakeConstSpan(indices_).subspan(next_, count),
-                                         static_cast<int>(input_.height),
-                                         absl::MakeSpan(tensor->values)));
+    FORALL_RETURN_IF_ERROR(dataset_.LoadForCalibration(
+        absl::MakeConstSpan(indices_).subspan(next_, count), static_cast<int>(input_.height),
+        options_.seed, absl::MakeSpan(tensor->values)));
     next_ += count;
     return true;
   }
@@ -59,7 +59,7 @@ class DatasetBatches {
  private:
   const Dataset& dataset_;
   const std::vector<int64_t> indices_;
-  const int64_t batch_;
+  const CalibrationOptions options_;
   const FeatureShape input_;
   size_t next_ = 0;
 };
@@ -98,7 +98,7 @@ absl::StatusOr<ExportedSubnet> ExportSubnet(const Supernet& supernet,
   exported.arch_key = ArchKey(space, architecture);
   exported.calibration_id = CalibrationId(train.name(), SplitName(train.split()),
                                           calibration.images, calibration.batch, calibration.seed);
-  DatasetBatches batches(train, std::move(images), calibration.batch, network.input);
+  DatasetBatches batches(train, std::move(images), calibration, network.input);
   FORALL_ASSIGN_OR_RETURN(
       const std::vector<BatchNormStatistics> statistics,
       Calibrate(

@@ -38,9 +38,13 @@ class NoiseDataset : public Dataset {
   const std::vector<std::string>& class_names() const override { return class_names_; }
   const std::string& checksum() const override { return name_; }
   int32_t label(int64_t index) const override { return static_cast<int32_t>(index % 3); }
-  int native_resolution() const override { return 8; }
-  absl::Span<const uint8_t> pixels() const override { return {}; }
   const PixelNormalization& normalization() const override { return normalization_; }
+  absl::Status LoadForCalibration(absl::Span<const int64_t> indices, int resolution, uint64_t seed,
+                                  absl::Span<float> output) const override {
+    seed_ = seed;
+    return Load(indices, resolution, output);
+  }
+  uint64_t seed() const { return seed_; }
   absl::Status Load(absl::Span<const int64_t> indices, int resolution,
                     absl::Span<float> output) const override {
     const size_t pixels = static_cast<size_t>(channels_ * resolution * resolution);
@@ -58,6 +62,7 @@ class NoiseDataset : public Dataset {
   std::string name_;
   Split split_;
   int channels_;
+  mutable uint64_t seed_ = 0;  // of the last calibration
   PixelNormalization normalization_;
   std::vector<std::string> class_names_ = {"a", "b", "c"};
 };
@@ -82,6 +87,7 @@ TEST(ExportSubnetTest, IsTheCalibratedSubnetWithItsIdentities) {
   EXPECT_EQ(exported.sha256, Sha256Hex(exported.bytes));
   EXPECT_EQ(exported.arch_key, ArchKey(family.search_space(), architecture));
   EXPECT_EQ(exported.calibration_id, CalibrationId("noise", "train", 25, 10, 1));
+  EXPECT_EQ(train.seed(), calibration.seed) << "calibrated by the dataset's transform for it";
 
   FORALL_ASSERT_OK_AND_ASSIGN(const auto session,
                               OnnxSession::Create(exported.bytes, SessionOptions()));

@@ -38,9 +38,6 @@ struct Accuracy {
   std::string top1_bitmap;
 };
 
-// Cores that this process may use: its affinity mask, at least 1.
-int UsableCores();
-
 // Images per inference that serve small networks best on CPUs: see the source for the measurement
 // behind it.
 int64_t DefaultAccuracyBatch(int resolution);

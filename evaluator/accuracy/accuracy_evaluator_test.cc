@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/mutex.h"
 #include "base/testing/matchers.h"
 #include "runtime/testing/tiny_model.h"
 
@@ -61,9 +62,18 @@ class ScoreDataset : public Dataset {
     }
     return absl::OkStatus();
   }
-  int native_resolution() const override { return 3; }
-  absl::Span<const uint8_t> pixels() const override { return {}; }
   const PixelNormalization& normalization() const override { return normalization_; }
+  void Prefetch(absl::Span<const int64_t> indices, int resolution) const override {
+    MutexLock lock(&mu_);
+    prefetched_.insert(prefetched_.end(), indices.begin(), indices.end());
+  }
+  // In ascending order.
+  std::vector<int64_t> Prefetched() const {
+    MutexLock lock(&mu_);
+    std::vector<int64_t> sorted = prefetched_;
+    std::sort(sorted.begin(), sorted.end());
+    return sorted;
+  }
 
  private:
   const std::string name_ = "scores";
@@ -72,17 +82,20 @@ class ScoreDataset : public Dataset {
   const PixelNormalization normalization_;
   std::vector<int32_t> labels_;
   std::vector<float> scores_;
+  mutable Mutex mu_;
+  mutable std::vector<int64_t> prefetched_ ABSL_GUARDED_BY(mu_);
 };
 
 // Image i has label i mod 9 at rank i mod 7, so 1 in 7 is right and 5 in 7 are among the first
 // five.
-ScoreDataset RankedDataset(int64_t size) {
-  ScoreDataset dataset(size);
-  for (int64_t i = 0; i < size; ++i) {
-    dataset.Set(i, static_cast<int>(i % kClasses), static_cast<int>(i % 7));
+class RankedDataset : public ScoreDataset {
+ public:
+  explicit RankedDataset(int64_t size) : ScoreDataset(size) {
+    for (int64_t i = 0; i < size; ++i) {
+      Set(i, static_cast<int>(i % kClasses), static_cast<int>(i % 7));
+    }
   }
-  return dataset;
-}
+};
 
 std::vector<int64_t> FirstImages(int64_t count) {
   std::vector<int64_t> indices(static_cast<size_t>(count));
@@ -93,7 +106,7 @@ std::vector<int64_t> FirstImages(int64_t count) {
 std::string PassingModel() { return TinyModel{.width = kClasses}.Serialize(); }
 
 TEST(AccuracyEvaluatorTest, CountsTop1AndTop5) {
-  const ScoreDataset dataset = RankedDataset(70);
+  const RankedDataset dataset(70);
   FORALL_ASSERT_OK_AND_ASSIGN(
       const Accuracy accuracy,
       EvaluateAccuracy(PassingModel(), dataset, FirstImages(70), 3, AccuracyOptions{}));
@@ -103,7 +116,7 @@ TEST(AccuracyEvaluatorTest, CountsTop1AndTop5) {
 }
 
 TEST(AccuracyEvaluatorTest, BitmapFollowsTheOrderOfIndices) {
-  const ScoreDataset dataset = RankedDataset(21);
+  const RankedDataset dataset(21);
   const std::vector<int64_t> indices = {1, 7, 2, 3, 4, 5, 6, 8, 14, 0};
   FORALL_ASSERT_OK_AND_ASSIGN(
       const Accuracy accuracy,
@@ -114,7 +127,7 @@ TEST(AccuracyEvaluatorTest, BitmapFollowsTheOrderOfIndices) {
 }
 
 TEST(AccuracyEvaluatorTest, ResultDoesNotDependOnThreadsOrBatch) {
-  const ScoreDataset dataset = RankedDataset(500);
+  const RankedDataset dataset(500);
   FORALL_ASSERT_OK_AND_ASSIGN(const Accuracy one,
                               EvaluateAccuracy(PassingModel(), dataset, FirstImages(500), 3,
                                                AccuracyOptions{.threads = 1}));
@@ -143,7 +156,7 @@ TEST(AccuracyEvaluatorTest, AmongEqualLogitsTheLowerClassWins) {
 }
 
 TEST(AccuracyEvaluatorTest, NotANumberFailsAndNamesTheFirstSuchImage) {
-  ScoreDataset dataset = RankedDataset(300);
+  RankedDataset dataset(300);
   // Relu turns a NaN into 0 on some processors.
   TinyModel model{.width = kClasses, .activation = "Identity"};
   model.weights.assign(kClasses * kClasses, 0.0f);
@@ -158,6 +171,18 @@ TEST(AccuracyEvaluatorTest, NotANumberFailsAndNamesTheFirstSuchImage) {
   }
 }
 
+// Every image but those of the first batches, once: nothing is made ready that nobody asks for.
+TEST(AccuracyEvaluatorTest, SaysAheadWhatItWillLoad) {
+  for (const int threads : {1, 3}) {
+    const RankedDataset dataset(50);
+    FORALL_ASSERT_OK(EvaluateAccuracy(PassingModel(), dataset, FirstImages(50), 3,
+                                      AccuracyOptions{.threads = threads, .batch = 4}));
+    std::vector<int64_t> expected = FirstImages(50);
+    expected.erase(expected.begin(), expected.begin() + 4 * threads);
+    EXPECT_EQ(dataset.Prefetched(), expected);
+  }
+}
+
 TEST(AccuracyEvaluatorTest, RefusesAModelWithOtherClasses) {
   const ScoreDataset dataset(4, /*classes=*/5);
   EXPECT_THAT(EvaluateAccuracy(PassingModel(), dataset, FirstImages(4), 3, AccuracyOptions{}),
@@ -165,19 +190,19 @@ TEST(AccuracyEvaluatorTest, RefusesAModelWithOtherClasses) {
 }
 
 TEST(AccuracyEvaluatorTest, RefusesImagesOfAnotherSize) {
-  const ScoreDataset dataset = RankedDataset(4);
+  const RankedDataset dataset(4);
   EXPECT_THAT(EvaluateAccuracy(PassingModel(), dataset, FirstImages(4), 4, AccuracyOptions{}),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("[-1,16]")));
 }
 
 TEST(AccuracyEvaluatorTest, RefusesWhatIsNoModel) {
-  const ScoreDataset dataset = RankedDataset(4);
+  const RankedDataset dataset(4);
   EXPECT_THAT(EvaluateAccuracy("no model", dataset, FirstImages(4), 3, AccuracyOptions{}),
               StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
 TEST(AccuracyEvaluatorTest, RefusesBadIndices) {
-  const ScoreDataset dataset = RankedDataset(4);
+  const RankedDataset dataset(4);
   for (const std::vector<int64_t>& indices :
        {std::vector<int64_t>{}, std::vector<int64_t>{0, 4}, std::vector<int64_t>{-1}}) {
     EXPECT_THAT(EvaluateAccuracy(PassingModel(), dataset, indices, 3, AccuracyOptions{}),
@@ -186,7 +211,7 @@ TEST(AccuracyEvaluatorTest, RefusesBadIndices) {
 }
 
 TEST(AccuracyEvaluatorTest, CancelledEvaluationEnds) {
-  const ScoreDataset dataset = RankedDataset(100);
+  const RankedDataset dataset(100);
   EXPECT_THAT(EvaluateAccuracy(PassingModel(), dataset, FirstImages(100), 3,
                                AccuracyOptions{.cancelled = [] { return true; }}),
               StatusIs(absl::StatusCode::kCancelled));

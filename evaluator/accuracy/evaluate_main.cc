@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/parallel.h"
 #include "base/random.h"
 #include "base/sha256.h"
 #include "base/status_macros.h"

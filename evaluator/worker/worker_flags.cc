@@ -41,6 +41,9 @@ SIGTERM: it finishes or gives back what it has (a second signal stops it at once
 Timing and other work never overlap on one machine, whatever the number of workers: they take turns
 by a lock, /tmp/forall-timing.lock unless FORALL_TIMING_LOCK names another file.
 
+Images decoded from folders of JPEG and PNG files are kept in their dataset's folder, up to 64 GiB of
+each, unless FORALL_IMAGE_CACHE (a folder, or "off") and FORALL_IMAGE_CACHE_GIB say otherwise.
+
 examples
   forall-worker
   forall-worker --controller 10.0.0.5:7411 --device pi5-lab --data ~/datasets

@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/log.h"
+#include "base/parallel.h"
 #include "base/random.h"
 #include "base/status_macros.h"
 #include "base/thread.h"

@@ -10,10 +10,10 @@
 namespace forall {
 
 DeviceImages::DeviceImages(const Dataset& dataset, at::Device device) {
-  const int64_t side = dataset.native_resolution();
-  const int64_t bytes = static_cast<int64_t>(dataset.pixels().size());
+  const StoredPixels stored = dataset.stored_pixels().value();
+  const int64_t side = stored.side;
   pixels_ = at::empty({dataset.size(), dataset.channels(), side, side}, at::kByte);
-  std::copy_n(dataset.pixels().data(), bytes, pixels_.data_ptr<uint8_t>());
+  std::copy_n(stored.bytes.data(), stored.bytes.size(), pixels_.data_ptr<uint8_t>());
   pixels_ = pixels_.to(device);
   labels_ = at::empty({dataset.size()}, at::kLong);
   for (int64_t i = 0; i < dataset.size(); ++i) labels_.data_ptr<int64_t>()[i] = dataset.label(i);

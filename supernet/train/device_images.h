@@ -18,6 +18,7 @@ namespace forall {
 // Thread-compatible.
 class DeviceImages {
  public:
+  // The dataset must have stored pixels.
   DeviceImages(const Dataset& dataset, at::Device device);
 
   int64_t size() const { return pixels_.size(0); }

@@ -431,6 +431,13 @@ absl::StatusOr<TrainResult> Train(const TrainOptions& options,
         data.train->classes(), " classes; the search space ", family->search_space().id(), " has ",
         family->input_channels(), " and ", family->classes()));
   }
+  if (!data.train->stored_pixels().has_value()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "dataset ", data.train->name(),
+        " is a folder of image files, which forall-train cannot "
+        "train on: it keeps all images on the training device. Train on a dataset of small images "
+        "(idx, cifar10, cifar100), or import a supernet that was trained elsewhere"));
+  }
   if (options.depthwise == DepthwiseMethod::kCustom && !HasCustomDepthwise()) {
     return absl::FailedPreconditionError("--depthwise custom: this build has no CUDA kernels");
   }

@@ -45,7 +45,15 @@ constexpr char kTinySpec[] = R"({
 
 std::shared_ptr<const Family> Tiny() { return *FamilyFromSpec(kTinySpec); }
 
+// A dataset that does not hand its bytes out: a folder of image files holds none.
+class Bare : public StoredDataset {
+ public:
+  using StoredDataset::StoredDataset;
+  std::optional<StoredPixels> stored_pixels() const override { return std::nullopt; }
+};
+
 // Three classes that differ by which third of the image is bright.
+template <typename Kind = StoredDataset>
 std::shared_ptr<const Dataset> Stripes(Split split, int64_t images) {
   constexpr int kSide = 12;
   const ImageFormat format = {3, 1, kSide, kSide};
@@ -60,7 +68,7 @@ std::shared_ptr<const Dataset> Stripes(Split split, int64_t images) {
     }
   }
   auto store = ImageStoreSplit::Parse(SerializeImageStore(format, content), split, format, "toy");
-  return std::make_shared<StoredDataset>(
+  return std::make_shared<Kind>(
       DatasetDescription{"stripes", format, {"a", "b", "c"}, {{0.4f}, {0.2f}}}, split,
       *std::move(store));
 }
@@ -519,6 +527,13 @@ TEST(TrainTest, AnotherRecipeOrAnotherDatasetIsRefused) {
   TrainOptions custom = Quick();
   custom.depthwise = DepthwiseMethod::kCustom;
   EXPECT_FALSE(Train(custom, Tiny(), Data(), &clock).ok());
+}
+
+TEST(TrainTest, AFolderOfImageFilesIsRefused) {
+  TrainData data = Data();
+  data.train = Stripes<Bare>(Split::kTrain, 192);
+  EXPECT_THAT(Train(Quick(), Tiny(), data, Clock::Real()).status(),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("folder of image files")));
 }
 
 TEST(TrainTest, ALossThatIsNotFiniteStopsTheRun) {

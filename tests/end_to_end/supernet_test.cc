@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/file.h"
+#include "base/parallel.h"
 #include "base/testing/matchers.h"
 #include "data/dataset.h"
 #include "evaluator/accuracy/accuracy_evaluator.h"

@@ -91,6 +91,7 @@ std::string JobFileJson(const v1::SearchJobSpec& spec, bool* complete) {
   if (!spec.dataset().empty()) json["dataset"] = spec.dataset();
   if (spec.parallelism() > 0) json["parallelism"] = spec.parallelism();
   if (!spec.recipe().empty()) json["recipe"] = spec.recipe();
+  if (!spec.accuracy_predictor().empty()) json["accuracy_predictor"] = spec.accuracy_predictor();
   return json.dump(2, ' ', false, Json::error_handler_t::replace);
 }
 

@@ -57,9 +57,8 @@ absl::StatusOr<std::vector<double>> InFreshProcess(const std::string& arguments)
 absl::StatusOr<std::unique_ptr<OnnxSession>> BuildSubnet(const Supernet& supernet,
                                                          const Architecture& architecture) {
   FORALL_ASSIGN_OR_RETURN(const Network network, supernet.family().Describe(architecture));
-  FORALL_ASSIGN_OR_RETURN(const SubnetWeights weights, ExtractWeights(supernet, network));
   FORALL_ASSIGN_OR_RETURN(const std::string model,
-                          BuildOnnxModel(network, weights, OnnxExportOptions()));
+                          BuildOnnxModel(network, supernet, OnnxExportOptions()));
   return OnnxSession::Create(model, SessionOptions());
 }
 

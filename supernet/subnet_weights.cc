@@ -18,8 +18,8 @@ absl::Status SliceError(const WeightSlice& slice, absl::string_view message) {
 }
 
 // Copies the block [0, shape[i]) along every axis. `shape` fits `source_shape`.
-std::vector<float> CopyBlock(absl::Span<const float> source, absl::Span<const int64_t> source_shape,
-                             absl::Span<const int64_t> shape) {
+void CopyBlock(absl::Span<const float> source, absl::Span<const int64_t> source_shape,
+               absl::Span<const int64_t> shape, std::vector<float>* block) {
   // Trailing axes that are kept whole lie side by side, and so does the last one that is not: they
   // are one run. A 1x1 convolution's kernel would otherwise be copied value by value.
   size_t axes = shape.size();
@@ -33,8 +33,8 @@ std::vector<float> CopyBlock(absl::Span<const float> source, absl::Span<const in
   }
   int64_t runs = 1;
   for (size_t i = 0; i < axes; ++i) runs *= shape[i];
-  std::vector<float> block;
-  block.reserve(static_cast<size_t>(runs * run));
+  block->clear();
+  block->reserve(static_cast<size_t>(runs * run));
   for (int64_t r = 0; r < runs; ++r) {
     // Run r's coordinates give its place in the larger tensor.
     int64_t rest = r;
@@ -46,9 +46,8 @@ std::vector<float> CopyBlock(absl::Span<const float> source, absl::Span<const in
       stride *= source_shape[i];
     }
     const auto begin = source.begin() + offset;
-    block.insert(block.end(), begin, begin + run);
+    block->insert(block->end(), begin, begin + run);
   }
-  return block;
 }
 
 // One step of the chain over all filters: `from` x `from` kernels to `to` x `to`.
@@ -90,7 +89,8 @@ absl::Status CheckFits(const WeightSlice& slice, const std::vector<int64_t>& hav
 
 }  // namespace
 
-absl::StatusOr<std::vector<float>> SliceWeight(const Supernet& supernet, const WeightSlice& slice) {
+absl::Status SliceWeight(const Supernet& supernet, const WeightSlice& slice,
+                         std::vector<float>* values) {
   const Supernet::TensorValues* tensor = supernet.Find(slice.tensor);
   if (tensor == nullptr) return SliceError(slice, "the supernet has no such tensor");
   FORALL_RETURN_IF_ERROR(CheckFits(slice, tensor->shape));
@@ -99,7 +99,8 @@ absl::StatusOr<std::vector<float>> SliceWeight(const Supernet& supernet, const W
         (slice.shape[2] != tensor->shape[2] || slice.shape[3] != tensor->shape[3])) {
       return SliceError(slice, "a smaller kernel needs a transform");
     }
-    return CopyBlock(tensor->values, tensor->shape, slice.shape);
+    CopyBlock(tensor->values, tensor->shape, slice.shape, values);
+    return absl::OkStatus();
   }
   if (slice.shape.size() != kKernelRank || tensor->shape[2] != tensor->shape[3]) {
     return SliceError(slice, "only square convolution kernels can be transformed");
@@ -107,7 +108,7 @@ absl::StatusOr<std::vector<float>> SliceWeight(const Supernet& supernet, const W
   // Channels first: the transforms then work on what is kept.
   const std::vector<int64_t> whole_kernels = {slice.shape[0], slice.shape[1], tensor->shape[2],
                                               tensor->shape[3]};
-  std::vector<float> values = CopyBlock(tensor->values, tensor->shape, whole_kernels);
+  CopyBlock(tensor->values, tensor->shape, whole_kernels, values);
   int64_t size = tensor->shape[2];
   for (const KernelTransform& transform : slice.transforms) {
     const int64_t target = int64_t{transform.to_size} * transform.to_size;
@@ -121,13 +122,19 @@ absl::StatusOr<std::vector<float>> SliceWeight(const Supernet& supernet, const W
       return SliceError(
           slice, absl::StrCat("'", transform.matrix, "' is no ", target, " x ", target, " matrix"));
     }
-    values = TransformKernels(values, transform.from_size, transform.to_size, matrix->values);
+    *values = TransformKernels(*values, transform.from_size, transform.to_size, matrix->values);
     size = transform.to_size;
   }
   if (slice.shape[2] != size || slice.shape[3] != size) {
     return SliceError(slice, absl::StrCat("its transforms end at size ", size, ", not at ",
                                           slice.shape[2], " x ", slice.shape[3]));
   }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<float>> SliceWeight(const Supernet& supernet, const WeightSlice& slice) {
+  std::vector<float> values;
+  FORALL_RETURN_IF_ERROR(SliceWeight(supernet, slice, &values));
   return values;
 }
 

@@ -30,6 +30,9 @@ struct BatchNormStatistics {
 // sums are taken in double). InvalidArgument when the tensor is absent or the slice does not fit
 // it.
 absl::StatusOr<std::vector<float>> SliceWeight(const Supernet& supernet, const WeightSlice& slice);
+// The same into memory that is used again; after an error it holds anything.
+absl::Status SliceWeight(const Supernet& supernet, const WeightSlice& slice,
+                         std::vector<float>* values);
 
 // Every weight of `network`, which must describe an architecture of the supernet's family.
 absl::StatusOr<SubnetWeights> ExtractWeights(const Supernet& supernet, const Network& network);

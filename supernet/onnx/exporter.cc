@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "supernet/onnx/exporter.h"
 
+#include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <exception>
+#include <functional>
 #include <initializer_list>
+#include <limits>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "base/huge_pages.h"
 #include "base/status_macros.h"
 #include "onnx/checker.h"
 #include "onnx/onnx_pb.h"
@@ -20,11 +25,23 @@ namespace {
 constexpr int64_t kOpset = 17;
 constexpr int64_t kIrVersion = 8;
 
+// Puts the values of a layer's weight, row-major, into memory that is used again.
+using WeightReader =
+    std::function<absl::Status(size_t layer, size_t weight, std::vector<float>* values)>;
+
+// An initializer whose values are made when it is written, into the file itself: a model is most of
+// a subnet's memory, and every copy of it costs page faults.
+struct LateTensor {
+  onnx::TensorProto header;  // all but raw_data
+  size_t values = 0;
+  std::function<absl::Status(std::vector<float>* values)> make;
+};
+
 class GraphBuilder {
  public:
-  GraphBuilder(const Network& network, const SubnetWeights& weights,
-               const OnnxExportOptions& options, onnx::GraphProto* graph)
-      : network_(network), weights_(weights), options_(options), graph_(graph) {
+  GraphBuilder(const Network& network, WeightReader read, const OnnxExportOptions& options,
+               onnx::GraphProto* graph)
+      : network_(network), read_(std::move(read)), options_(options), graph_(graph) {
     for (const Layer& layer : network.layers) values_.push_back(layer.name);
     if (!values_.empty()) values_.back() = kOnnxOutputName;
     folded_into_.assign(network.layers.size(), -1);
@@ -33,7 +50,6 @@ class GraphBuilder {
 
   absl::Status Build() {
     if (network_.layers.empty()) return absl::InvalidArgumentError("the network has no layers");
-    FORALL_RETURN_IF_ERROR(CheckWeights());
     AddValueInfo(graph_->add_input(), kOnnxInputName,
                  {network_.input.channels, network_.input.height, network_.input.width});
     AddValueInfo(graph_->add_output(), kOnnxOutputName, {network_.classes});
@@ -43,10 +59,24 @@ class GraphBuilder {
     return absl::OkStatus();
   }
 
+  // Valid as long as this object: their values are read through it.
+  const std::vector<LateTensor>& tensors() const { return tensors_; }
+
  private:
   const Layer& layer(int index) const { return network_.layers[static_cast<size_t>(index)]; }
-  const std::vector<std::vector<float>>& weights(int index) const {
-    return weights_.layers[static_cast<size_t>(index)];
+  // All of a layer's weight; an error when it has another size than described.
+  absl::Status Read(int index, size_t weight, std::vector<float>* values) const {
+    FORALL_RETURN_IF_ERROR(read_(static_cast<size_t>(index), weight, values));
+    if (static_cast<int64_t>(values->size()) != layer(index).weights[weight].elements()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(layer(index).name, ": weights of another size"));
+    }
+    return absl::OkStatus();
+  }
+  absl::StatusOr<std::vector<float>> Read(int index, size_t weight) const {
+    std::vector<float> values;
+    FORALL_RETURN_IF_ERROR(Read(index, weight, &values));
+    return values;
   }
   const std::string& ValueName(int index) const {
     static const std::string image = kOnnxInputName;
@@ -72,24 +102,6 @@ class GraphBuilder {
     }
   }
 
-  absl::Status CheckWeights() const {
-    if (weights_.layers.size() != network_.layers.size()) {
-      return absl::InvalidArgumentError("weights of another network");
-    }
-    for (size_t i = 0; i < network_.layers.size(); ++i) {
-      const std::vector<WeightSlice>& slices = network_.layers[i].weights;
-      bool fits = weights_.layers[i].size() == slices.size();
-      for (size_t j = 0; fits && j < slices.size(); ++j) {
-        fits = static_cast<int64_t>(weights_.layers[i][j].size()) == slices[j].elements();
-      }
-      if (!fits) {
-        return absl::InvalidArgumentError(
-            absl::StrCat(network_.layers[i].name, ": weights of another size"));
-      }
-    }
-    return absl::OkStatus();
-  }
-
   void AddValueInfo(onnx::ValueInfoProto* info, const std::string& name,
                     const std::vector<int64_t>& extents) {
     info->set_name(name);
@@ -106,22 +118,27 @@ class GraphBuilder {
 
   // Returns the initializer's name.
   std::string AddInitializer(const std::string& name, const std::vector<int64_t>& shape,
-                             absl::Span<const float> values) {
-    std::memcpy(NewInitializer(name, shape, values.size()), values.data(),
-                values.size() * sizeof(float));
+                             size_t values, std::function<absl::Status(std::vector<float>*)> make) {
+    LateTensor& tensor = tensors_.emplace_back();
+    tensor.header.set_name(name);
+    tensor.header.set_data_type(onnx::TensorProto::FLOAT);
+    for (const int64_t extent : shape) tensor.header.add_dims(extent);
+    tensor.values = values;
+    tensor.make = std::move(make);
     return name;
   }
-
-  // Room for the values of an initializer, to be filled.
-  char* NewInitializer(const std::string& name, const std::vector<int64_t>& shape, size_t values) {
-    onnx::TensorProto* tensor = graph_->add_initializer();
-    tensor->set_name(name);
-    tensor->set_data_type(onnx::TensorProto::FLOAT);
-    for (const int64_t extent : shape) tensor->add_dims(extent);
-    // raw_data is little-endian by definition; so are the machines that forall is built for.
-    std::string* raw = tensor->mutable_raw_data();
-    raw->resize(values * sizeof(float));
-    return raw->data();
+  // A weight of the layer as it is.
+  std::string AddWeight(const std::string& name, int index, size_t weight) {
+    const WeightSlice& slice = layer(index).weights[weight];
+    return AddInitializer(
+        name, slice.shape, static_cast<size_t>(slice.elements()),
+        [this, index, weight](std::vector<float>* values) { return Read(index, weight, values); });
+  }
+  std::string AddScalar(const std::string& name, float value) {
+    return AddInitializer(name, {}, 1, [value](std::vector<float>* values) {
+      values->assign(1, value);
+      return absl::OkStatus();
+    });
   }
 
   onnx::NodeProto* AddNode(const char* op, const std::string& name,
@@ -186,20 +203,28 @@ class GraphBuilder {
 
   absl::Status AddConvolution(int index) {
     const Layer& conv = layer(index);
-    const std::vector<float>& kernel = weights(index)[0];
-    std::vector<float> bias = conv.has_bias ? weights(index)[1] : std::vector<float>();
     const int norm = folded_into_[static_cast<size_t>(index)];
-    const std::string kernel_name = conv.name + ".weight";
-    char* const raw = NewInitializer(kernel_name, conv.weights[0].shape, kernel.size());
+    const std::string kernel = conv.name + ".weight";
+    const std::string bias = conv.name + ".bias";
     if (norm >= 0) {
-      Fold(norm, kernel, raw, &bias);
+      const WeightSlice& slice = conv.weights[0];
+      AddInitializer(kernel, slice.shape, static_cast<size_t>(slice.elements()),
+                     [this, index, norm](std::vector<float>* values) {
+                       return FoldedKernel(index, norm, values);
+                     });
     } else {
-      std::memcpy(raw, kernel.data(), kernel.size() * sizeof(float));
+      AddWeight(kernel, index, 0);
     }
     onnx::NodeProto* node =
-        AddNode("Conv", conv.name, {InputOf(index, 0), kernel_name}, ValueName(index));
-    if (!bias.empty()) {
-      node->add_input(AddInitializer(conv.name + ".bias", {conv.out.channels}, bias));
+        AddNode("Conv", conv.name, {InputOf(index, 0), kernel}, ValueName(index));
+    if (norm >= 0) {
+      node->add_input(AddInitializer(bias, {conv.out.channels},
+                                     static_cast<size_t>(conv.out.channels),
+                                     [this, index, norm](std::vector<float>* values) {
+                                       return FoldedBias(index, norm, values);
+                                     }));
+    } else if (conv.has_bias) {
+      node->add_input(AddWeight(bias, index, 1));
     }
     const int64_t pad = conv.kernel / 2;
     SetInts(node, "dilations", {1, 1});
@@ -210,26 +235,41 @@ class GraphBuilder {
     return absl::OkStatus();
   }
 
-  // y = scale * (conv - mean) / sqrt(variance + epsilon) + shift, as one convolution. The kernel's
-  // values go to `raw`, which need not be aligned.
-  void Fold(int norm, const std::vector<float>& kernel, char* raw, std::vector<float>* bias) const {
-    const std::vector<std::vector<float>>& parameters = weights(norm);
-    const size_t channels = parameters[0].size();
-    const size_t filter = kernel.size() / channels;
-    bias->resize(channels, 0.0f);
-    std::vector<float> scaled(filter);
-    for (size_t c = 0; c < channels; ++c) {
-      const double factor = static_cast<double>(parameters[0][c]) /
-                            std::sqrt(static_cast<double>(parameters[3][c]) + layer(norm).epsilon);
-      const float* values = kernel.data() + c * filter;
-      for (size_t i = 0; i < filter; ++i) {
-        scaled[i] = static_cast<float>(static_cast<double>(values[i]) * factor);
-      }
-      std::memcpy(raw + c * filter * sizeof(float), scaled.data(), filter * sizeof(float));
-      const double centred =
-          static_cast<double>((*bias)[c]) - static_cast<double>(parameters[2][c]);
-      (*bias)[c] = static_cast<float>(centred * factor + static_cast<double>(parameters[1][c]));
+  // y = scale * (conv - mean) / sqrt(variance + epsilon) + shift, as one convolution: by what the
+  // filters are multiplied.
+  absl::StatusOr<std::vector<double>> Factors(int norm) const {
+    FORALL_ASSIGN_OR_RETURN(const std::vector<float> scale, Read(norm, 0));
+    FORALL_ASSIGN_OR_RETURN(const std::vector<float> variance, Read(norm, 3));
+    std::vector<double> factors(scale.size());
+    for (size_t c = 0; c < factors.size(); ++c) {
+      factors[c] = static_cast<double>(scale[c]) /
+                   std::sqrt(static_cast<double>(variance[c]) + layer(norm).epsilon);
     }
+    return factors;
+  }
+  absl::Status FoldedKernel(int index, int norm, std::vector<float>* kernel) const {
+    FORALL_ASSIGN_OR_RETURN(const std::vector<double> factors, Factors(norm));
+    FORALL_RETURN_IF_ERROR(Read(index, 0, kernel));
+    const size_t filter = kernel->size() / factors.size();
+    for (size_t c = 0; c < factors.size(); ++c) {
+      float* const values = kernel->data() + c * filter;
+      for (size_t i = 0; i < filter; ++i) {
+        values[i] = static_cast<float>(static_cast<double>(values[i]) * factors[c]);
+      }
+    }
+    return absl::OkStatus();
+  }
+  absl::Status FoldedBias(int index, int norm, std::vector<float>* bias) const {
+    FORALL_ASSIGN_OR_RETURN(const std::vector<double> factors, Factors(norm));
+    FORALL_ASSIGN_OR_RETURN(const std::vector<float> shift, Read(norm, 1));
+    FORALL_ASSIGN_OR_RETURN(const std::vector<float> mean, Read(norm, 2));
+    bias->assign(factors.size(), 0.0f);
+    if (layer(index).has_bias) FORALL_RETURN_IF_ERROR(Read(index, 1, bias));
+    for (size_t c = 0; c < bias->size(); ++c) {
+      const double centred = static_cast<double>((*bias)[c]) - static_cast<double>(mean[c]);
+      (*bias)[c] = static_cast<float>(centred * factors[c] + static_cast<double>(shift[c]));
+    }
+    return absl::OkStatus();
   }
 
   absl::Status AddBatchNorm(int index) {
@@ -238,15 +278,12 @@ class GraphBuilder {
     if (producer != kNetworkInput && folded_into_[static_cast<size_t>(producer)] == index) {
       return absl::OkStatus();
     }
-    const std::vector<int64_t> shape = {norm.in.channels};
-    const std::vector<std::vector<float>>& values = weights(index);
-    onnx::NodeProto* node =
-        AddNode("BatchNormalization", norm.name,
-                {InputOf(index, 0), AddInitializer(norm.name + ".weight", shape, values[0]),
-                 AddInitializer(norm.name + ".bias", shape, values[1]),
-                 AddInitializer(norm.name + ".running_mean", shape, values[2]),
-                 AddInitializer(norm.name + ".running_var", shape, values[3])},
-                ValueName(index));
+    onnx::NodeProto* node = AddNode(
+        "BatchNormalization", norm.name,
+        {InputOf(index, 0), AddWeight(norm.name + ".weight", index, 0),
+         AddWeight(norm.name + ".bias", index, 1), AddWeight(norm.name + ".running_mean", index, 2),
+         AddWeight(norm.name + ".running_var", index, 3)},
+        ValueName(index));
     SetFloat(node, "epsilon", static_cast<float>(norm.epsilon));
     if (options_.batch_norm != BatchNormForm::kBatchStatistics) return absl::OkStatus();
     // With momentum 0 the "running" outputs are this batch's own statistics.
@@ -270,8 +307,8 @@ class GraphBuilder {
         AddNode("Relu", activation.name, {InputOf(index, 0)}, ValueName(index));
         return absl::OkStatus();
       case Activation::kRelu6: {
-        const std::string low = AddInitializer(activation.name + ".min", {}, {0.0f});
-        const std::string high = AddInitializer(activation.name + ".max", {}, {6.0f});
+        const std::string low = AddScalar(activation.name + ".min", 0.0f);
+        const std::string high = AddScalar(activation.name + ".max", 6.0f);
         AddNode("Clip", activation.name, {InputOf(index, 0), low, high}, ValueName(index));
         return absl::OkStatus();
       }
@@ -309,44 +346,134 @@ class GraphBuilder {
     }
     const std::string flat = linear.name + ".flatten";
     SetInt(AddNode("Flatten", flat, {InputOf(index, 0)}, flat), "axis", 1);
-    const std::string matrix =
-        AddInitializer(linear.name + ".weight", linear.weights[0].shape, weights(index)[0]);
+    const std::string matrix = AddWeight(linear.name + ".weight", index, 0);
     onnx::NodeProto* node = AddNode("Gemm", linear.name, {flat, matrix}, ValueName(index));
     if (linear.has_bias) {
-      node->add_input(
-          AddInitializer(linear.name + ".bias", linear.weights[1].shape, weights(index)[1]));
+      node->add_input(AddWeight(linear.name + ".bias", index, 1));
     }
     SetInt(node, "transB", 1);
     return absl::OkStatus();
   }
 
   const Network& network_;
-  const SubnetWeights& weights_;
+  const WeightReader read_;
   const OnnxExportOptions& options_;
   onnx::GraphProto* graph_;
   std::vector<std::string> values_;  // name of each layer's output value
   std::vector<int> folded_into_;     // of a convolution: the BatchNorm that it takes in, or -1
+  std::vector<LateTensor> tensors_;
 };
+
+// Of protobuf's wire format: fields of type "length-delimited" and their lengths.
+constexpr int kGraphTag = 7 << 3 | 2;        // ModelProto.graph
+constexpr int kInitializerTag = 5 << 3 | 2;  // GraphProto.initializer
+constexpr int kRawDataTag = 9 << 3 | 2;      // TensorProto.raw_data
+
+void AppendLength(char tag, uint64_t length, std::string* bytes) {
+  bytes->push_back(tag);
+  for (; length >= 0x80; length >>= 7) bytes->push_back(static_cast<char>(length | 0x80));
+  bytes->push_back(static_cast<char>(length));
+}
+
+// The file, field by field in the order of their numbers, as protobuf itself would write it; but
+// values go straight from their maker into its one buffer.
+absl::StatusOr<std::string> Assemble(const onnx::ModelProto& before_graph,
+                                     const onnx::GraphProto& before_tensors,
+                                     const std::vector<LateTensor>& tensors,
+                                     const onnx::GraphProto& after_tensors,
+                                     const onnx::ModelProto& after_graph) {
+  const std::string graph_head = before_tensors.SerializeAsString();
+  const std::string graph_tail = after_tensors.SerializeAsString();
+  std::vector<std::string> heads;
+  size_t largest = 0;
+  size_t size = graph_head.size() + graph_tail.size();
+  for (const LateTensor& tensor : tensors) {
+    std::string head = tensor.header.SerializeAsString();
+    AppendLength(kRawDataTag, tensor.values * sizeof(float), &head);
+    std::string framed;
+    AppendLength(kInitializerTag, head.size() + tensor.values * sizeof(float), &framed);
+    framed += head;
+    size += framed.size() + tensor.values * sizeof(float);
+    largest = std::max(largest, tensor.values);
+    heads.push_back(std::move(framed));
+  }
+  std::string bytes = before_graph.SerializeAsString();
+  AppendLength(kGraphTag, size, &bytes);
+  const std::string tail = after_graph.SerializeAsString();
+  if (bytes.size() + size + tail.size() > static_cast<size_t>(std::numeric_limits<int>::max())) {
+    return absl::InvalidArgumentError("the model does not fit into one ONNX file (2 GiB)");
+  }
+  bytes.reserve(bytes.size() + size + tail.size());
+  PreferHugePages(bytes.data(), bytes.capacity());
+  bytes += graph_head;
+  std::vector<float> values;
+  values.reserve(largest);
+  PreferHugePages(values.data(), largest * sizeof(float));
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    bytes += heads[i];
+    FORALL_RETURN_IF_ERROR(tensors[i].make(&values));
+    if (values.size() != tensors[i].values) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(tensors[i].header.name(), ": weights of another size"));
+    }
+    // raw_data is little-endian by definition; so are the machines that forall is built for.
+    bytes.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
+  }
+  bytes += graph_tail;
+  bytes += tail;
+  return bytes;
+}
+
+absl::StatusOr<std::string> BuildModel(const Network& network, WeightReader read,
+                                       const OnnxExportOptions& options) {
+  onnx::GraphProto graph;
+  GraphBuilder builder(network, std::move(read), options, &graph);
+  FORALL_RETURN_IF_ERROR(builder.Build());
+  onnx::ModelProto before_graph;
+  before_graph.set_ir_version(kIrVersion);
+  before_graph.set_producer_name("forall");
+  onnx::GraphProto before_tensors;
+  before_tensors.mutable_node()->Swap(graph.mutable_node());
+  before_tensors.set_name("forall");
+  onnx::ModelProto after_graph;
+  onnx::OperatorSetIdProto* opset = after_graph.add_opset_import();
+  opset->set_domain("");
+  opset->set_version(kOpset);
+  for (const auto& [key, value] : options.metadata) {
+    onnx::StringStringEntryProto* property = after_graph.add_metadata_props();
+    property->set_key(key);
+    property->set_value(value);
+  }
+  return Assemble(before_graph, before_tensors, builder.tensors(), graph, after_graph);
+}
 
 }  // namespace
 
 absl::StatusOr<std::string> BuildOnnxModel(const Network& network, const SubnetWeights& weights,
                                            const OnnxExportOptions& options) {
-  onnx::ModelProto model;
-  model.set_ir_version(kIrVersion);
-  model.set_producer_name("forall");
-  onnx::OperatorSetIdProto* opset = model.add_opset_import();
-  opset->set_domain("");
-  opset->set_version(kOpset);
-  model.mutable_graph()->set_name("forall");
-  GraphBuilder builder(network, weights, options, model.mutable_graph());
-  FORALL_RETURN_IF_ERROR(builder.Build());
-  for (const auto& [key, value] : options.metadata) {
-    onnx::StringStringEntryProto* property = model.add_metadata_props();
-    property->set_key(key);
-    property->set_value(value);
+  bool fits = weights.layers.size() == network.layers.size();
+  for (size_t i = 0; fits && i < network.layers.size(); ++i) {
+    fits = weights.layers[i].size() == network.layers[i].weights.size();
   }
-  return SerializeOnnxModel(model);
+  if (!fits) return absl::InvalidArgumentError("weights of another network");
+  return BuildModel(
+      network,
+      [&](size_t layer, size_t weight, std::vector<float>* values) {
+        const std::vector<float>& given = weights.layers[layer][weight];
+        values->assign(given.begin(), given.end());
+        return absl::OkStatus();
+      },
+      options);
+}
+
+absl::StatusOr<std::string> BuildOnnxModel(const Network& network, const Supernet& supernet,
+                                           const OnnxExportOptions& options) {
+  return BuildModel(
+      network,
+      [&](size_t layer, size_t weight, std::vector<float>* values) {
+        return SliceWeight(supernet, network.layers[layer].weights[weight], values);
+      },
+      options);
 }
 
 absl::Status CheckOnnxModel(absl::string_view bytes) {

@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "space/network.h"
+#include "supernet/package.h"
 #include "supernet/subnet_weights.h"
 
 namespace forall {
@@ -46,6 +47,11 @@ struct OnnxExportOptions {
 // The bytes of the ONNX file. InvalidArgument when `weights` is not of `network` or a layer has a
 // shape that ONNX cannot express.
 absl::StatusOr<std::string> BuildOnnxModel(const Network& network, const SubnetWeights& weights,
+                                           const OnnxExportOptions& options);
+
+// The same with the supernet's own slices and statistics, cut while the file is written, so that
+// memory holds the file alone. InvalidArgument also as SliceWeight.
+absl::StatusOr<std::string> BuildOnnxModel(const Network& network, const Supernet& supernet,
                                            const OnnxExportOptions& options);
 
 // The ONNX project's own checker, with full shape inference. InvalidArgument with its words.

@@ -23,7 +23,8 @@ struct Part {
 };
 constexpr Part kParts[] = {{"weights", &Checkpoint::weights},
                            {"momentum", &Checkpoint::momentum},
-                           {"average", &Checkpoint::average}};
+                           {"average", &Checkpoint::average},
+                           {"teacher", &Checkpoint::teacher}};
 constexpr uint64_t kMaxStateFile = 1 << 20;
 
 std::string PartPath(const std::string& directory, const Part& part) {
@@ -73,6 +74,7 @@ absl::Status SaveCheckpoint(const std::string& directory, const Checkpoint& chec
   state["fingerprint"] = checkpoint.fingerprint;
   for (const Part& part : kParts) {
     const std::vector<float>& values = checkpoint.*part.values;
+    if (values.empty()) continue;
     const SafetensorsEntry entry = {
         part.name, SafetensorsType::kF32, {static_cast<int64_t>(values.size())}, values};
     FORALL_ASSIGN_OR_RETURN(const std::string bytes, SerializeSafetensors({entry}, {}));
@@ -100,8 +102,10 @@ absl::StatusOr<std::optional<Checkpoint>> LoadCheckpoint(const std::string& dire
     checkpoint.seconds = state.at("seconds").get<double>();
     checkpoint.fingerprint = state.at("fingerprint").get<std::string>();
     for (const Part& part : kParts) {
+      const Json& hashes = state.at("sha256");
+      if (part.values == &Checkpoint::teacher && !hashes.contains(part.name)) continue;
       FORALL_RETURN_IF_ERROR(
-          ReadPart(source, part, state.at("sha256").at(part.name).get<std::string>(), &checkpoint));
+          ReadPart(source, part, hashes.at(part.name).get<std::string>(), &checkpoint));
     }
   } catch (const Json::exception& error) {
     return absl::DataLossError(

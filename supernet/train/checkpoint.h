@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A training checkpoint on disk. One directory per checkpoint, named by its step, holds
-// weights.safetensors, momentum.safetensors and average.safetensors (one flat fp32 vector each) and
-// state.json with their SHA-256; the file LATEST names the newest complete one. A crash at any
-// moment leaves the former checkpoint usable.
+// weights.safetensors, momentum.safetensors and average.safetensors, and teacher.safetensors where
+// there is one (one flat fp32 vector each), and state.json with their SHA-256; the file LATEST
+// names the newest complete one. A crash at any moment leaves the former checkpoint usable.
 #ifndef FORALL_SUPERNET_TRAIN_CHECKPOINT_H_
 #define FORALL_SUPERNET_TRAIN_CHECKPOINT_H_
 
@@ -23,6 +23,7 @@ struct Checkpoint {
   std::vector<float> weights;
   std::vector<float> momentum;
   std::vector<float> average;
+  std::vector<float> teacher;  // of progressive shrinking, once it has one; else empty
 };
 
 // Writes it and deletes the former one. Errors as WriteFileAtomically.

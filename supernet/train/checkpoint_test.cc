@@ -17,8 +17,8 @@ TEST(CheckpointTest, TheNewestComesBackExactlyAndTheOldOnesGo) {
   testing::TempDir dir;
   FORALL_ASSERT_OK_AND_ASSIGN(const auto none, LoadCheckpoint(dir.path()));
   EXPECT_FALSE(none.has_value());
-  const Checkpoint first = {3, 1.5, "recipe", {1}, {2}, {3}};
-  const Checkpoint second = {8, 2.5, "recipe", {0.1f, -0.0f}, {1e-42f, 3e38f}, {5, 6}};
+  const Checkpoint first = {3, 1.5, "recipe", {1}, {2}, {3}, {}};
+  const Checkpoint second = {8, 2.5, "recipe", {0.1f, -0.0f}, {1e-42f, 3e38f}, {5, 6}, {7, 8}};
   FORALL_ASSERT_OK(SaveCheckpoint(dir.path(), first));
   FORALL_ASSERT_OK(SaveCheckpoint(dir.path(), second));
   FORALL_ASSERT_OK_AND_ASSIGN(const auto loaded, LoadCheckpoint(dir.path()));
@@ -29,12 +29,13 @@ TEST(CheckpointTest, TheNewestComesBackExactlyAndTheOldOnesGo) {
   EXPECT_EQ(loaded->weights, second.weights);
   EXPECT_EQ(loaded->momentum, second.momentum);
   EXPECT_EQ(loaded->average, second.average);
+  EXPECT_EQ(loaded->teacher, second.teacher);
   EXPECT_FALSE(std::filesystem::exists(dir / "step-3"));
 }
 
 TEST(CheckpointTest, ADamagedPartIsNamed) {
   testing::TempDir dir;
-  FORALL_ASSERT_OK(SaveCheckpoint(dir.path(), {1, 0, "", {1, 2}, {3, 4}, {5, 6}}));
+  FORALL_ASSERT_OK(SaveCheckpoint(dir.path(), {1, 0, "", {1, 2}, {3, 4}, {5, 6}, {}}));
   const std::string part = dir / "step-1/momentum.safetensors";
   FORALL_ASSERT_OK_AND_ASSIGN(std::string bytes, ReadFile(part));
   bytes.back() ^= 1;

@@ -20,7 +20,9 @@ int main(int argc, char** argv) {
     std::cerr << "forall-train: " << options.status().message() << "\n";
     return 2;
   }
-  if (const absl::Status status = forall::RunTrainer(*options); !status.ok()) {
+  const absl::Status status = options->runs.empty() ? forall::RunTrainer(*options)
+                                                    : forall::RunAll(arguments, options->runs);
+  if (!status.ok()) {
     std::cerr << "forall-train: " << status.ToString() << "\n";
     return 1;
   }

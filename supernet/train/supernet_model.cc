@@ -3,11 +3,14 @@
 
 #include <c10/core/GradMode.h>
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <utility>
 
 #include "base/log.h"
 #include "base/random.h"
+#include "supernet/train/channel_groups.h"
 #include "supernet/train/depthwise.h"
 
 namespace forall {
@@ -45,7 +48,7 @@ at::Tensor CropCentre(const at::Tensor& kernel, int to) {
 // One walk over a network's layers.
 class SupernetModel::ForwardPass {
  public:
-  enum class Mode { kTrain, kCalibrate, kEvaluate };
+  enum class Mode { kTrain, kTeach, kCalibrate, kEvaluate };
 
   ForwardPass(const SupernetModel& model, const Network& network, const at::Tensor& weights,
               Mode mode)
@@ -125,7 +128,7 @@ class SupernetModel::ForwardPass {
   at::Tensor Normalize(int index, const Layer& layer, const at::Tensor& x) {
     const at::Tensor scale = Weight(layer.weights[0]);
     const at::Tensor bias = Weight(layer.weights[1]);
-    if (mode_ == Mode::kTrain) {
+    if (mode_ == Mode::kTrain || mode_ == Mode::kTeach) {
       return at::batch_norm(x, scale, bias, {}, {}, /*training=*/true, /*momentum=*/0.0,
                             layer.epsilon, /*cudnn_enabled=*/true);
     }
@@ -287,6 +290,51 @@ void SupernetModel::Backward(const at::Tensor& loss) {
   }
   if (!sums.empty()) at::_foreach_add_(sums, terms);
   leaves_.clear();
+}
+
+at::Tensor SupernetModel::TeacherForward(const Network& network, const at::Tensor& weights,
+                                         const at::Tensor& images) const {
+  c10::NoGradGuard no_grad;
+  return ForwardPass(*this, network, weights, ForwardPass::Mode::kTeach).Run(images);
+}
+
+// For every place, the channel that goes there.
+std::vector<int64_t> SupernetModel::OrderByImportance(const ChannelGroup& group, int64_t sorted,
+                                                      const at::Tensor& flat) const {
+  at::Tensor importance = at::zeros({group.channels}, at::kDouble);
+  for (const ChannelGroup::Axis& consumer : group.consumers) {
+    const at::Tensor matrix = View(flat, places_.at(consumer.tensor)).to(at::kDouble).to(at::kCPU);
+    importance += matrix.abs().transpose(0, consumer.axis).flatten(1).sum(1);
+  }
+  const double* values = importance.data_ptr<double>();
+  std::vector<int64_t> order(static_cast<size_t>(group.channels));
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.begin() + sorted,
+                   [values](int64_t a, int64_t b) { return values[a] > values[b]; });
+  return order;
+}
+
+void SupernetModel::SortChannels(const Network& largest, const Network& within,
+                                 const std::vector<at::Tensor>& flats) const {
+  c10::NoGradGuard no_grad;
+  const std::vector<ChannelGroup> groups = FreeChannelGroups(largest);
+  const std::vector<ChannelGroup> narrower = FreeChannelGroups(within);
+  FORALL_CHECK(groups.size() == narrower.size()) << "networks of different layers";
+  for (size_t g = 0; g < groups.size(); ++g) {
+    const std::vector<int64_t> order =
+        OrderByImportance(groups[g], narrower[g].channels, flats.front());
+    at::Tensor indices = at::empty({groups[g].channels}, at::kLong);
+    std::copy(order.begin(), order.end(), indices.data_ptr<int64_t>());
+    indices = indices.to(flats.front().device());
+    for (const ChannelGroup::Axis& axis : groups[g].axes) {
+      const auto place = places_.find(axis.tensor);
+      if (place == places_.end()) continue;  // running statistics are not kept in training
+      for (const at::Tensor& flat : flats) {
+        const at::Tensor tensor = View(flat, place->second);
+        tensor.copy_(tensor.index_select(axis.axis, indices));
+      }
+    }
+  }
 }
 
 NetworkStatistics SupernetModel::CalibrationForward(const Network& network,

@@ -15,6 +15,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "space/family.h"
 #include "supernet/package.h"
+#include "supernet/train/channel_groups.h"
 #include "supernet/train/train_options.h"
 
 namespace forall {
@@ -50,6 +51,18 @@ class SupernetModel {
   // gradients().
   void Backward(const at::Tensor& loss);
 
+  // Logits of a batch by its own statistics, without a gradient: what a teacher says of it.
+  at::Tensor TeacherForward(const Network& network, const at::Tensor& weights,
+                            const at::Tensor& images) const;
+
+  // Sorts the channels of every free group (channel_groups.h) of `largest` by falling importance,
+  // the L1 norm of their weights in the convolutions that follow; equal ones keep their order.
+  // Of a group only the first channels are sorted, as many as it has in `within`, a network of the
+  // same layers; the rest stays. All of `flats`, vectors like weights(), are permuted alike, by
+  // the importance in the first. The largest network computes what it did before.
+  void SortChannels(const Network& largest, const Network& within,
+                    const std::vector<at::Tensor>& flats) const;
+
   // One batch of the official BatchNorm re-calibration (OFA, set_running_statistics): every layer
   // normalises by this batch's mean and biased variance, which are also returned.
   NetworkStatistics CalibrationForward(const Network& network, const at::Tensor& weights,
@@ -73,6 +86,8 @@ class SupernetModel {
 
   at::Tensor View(const at::Tensor& flat, const Place& place) const;
   void Initialize(const TrainOptions& options);
+  std::vector<int64_t> OrderByImportance(const ChannelGroup& group, int64_t sorted,
+                                         const at::Tensor& flat) const;
 
   std::shared_ptr<const Family> family_;
   DepthwiseMethod depthwise_;

@@ -9,6 +9,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "base/status_macros.h"
 
 namespace forall {
@@ -36,8 +37,8 @@ class FlagTable {
   }
 
  private:
-  void Text(const char* name, std::string* value, const char* help) {
-    flags_.push_back({name, help, false, false,
+  void Text(const char* name, std::string* value, const char* help, bool decides_weights = false) {
+    flags_.push_back({name, help, false, decides_weights,
                       [value](const std::string& text) {
                         *value = text;
                         return absl::OkStatus();
@@ -81,6 +82,43 @@ class FlagTable {
                       },
                       [value] { return absl::StrCat(*value); }});
   }
+  void Seed(const char* name, uint64_t* value, const char* help, bool decides_weights = false) {
+    const std::string flag = name;
+    flags_.push_back({name, help, false, decides_weights,
+                      [=](const std::string& text) {
+                        if (!absl::SimpleAtoi(text, value)) {
+                          return absl::InvalidArgumentError(
+                              absl::StrCat("--", flag, ": \"", text, "\" must be a whole number"));
+                        }
+                        return absl::OkStatus();
+                      },
+                      [value] { return absl::StrCat(*value); }});
+  }
+  template <size_t N>
+  void Reals(const char* name, std::array<double, N>* values, const char* help,
+             bool decides_weights = false) {
+    const std::string flag = name;
+    flags_.push_back({name, help, false, decides_weights,
+                      [=](const std::string& text) {
+                        const std::vector<std::string> words = absl::StrSplit(text, ',');
+                        std::array<double, N> read = {};
+                        double sum = 0;
+                        bool good = words.size() == N;
+                        for (size_t i = 0; good && i < N; ++i) {
+                          good = absl::SimpleAtod(words[i], &read[i]) && std::isfinite(read[i]) &&
+                                 read[i] >= 0;
+                          sum += read[i];
+                        }
+                        if (!good || sum <= 0) {
+                          return absl::InvalidArgumentError(absl::StrCat(
+                              "--", flag, ": \"", text, "\" must be ", N,
+                              " numbers of at least 0 with commas between, not all 0"));
+                        }
+                        *values = read;
+                        return absl::OkStatus();
+                      },
+                      [values] { return absl::StrJoin(*values, ","); }});
+  }
   template <typename E>
   void Choice(const char* name, E* value, std::vector<std::pair<std::string, E>> choices,
               const char* help, bool decides_weights = false) {
@@ -121,15 +159,7 @@ FlagTable::FlagTable(TrainOptions* o) {
   Text("checkpoint-dir", &o->checkpoint_dir, "directory for checkpoints");
   Switch("resume", &o->resume, "go on from the checkpoint, when there is one");
   Switch("finish", &o->finish, "train no more: make table and package from the checkpoint");
-  flags_.push_back({"seed", "seed of weights, subnets, order and augmentation", false, true,
-                    [o](const std::string& text) {
-                      if (!absl::SimpleAtoi(text, &o->seed)) {
-                        return absl::InvalidArgumentError(
-                            absl::StrCat("--seed: \"", text, "\" must be a whole number"));
-                      }
-                      return absl::OkStatus();
-                    },
-                    [o] { return absl::StrCat(o->seed); }});
+  Seed("seed", &o->seed, "seed of weights, subnets, order and augmentation", true);
   Integer("epochs", &o->epochs, 1, "stop after this many epochs");
   Integer("schedule-epochs", &o->schedule_epochs, 0, "length of the schedule; 0: as --epochs");
   Real("time-limit-seconds", &o->time_limit_seconds, 0, kMany,
@@ -137,6 +167,16 @@ FlagTable::FlagTable(TrainOptions* o) {
   Integer("checkpoint-every", &o->checkpoint_every, 1, "epochs between checkpoints");
   Integer("eval-every", &o->eval_every, 0, "epochs between evaluations; 0: only at the end");
   Integer("log-every", &o->log_every, 1, "steps between progress lines");
+  Choice<TrainMethod>(
+      "method", &o->method,
+      {{"sandwich", TrainMethod::kSandwich}, {"progressive", TrainMethod::kProgressive}},
+      "sandwich, or progressive (shrinking: full network, then kernels, depths, widths)", true);
+  Text("architecture", &o->architecture,
+       "train this one alone: largest, smallest, random-N of the table, JSON or its file", true);
+  Reals("phase-shares", &o->phase_shares,
+        "progressive: of the steps, for full, kernel, depth 1, depth 2, width 1, width 2", true);
+  Reals("phase-lr", &o->phase_lr, "progressive: highest learning rates of these, times --lr", true);
+  Real("kd-ratio", &o->kd_ratio, 0, 100, "progressive: weight of the teacher's soft labels", true);
   Integer("batch", &o->batch, 1, "images per step", true);
   Integer("random-subnets", &o->random_subnets, 0, "random subnets per step", true);
   Real("lr", &o->lr, 0, 100, "highest learning rate", true);
@@ -158,8 +198,11 @@ FlagTable::FlagTable(TrainOptions* o) {
   Integer("calibration-images", &o->calibration_images, 1, "training images that re-calibrate");
   Integer("calibration-batch", &o->calibration_batch, 1, "images per calibration batch");
   Integer("table-subnets", &o->table_subnets, 0, "random subnets in the final table");
+  Seed("table-seed", &o->table_seed, "seed of those random subnets");
   Switch("test", &o->test, "final table also on the test split");
   Text("table", &o->table, "JSON file for the final table");
+  Text("lines", &o->lines, "file to which a complete run adds one line of JSON");
+  Text("runs", &o->runs, "file with more flags in each line: one run after another");
   Choice<DepthwiseMethod>("depthwise", &o->depthwise,
                           {{"aten", DepthwiseMethod::kAten}, {"custom", DepthwiseMethod::kCustom}},
                           "depthwise convolutions: aten, or custom (this program's CUDA kernels)");
@@ -173,6 +216,14 @@ absl::Status CheckTogether(const TrainOptions& options) {
   }
   if (options.time_limit_seconds > 0 && options.checkpoint_dir.empty()) {
     return absl::InvalidArgumentError("--time-limit-seconds needs --checkpoint-dir");
+  }
+  if (!options.architecture.empty() && options.method == TrainMethod::kProgressive) {
+    return absl::InvalidArgumentError(
+        "--architecture trains one network alone: it does not go with --method progressive");
+  }
+  if (!options.architecture.empty() && !options.package.empty()) {
+    return absl::InvalidArgumentError(
+        "--architecture trains no supernet, so there is no --package to write");
   }
   if (options.device != "cpu" && options.device != "cuda") {
     return absl::InvalidArgumentError(
@@ -190,8 +241,7 @@ std::string TrainHelp() {
   TrainOptions defaults;
   const FlagTable table(&defaults);
   std::string help =
-      "forall-train: trains a once-for-all supernet (sandwich rule with in-place distillation) "
-      "and\n"
+      "forall-train: trains a once-for-all supernet (sandwich rule, or progressive shrinking) and\n"
       "writes a package that forall searches.\n\n"
       "  forall-train --family fashion_mnist --data build/deps --device cuda \\\n"
       "      --checkpoint-dir /tmp/ckpt --package supernets/mine\n\n"
@@ -245,6 +295,7 @@ absl::StatusOr<TrainOptions> ParseTrainOptions(absl::Span<const std::string> arg
   }
   if (options.schedule_epochs == 0) options.schedule_epochs = options.epochs;
   FORALL_RETURN_IF_ERROR(CheckTogether(options));
+  if (!options.architecture.empty()) options.method = TrainMethod::kAlone;
   return options;
 }
 
@@ -255,6 +306,7 @@ std::string RecipeFlags(const TrainOptions& options) {
   for (const Flag& flag : table.flags()) {
     if (!flag.decides_weights) continue;
     const std::string value = flag.show();
+    if (value.empty()) continue;
     if (!flag.is_switch) {
       words.push_back(absl::StrCat("--", flag.name, " ", value));
     } else {

@@ -3,6 +3,7 @@
 #ifndef FORALL_SUPERNET_TRAIN_TRAIN_OPTIONS_H_
 #define FORALL_SUPERNET_TRAIN_TRAIN_OPTIONS_H_
 
+#include <array>
 #include <cstdint>
 #include <string>
 
@@ -16,6 +17,13 @@ namespace forall {
 enum class Schedule { kOneCycle, kCosine };
 
 enum class DepthwiseMethod { kAten, kCustom };
+
+// kSandwich: every step trains the largest, the smallest and some random subnets. kProgressive:
+// progressive shrinking, in phases (curriculum.h). kAlone: one architecture and nothing else.
+enum class TrainMethod { kSandwich, kProgressive, kAlone };
+
+// Of progressive shrinking: full, kernel, depth 1, depth 2, width 1, width 2.
+inline constexpr size_t kProgressivePhases = 6;
 
 struct TrainOptions {
   // What and where.
@@ -38,6 +46,17 @@ struct TrainOptions {
   int eval_every = 10;            // epochs; 0 = only at the end
   int log_every = 50;             // steps
 
+  // What is trained at a step.
+  TrainMethod method = TrainMethod::kSandwich;
+  // kAlone is what this asks for: "largest", "smallest", "random-N" (of the final table), JSON
+  // text, or the path of a JSON file, in either notation of Family::ParseArchitecture.
+  std::string architecture;
+  // Of the steps, and of `lr`, in each phase of kProgressive. The authors': 180, 120, 25, 120, 25
+  // and 120 epochs; 2.6, 0.96, 0.08, 0.24, 0.08 and 0.24.
+  std::array<double, kProgressivePhases> phase_shares = {0.30, 0.20, 0.05, 0.20, 0.05, 0.20};
+  std::array<double, kProgressivePhases> phase_lr = {1, 0.37, 0.03, 0.09, 0.03, 0.09};
+  double kd_ratio = 1.0;  // weight of the teacher's soft labels beside the labels' own loss
+
   // The recipe. The defaults are those of the supernet that ships.
   int batch = 1024;
   int random_subnets = 2;  // per step, beside the largest and the smallest
@@ -58,14 +77,17 @@ struct TrainOptions {
   // Final evaluation.
   int calibration_images = 2000;
   int calibration_batch = 500;
-  int table_subnets = 10;  // random ones, beside the largest and the smallest
-  bool test = false;       // also on the test split
-  std::string table;       // JSON file for the final table; "" writes none
+  int table_subnets = 10;   // random ones, beside the largest and the smallest
+  uint64_t table_seed = 1;  // which random ones: the same for every seed
+  bool test = false;        // also on the test split
+  std::string table;        // JSON file for the final table; "" writes none
+  std::string lines;        // file to which a complete run adds one line of JSON; "" adds none
 
   // Machinery.
   DepthwiseMethod depthwise = DepthwiseMethod::kAten;
   bool cudnn_benchmark = true;
   bool check_depthwise = false;  // compare the custom kernels with ATen's, time both, and exit
+  std::string runs;              // file of further flags, one run a line: they go one after another
 };
 
 // What --help prints.

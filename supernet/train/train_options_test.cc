@@ -45,6 +45,11 @@ TEST(TrainOptionsTest, ErrorsNameTheFlag) {
       {{"--time-limit-seconds", "5"}, "--time-limit-seconds needs --checkpoint-dir"},
       {{"--device", "tpu"}, "--device: \"tpu\" must be cpu or cuda"},
       {{"--depthwise", "custom"}, "--depthwise custom needs --device cuda"},
+      {{"--phase-shares", "1,2,3"}, "--phase-shares: \"1,2,3\" must be 6 numbers of at least 0"},
+      {{"--phase-lr", "1,1,1,1,1,-1"}, "--phase-lr: \"1,1,1,1,1,-1\" must be 6 numbers"},
+      {{"--phase-shares", "0,0,0,0,0,0"}, "not all 0"},
+      {{"--architecture", "largest", "--method", "progressive"}, "does not go with --method"},
+      {{"--architecture", "largest", "--package", "p"}, "there is no --package to write"},
   };
   for (const auto& test : cases) {
     EXPECT_THAT(Parse(test.arguments),
@@ -67,6 +72,13 @@ TEST(TrainOptionsTest, RecipeHoldsWhatDecidesTheWeightsAndParsesBack) {
   FORALL_ASSERT_OK_AND_ASSIGN(const TrainOptions other, Parse({"--epochs=4", "--lr=0.5"}));
   EXPECT_EQ(RecipeFlags(a), RecipeFlags(same));
   EXPECT_NE(RecipeFlags(a), RecipeFlags(other));
+  FORALL_ASSERT_OK_AND_ASSIGN(const TrainOptions progressive,
+                              Parse({"--method", "progressive", "--phase-shares=5,4,3,2,1,0.5"}));
+  EXPECT_THAT(RecipeFlags(progressive),
+              HasSubstr("--method progressive --phase-shares 5,4,3,2,1,0.5 "));
+  FORALL_ASSERT_OK_AND_ASSIGN(const TrainOptions alone, Parse({"--architecture=smallest"}));
+  EXPECT_EQ(alone.method, TrainMethod::kAlone);
+  EXPECT_THAT(RecipeFlags(alone), HasSubstr("--architecture smallest "));
   std::vector<std::string> words;
   std::string word;
   for (const char c : RecipeFlags(a) + " ") {

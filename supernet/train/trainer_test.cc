@@ -490,6 +490,135 @@ TEST(TrainTest, ARunInPiecesEqualsAnUninterruptedOneBitForBit) {
   }
 }
 
+// Three options of everything, so that progressive shrinking has all its phases.
+std::shared_ptr<const Family> TinyWithThreeOptions() {
+  std::string spec = kTinySpec;
+  const auto replace = [&spec](const std::string& from, const std::string& to) {
+    spec.replace(spec.find(from), from.size(), to);
+  };
+  replace(R"("expansions": [2, 3], "depths": [1, 2])",
+          R"("expansions": [1, 2, 3], "depths": [1, 2, 3])");
+  return *FamilyFromSpec(spec);
+}
+
+// Two steps in each of the six phases.
+TrainOptions QuickProgressive() {
+  TrainOptions options = Quick();
+  options.method = TrainMethod::kProgressive;
+  options.epochs = options.schedule_epochs = 2;
+  options.phase_shares = {1, 1, 1, 1, 1, 1};
+  options.phase_lr = {1, 1, 1, 1, 1, 1};
+  options.table_subnets = 0;
+  return options;
+}
+
+void ExpectEqualPackages(const Family& family, const std::string& a, const std::string& b) {
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto first, Supernet::Load(a));
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto second, Supernet::Load(b));
+  for (const TensorSpec& tensor : family.tensors()) {
+    if (tensor.role == TensorRole::kBatchCounter) continue;
+    EXPECT_EQ(first->Find(tensor.name)->values, second->Find(tensor.name)->values) << tensor.name;
+  }
+}
+
+TEST(TrainTest, ProgressiveShrinkingCutInEveryPhaseEqualsAnUninterruptedOneBitForBit) {
+  testing::TempDir dir;
+  FakeClock clock;
+  const auto family = TinyWithThreeOptions();
+  TrainOptions whole = QuickProgressive();
+  whole.package = dir / "whole";
+  FORALL_ASSERT_OK_AND_ASSIGN(const TrainResult expected, Train(whole, family, Data(), &clock));
+  EXPECT_EQ(expected.step, 12);
+
+  TrainOptions pieces = QuickProgressive();
+  pieces.package = dir / "pieces";
+  pieces.checkpoint_dir = dir / "checkpoints";
+  pieces.resume = true;
+  pieces.time_limit_seconds = 0.5;  // one step, by a clock that moves a second at every look
+  std::vector<int64_t> cuts;
+  for (bool complete = false; !complete;) {
+    TickingClock ticking;
+    if (cuts.size() == 11) pieces.time_limit_seconds = 0;
+    FORALL_ASSERT_OK_AND_ASSIGN(const TrainResult piece, Train(pieces, family, Data(), &ticking));
+    complete = piece.complete;
+    cuts.push_back(piece.step);
+  }
+  // After every single step: inside each phase and at each border.
+  EXPECT_EQ(cuts, (std::vector<int64_t>{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}));
+  ExpectEqualPackages(*family, whole.package, pieces.package);
+}
+
+TEST(TrainTest, ProgressiveShrinkingLearnsASimpleTaskAndFinishesFromACheckpoint) {
+  testing::TempDir dir;
+  FakeClock clock;
+  TrainOptions options = QuickProgressive();
+  options.epochs = options.schedule_epochs = 24;
+  options.erase_probability = 0;
+  options.table_subnets = 2;
+  options.checkpoint_dir = dir / "checkpoints";
+  options.lines = dir / "lines.jsonl";
+  FORALL_ASSERT_OK_AND_ASSIGN(const TrainResult result, Train(options, Tiny(), Data(), &clock));
+  ASSERT_EQ(result.table.size(), 4u);
+  for (const SubnetAccuracy& row : result.table) EXPECT_GT(row.validation, 0.9) << row.label;
+  options.finish = true;
+  options.package = dir / "package";
+  FORALL_ASSERT_OK_AND_ASSIGN(const TrainResult finished, Train(options, Tiny(), Data(), &clock));
+  EXPECT_EQ(finished.step, result.step);
+  EXPECT_EQ(finished.table[1].validation, result.table[1].validation);
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto package, Supernet::Load(options.package));
+  EXPECT_THAT(package->notes().at("trainer"), HasSubstr("progressive shrinking"));
+  EXPECT_THAT(package->notes().at("recipe"), HasSubstr("--method progressive"));
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::string lines, ReadFile(options.lines));
+  EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 2);
+  EXPECT_THAT(lines, AllOf(HasSubstr(R"({"method":"progressive","seed":1,"epochs":24)"),
+                           HasSubstr(R"("subnet":"smallest")"), HasSubstr(R"("macs":)")));
+}
+
+TEST(TrainTest, OneArchitectureAloneIsTrainedAndNothingElse) {
+  FakeClock clock;
+  testing::TempDir dir;
+  TrainOptions options = Quick();
+  options.method = TrainMethod::kAlone;
+  options.epochs = options.schedule_epochs = 12;
+  options.erase_probability = 0;
+  options.architecture = "smallest";
+  options.checkpoint_dir = dir / "checkpoints";
+  const auto family = Tiny();
+  const SearchSpace& space = family->search_space();
+  FORALL_ASSERT_OK_AND_ASSIGN(const TrainResult result, Train(options, family, Data(), &clock));
+  ASSERT_EQ(result.table.size(), 1u);
+  EXPECT_EQ(result.table[0].architecture, space.Smallest());
+  EXPECT_GT(result.table[0].validation, 0.9);
+  EXPECT_GT(result.table[0].macs, 0);
+  // Another network is another training.
+  options.resume = true;
+  options.architecture = "largest";
+  EXPECT_THAT(Train(options, family, Data(), &clock),
+              StatusIs(absl::StatusCode::kFailedPrecondition));
+
+  // All ways of saying which.
+  options.resume = false;
+  options.checkpoint_dir.clear();
+  options.epochs = options.schedule_epochs = 1;
+  options.architecture = space.ToJson(space.Largest());
+  FORALL_ASSERT_OK_AND_ASSIGN(const TrainResult json, Train(options, family, Data(), &clock));
+  EXPECT_EQ(json.table[0].architecture, space.Largest());
+  FORALL_ASSERT_OK(WriteFileAtomically(dir / "subnet.json", options.architecture));
+  options.architecture = dir / "subnet.json";
+  FORALL_ASSERT_OK_AND_ASSIGN(const TrainResult file, Train(options, family, Data(), &clock));
+  EXPECT_EQ(file.table[0].validation, json.table[0].validation);
+  TrainOptions sandwich = Quick();
+  sandwich.epochs = sandwich.schedule_epochs = 1;
+  FORALL_ASSERT_OK_AND_ASSIGN(const TrainResult table, Train(sandwich, family, Data(), &clock));
+  options.architecture = "random-2";
+  FORALL_ASSERT_OK_AND_ASSIGN(const TrainResult random, Train(options, family, Data(), &clock));
+  EXPECT_EQ(random.table[0].architecture, table.table[3].architecture);
+  options.architecture = "tiniest";
+  EXPECT_THAT(
+      Train(options, family, Data(), &clock),
+      StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("--architecture: \"tiniest\"")));
+}
+
 TEST(TrainTest, FinishMakesThePackageOfACheckpointWithoutTraining) {
   testing::TempDir dir;
   FakeClock clock;

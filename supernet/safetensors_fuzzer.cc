@@ -5,7 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "space/family.h"
 #include "supernet/package.h"
+#include "supernet/predictor/accuracy_predictor.h"
 #include "supernet/safetensors.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -18,5 +20,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     forall::CopyAsFloats(view, absl::MakeSpan(values)).IgnoreError();
   }
   forall::Supernet::FromBytes(bytes, "fuzz").status().IgnoreError();
+  static const auto family = *forall::FindFamily("fashion_mnist");
+  const auto predictor = forall::AccuracyPredictor::Parse(bytes, "fuzz", family);
+  if (predictor.ok()) (*predictor)->Predict(family->search_space().Largest());
   return 0;
 }

@@ -36,7 +36,7 @@ absl::Status WriteSubnet(SubnetFormat format, const std::string& path, FoundSubn
   return absl::OkStatus();
 }
 
-absl::Status Export(ExportOptions options, const CommandContext& context) {
+absl::Status Export(const ExportOptions& options, const CommandContext& context) {
   SubnetFormat format = SubnetFormat::kOnnx;
   if (options.bundle.empty()) {
     FORALL_ASSIGN_OR_RETURN(format, SubnetFormatOf(options.format, options.output));

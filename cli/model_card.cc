@@ -89,7 +89,7 @@ Json CommandsJson(const FoundSubnet& subnet) {
 }
 
 // Text in a cell of a Markdown table.
-std::string Cell(std::string text) {
+std::string Cell(const std::string& text) {
   return absl::StrReplaceAll(text, {{"|", "\\|"}, {"\n", " "}});
 }
 

@@ -156,7 +156,7 @@ TEST_F(PredictorTest, AResNetsFeaturesAreItsListedWidths) {
 
 TEST_F(PredictorTest, WhatIsNoPredictorIsNamed) {
   const auto family = *FindFamily("ofa_mbv3_w1.0");
-  const auto import = [&](std::vector<NamedTensor> tensors) {
+  const auto import = [&](const std::vector<NamedTensor>& tensors) {
     return ImportPredictor(Write(MakeZipCheckpoint(tensors)), *family,
                            FeatureOrder::kKernelExpandResolution, {})
         .status();

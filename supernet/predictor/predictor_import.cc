@@ -106,9 +106,8 @@ absl::StatusOr<FeatureOrder> ParseFeatureOrder(absl::string_view text) {
       absl::StrCat("unknown order \"", text, "\"; use ", kKernelFirst, " or ", kResolutionFirst));
 }
 
-absl::StatusOr<std::vector<FeatureGroup>> PublishedFeatures(const Family& family,
-                                                            FeatureOrder order,
-                                                            std::vector<int32_t> resolutions) {
+absl::StatusOr<std::vector<FeatureGroup>> PublishedFeatures(
+    const Family& family, FeatureOrder order, const std::vector<int32_t>& resolutions) {
   const SearchSpace& space = family.search_space();
   const Dimension* resolution = FindDimension(space, "r");
   if (resolution == nullptr) {
@@ -120,17 +119,17 @@ absl::StatusOr<std::vector<FeatureGroup>> PublishedFeatures(const Family& family
       return absl::InvalidArgumentError(absl::StrCat(
           space.id(), " searches no kernels: its predictors have the order ", kResolutionFirst));
     }
-    if (resolutions.empty()) {
-      for (int32_t r = kLeastTutorialResolution; r <= kMostTutorialResolution; r += 16) {
-        resolutions.push_back(r);
-      }
+    FeatureGroup known{"r", resolutions};
+    for (int32_t r = kLeastTutorialResolution; resolutions.empty() && r <= kMostTutorialResolution;
+         r += 16) {
+      known.values.push_back(r);
     }
     AddGroups(space, 'k', &groups);
     AddGroups(space, 'e', &groups);
-    groups.push_back({"r", std::move(resolutions)});
+    groups.push_back(std::move(known));
     return groups;
   }
-  groups.push_back({"r", resolutions.empty() ? resolution->options : std::move(resolutions)});
+  groups.push_back({"r", resolutions.empty() ? resolution->options : resolutions});
   if (const Dimension* stem = FindDimension(space, "d0"); stem != nullptr) {
     groups.push_back({"d0", stem->options});
   }
@@ -142,11 +141,11 @@ absl::StatusOr<std::vector<FeatureGroup>> PublishedFeatures(const Family& family
 
 absl::StatusOr<PredictorFile> ImportPredictor(const std::string& path, const Family& family,
                                               FeatureOrder order,
-                                              std::vector<int32_t> resolutions) {
+                                              const std::vector<int32_t>& resolutions) {
   PredictorFile file;
   file.search_space = family.search_space().id();
   file.revision = family.search_space().revision();
-  FORALL_ASSIGN_OR_RETURN(file.features, PublishedFeatures(family, order, std::move(resolutions)));
+  FORALL_ASSIGN_OR_RETURN(file.features, PublishedFeatures(family, order, resolutions));
   FORALL_ASSIGN_OR_RETURN(const auto checkpoint, TorchCheckpoint::Open(path));
   absl::StatusOr<std::vector<PredictorLayer>> layers = ReadLayers(checkpoint->tensors());
   if (!layers.ok()) return WithContext(layers.status(), path);

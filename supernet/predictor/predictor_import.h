@@ -28,16 +28,16 @@ absl::StatusOr<FeatureOrder> ParseFeatureOrder(absl::string_view text);
 // The groups of features of `family` in that order. `resolutions` are those that the predictor
 // knows; empty: as the order says, or the space's own. InvalidArgument for a family that the order
 // was never published for.
-absl::StatusOr<std::vector<FeatureGroup>> PublishedFeatures(const Family& family,
-                                                            FeatureOrder order,
-                                                            std::vector<int32_t> resolutions);
+absl::StatusOr<std::vector<FeatureGroup>> PublishedFeatures(
+    const Family& family, FeatureOrder order, const std::vector<int32_t>& resolutions);
 
 // Reads a PyTorch checkpoint (either format): linear layers in the order of the dict, each with or
 // without a bias, and "base_acc", which the newer code adds to the output. The output is a share of
 // one. InvalidArgument when the tensors are no such chain, or take another number of features than
 // the order makes; otherwise as TorchCheckpoint::Open.
 absl::StatusOr<PredictorFile> ImportPredictor(const std::string& path, const Family& family,
-                                              FeatureOrder order, std::vector<int32_t> resolutions);
+                                              FeatureOrder order,
+                                              const std::vector<int32_t>& resolutions);
 
 }  // namespace forall
 

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
+#include "base/sha256.h"
 #include "base/status_macros.h"
 #include "search/controller/controller_answer.h"
 #include "search/controller/resource_names.h"
@@ -276,8 +277,12 @@ absl::StatusOr<std::string> Controller::ReadArtifact(const std::string& sha256) 
   std::string bytes;
   while (true) {
     FORALL_ASSIGN_OR_RETURN(const std::string part, reader->Read(size_t{1} << 20));
-    if (part.empty()) return bytes;
     bytes += part;
+    if (!part.empty()) continue;
+    if (Sha256Hex(bytes) != sha256) {
+      return absl::DataLossError(absl::StrCat("artifact ", sha256, " is damaged on disk"));
+    }
+    return bytes;
   }
 }
 

@@ -235,7 +235,9 @@ std::optional<double> AccuracyPredictor::Predict(const Architecture& architectur
     }
     values = std::move(next);
   }
-  return values.front() * file_.scale;
+  const double percent = values.front() * file_.scale;
+  if (!std::isfinite(percent)) return std::nullopt;  // weights so large that the sums overflow
+  return percent;
 }
 
 }  // namespace forall

@@ -66,7 +66,8 @@ class AccuracyPredictor {
       std::string bytes, const std::string& source, std::shared_ptr<const Family> family);
 
   // In percent; a prediction, never a measurement. nullopt for an architecture with an option that
-  // the predictor was not trained for, e.g. a resolution between those that it knows.
+  // the predictor was not trained for, e.g. a resolution between those that it knows, and where the
+  // sums overflow.
   // `architecture` must be valid in the family's space. The same on every run of one build: sums
   // are taken in double, in a fixed order.
   std::optional<double> Predict(const Architecture& architecture) const;

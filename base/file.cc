@@ -64,8 +64,15 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t max_bytes
   struct stat info;
   if (fstat(file.get(), &info) != 0) return ErrnoStatus(errno, "cannot stat", path);
   if (S_ISDIR(info.st_mode)) return ErrnoStatus(EISDIR, "cannot read", path);
+  const auto too_large = [&] {
+    return absl::ResourceExhaustedError(
+        absl::StrCat(path, " is larger than the ", max_bytes, " bytes allowed here"));
+  };
   std::string content;
-  if (info.st_size > 0) content.reserve(static_cast<size_t>(info.st_size));
+  if (info.st_size > 0) {
+    if (static_cast<uint64_t>(info.st_size) > max_bytes) return too_large();
+    content.reserve(static_cast<size_t>(info.st_size));
+  }
   char buffer[1 << 16];
   while (true) {
     const ssize_t count = read(file.get(), buffer, sizeof(buffer));
@@ -75,14 +82,16 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t max_bytes
     }
     if (count == 0) return content;
     content.append(buffer, static_cast<size_t>(count));
-    if (content.size() > max_bytes) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat(path, " is larger than the ", max_bytes, " bytes allowed here"));
-    }
+    if (content.size() > max_bytes) return too_large();
   }
 }
 
 absl::Status WriteFileAtomically(const std::string& path, absl::string_view content) {
+  struct stat info;
+  if (stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, " is no regular file, which nothing is written over: name another"));
+  }
   std::string temporary = path + ".tmpXXXXXX";
   FileDescriptor file(mkostemp(temporary.data(), O_CLOEXEC));
   if (file.get() < 0) return ErrnoStatus(errno, "cannot create a file beside", path);
@@ -109,6 +118,26 @@ absl::Status WriteFileAtomically(const std::string& path, absl::string_view cont
   FileDescriptor directory(
       open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (directory.get() >= 0) fsync(directory.get());
+  return absl::OkStatus();
+}
+
+absl::Status ReplaceDirectory(const std::string& from, const std::string& to) {
+  std::error_code error;
+  if (!std::filesystem::exists(to, error)) {
+    if (rename(from.c_str(), to.c_str()) != 0) return ErrnoStatus(errno, "cannot rename to", to);
+    return absl::OkStatus();
+  }
+  if (renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_EXCHANGE) != 0) {
+    if (errno != EINVAL && errno != ENOSYS) return ErrnoStatus(errno, "cannot replace", to);
+    const std::string aside = from + ".old";
+    std::filesystem::remove_all(aside, error);
+    if (rename(to.c_str(), aside.c_str()) != 0 || rename(from.c_str(), to.c_str()) != 0) {
+      return ErrnoStatus(errno, "cannot replace", to);
+    }
+    std::filesystem::remove_all(aside, error);
+    return absl::OkStatus();
+  }
+  std::filesystem::remove_all(from, error);  // now what was there; a rest of it harms nobody
   return absl::OkStatus();
 }
 

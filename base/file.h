@@ -20,8 +20,13 @@ absl::StatusOr<std::string> ReadFile(const std::string& path,
                                      uint64_t max_bytes = uint64_t{1} << 32);
 
 // Writes to a temporary file beside `path`, syncs, renames: readers see the old file or the new,
-// never half of one. ResourceExhausted when the disk is full.
+// never half of one. ResourceExhausted when the disk is full; InvalidArgument when `path` is there
+// and no regular file: a rename would put one in place of a device or a pipe.
 absl::Status WriteFileAtomically(const std::string& path, absl::string_view content);
+
+// Puts the directory `from` in the place of `to`, in one step where the file system can exchange
+// two names (Linux's do), and removes what was there. Unavailable, or as WriteFileAtomically.
+absl::Status ReplaceDirectory(const std::string& from, const std::string& to);
 
 // Creates `path` and its parents.
 absl::Status CreateDirectories(const std::string& path);

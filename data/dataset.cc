@@ -31,6 +31,29 @@ absl::StatusOr<Split> ParseSplit(absl::string_view name) {
       absl::StrCat("split: \"", name, "\" must be one of train, validation, test"));
 }
 
+absl::Status CheckLoad(const Dataset& dataset, absl::Span<const int64_t> indices, int resolution,
+                       absl::Span<const float> output) {
+  if (resolution < 1 || resolution > kMaxLoadResolution) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("resolution: ", resolution, " must be in 1..", kMaxLoadResolution));
+  }
+  const size_t per_image = static_cast<size_t>(dataset.channels()) *
+                           static_cast<size_t>(resolution) * static_cast<size_t>(resolution);
+  if (output.size() != indices.size() * per_image) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("output: holds ", output.size(), " values; ", indices.size(), " images at ",
+                     resolution, "x", resolution, " need ", indices.size() * per_image));
+  }
+  for (const int64_t index : indices) {
+    if (index < 0 || index >= dataset.size()) {
+      return absl::OutOfRangeError(
+          absl::StrCat("image ", index, " is not in 0..", dataset.size() - 1, " of the ",
+                       SplitName(dataset.split()), " split of ", dataset.name()));
+    }
+  }
+  return absl::OkStatus();
+}
+
 std::vector<int64_t> ScreeningSubset(const Dataset& dataset, int64_t count) {
   std::vector<std::vector<int64_t>> by_class(dataset.classes());
   for (int64_t i = 0; i < dataset.size(); ++i) by_class[dataset.label(i)].push_back(i);

@@ -75,6 +75,13 @@ class Dataset {
   virtual const PixelNormalization& normalization() const = 0;
 };
 
+inline constexpr int kMaxLoadResolution = 1024;
+
+// What every Load demands of its arguments, for those that implement it: the errors that Load
+// names.
+absl::Status CheckLoad(const Dataset& dataset, absl::Span<const int64_t> indices, int resolution,
+                       absl::Span<const float> output);
+
 // The first `count` (at most size()) images of a fixed, seeded, class-balanced
 // order of `dataset`: subsets for screening nest, so that an image of a small
 // subset is also in every larger one.

@@ -190,23 +190,26 @@ absl::StatusOr<PreparedSizes> PrepareDataset(const PrepareOptions& options,
     }
   }
   json["images"] = {{"train", sizes.train}, {"validation", sizes.validation}, {"test", sizes.test}};
-  const std::string folder = absl::StrCat(directory, "/", options.name);
-  FORALL_RETURN_IF_ERROR(CreateDirectories(folder));
-  // The description goes first and comes last: a folder without it is no dataset, and one of a
-  // former dataset must not describe other images.
-  const std::string description = absl::StrCat(folder, "/", kDescriptionFile);
-  std::error_code error;
-  std::filesystem::remove(description, error);
-  if (error) {
-    return absl::UnavailableError(
-        absl::StrCat(description, ": cannot be replaced: ", error.message()));
-  }
-  std::filesystem::remove(absl::StrCat(folder, "/images.idx"), error);  // of a former folder
-  FORALL_RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(folder, "/", kImagesFile),
-                                             SerializeImageStore(images.format, content)));
-  FORALL_RETURN_IF_ERROR(WriteFileAtomically(
-      description, json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"));
+  FORALL_RETURN_IF_ERROR(ReplaceDataset(
+      directory, options.name,
+      {{kImagesFile, SerializeImageStore(images.format, content)},
+       {kDescriptionFile, json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"}}));
   return sizes;
+}
+
+absl::Status ReplaceDataset(const std::string& directory, const std::string& name,
+                            const std::vector<std::pair<std::string, std::string>>& files) {
+  const std::string fresh = absl::StrCat(directory, "/.", name, ".new");
+  const std::string folder = absl::StrCat(directory, "/", name);
+  std::error_code ignored;
+  std::filesystem::remove_all(fresh, ignored);  // of a run that was interrupted
+  FORALL_RETURN_IF_ERROR(CreateDirectories(fresh));
+  for (const auto& [file, content] : files) {
+    FORALL_RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(fresh, "/", file), content));
+  }
+  // Decoded images carry their own checksums: those of images that are still there serve on.
+  std::filesystem::rename(absl::StrCat(folder, "/cache"), absl::StrCat(fresh, "/cache"), ignored);
+  return ReplaceDirectory(fresh, folder);
 }
 
 absl::StatusOr<std::shared_ptr<const Dataset>> OpenPrepared(absl::string_view name, Split split,

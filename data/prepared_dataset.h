@@ -21,6 +21,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -59,6 +60,11 @@ absl::StatusOr<PreparedSizes> PrepareDataset(const PrepareOptions& options,
 // InvalidArgument unless the name is an identifier and not that of a dataset which comes with
 // forall.
 absl::Status CheckDatasetName(absl::string_view name);
+
+// Makes a folder of these files (name, content) and puts it in the place of `directory`/`name`: a
+// former dataset of that name is whole until the new one is. Both kinds of dataset end with it.
+absl::Status ReplaceDataset(const std::string& directory, const std::string& name,
+                            const std::vector<std::pair<std::string, std::string>>& files);
 // InvalidArgument unless it is from 0.01 to 0.5.
 absl::Status CheckValidationShare(double share);
 

@@ -4,13 +4,12 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
 #include "data/resize.h"
 
 namespace forall {
 namespace {
 
-constexpr int kMaxResolution = 1024;
 // Images resized together under one lock: long enough to be worth it, short
 // enough not to be waited for (a few milliseconds).
 constexpr int64_t kBlock = 256;
@@ -61,24 +60,9 @@ StoredDataset::Resized* StoredDataset::AtResolution(int resolution) const {
 
 absl::Status StoredDataset::Load(absl::Span<const int64_t> indices, int resolution,
                                  absl::Span<float> output) const {
-  if (resolution < 1 || resolution > kMaxResolution) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("resolution: ", resolution, " must be in 1..", kMaxResolution));
-  }
+  FORALL_RETURN_IF_ERROR(CheckLoad(*this, indices, resolution, output));
   const size_t plane = static_cast<size_t>(resolution) * resolution;
   const size_t per_image = plane * channels();
-  if (output.size() != indices.size() * per_image) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("output: holds ", output.size(), " values; ", indices.size(), " images at ",
-                     resolution, "x", resolution, " need ", indices.size() * per_image));
-  }
-  for (const int64_t index : indices) {
-    if (index < 0 || index >= size()) {
-      return absl::OutOfRangeError(absl::StrCat("image ", index, " is not in 0..", size() - 1,
-                                                " of the ", SplitName(split_), " split of ",
-                                                name()));
-    }
-  }
   if (resolution == side()) {
     for (size_t i = 0; i < indices.size(); ++i) {
       NormalizeNative(indices[i], output.subspan(i * per_image, per_image));

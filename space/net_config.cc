@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "space/net_config.h"
 
+#include <cmath>
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -30,6 +31,14 @@ struct ConfigBlock {
   bool squeeze_excite = false;
   bool shortcut = false;
 };
+
+// All BatchNorms of a family share one.
+double EpsilonOf(const Network& network) {
+  for (const Layer& layer : network.layers) {
+    if (layer.kind == LayerKind::kBatchNorm) return layer.epsilon;
+  }
+  return 0;
+}
 
 absl::Status Wrong(const std::string& field, absl::string_view message) {
   return absl::InvalidArgumentError(absl::StrCat(field, ": ", message));
@@ -142,6 +151,21 @@ std::string AsChoices(const SearchSpace& space, const std::vector<std::vector<Co
   return json.dump();
 }
 
+// BatchNorm's epsilon, where the file has one, must be the family's: it is part of the function.
+absl::Status CheckEpsilon(const Json& config, const Family& family) {
+  const auto bn = config.find("bn");
+  if (bn == config.end() || !bn->is_object() || !bn->contains("eps")) return absl::OkStatus();
+  const Json& given = (*bn)["eps"];
+  FORALL_ASSIGN_OR_RETURN(const Network network, family.Describe(family.search_space().Smallest()));
+  const double epsilon = EpsilonOf(network);
+  if (given.is_number() && std::abs(given.get<double>() - epsilon) <= 1e-6 * epsilon) {
+    return absl::OkStatus();
+  }
+  const std::string text = given.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return Wrong("bn.eps",
+               absl::StrCat(text.substr(0, 40), ", where the search space has ", epsilon));
+}
+
 Json ConvLayerConfig(const Layer& conv, bool batch_norm, Activation activation) {
   return {{"name", "ConvLayer"},
           {"kernel_size", conv.kernel},
@@ -193,6 +217,7 @@ absl::StatusOr<Architecture> ParseNetConfig(absl::string_view text, const Family
   if (config.is_discarded() || !config.is_object()) {
     return absl::InvalidArgumentError("a net.config is a JSON object");
   }
+  FORALL_RETURN_IF_ERROR(CheckEpsilon(config, family));
   if (config.contains("input_stem")) return ParseResNetConfig(config, family, resolution);
   const auto list = config.find("blocks");
   if (list == config.end() || !list->is_array() || list->empty() || list->size() > 1024) {
@@ -233,14 +258,10 @@ absl::StatusOr<Architecture> ParseNetConfig(absl::string_view text, const Family
 absl::StatusOr<std::string> WriteNetConfig(const Network& network) {
   if (IsBottleneckNetwork(network)) return WriteResNetConfig(network).dump(2) + "\n";
   FORALL_ASSIGN_OR_RETURN(const NetworkParts parts, SplitIntoBlocks(network));
-  double epsilon = 0;
-  for (const Layer& layer : network.layers) {
-    if (layer.kind == LayerKind::kBatchNorm) epsilon = layer.epsilon;
-  }
   const bool mobilenet = parts.final_expand != nullptr;
   Json json;
   json["name"] = mobilenet ? "MobileNetV3" : "ProxylessNASNets";
-  json["bn"] = {{"momentum", 0.1}, {"eps", epsilon}};
+  json["bn"] = {{"momentum", 0.1}, {"eps", EpsilonOf(network)}};
   json["first_conv"] = ConvLayerConfig(*parts.stem, true, parts.stem_activation);
   json["blocks"] = Json::array();
   for (const InvertedBlock& block : parts.blocks) json["blocks"].push_back(BlockConfig(block));

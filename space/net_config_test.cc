@@ -71,6 +71,8 @@ TEST(NetConfigTest, NamesWhatTheSpaceDoesNotHave) {
       {with("/blocks", nlohmann::json::array()), "blocks"},
       {with("/first_conv/out_channels", 24), "first_conv.out_channels: 24"},
       {with("/final_expand_layer", nullptr), "final_expand_layer: is missing"},
+      {with("/bn/eps", 0.001), "bn.eps: 0.001, where the search space has 1e-05"},
+      {with("/bn/eps", "small"), "bn.eps"},
       {with("/classifier/out_features", 10), "classifier.out_features: 10"},
       {ParseNetConfig(config, *family, 225).status(), "choices.r"},
       {ParseNetConfig("[1]", *family, 224).status(), "JSON object"},

@@ -2,6 +2,7 @@
 #include "space/resnet_net_config.h"
 
 #include <cmath>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -104,43 +105,43 @@ absl::StatusOr<std::vector<std::vector<ConfigBlock>>> ReadStages(const Json& blo
   return stages;
 }
 
-const Dimension* FindDimension(const SearchSpace& space, absl::string_view name) {
-  for (const Dimension& dimension : space.dimensions()) {
-    if (dimension.name == name) return &dimension;
-  }
-  return nullptr;
+// Ascending; nullptr when the space has no such dimension.
+const std::vector<int32_t>* OptionsOf(const SearchSpace& space, absl::string_view dimension) {
+  const std::optional<int> found = space.FindDimension(dimension);
+  if (!found.has_value()) return nullptr;
+  return &space.dimensions()[static_cast<size_t>(*found)].options;
 }
 
 int BlocksOf(const SearchSpace& space, size_t stage) {
   int blocks = 0;
-  while (FindDimension(space, absl::StrCat("e", stage, ".", blocks + 1)) != nullptr) ++blocks;
+  while (space.FindDimension(absl::StrCat("e", stage, ".", blocks + 1)).has_value()) ++blocks;
   return blocks;
 }
 
 absl::StatusOr<Json> AsChoices(const SearchSpace& space, const Json& stem,
                                const std::vector<std::vector<ConfigBlock>>& stages,
                                int32_t resolution) {
-  const Dimension* stem_depth = FindDimension(space, "d0");
-  if (stem_depth == nullptr) {
+  const std::vector<int32_t>* stem_depths = OptionsOf(space, "d0");
+  if (stem_depths == nullptr) {
     return Wrong("input_stem", absl::StrCat("networks of ", space.id(), " have none"));
   }
   Json choices;
   choices["r"] = resolution;
-  choices["d0"] = stem.size() == 3 ? stem_depth->options.back() : stem_depth->options.front();
+  choices["d0"] = stem.size() == 3 ? stem_depths->back() : stem_depths->front();
   FORALL_ASSIGN_OR_RETURN(choices["w0.1"], Whole(stem.front(), "out_channels", "input_stem[0]"));
   FORALL_ASSIGN_OR_RETURN(
       choices["w0.2"],
       Whole(stem.back(), "out_channels", absl::StrCat("input_stem[", stem.size() - 1, "]")));
   for (size_t s = 0; s < stages.size(); ++s) {
     const std::string stage = absl::StrCat(s + 1);
-    const Dimension* depth = FindDimension(space, absl::StrCat("d", stage));
-    if (depth == nullptr) {
+    const std::vector<int32_t>* depths = OptionsOf(space, absl::StrCat("d", stage));
+    if (depths == nullptr) {
       return Wrong("blocks",
                    absl::StrCat(stages.size(), " stages are more than ", space.id(), " has"));
     }
     // Depth d keeps all blocks but (most - d).
     choices[absl::StrCat("d", stage)] =
-        depth->options.back() - BlocksOf(space, s + 1) + static_cast<int64_t>(stages[s].size());
+        depths->back() - BlocksOf(space, s + 1) + static_cast<int64_t>(stages[s].size());
     choices[absl::StrCat("w", stage)] = stages[s].front().out;
     for (size_t b = 0; b < stages[s].size(); ++b) {
       const ConfigBlock& block = stages[s][b];

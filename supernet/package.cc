@@ -177,13 +177,18 @@ absl::Status CheckTensors(absl::Span<const NamedShape> expected,
   return absl::InvalidArgumentError(absl::StrJoin(text, "; "));
 }
 
-absl::Status CheckTensors(const Family& family, absl::Span<const NamedShape> given) {
-  std::vector<NamedShape> expected;
+std::vector<NamedShape> SupernetShapes(const Family& family) {
+  std::vector<NamedShape> shapes;
   for (const TensorSpec& spec : family.tensors()) {
-    if (spec.role != TensorRole::kBatchCounter) expected.push_back({spec.name, spec.shape});
+    if (spec.role != TensorRole::kBatchCounter) shapes.push_back({spec.name, spec.shape});
   }
-  return WithContext(CheckTensors(expected, given), absl::StrCat("weights do not fit the family \"",
-                                                                 family.search_space().id(), "\""));
+  return shapes;
+}
+
+absl::Status CheckTensors(const Family& family, absl::Span<const NamedShape> given) {
+  return WithContext(
+      CheckTensors(SupernetShapes(family), given),
+      absl::StrCat("weights do not fit the family \"", family.search_space().id(), "\""));
 }
 
 absl::StatusOr<std::shared_ptr<const Supernet>> Supernet::Load(const std::string& directory) {

@@ -92,6 +92,9 @@ struct NamedShape {
   std::vector<int64_t> shape;
 };
 
+// Of all tensors of a supernet but the batch counters, in the family's order.
+std::vector<NamedShape> SupernetShapes(const Family& family);
+
 // InvalidArgument naming missing, extra and misshapen tensors, eight of each kind and how many more
 // there are; batch counters of BatchNorms that are expected may be there or not.
 absl::Status CheckTensors(absl::Span<const NamedShape> expected,

@@ -14,7 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kDeepest = 8;  // links may lead round in circles
+constexpr int kDeepest = 32;
 
 bool IsDirectory(const fs::path& path) {
   std::error_code error;
@@ -51,18 +51,44 @@ absl::StatusOr<std::vector<std::string>> Classes(const std::string& folder) {
   return classes;
 }
 
+bool IsRegularFile(const fs::path& path) {
+  std::error_code error;
+  return fs::is_regular_file(path, error);
+}
+
+// An image that somebody meant to be there: it is reported by name like any that cannot be read.
+bool IsDanglingLink(const fs::path& path) {
+  std::error_code error;
+  return fs::is_symlink(path, error) && !fs::exists(path, error);
+}
+
+// A link to the folder itself or to one that it lies in: following it would list images again,
+// under other names and perhaps of other classes.
+bool LeadsBack(const fs::path& entry, const fs::path& folder) {
+  std::error_code error;
+  if (!fs::is_symlink(entry, error)) return false;
+  const fs::path target = fs::canonical(entry, error);
+  if (error) return false;
+  const fs::path here = fs::canonical(folder, error);
+  const auto [rest, ignored] =
+      std::mismatch(target.begin(), target.end(), here.begin(), here.end());
+  return !error && rest == target.end();
+}
+
 // Names of images below `folder`, each behind `prefix`.
 absl::Status Collect(const fs::path& folder, const std::string& prefix, int depth,
                      std::vector<std::string>* names, FoundFolder* found) {
   FORALL_ASSIGN_OR_RETURN(const std::vector<fs::path> entries, Entries(folder));
   for (const fs::path& entry : entries) {
     const std::string name = prefix + entry.filename().string();
-    if (NamedAsImage(entry)) {
-      names->push_back(name);
-    } else if (IsDirectory(entry)) {
-      if (depth < kDeepest) {
-        FORALL_RETURN_IF_ERROR(Collect(entry, name + "/", depth + 1, names, found));
+    if (IsDirectory(entry) && !LeadsBack(entry, folder)) {
+      if (depth == kDeepest) {
+        return absl::InvalidArgumentError(
+            absl::StrCat(entry.string(), ": folders nested deeper than ", kDeepest));
       }
+      FORALL_RETURN_IF_ERROR(Collect(entry, name + "/", depth + 1, names, found));
+    } else if (NamedAsImage(entry) && (IsRegularFile(entry) || IsDanglingLink(entry))) {
+      names->push_back(name);
     } else if (found->ignored++ == 0) {
       found->ignored_example = entry.string();
     }

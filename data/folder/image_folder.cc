@@ -21,7 +21,6 @@
 namespace forall {
 namespace {
 
-constexpr int kMaxResolution = 1024;
 constexpr int64_t kPrefetchBytes = int64_t{128} << 20;
 
 class FolderDataset : public Dataset {
@@ -55,8 +54,6 @@ class FolderDataset : public Dataset {
   void Prefetch(absl::Span<const int64_t> indices, int resolution) const override;
 
  private:
-  absl::Status CheckArguments(absl::Span<const int64_t> indices, int resolution,
-                              absl::Span<float> output) const;
   // One image into its place of `output`.
   void Normalize(size_t position, absl::Span<const uint8_t> bytes, absl::Span<float> output) const;
   absl::StatusOr<RgbImage> ReadImage(int64_t image) const;
@@ -75,28 +72,6 @@ class FolderDataset : public Dataset {
   mutable ImageLoader loader_;  // last: its threads use the rest
 };
 
-absl::Status FolderDataset::CheckArguments(absl::Span<const int64_t> indices, int resolution,
-                                           absl::Span<float> output) const {
-  if (resolution < 1 || resolution > kMaxResolution) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("resolution: ", resolution, " must be in 1..", kMaxResolution));
-  }
-  const size_t per_image = 3 * static_cast<size_t>(resolution) * static_cast<size_t>(resolution);
-  if (output.size() != indices.size() * per_image) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("output: holds ", output.size(), " values; ", indices.size(), " images at ",
-                     resolution, "x", resolution, " need ", indices.size() * per_image));
-  }
-  for (const int64_t index : indices) {
-    if (index < 0 || index >= size()) {
-      return absl::OutOfRangeError(absl::StrCat("image ", index, " is not in 0..", size() - 1,
-                                                " of the ", SplitName(split_), " split of ",
-                                                name()));
-    }
-  }
-  return absl::OkStatus();
-}
-
 void FolderDataset::Normalize(size_t position, absl::Span<const uint8_t> bytes,
                               absl::Span<float> output) const {
   const size_t plane = bytes.size() / 3;
@@ -113,7 +88,7 @@ void FolderDataset::Normalize(size_t position, absl::Span<const uint8_t> bytes,
 
 absl::Status FolderDataset::Load(absl::Span<const int64_t> indices, int resolution,
                                  absl::Span<float> output) const {
-  FORALL_RETURN_IF_ERROR(CheckArguments(indices, resolution, output));
+  FORALL_RETURN_IF_ERROR(CheckLoad(*this, indices, resolution, output));
   const ImageCache* const cache = CacheAt(resolution);
   std::vector<uint8_t> bytes(3 * static_cast<size_t>(resolution) * static_cast<size_t>(resolution));
   std::vector<ImageRequest> requests;
@@ -134,7 +109,7 @@ absl::Status FolderDataset::Load(absl::Span<const int64_t> indices, int resoluti
 
 absl::Status FolderDataset::LoadForCalibration(absl::Span<const int64_t> indices, int resolution,
                                                uint64_t seed, absl::Span<float> output) const {
-  FORALL_RETURN_IF_ERROR(CheckArguments(indices, resolution, output));
+  FORALL_RETURN_IF_ERROR(CheckLoad(*this, indices, resolution, output));
   std::vector<ImageRequest> requests;
   requests.reserve(indices.size());
   for (const int64_t index : indices) requests.push_back({index, resolution, seed});
@@ -143,7 +118,7 @@ absl::Status FolderDataset::LoadForCalibration(absl::Span<const int64_t> indices
 }
 
 void FolderDataset::Prefetch(absl::Span<const int64_t> indices, int resolution) const {
-  if (resolution < 1 || resolution > kMaxResolution) return;
+  if (resolution < 1 || resolution > kMaxLoadResolution) return;
   const ImageCache* const cache = CacheAt(resolution);
   std::vector<ImageRequest> requests;
   for (const int64_t index : indices) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data/folder/image_folder.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <map>
@@ -329,6 +331,37 @@ TEST_F(ImageFolderTest, SaysWhatIsWrongWithAFolder) {
   for (const char* name : {"Photos", "", "fashion_mnist"}) {
     EXPECT_THAT(Add(false, name).status(), StatusIs(kBad, HasSubstr("name")));
   }
+}
+
+TEST_F(ImageFolderTest, PipesAreNoImagesAndLinksThatLeadBackAreNotFollowed) {
+  WriteImageNet();
+  const std::string folder = source_->path() + "/train/n01";
+  ASSERT_EQ(mkfifo((folder + "/pipe.jpg").c_str(), 0600), 0);
+  std::filesystem::create_directory_symlink("..", folder + "/up");
+  std::filesystem::create_directory_symlink(".", folder + "/again.png");
+  // A folder that is called like an image holds images.
+  Write("train/n01/more.jpg/extra.jpg", EncodeJpeg(Scene(99, 40), 85));
+  FORALL_ASSERT_OK_AND_ASSIGN(const PreparedSizes sizes, Add());
+  EXPECT_EQ(sizes.train + sizes.validation, 31);
+  EXPECT_EQ(findings_.ignored, 3);
+}
+
+TEST_F(ImageFolderTest, AFailedReplacementLeavesTheFormerDataset) {
+  WriteImageNet();
+  FORALL_ASSERT_OK(Add().status());
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto before, Open(Split::kTrain));
+  // What an interrupted run left behind is no obstacle, and no dataset.
+  FORALL_ASSERT_OK(CreateDirectories(data_ / ".photos.new"));
+  FORALL_ASSERT_OK(WriteFileAtomically(data_ / ".photos.new/images.idx", "half"));
+  EXPECT_THAT(PreparedNames(data_.path()), ElementsAre("photos"));
+  Write("train/n01/image_0.JPEG", "no image");
+  EXPECT_THAT(Add(), StatusIs(absl::StatusCode::kDataLoss));
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto kept, Open(Split::kTrain));
+  EXPECT_EQ(kept->checksum(), before->checksum());
+  FORALL_ASSERT_OK(Add(/*skip_corrupt=*/true).status());
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto replaced, Open(Split::kTrain));
+  EXPECT_NE(replaced->checksum(), before->checksum());
+  EXPECT_FALSE(std::filesystem::exists(data_ / ".photos.new"));
 }
 
 TEST_F(ImageFolderTest, BadArgumentsAndDamagedFilesAreErrors) {

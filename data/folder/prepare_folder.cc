@@ -29,7 +29,7 @@
 namespace forall {
 namespace {
 
-constexpr uint64_t kMaxFileBytes = uint64_t{1} << 30;
+constexpr uint64_t kMaxFileBytes = uint64_t{256} << 20;
 constexpr uint64_t kMaxDescriptionBytes = uint64_t{1} << 28;
 
 // What reading an image told.
@@ -218,23 +218,6 @@ absl::Status CheckSplits(const std::array<IndexedSplit, 3>& splits, const FoundF
   return absl::OkStatus();
 }
 
-// The description goes first and comes last: a folder without it is no dataset, and one of a former
-// dataset must not describe other images.
-absl::Status Replace(const std::string& folder, const std::string& index,
-                     const std::string& description) {
-  FORALL_RETURN_IF_ERROR(CreateDirectories(folder));
-  std::error_code error;
-  for (const char* file : {"dataset.json", "images.bin"}) {
-    std::filesystem::remove(absl::StrCat(folder, "/", file), error);
-    if (error) {
-      return absl::UnavailableError(
-          absl::StrCat(folder, "/", file, ": cannot be replaced: ", error.message()));
-    }
-  }
-  FORALL_RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(folder, "/images.idx"), index));
-  return WriteFileAtomically(absl::StrCat(folder, "/dataset.json"), description);
-}
-
 }  // namespace
 
 absl::StatusOr<PreparedSizes> PrepareImageFolder(const FolderOptions& options,
@@ -280,8 +263,8 @@ absl::StatusOr<PreparedSizes> PrepareImageFolder(const FolderOptions& options,
   }
   FORALL_ASSIGN_OR_RETURN(const std::string index,
                           SerializeFolderIndex(static_cast<int>(found.classes.size()), splits));
-  FORALL_RETURN_IF_ERROR(
-      Replace(absl::StrCat(directory, "/", options.name), index, description.ToJson()));
+  FORALL_RETURN_IF_ERROR(ReplaceDataset(
+      directory, options.name, {{"images.idx", index}, {"dataset.json", description.ToJson()}}));
   return PreparedSizes{description.images[0], description.images[1], description.images[2],
                        static_cast<int>(found.classes.size())};
 }

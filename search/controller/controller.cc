@@ -6,6 +6,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/sha256.h"
 #include "base/status_macros.h"
@@ -15,8 +16,23 @@
 namespace forall {
 namespace {
 
-// What the controller itself reads whole: accuracy predictors, of 1.5 MB where published.
-constexpr int64_t kMostReadArtifact = int64_t{64} << 20;
+// The published ones have 1.5 MB.
+constexpr int64_t kMostPredictorBytes = int64_t{16} << 20;
+
+absl::StatusOr<std::string> ReadPredictorFile(const ArtifactStore& artifacts,
+                                              const std::string& sha256) {
+  FORALL_ASSIGN_OR_RETURN(const int64_t size, artifacts.Size(sha256));
+  if (size > kMostPredictorBytes) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "artifact ", sha256, " has ", size, " bytes, a predictor at most ", kMostPredictorBytes));
+  }
+  FORALL_ASSIGN_OR_RETURN(const std::string path, artifacts.PathOf(sha256));
+  FORALL_ASSIGN_OR_RETURN(std::string bytes, ReadFile(path));
+  if (Sha256Hex(bytes) != sha256) {
+    return absl::DataLossError(absl::StrCat("artifact ", sha256, " is damaged on disk"));
+  }
+  return bytes;
+}
 
 }  // namespace
 
@@ -36,7 +52,7 @@ Controller::~Controller() { Stop(); }
 
 absl::Status Controller::Load() {
   FORALL_ASSIGN_OR_RETURN(epoch_, options_.store->BeginEpoch());
-  FORALL_ASSIGN_OR_RETURN(std::unique_ptr<Registry> registry, LoadRegistry(options_.store, this));
+  FORALL_ASSIGN_OR_RETURN(std::unique_ptr<Registry> registry, ReadStore());
   Outbox outbox;
   {
     MutexLock lock(&mu_);
@@ -181,8 +197,30 @@ void Controller::PumpUnfinishedLocked() {
   }
 }
 
+absl::StatusOr<std::unique_ptr<Registry>> Controller::ReadStore() {
+  return LoadRegistry(
+      options_.store, this,
+      [this](const std::string& sha256, const std::shared_ptr<const Family>& family) {
+        return LoadPredictor(sha256, family);
+      });
+}
+
+absl::StatusOr<std::shared_ptr<const AccuracyPredictor>> Controller::LoadPredictor(
+    const std::string& sha256, const std::shared_ptr<const Family>& family) {
+  constexpr char kField[] = "spec.accuracy_predictor";
+  MutexLock lock(&predictors_mu_);
+  std::weak_ptr<const AccuracyPredictor>& known = predictors_[{sha256, family.get()}];
+  if (std::shared_ptr<const AccuracyPredictor> predictor = known.lock()) return predictor;
+  absl::StatusOr<std::string> bytes = ReadPredictorFile(*options_.artifacts, sha256);
+  if (!bytes.ok()) return WithContext(bytes.status(), kField);
+  FORALL_ASSIGN_OR_RETURN(std::shared_ptr<const AccuracyPredictor> predictor,
+                          AccuracyPredictor::Parse(*std::move(bytes), kField, family));
+  known = predictor;
+  return predictor;
+}
+
 void Controller::Reload() {
-  absl::StatusOr<std::unique_ptr<Registry>> registry = LoadRegistry(options_.store, this);
+  absl::StatusOr<std::unique_ptr<Registry>> registry = ReadStore();
   Outbox outbox;
   {
     MutexLock lock(&mu_);
@@ -266,25 +304,6 @@ void Controller::Stop() {
 }
 
 absl::Time Controller::Now() { return options_.clock->Now(); }
-
-absl::StatusOr<std::string> Controller::ReadArtifact(const std::string& sha256) {
-  FORALL_ASSIGN_OR_RETURN(const int64_t size, options_.artifacts->Size(sha256));
-  if (size > kMostReadArtifact) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("artifact ", sha256, " has ", size, " bytes, more than ", kMostReadArtifact));
-  }
-  FORALL_ASSIGN_OR_RETURN(const auto reader, options_.artifacts->NewReader(sha256, 0));
-  std::string bytes;
-  while (true) {
-    FORALL_ASSIGN_OR_RETURN(const std::string part, reader->Read(size_t{1} << 20));
-    bytes += part;
-    if (!part.empty()) continue;
-    if (Sha256Hex(bytes) != sha256) {
-      return absl::DataLossError(absl::StrCat("artifact ", sha256, " is damaged on disk"));
-    }
-    return bytes;
-  }
-}
 
 int64_t Controller::NewTrialId() {
   mu_.AssertHeld();

@@ -176,6 +176,9 @@ class Controller : private JobHost {
   absl::StatusOr<v1::SearchJob> SubmitLocked(const v1::SubmitSearchJobRequest& request)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status CheckTargetsLocked(const v1::SearchJobSpec& spec) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<std::unique_ptr<Registry>> ReadStore();
+  absl::StatusOr<std::shared_ptr<const AccuracyPredictor>> LoadPredictor(
+      const std::string& sha256, const std::shared_ptr<const Family>& family);
   absl::StatusOr<v1::Trial> TrialByKeyLocked(const std::string& key)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<v1::ExportSubnetResponse> ExportLocked(const std::string& name)
@@ -214,7 +217,6 @@ class Controller : private JobHost {
 
   // JobHost; the jobs call these under the lock.
   absl::Time Now() override;
-  absl::StatusOr<std::string> ReadArtifact(const std::string& sha256) override;
   int64_t NewTrialId() override;
   StoreBatch* batch() override;
   const MeasurementIndex& index() const override;
@@ -250,6 +252,11 @@ class Controller : private JobHost {
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   int64_t commits_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t failed_commits_ ABSL_GUARDED_BY(mu_) = 0;
+  // Guards predictors_ alone; taken with mu_ held or not, never the other way round.
+  Mutex predictors_mu_;
+  // Those that some job holds, by artifact and family: jobs share them.
+  std::map<std::pair<std::string, const Family*>, std::weak_ptr<const AccuracyPredictor>>
+      predictors_ ABSL_GUARDED_BY(predictors_mu_);
   Thread background_;
 };
 

@@ -160,10 +160,20 @@ absl::StatusOr<v1::SearchJob> Controller::SubmitLocked(const v1::SubmitSearchJob
   record.history_snapshot = registry_->index.highest_id();
   record.create_time = Now();
   record.update_time = record.create_time;
-  FORALL_ASSIGN_OR_RETURN(
-      std::unique_ptr<JobController> job,
-      JobController::Create(record, entry->second.family, &registry_->index, this));
+  std::shared_ptr<const AccuracyPredictor> predictor;
+  if (!spec.accuracy_predictor().empty()) {
+    FORALL_ASSIGN_OR_RETURN(predictor,
+                            LoadPredictor(spec.accuracy_predictor(), entry->second.family));
+  }
+  FORALL_ASSIGN_OR_RETURN(std::unique_ptr<JobController> job,
+                          JobController::Create(record, entry->second.family, std::move(predictor),
+                                                &registry_->index, this));
   if (!job->CanPropose()) {
+    if (job->fold().plan().needs_prediction()) {
+      return absl::FailedPreconditionError(
+          "spec.accuracy_predictor: no subnet was found that it was trained for and that meets the "
+          "constraints; relax them, or take a predictor of more options");
+    }
     return absl::FailedPreconditionError(absl::StrCat(
         "spec.constraints: each can be met alone, but no subnet was found that meets all ",
         spec.constraints_size(), " together; relax one of them"));

@@ -2,6 +2,7 @@
 #include "search/controller/controller.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <set>
@@ -10,6 +11,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "base/file.h"
 #include "base/random.h"
 #include "base/testing/matchers.h"
 #include "gmock/gmock.h"
@@ -797,9 +799,32 @@ TEST_F(ControllerTest, PredictedAccuracyIsAnObjectiveThatNothingMeasures) {
     EXPECT_THAT(member.measurements(0).verdict().reasons(), ElementsAre("predicted"));
     EXPECT_EQ(member.certainty(), v1::FrontierMember::CONTESTED);
   }
-  // The same after a restart, from the store and the artifact.
+  // The same after a restart, from the log alone: the predictor may be gone.
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::string path,
+                              harness_.artifacts()->PathOf(spec.accuracy_predictor()));
+  ASSERT_TRUE(std::filesystem::remove(path));
   harness_.Restart();
   EXPECT_EQ(harness_.Frontier(name).SerializeAsString(), frontier.SerializeAsString());
+  FORALL_ASSERT_OK(harness_.artifacts()->Put(bytes).status());
+
+  // A limit on a prediction leaves nothing certain either.
+  v1::SearchJobSpec limited = ControllerHarness::Spec(6);
+  limited.set_accuracy_predictor(spec.accuracy_predictor());
+  v1::Constraint* limit = limited.add_constraints();
+  limit->set_metric("predicted_accuracy_top1");
+  limit->set_at_least(1);
+  harness_.Register("w");
+  const std::string limited_name = SubmitOk(limited);
+  harness_.RunToEnd(limited_name);
+  const auto limited_members = harness_.FrontierMembers(limited_name);
+  ASSERT_FALSE(limited_members.empty());
+  for (const v1::FrontierMember& member : limited_members) {
+    EXPECT_EQ(member.certainty(), v1::FrontierMember::CONTESTED);
+  }
+  limit->set_at_least(99.9);
+  spec = limited;
+  EXPECT_THAT(error(), StatusIs(absl::StatusCode::kFailedPrecondition,
+                                HasSubstr("spec.accuracy_predictor: no subnet was found")));
 
   v1::QueryParetoFrontierRequest query;
   query.set_supernet("supernets/fashion_mnist");
@@ -810,6 +835,31 @@ TEST_F(ControllerTest, PredictedAccuracyIsAnObjectiveThatNothingMeasures) {
   query.set_parent(SubmitOk(ControllerHarness::Spec(1)));
   EXPECT_THAT(CallAndWait(controller(), &Controller::QueryParetoFrontier, query),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("names an accuracy")));
+}
+
+TEST_F(ControllerTest, AJobThatLostItsPredictorKeepsWhatItHasAndFailsAlone) {
+  const auto family = FindFamily("fashion_mnist").value();
+  v1::SearchJobSpec spec = ControllerHarness::Spec(30);
+  spec.set_accuracy_predictor(harness_.artifacts()->Put(RandomPredictor(*family)).value());
+  spec.add_objectives()->set_metric("predicted_accuracy_top1");
+  harness_.Register("w");
+  const std::string name = SubmitOk(spec);
+  for (int step = 0; step < 12; ++step) harness_.Step("w");
+  const int measured = harness_.Job(name)->measured_trials();
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::string path,
+                              harness_.artifacts()->PathOf(spec.accuracy_predictor()));
+  // Damaged is as good as gone.
+  FORALL_ASSERT_OK(WriteFileAtomically(path, "something else"));
+  harness_.Restart();
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::SearchJob job, harness_.Job(name));
+  EXPECT_EQ(job.state(), v1::SearchJob::FAILED);
+  EXPECT_THAT(job.error(), HasSubstr("spec.accuracy_predictor: artifact"));
+  EXPECT_EQ(job.measured_trials(), measured);
+  EXPECT_GT(measured, 0);
+  // Others go on.
+  harness_.Register("w");
+  const std::string other = SubmitOk(ControllerHarness::Spec(4));
+  EXPECT_EQ(harness_.RunToEnd(other).state(), v1::SearchJob::SUCCEEDED);
 }
 
 TEST_F(ControllerTest, ListsArePagedNewestFirst) {

@@ -50,6 +50,7 @@ struct Scope {
   const JobController* job = nullptr;  // nullptr: everything on the supernet
   std::string dataset;
   std::string recipe = "fp32";
+  bool predicted = false;  // an objective or a limit is a prediction: nothing is certain
 };
 
 bool Counts(const MeasurementRecord& record) {
@@ -427,7 +428,6 @@ absl::Status AddMembers(const Registry& registry, const Scope& scope,
     const Candidate& candidate = candidates[rows[i]];
     v1::FrontierMember* member = response->add_members();
     *member->mutable_trial() = TrialView(registry, *candidate.fold, *candidate.trial);
-    bool predicted = false;
     for (int objective = 0; objective < objectives; ++objective) {
       const MeasurementRecord* evidence = candidate.evidence[objective];
       member->add_values(candidate.values[objective]);
@@ -435,14 +435,21 @@ absl::Status AddMembers(const Registry& registry, const Scope& scope,
           evidence != nullptr
               ? MeasurementView(registry, *evidence)
               : KnownView(*candidate.trial, *FindMetric(response->objectives(objective).metric()));
-      predicted |= member->measurements(objective).fidelity() == "predicted";
     }
-    member->set_certainty(predicted || IsContested(registry, scope, rows[i], maximize)
+    member->set_certainty(scope.predicted || IsContested(registry, scope, rows[i], maximize)
                               ? v1::FrontierMember::CONTESTED
                               : v1::FrontierMember::CERTAIN);
     member->set_knee(static_cast<int32_t>(i) == knee);
   }
   return absl::OkStatus();
+}
+
+// Of objectives or of constraints.
+template <typename Items>
+bool RestsOnPrediction(const Items& items) {
+  return std::any_of(items.begin(), items.end(), [](const auto& item) {
+    return FindMetric(item.metric())->source == MetricSource::kPrediction;
+  });
 }
 
 // Predictions are of the predictor that a job names: those of two jobs cannot be compared.
@@ -489,6 +496,9 @@ absl::StatusOr<v1::QueryParetoFrontierResponse> QueryFrontier(
     objective.set_goal(FindMetric(objective.metric())->higher_is_better ? v1::Objective::MAXIMIZE
                                                                         : v1::Objective::MINIMIZE);
   }
+  scope.predicted =
+      RestsOnPrediction(response.objectives()) || RestsOnPrediction(request.constraints()) ||
+      (scope.job != nullptr && RestsOnPrediction(scope.job->fold().plan().spec().constraints()));
   if (own_objectives && request.constraints().empty()) {
     FillOwn(&scope);
     response.set_hypervolume(scope.job->fold().hypervolume());

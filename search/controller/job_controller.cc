@@ -47,18 +47,12 @@ absl::Duration MaxDuration(const v1::SearchJobSpec& spec) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<JobController>> JobController::Create(
-    JobRecord record, std::shared_ptr<const Family> family, const MeasurementIndex* index,
+    JobRecord record, std::shared_ptr<const Family> family,
+    std::shared_ptr<const AccuracyPredictor> predictor, const MeasurementIndex* index,
     JobHost* host) {
   v1::SearchJobSpec spec;
   if (!spec.ParseFromString(record.spec)) {
     return absl::DataLossError(absl::StrCat("the spec of job ", record.id, " cannot be read"));
-  }
-  std::shared_ptr<const AccuracyPredictor> predictor;
-  if (const std::string& sha256 = spec.accuracy_predictor(); !sha256.empty()) {
-    absl::StatusOr<std::string> bytes = host->ReadArtifact(sha256);
-    if (!bytes.ok()) return WithContext(bytes.status(), "spec.accuracy_predictor");
-    FORALL_ASSIGN_OR_RETURN(
-        predictor, AccuracyPredictor::Parse(*std::move(bytes), "spec.accuracy_predictor", family));
   }
   FORALL_ASSIGN_OR_RETURN(std::shared_ptr<const JobPlan> plan,
                           JobPlan::Create(spec, std::move(family), std::move(predictor)));
@@ -132,6 +126,9 @@ void JobController::StoreTrial(int64_t ordinal) {
 void JobController::Pump() {
   more_to_do_ = false;
   if (fold_.sequence() == 0) Emit({.kind = "submitted"});
+  if (fold_.record().state == JobState::kRunning && !cannot_propose_.empty()) {
+    SetState(JobState::kFailed, cannot_propose_);
+  }
   if (fold_.record().state == JobState::kRunning) {
     Bind();
     if (fold_.AllBound()) FillSlots();
@@ -203,10 +200,13 @@ void JobController::FillSlots() {
     if (proposals.empty()) exhausted_ = true;
     for (const Architecture& architecture : proposals) {
       const int64_t ordinal = static_cast<int64_t>(fold_.trials().size()) + 1;
+      const std::optional<double> predicted = fold_.plan().PredictedAccuracy(architecture);
       Emit({.kind = "proposed",
             .trial = ordinal,
             .trial_id = host_->NewTrialId(),
-            .choices = architecture.choices});
+            .choices = architecture.choices,
+            .values =
+                predicted.has_value() ? std::vector<double>{*predicted} : std::vector<double>()});
       host_->batch()->insert_trials.push_back(fold_.FindTrial(ordinal)->record);
       Advance(ordinal);
       ++made;

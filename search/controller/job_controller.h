@@ -14,6 +14,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -31,16 +32,20 @@ class JobController {
   // A latency that nobody can trust is measured again; after so many the trial has failed.
   static constexpr int kMaxRejections = 3;
 
-  // `index` and `host` are not owned and must outlive it. InvalidArgument when the record's spec is
-  // not one that this build accepts.
-  static absl::StatusOr<std::unique_ptr<JobController>> Create(JobRecord record,
-                                                               std::shared_ptr<const Family> family,
-                                                               const MeasurementIndex* index,
-                                                               JobHost* host);
+  // `index` and `host` are not owned and must outlive it. `predictor` is what the spec names,
+  // nullptr when it names none or it cannot be had (CannotPropose). InvalidArgument when the
+  // record's spec is not one that this build accepts.
+  static absl::StatusOr<std::unique_ptr<JobController>> Create(
+      JobRecord record, std::shared_ptr<const Family> family,
+      std::shared_ptr<const AccuracyPredictor> predictor, const MeasurementIndex* index,
+      JobHost* host);
 
   // Loading: the log's events in order, then the tasks that are open, then Pump.
   absl::Status Replay(const EventRecord& record);
   absl::Status RestoreTask(const TaskRecord& record, const v1::Task& wire);
+  // Something that proposing needs is gone: the next Pump fails the job with this message if it is
+  // running. What was proposed and measured stays as it is.
+  void CannotPropose(std::string why) { cannot_propose_ = std::move(why); }
 
   // Does whatever can be done now: binds, proposes, creates tasks, decides. Bounded: when it
   // stopped with more to do, more_to_do() is true.
@@ -122,7 +127,8 @@ class JobController {
   std::unique_ptr<Sampler> sampler_;
   JobHost* host_;
   std::map<int64_t, OpenTask> open_tasks_;
-  bool exhausted_ = false;  // the sampler knew nothing more for the history so far
+  std::string cannot_propose_;  // "" while it can
+  bool exhausted_ = false;      // the sampler knew nothing more for the history so far
   bool more_to_do_ = false;
 };
 

@@ -177,7 +177,7 @@ absl::Status JobFold::Propose(const JobEvent& event) {
   FORALL_ASSIGN_OR_RETURN(const Network network, plan_->family().Describe(trial.architecture));
   const DeploymentRecipe& recipe = plan_->recipe();
   trial.costs = CountCosts(network, recipe);
-  trial.predicted_accuracy = plan_->PredictedAccuracy(trial.architecture);
+  if (!event.values.empty()) trial.predicted_accuracy = event.values[0];
   trial.resolution = static_cast<int32_t>(network.input.height);
   TrialRecord& record = trial.record;
   record.id = event.trial_id;

@@ -21,8 +21,6 @@ class JobHost {
  public:
   virtual ~JobHost() = default;
   virtual absl::Time Now() = 0;
-  // An artifact's bytes. NotFound when it is not there.
-  virtual absl::StatusOr<std::string> ReadArtifact(const std::string& sha256) = 0;
   virtual int64_t NewTrialId() = 0;
   virtual StoreBatch* batch() = 0;
   virtual const MeasurementIndex& index() const = 0;

@@ -68,6 +68,8 @@ class JobPlan {
   Costs CostsOf(const Architecture& architecture) const;
   const Costs& smallest_costs() const { return smallest_; }
   const Costs& largest_costs() const { return largest_; }
+  // Whether an objective or a constraint is a prediction.
+  bool needs_prediction() const { return needs_prediction_; }
   // In percent; nullopt when the job has no predictor, or it was not trained for the architecture.
   std::optional<double> PredictedAccuracy(const Architecture& architecture) const;
   // Whether the constraints on what is known without measuring hold: exact costs and predictions.

@@ -5,6 +5,7 @@
 #define FORALL_SEARCH_CONTROLLER_REGISTRY_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -19,6 +20,7 @@
 #include "search/queue/lease_table.h"
 #include "search/store/result_store.h"
 #include "space/family.h"
+#include "supernet/predictor/accuracy_predictor.h"
 
 namespace forall {
 
@@ -46,9 +48,15 @@ struct Registry {
   std::vector<QueuedTask> open_tasks;
 };
 
-// Reads all of it; jobs get `host`, which they do not call yet. DataLoss when what is stored
-// contradicts itself.
-absl::StatusOr<std::unique_ptr<Registry>> LoadRegistry(ResultStore* store, JobHost* host);
+// Where predictors come from: spec.accuracy_predictor and the family it must be of.
+using FindPredictor = std::function<absl::StatusOr<std::shared_ptr<const AccuracyPredictor>>(
+    const std::string& sha256, const std::shared_ptr<const Family>& family)>;
+
+// Reads all of it; jobs get `host`, which they do not call yet. A job whose predictor cannot be had
+// is loaded from its log alone and proposes nothing more. DataLoss when what is stored contradicts
+// itself.
+absl::StatusOr<std::unique_ptr<Registry>> LoadRegistry(ResultStore* store, JobHost* host,
+                                                       const FindPredictor& find_predictor);
 
 }  // namespace forall
 

@@ -103,11 +103,7 @@ absl::StatusOr<std::vector<NamedTensor>> Collect(const std::vector<Source>& sour
 
 absl::StatusOr<std::vector<NamedTensor>> ImportCheckpoint(const std::string& path,
                                                           const Family& family) {
-  std::vector<NamedShape> expected;
-  for (const TensorSpec& spec : family.tensors()) {
-    if (spec.role != TensorRole::kBatchCounter) expected.push_back({spec.name, spec.shape});
-  }
-  return ImportTensors(path, expected,
+  return ImportTensors(path, SupernetShapes(family),
                        absl::StrCat("the family \"", family.search_space().id(), "\""));
 }
 

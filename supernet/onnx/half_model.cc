@@ -18,10 +18,12 @@ namespace {
 constexpr uint16_t kHalfInfinity = 0x7c00;  // this exponent with a mantissa is a NaN
 
 absl::Status ToHalf(onnx::TensorProto* tensor) {
+  uint64_t elements = 1;
+  for (const int64_t extent : tensor->dims()) elements *= static_cast<uint64_t>(extent);
   if (tensor->data_type() != onnx::TensorProto::FLOAT ||
-      tensor->raw_data().size() % sizeof(float) != 0) {
+      tensor->raw_data().size() != elements * sizeof(float)) {
     return absl::InvalidArgumentError(
-        absl::StrCat(tensor->name(), ": only float32 tensors become float16"));
+        absl::StrCat(tensor->name(), ": only float32 tensors with raw data become float16"));
   }
   const std::string& raw = tensor->raw_data();
   std::string half(raw.size() / 2, '\0');

@@ -10,7 +10,7 @@
 
 namespace forall {
 
-// Keys of an exported file's metadata_props that say how it was made.
+// Key of an exported file's metadata_props: the deployment recipe (space/recipe.h).
 inline constexpr char kMetadataRecipe[] = "forall.recipe";
 
 // `model` is a float32 file of BuildOnnxModel. Its weights are rounded to nearest (ties to even),

@@ -184,16 +184,13 @@ absl::Status AccuracyPredictor::Bind() {
   int64_t next = 0;
   for (const FeatureGroup& group : file_.features) {
     BoundGroup bound;
-    const auto& dimensions = space.dimensions();
-    const auto dimension =
-        std::find_if(dimensions.begin(), dimensions.end(),
-                     [&](const Dimension& candidate) { return candidate.name == group.dimension; });
-    if (dimension == dimensions.end()) {
+    const std::optional<int> dimension = space.FindDimension(group.dimension);
+    if (!dimension.has_value()) {
       return absl::InvalidArgumentError(
           absl::StrCat(space.id(), " has no dimension ", group.dimension));
     }
-    bound.dimension = static_cast<int>(dimension - dimensions.begin());
-    for (const int32_t option : dimension->options) {
+    bound.dimension = *dimension;
+    for (const int32_t option : space.dimensions()[static_cast<size_t>(*dimension)].options) {
       const auto value = std::find(group.values.begin(), group.values.end(), option);
       bound.input_of_option.push_back(
           value == group.values.end() ? -1 : next + (value - group.values.begin()));

@@ -2,6 +2,7 @@
 #include "supernet/predictor/predictor_import.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -42,13 +43,6 @@ void AddListedWidths(const Family& family, std::vector<FeatureGroup>* groups) {
     groups->push_back(
         {absl::StrCat("w", s + 1), spec["stages"][s]["widths"].get<std::vector<int32_t>>()});
   }
-}
-
-const Dimension* FindDimension(const SearchSpace& space, absl::string_view name) {
-  for (const Dimension& dimension : space.dimensions()) {
-    if (dimension.name == name) return &dimension;
-  }
-  return nullptr;
 }
 
 std::vector<float> Floats(const TorchTensor& tensor, absl::Status* status) {
@@ -109,13 +103,13 @@ absl::StatusOr<FeatureOrder> ParseFeatureOrder(absl::string_view text) {
 absl::StatusOr<std::vector<FeatureGroup>> PublishedFeatures(
     const Family& family, FeatureOrder order, const std::vector<int32_t>& resolutions) {
   const SearchSpace& space = family.search_space();
-  const Dimension* resolution = FindDimension(space, "r");
-  if (resolution == nullptr) {
+  const std::optional<int> resolution = space.FindDimension("r");
+  if (!resolution.has_value()) {
     return absl::InvalidArgumentError(absl::StrCat(space.id(), " does not search the resolution"));
   }
   std::vector<FeatureGroup> groups;
   if (order == FeatureOrder::kKernelExpandResolution) {
-    if (FindDimension(space, "k1.1") == nullptr) {
+    if (!space.FindDimension("k1.1").has_value()) {
       return absl::InvalidArgumentError(absl::StrCat(
           space.id(), " searches no kernels: its predictors have the order ", kResolutionFirst));
     }
@@ -129,9 +123,10 @@ absl::StatusOr<std::vector<FeatureGroup>> PublishedFeatures(
     groups.push_back(std::move(known));
     return groups;
   }
-  groups.push_back({"r", resolutions.empty() ? resolution->options : resolutions});
-  if (const Dimension* stem = FindDimension(space, "d0"); stem != nullptr) {
-    groups.push_back({"d0", stem->options});
+  groups.push_back(
+      {"r", resolutions.empty() ? space.dimensions()[*resolution].options : resolutions});
+  if (const std::optional<int> stem = space.FindDimension("d0"); stem.has_value()) {
+    groups.push_back({"d0", space.dimensions()[*stem].options});
   }
   AddListedWidths(family, &groups);
   AddGroups(space, 'k', &groups);

@@ -111,6 +111,7 @@ std::vector<Phase> PlanPhases(const TrainOptions& options, const SearchSpace& sp
   double shares = 0;
   for (const Draft& draft : drafts) shares += draft.share;
   std::vector<Phase> phases;
+  if (shares <= 0) return phases;
   double done = 0;
   for (Draft& draft : drafts) {
     done += draft.share;
@@ -121,7 +122,10 @@ std::vector<Phase> PlanPhases(const TrainOptions& options, const SearchSpace& sp
     // 125 epochs.
     const double length = static_cast<double>(phase.steps);
     phase.warmup_steps = phases.empty() ? std::min(warmup, length / 2) : length * 0.04;
-    if (phase.steps > 0) phases.push_back(std::move(phase));
+    if (phase.steps == 0) continue;
+    // Only what a former phase did sort keeps its order.
+    if (phases.empty() || !phases.back().sorts_channels) phase.sorted_within.clear();
+    phases.push_back(std::move(phase));
   }
   return phases;
 }

@@ -40,7 +40,8 @@ struct Phase {
 // full network, then lets kernels, depths (first the largest two, then all) and widths (likewise)
 // become elastic, one subnet a step for kernels, two for depths, four for widths; resolutions are
 // elastic throughout. A phase that adds nothing to the one before it (a space without that choice,
-// or with two options of it) is left out, and its share goes to the others.
+// or with two options of it) is left out, and its share goes to the others. None when no phase that
+// stays has a share.
 std::vector<Phase> PlanPhases(const TrainOptions& options, const SearchSpace& space,
                               int64_t steps_per_epoch);
 

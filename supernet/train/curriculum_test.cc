@@ -102,6 +102,22 @@ TEST(CurriculumTest, APhaseThatAddsNothingIsLeftOut) {
               ElementsAre("full", "depth 1", "depth 2", "width 1", "width 2"));
 }
 
+TEST(CurriculumTest, SharesOfPhasesThatAreNotThereLeaveNone) {
+  TrainOptions options = Progressive(40);
+  options.phase_shares = {0, 1, 0, 0, 0, 0};  // all for kernels, which a ResNet does not search
+  EXPECT_TRUE(PlanPhases(options, (*FindFamily("ofa_resnet50"))->search_space(), 5).empty());
+}
+
+TEST(CurriculumTest, WhatNoPhaseSortedIsSortedWhole) {
+  TrainOptions options = Progressive(100);
+  options.phase_shares = {0.3, 0.2, 0.05, 0.2, 0, 0.25};
+  const auto family = *FindFamily("fashion_mnist");
+  const std::vector<Phase> phases = PlanPhases(options, family->search_space(), 10);
+  ASSERT_EQ(phases.back().name, "width 2");
+  EXPECT_TRUE(phases.back().sorts_channels);
+  EXPECT_TRUE(phases.back().sorted_within.empty());
+}
+
 TEST(CurriculumTest, LearningRateRisesAndFallsInEveryPhase) {
   const auto family = *FindFamily("fashion_mnist");
   const TrainOptions options = Progressive(100);

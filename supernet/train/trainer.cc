@@ -558,6 +558,11 @@ absl::StatusOr<TrainResult> Train(const TrainOptions& options,
     if (options.method == TrainMethod::kAlone) {
       FORALL_ASSIGN_OR_RETURN(alone, ChosenArchitecture(options, *family));
     }
+    if (PlanPhases(options, family->search_space(), 1).empty()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--phase-shares: none is left for a phase that ",
+                       family->search_space().id(), " has; give one to full"));
+    }
     FORALL_ASSIGN_OR_RETURN(const at::Device device, OpenDevice(options));
     TrainingRun run(options, family, data, std::move(alone), device, clock);
     if (options.resume || options.finish) FORALL_RETURN_IF_ERROR(run.Restore());
@@ -610,8 +615,12 @@ absl::Status RunAll(const std::vector<std::string>& arguments, const std::string
     bool help_wanted = false;
     const absl::StatusOr<TrainOptions> options = ParseTrainOptions(words, &help_wanted);
     if (!options.ok()) return WithContext(options.status(), absl::StrCat(runs, ": ", line));
+    if (help_wanted) {
+      return absl::InvalidArgumentError(absl::StrCat(runs, ": ", line, ": --help is no run"));
+    }
     plan.emplace_back(line, *options);
   }
+  if (plan.empty()) return absl::InvalidArgumentError(absl::StrCat(runs, ": names no run"));
   for (const auto& [line, options] : plan) {
     Say(absl::StrCat("run: ", line));
     if (absl::Status status = RunTrainer(options); !status.ok()) return WithContext(status, line);

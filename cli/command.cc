@@ -14,6 +14,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "base/file.h"
+#include "supernet/importer/torch_checkpoint.h"
 
 namespace forall {
 namespace {
@@ -80,6 +82,15 @@ absl::Status CheckAddress(const std::string& address) {
   }
   freeaddrinfo(found);
   return absl::OkStatus();
+}
+
+absl::Status RefuseCheckpoint(const std::string& path, const std::string& command) {
+  const auto file = MappedFile::Open(path);
+  if (!file.ok() || !TorchCheckpoint::LooksLikeCheckpoint((*file)->bytes())) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      path, " is a PyTorch checkpoint; turn it into what is wanted here with ", command));
 }
 
 std::string DefaultData() {

@@ -51,6 +51,9 @@ absl::Status CheckAddress(const std::string& address);
 absl::StatusOr<std::shared_ptr<const Family>> FamilyOf(const std::string& name_or_file);
 // The folder that holds datasets unless --data says otherwise: FORALL_DATA, else build/deps.
 std::string DefaultData();
+// InvalidArgument naming the file and `command`, which makes what is wanted of it, when it is a
+// PyTorch checkpoint; OK for everything else, a file that cannot be read included.
+absl::Status RefuseCheckpoint(const std::string& path, const std::string& command);
 // What went wrong with a file of this machine, rather than with something on the controller.
 absl::Status LocalFile(const absl::Status& status);
 

@@ -2,6 +2,7 @@
 // dataset add, dataset list: folders that workers and the trainer read. Needs no controller.
 #include "data/dataset.h"
 
+#include <algorithm>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -89,8 +90,11 @@ absl::StatusOr<PreparedSizes> AddSmallImages(const DatasetOptions& options) {
 
 absl::Status AddDataset(const DatasetOptions& options) {
   const bool folder = options.format == kFolderSource;
+  const std::vector<std::string> known = PreparedNames(options.data);
+  const bool replaces = std::find(known.begin(), known.end(), options.name) != known.end();
   const absl::StatusOr<PreparedSizes> sizes = folder ? AddFolder(options) : AddSmallImages(options);
   if (!sizes.ok()) return LocalFile(sizes.status());
+  if (replaces) std::cerr << "the former dataset " << options.name << " was replaced\n";
   std::cout << absl::StrFormat(
       "%s/%s: %d classes, %d images for training, %d for validation, %d for testing\n"
       "Workers find it with --data %s",

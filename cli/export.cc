@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // export and report: what a user takes home.
+#include <cstdint>
 #include <iostream>
+#include <limits>
 #include <memory>
 
 #include "CLI/CLI.hpp"
@@ -107,7 +109,8 @@ void AddExportCommand(CLI::App* app, CommandContext* context) {
                    "Of an architecture file: weights of its own, .pth or .safetensors")
       ->excludes(supernet);
   command->add_option("--family", subnet.family, "With --weights: its space, or a spec file");
-  command->add_option("--resolution", subnet.resolution, "Of a net.config: height and width");
+  command->add_option("--resolution", subnet.resolution, "Of a net.config: height and width")
+      ->check(CLI::Range(1, 4096));
   command->add_option("--dataset", subnet.dataset,
                       "To calibrate on; what the supernet was trained on when absent");
   command->add_option("--data", subnet.data, "Folder that holds it")->capture_default_str();
@@ -115,6 +118,7 @@ void AddExportCommand(CLI::App* app, CommandContext* context) {
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 31))
       ->capture_default_str();
   command->add_option("--calibration-seed", subnet.calibration_seed, "Which of them")
+      ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()))
       ->capture_default_str();
   command->callback([options, output, bundle, context] {
     if (output->count() + bundle->count() == 0) {

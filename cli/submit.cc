@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <cstdint>
 #include <iostream>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -77,6 +79,7 @@ absl::Status Submit(const SubmitOptions& options, const CommandContext& context)
   Client client(context.controller);
   // A file is given to the controller first; what it holds already is named by its hash.
   if (const std::string file = spec.accuracy_predictor(); !file.empty() && !IsSha256Hex(file)) {
+    FORALL_RETURN_IF_ERROR(RefuseCheckpoint(file, "forall predictor import"));
     absl::StatusOr<std::string> uploaded = client.UploadArtifact(file);
     if (!uploaded.ok()) return WithContext(uploaded.status(), "accuracy_predictor");
     spec.set_accuracy_predictor(*uploaded);
@@ -120,7 +123,8 @@ void AddSubmitCommand(CLI::App* app, CommandContext* context) {
       ->allow_extra_args(false);
   command->add_option("--sampler", options->sampler, "random, evolution or nsga2 (default)");
   command->add_option("--trials", options->trials, "Subnets to measure");
-  command->add_option("--seed", options->seed, "Same seed and results, same proposals");
+  command->add_option("--seed", options->seed, "Same seed and results, same proposals")
+      ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()));
   command->add_option("--accuracy-predictor", options->accuracy_predictor,
                       "For predicted_accuracy_top1: a file of forall predictor import");
   command->add_option("--name", options->name, "A name for people");

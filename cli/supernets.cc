@@ -43,6 +43,7 @@ struct AddOptions {
 };
 
 absl::Status AddSupernet(const AddOptions& options, const CommandContext& context) {
+  FORALL_RETURN_IF_ERROR(RefuseCheckpoint(options.file, "forall supernet import"));
   Client client(context.controller);
   FORALL_ASSIGN_OR_RETURN(const std::string sha256, client.UploadArtifact(options.file));
   v1::CreateSupernetRequest request;

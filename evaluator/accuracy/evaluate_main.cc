@@ -3,6 +3,7 @@
 // of a supernet package: largest, smallest and as many random ones as asked for. JSON lines out.
 #include <cstdint>
 #include <iostream>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -143,11 +144,15 @@ int main(int argc, char** argv) {
   app.add_option("--dataset", options.dataset, "Dataset by name")->capture_default_str();
   app.add_option("--data", options.data, "Folder that holds it")->capture_default_str();
   app.add_option("--split", options.split, "train, validation or test")->capture_default_str();
-  app.add_option("--images", options.images, "First images of the screening order; 0: all");
-  app.add_option("--random", options.random_subnets,
-                 "Random subnets, besides largest and smallest");
-  app.add_option("--seed", options.seed, "Which random subnets")->capture_default_str();
+  app.add_option("--images", options.images, "First images of the screening order; 0: all")
+      ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()));
+  app.add_option("--random", options.random_subnets, "Random subnets, besides largest and smallest")
+      ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()));
+  app.add_option("--seed", options.seed, "Which random subnets")
+      ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()))
+      ->capture_default_str();
   app.add_option("--calibration-images", options.calibration_images, "Training images")
+      ->check(CLI::Range(int64_t{1}, std::numeric_limits<int64_t>::max()))
       ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   if (options.model.empty() && options.supernet.empty()) {

@@ -177,6 +177,7 @@ Fields FidelityFields(v1::Fidelity* fidelity) {
       {"final_images", Integer32([=](int32_t v) { fidelity->set_final_images(v); })},
       {"calibration_images", Integer32([=](int32_t v) { fidelity->set_calibration_images(v); })},
       {"calibration_seed", Integer([=](int64_t v) { fidelity->set_calibration_seed(v); })},
+      {"part_images", Integer32([=](int32_t v) { fidelity->set_part_images(v); })},
       {"test_split", Flag([=](bool v) { fidelity->set_test_split(v); })},
   };
 }

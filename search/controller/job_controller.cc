@@ -81,7 +81,8 @@ absl::Status JobController::RestoreTask(const TaskRecord& record, const v1::Task
     return absl::DataLossError(
         absl::StrCat("task ", record.id, " is of ", wire.trial(), ", which was never proposed"));
   }
-  OpenTask open{trial.ordinal, record.kind, -1, wire.fidelity(), wire.split()};
+  OpenTask open{trial.ordinal,   record.kind,  -1,
+                wire.fidelity(), wire.split(), wire.part_images() > 0};
   for (size_t i = 0; record.kind == TaskKind::kLatency && i < fold_.bindings().size(); ++i) {
     const std::optional<TargetBinding>& binding = fold_.bindings()[i];
     if (binding.has_value() && DeviceName(binding->device) == wire.device() &&
@@ -320,26 +321,15 @@ bool JobController::AdvanceFinal(int64_t ordinal) {
 
 bool JobController::AdvanceTestSplit(int64_t ordinal) {
   const TrialEntry* trial = fold_.FindTrial(ordinal);
-  const v1::SearchJobSpec& spec = fold_.plan().spec();
-  if (!spec.fidelity().test_split() || !fold_.plan().needs_accuracy() || trial->test_measured ||
-      !trial->failure.empty()) {
+  if (!trial->failure.empty()) {
+    CancelEvaluation(ordinal, "final", "test");
     return true;
   }
-  if (HasOpenTask(ordinal, TaskKind::kAccuracy, -1, "final", "test")) return false;
-  const int64_t top1 = host_->index().FindAccuracy(trial->record.artifact_sha256, "accuracy_top1",
-                                                   spec.dataset(), "test", 0);
-  const int64_t top5 = host_->index().FindAccuracy(trial->record.artifact_sha256, "accuracy_top5",
-                                                   spec.dataset(), "test", 0);
-  if (top1 != 0 && top5 != 0) {
-    Emit({.kind = "measured",
-          .trial = ordinal,
-          .measurements = {top1, top5},
-          .fidelity = "final",
-          .split = "test"});
+  if (!fold_.plan().spec().fidelity().test_split() || !fold_.plan().needs_accuracy() ||
+      trial->test_measured) {
     return true;
   }
-  AddAccuracyTask(ordinal, "final", "test", 0);
-  return false;
+  return HaveAccuraciesOf(ordinal, "final", "test", {"accuracy_top1", "accuracy_top5"});
 }
 
 void JobController::AfterResult(int64_t ordinal) {
@@ -355,6 +345,19 @@ void JobController::OnExported(int64_t task, const std::string& artifact) {
   Emit({.kind = "exported", .trial = ordinal, .task = task, .artifact = artifact});
   StoreTrial(ordinal);
   AfterResult(ordinal);
+}
+
+void JobController::OnPart(int64_t task) {
+  const auto it = open_tasks_.find(task);
+  if (it == open_tasks_.end()) return;
+  const OpenTask open = it->second;
+  open_tasks_.erase(it);
+  Emit({.kind = "part",
+        .trial = open.trial,
+        .task = task,
+        .fidelity = open.fidelity,
+        .split = open.split});
+  AfterResult(open.trial);
 }
 
 void JobController::OnMeasured(int64_t task, const std::vector<int64_t>& measurements) {

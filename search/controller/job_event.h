@@ -8,13 +8,14 @@
 //   bound       target, device, fingerprint, profile   a latency target has found its device
 //   proposed    trial, trial_id, choices               the sampler's decision
 //   exported    trial, task, artifact                  task 0: an earlier export was reused
-//   measured    trial, task, fidelity, split, target, measurements   task 0: reused
+//   part        trial, task, fidelity, split           a part of an accuracy is in
+//   measured    trial, task, fidelity, split, target, measurements   task 0: reused, or joined
 //   rejected    trial, task, fidelity, target, measurements, message  a latency nobody can trust
 //   failed      trial, task, worker, reason, message, last  last: the task is not tried again
 //   decided     trial, state, message, reused; values, hypervolume, frontier for the reader
-//   finalizing  trial                                  a frontier member is measured at final
-//   fidelity finalized   trial, state, message                  message: why it could not be state
-//   state, message                         of the job
+//   finalizing  trial                                  a frontier member is measured finally
+//   finalized   trial, message                         message: why it could not be
+//   state       state, message                         of the job
 #ifndef FORALL_SEARCH_CONTROLLER_JOB_EVENT_H_
 #define FORALL_SEARCH_CONTROLLER_JOB_EVENT_H_
 

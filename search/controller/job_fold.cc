@@ -135,6 +135,8 @@ absl::Status JobFold::Apply(const JobEvent& event) {
     if (event.kind == "exported") {
       trial->record.artifact_sha256 = event.artifact;
       trial->needed_measuring |= event.task != 0;
+    } else if (event.kind == "part") {
+      trial->needed_measuring |= trial->record.state == TrialState::kActive;
     } else if (event.kind == "measured") {
       FORALL_RETURN_IF_ERROR(Measured(event, trial));
     } else if (event.kind == "rejected") {

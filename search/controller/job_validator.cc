@@ -20,6 +20,8 @@
 namespace forall {
 namespace {
 
+// Whole batches of every size that workers use.
+constexpr int kPartMultiple = 64;
 constexpr int kMaxObjectives = 8;
 constexpr int kMaxConstraints = 16;
 constexpr int kMaxTrials = 1'000'000;
@@ -205,6 +207,12 @@ absl::Status CheckFidelity(const v1::Fidelity& fidelity) {
   if (fidelity.calibration_seed() < 0) {
     return Invalid(path + "calibration_seed", "must not be negative, got ",
                    fidelity.calibration_seed());
+  }
+  FORALL_RETURN_IF_ERROR(CheckRange(path + "part_images", fidelity.part_images(), 0, kMaxImages));
+  if (fidelity.part_images() % kPartMultiple != 0) {
+    return Invalid(path + "part_images", "must be a multiple of ", kPartMultiple, ", e.g. ",
+                   (fidelity.part_images() / kPartMultiple + 1) * kPartMultiple, ", got ",
+                   fidelity.part_images());
   }
   const bool all_screened = fidelity.screening_images() == 0;
   if (fidelity.final_images() != 0 &&

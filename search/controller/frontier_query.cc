@@ -392,6 +392,8 @@ bool IsContested(const Registry& registry, const Scope& scope, size_t member,
     }
   }
   for (size_t i = 0; i < candidates.size(); ++i) {
+    // What a race has ruled out can replace nobody.
+    if (candidates[i].fold->StoppedBy(*candidates[i].trial) != 0) continue;
     if (i != member && CouldReplace(registry, candidates[i], candidate, maximize)) return true;
   }
   return false;

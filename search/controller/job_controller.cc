@@ -239,14 +239,22 @@ void JobController::Advance(int64_t ordinal) {
   if (!complete) return;
   trial = fold_.FindTrial(ordinal);
   const std::string broken = fold_.plan().DescribeViolation(*fold_.Values(*trial));
-  Decide(ordinal, broken.empty() ? TrialState::kMeasured : TrialState::kInfeasible, broken);
+  if (!broken.empty()) return Decide(ordinal, TrialState::kInfeasible, broken);
+  const int64_t better = fold_.FindBetter(*trial);
+  if (better == 0 && fold_.HasNextTier(*trial)) {
+    Emit({.kind = "climbed", .trial = ordinal});
+    return Advance(ordinal);
+  }
+  Decide(ordinal, TrialState::kMeasured, "", better);
 }
 
-void JobController::Decide(int64_t ordinal, TrialState state, const std::string& message) {
+void JobController::Decide(int64_t ordinal, TrialState state, const std::string& message,
+                           int64_t stopped_by) {
   const TrialEntry* trial = fold_.FindTrial(ordinal);
   JobEvent event{.kind = "decided", .trial = ordinal, .state = static_cast<int>(state)};
   event.reused = state == TrialState::kMeasured && !trial->needed_measuring;
   event.message = message;
+  event.stopped_by = stopped_by;
   if (const auto values = fold_.Values(*trial); values.has_value()) event.values = *values;
   Emit(std::move(event));
   StoreTrial(ordinal);

@@ -92,7 +92,8 @@ class JobController {
   bool BudgetIsSpent() const;
   int Parallelism() const;
   void Advance(int64_t ordinal);
-  void Decide(int64_t ordinal, TrialState state, const std::string& message);
+  void Decide(int64_t ordinal, TrialState state, const std::string& message,
+              int64_t stopped_by = 0);
   void Finalize();
   bool AdvanceFinal(int64_t ordinal);
   bool AdvanceTestSplit(int64_t ordinal);
@@ -112,7 +113,7 @@ class JobController {
                                       const std::vector<std::string>& metrics) const;
   bool HaveLatency(int64_t ordinal, int target, const std::string& fidelity);
   bool ReuseLatency(int64_t ordinal, int target, const std::string& subject, FidelityLevel level);
-  int64_t Images(const std::string& fidelity) const;
+  int64_t Images(int64_t ordinal, const std::string& fidelity) const;
   std::string ScreeningFidelity() const;
 
   bool HasOpenTask(int64_t ordinal, TaskKind kind, int target, const std::string& fidelity,

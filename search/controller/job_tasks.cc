@@ -27,9 +27,9 @@ bool JobController::HasOpenTask(int64_t ordinal, TaskKind kind, int target,
   });
 }
 
-int64_t JobController::Images(const std::string& fidelity) const {
-  const v1::Fidelity& wanted = fold_.plan().spec().fidelity();
-  return fidelity == "final" ? wanted.final_images() : wanted.screening_images();
+int64_t JobController::Images(int64_t ordinal, const std::string& fidelity) const {
+  if (fidelity == "final") return fold_.plan().spec().fidelity().final_images();
+  return fold_.ScreeningImages(*fold_.FindTrial(ordinal));
 }
 
 bool JobController::ReuseExport(int64_t ordinal) {
@@ -58,8 +58,8 @@ bool JobController::HaveAccuracy(int64_t ordinal, const std::string& fidelity) {
   for (size_t slot = 0; slot < plan.slots().size(); ++slot) {
     const MetricInfo& metric = *plan.slots()[slot].metric;
     if (metric.source != MetricSource::kAccuracy) continue;
-    const bool have =
-        trial->final[slot] != 0 || (fidelity == "screening" && trial->screening[slot] != 0);
+    const bool screened = trial->screening[slot] != 0 && trial->tiers_measured > trial->tier;
+    const bool have = trial->final[slot] != 0 || (fidelity == "screening" && screened);
     if (!have) missing.push_back(metric.id);
   }
   if (missing.empty()) return true;
@@ -206,7 +206,7 @@ v1::Task JobController::AccuracyWire(int64_t ordinal, const std::string& fidelit
   v1::Task wire = WireTask(ordinal, TaskKind::kAccuracy, fidelity);
   wire.set_dataset(fold_.plan().spec().dataset());
   wire.set_split(split);
-  if (split != "test") wire.set_images(static_cast<int32_t>(Images(fidelity)));
+  if (split != "test") wire.set_images(static_cast<int32_t>(Images(ordinal, fidelity)));
   return wire;
 }
 

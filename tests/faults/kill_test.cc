@@ -448,5 +448,89 @@ TEST(KillTest, Invariant2RealWorkerAndControllerKilledLoseAndDoubleNothing) {
   }
 }
 
+// What a job of four subnets finds, by so many real workers; accuracies by what was evaluated.
+struct Shared {
+  std::map<std::string, double> accuracies;
+  std::map<std::string, std::string> bitmaps;
+  std::set<std::string> workers;  // of which parts were joined
+  int parts = 0;
+};
+
+Shared MeasureAccuracies(int workers, int32_t part_images) {
+  Shared shared;
+  testing::TempDir dir;
+  ControllerProcess controller(dir);
+  controller.Start();
+  std::vector<std::unique_ptr<WorkerProcess>> processes;
+  for (int i = 0; i < workers; ++i) {
+    processes.push_back(std::make_unique<WorkerProcess>(
+        dir, [&dir, i, address = controller.address()](const std::string&) {
+          return std::vector<std::string>{Program("forall-worker"),
+                                          "--controller",
+                                          address,
+                                          "--id",
+                                          absl::StrCat("w", i),
+                                          "--data",
+                                          SourceFolder() + "/build/deps/fashion-mnist",
+                                          "--cache",
+                                          absl::StrCat(dir.path(), "/cache", i)};
+        }));
+    processes.back()->Start();
+  }
+  v1::SubmitSearchJobRequest submit;
+  v1::SearchJobSpec& spec = *submit.mutable_spec();
+  spec = MakeSpec();
+  spec.mutable_objectives(1)->set_metric("macs");
+  spec.mutable_budget()->set_max_trials(4);
+  spec.mutable_fidelity()->set_screening_images(0);
+  spec.mutable_fidelity()->set_part_images(part_images);
+  spec.mutable_fidelity()->set_calibration_images(100);
+  Client client(controller.address());
+  EXPECT_THAT(client.Call(client.search(), &v1::SearchService::Stub::SubmitSearchJob, submit),
+              testing::IsOk());
+  v1::GetSearchJobRequest get;
+  get.set_name("searchJobs/1");
+  for (int i = 0; i < 1200; ++i) {
+    const auto job = client.Call(client.search(), &v1::SearchService::Stub::GetSearchJob, get);
+    if (job.ok() && HasEnded(job->state())) {
+      EXPECT_EQ(job->state(), v1::SearchJob::SUCCEEDED) << job->error();
+      break;
+    }
+    Clock::Real()->SleepFor(absl::Milliseconds(100));
+  }
+  for (const auto& process : processes) process->Kill();
+  controller.Stop();
+  const auto store = SqliteResultStore::Create({.path = dir / "forall.db"});
+  EXPECT_THAT(store, testing::IsOk());
+  const std::vector<MeasurementRecord> records = (*store)->LoadMeasurements().value();
+  for (const MeasurementRecord& record : records) {
+    const std::string what =
+        absl::StrCat(record.key.subject, " ", record.key.metric, " ", record.key.split);
+    EXPECT_TRUE(shared.accuracies.emplace(what, record.value).second) << what << " twice";
+    if (record.key.metric != "accuracy_top1") continue;
+    const MeasurementEvidence evidence = (*store)->LoadEvidence(record.id).value();
+    shared.bitmaps[what] = evidence.top1_bitmap;
+    for (const auto& [images, from] : evidence.environment) {
+      ++shared.parts;
+      shared.workers.insert(from.substr(from.rfind(' ') + 1));
+    }
+  }
+  return shared;
+}
+
+TEST(PartsTest, Invariant2TwoRealWorkersShareAccuraciesAndFindWhatOneFinds) {
+  if (!std::filesystem::exists(SourceFolder() + "/build/deps/fashion-mnist")) {
+    GTEST_SKIP() << "no images in build/deps; tools/setup.sh fetches them";
+  }
+  const Shared one = MeasureAccuracies(1, 0);
+  EXPECT_EQ(one.parts, 0) << "10,000 images are one task";
+  const Shared two = MeasureAccuracies(2, 1024);
+  EXPECT_EQ(two.workers, (std::set<std::string>{"w0", "w1"}));
+  EXPECT_GE(two.parts, 4 * 10);
+  EXPECT_GE(one.accuracies.size(), 8u);
+  EXPECT_EQ(two.accuracies, one.accuracies);
+  EXPECT_EQ(two.bitmaps, one.bitmaps);
+}
+
 }  // namespace
 }  // namespace forall

@@ -236,9 +236,9 @@ std::string FrontierCsv(const v1::QueryParetoFrontierResponse& frontier) {
     for (const char* cost : costs) {
       absl::StrAppendFormat(&csv, ",%.0f", CostOf(trial, cost));
     }
-    absl::StrAppend(&csv, ",", trial.accuracy_images(), ",", CertaintyName(member), ",", member.knee() ? "true" : "false", ",",
-                    trial.arch_key(), ",", trial.graph_key(), ",", trial.artifact_sha256(), ",",
-                    CsvQuote(trial.architecture_json()), "\n");
+    absl::StrAppend(&csv, ",", trial.accuracy_images(), ",", CertaintyName(member), ",",
+                    member.knee() ? "true" : "false", ",", trial.arch_key(), ",", trial.graph_key(),
+                    ",", trial.artifact_sha256(), ",", CsvQuote(trial.architecture_json()), "\n");
   }
   return csv;
 }

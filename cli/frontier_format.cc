@@ -2,6 +2,7 @@
 #include "cli/frontier_format.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -147,6 +148,15 @@ bool IsObjective(const v1::QueryParetoFrontierResponse& frontier, absl::string_v
       [&](const v1::Objective& objective) { return ObjectiveText(objective) == metric; });
 }
 
+// Images behind the members' accuracies; 0 of those that have none.
+std::set<int64_t> AccuracyImages(const v1::QueryParetoFrontierResponse& frontier) {
+  std::set<int64_t> images;
+  for (const v1::FrontierMember& member : frontier.members()) {
+    images.insert(member.trial().accuracy_images());
+  }
+  return images;
+}
+
 }  // namespace
 
 const char* CertaintyName(const v1::FrontierMember& member) {
@@ -167,6 +177,9 @@ std::string FrontierTable(const v1::QueryParetoFrontierResponse& frontier) {
   const bool show_params = !IsObjective(frontier, "params");
   if (show_macs) header.emplace_back("MACS");
   if (show_params) header.emplace_back("PARAMS");
+  // While a search goes on its members stand at different tiers.
+  const std::set<int64_t> images = AccuracyImages(frontier);
+  if (images.size() > 1) header.emplace_back("IMAGES");
   for (const char* column : {"SUBNET", "TRIAL"}) header.emplace_back(column);
   TextTable table(std::move(header));
   for (const v1::FrontierMember& member : frontier.members()) {
@@ -178,6 +191,7 @@ std::string FrontierTable(const v1::QueryParetoFrontierResponse& frontier) {
     }
     if (show_macs) row.push_back(Quantity("macs", CostOf(member.trial(), "macs")));
     if (show_params) row.push_back(Quantity("params", CostOf(member.trial(), "params")));
+    if (images.size() > 1) row.push_back(absl::StrCat(member.trial().accuracy_images()));
     row.push_back(ArchitectureSummary(member.trial()));
     // As `forall export` takes it.
     row.emplace_back(absl::StripPrefix(member.trial().name(), "searchJobs/"));
@@ -185,7 +199,11 @@ std::string FrontierTable(const v1::QueryParetoFrontierResponse& frontier) {
   }
   return absl::StrCat(
       table.Render(), frontier.members_size(), " of ", frontier.considered_trials(),
-      " subnets; * knee, ~ contested, est. estimated from screening, [..] 95 % interval\n");
+      " subnets; * knee, ~ contested, est. estimated from screening, [..] 95 % interval",
+      images.size() == 1 && *images.begin() > 0
+          ? absl::StrCat(", accuracies on ", *images.begin(), " images")
+          : "",
+      "\n");
 }
 
 std::string FrontierCsv(const v1::QueryParetoFrontierResponse& frontier) {
@@ -201,7 +219,7 @@ std::string FrontierCsv(const v1::QueryParetoFrontierResponse& frontier) {
     costs.push_back(cost);
     absl::StrAppend(&csv, ",", cost);
   }
-  csv += ",certainty,knee,arch_key,graph_key,artifact_sha256,architecture\n";
+  csv += ",accuracy_images,certainty,knee,arch_key,graph_key,artifact_sha256,architecture\n";
   for (const v1::FrontierMember& member : frontier.members()) {
     if (!IsWhole(frontier, member)) continue;
     const v1::Trial& trial = member.trial();
@@ -218,9 +236,9 @@ std::string FrontierCsv(const v1::QueryParetoFrontierResponse& frontier) {
     for (const char* cost : costs) {
       absl::StrAppendFormat(&csv, ",%.0f", CostOf(trial, cost));
     }
-    absl::StrAppend(&csv, ",", CertaintyName(member), ",", member.knee() ? "true" : "false", ",",
-                    trial.arch_key(), ",", trial.graph_key(), ",", trial.artifact_sha256(), ",",
-                    CsvQuote(trial.architecture_json()), "\n");
+    absl::StrAppend(&csv, ",", trial.accuracy_images(), ",", CertaintyName(member), ",",
+                    member.knee() ? "true" : "false", ",", trial.arch_key(), ",", trial.graph_key(),
+                    ",", trial.artifact_sha256(), ",", CsvQuote(trial.architecture_json()), "\n");
   }
   return csv;
 }
@@ -250,6 +268,7 @@ Json FrontierJson(const v1::QueryParetoFrontierResponse& frontier) {
     }
     item["certainty"] = CertaintyName(member);
     item["knee"] = member.knee();
+    item["accuracy_images"] = trial.accuracy_images();
     item["keys"] = {{"arch_key", trial.arch_key()},
                     {"graph_key", trial.graph_key()},
                     {"artifact_sha256", trial.artifact_sha256()}};

@@ -117,5 +117,22 @@ TEST(FrontierFormatTest, MemberWithoutItsMeasurementsIsNotShown) {
   EXPECT_THAT(FrontierCsv(frontier), Not(HasSubstr("searchJobs/1")));
 }
 
+TEST(FrontierFormatTest, ShowsOnHowManyImagesMembersStand) {
+  v1::QueryParetoFrontierResponse frontier = MakeFrontier();
+  *frontier.add_members() = frontier.members(0);
+  for (v1::FrontierMember& member : *frontier.mutable_members()) {
+    member.mutable_trial()->set_accuracy_images(10'000);
+  }
+  EXPECT_THAT(FrontierTable(frontier), HasSubstr("accuracies on 10000 images"));
+  EXPECT_THAT(FrontierTable(frontier), Not(HasSubstr("IMAGES")));
+  frontier.mutable_members(0)->mutable_trial()->set_accuracy_images(2500);
+  const std::string table = FrontierTable(frontier);
+  EXPECT_THAT(table, HasSubstr("IMAGES"));
+  EXPECT_THAT(table, HasSubstr(" 2500 "));
+  EXPECT_THAT(table, Not(HasSubstr("accuracies on")));
+  EXPECT_THAT(FrontierCsv(frontier), HasSubstr(",2500,contested,"));
+  EXPECT_EQ(FrontierJson(frontier)["members"][0]["accuracy_images"], 2500);
+}
+
 }  // namespace
 }  // namespace forall

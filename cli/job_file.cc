@@ -145,6 +145,21 @@ FieldParser Expressions(Parse parse, Add add) {
   };
 }
 
+FieldParser Counts(std::function<void(int32_t)> add) {
+  return [add = std::move(add)](const YAML::Node& node, const std::string& path) {
+    if (!node.IsSequence()) return Error(path, "must be a list");
+    if (node.size() > kMaxListItems) {
+      return Error(path, absl::StrCat("has ", node.size(), " items, at most ", kMaxListItems,
+                                      " are allowed"));
+    }
+    const FieldParser item = Integer32(add);
+    for (size_t i = 0; i < node.size(); ++i) {
+      FORALL_RETURN_IF_ERROR(item(node[i], absl::StrCat(path, "[", i, "]")));
+    }
+    return absl::OkStatus();
+  };
+}
+
 Fields SamplerFields(v1::SamplerSpec* sampler) {
   return {
       {"algorithm", Text([=](const std::string& v) { sampler->set_algorithm(v); })},
@@ -177,6 +192,8 @@ Fields FidelityFields(v1::Fidelity* fidelity) {
       {"final_images", Integer32([=](int32_t v) { fidelity->set_final_images(v); })},
       {"calibration_images", Integer32([=](int32_t v) { fidelity->set_calibration_images(v); })},
       {"calibration_seed", Integer([=](int64_t v) { fidelity->set_calibration_seed(v); })},
+      {"tiers", Counts([=](int32_t v) { fidelity->add_tiers(v); })},
+      {"part_images", Integer32([=](int32_t v) { fidelity->set_part_images(v); })},
       {"test_split", Flag([=](bool v) { fidelity->set_test_split(v); })},
   };
 }

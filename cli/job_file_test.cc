@@ -19,7 +19,7 @@ objectives: [accuracy_top1, latency_ms@pi5-lab]
 constraints: ["latency_ms@pi5-lab<=8", "macs<=50M"]
 sampler: {algorithm: nsga2, population_size: 40, mutation_probability: 0.2}
 budget: {max_trials: 300, max_duration: 2h}
-fidelity: {screening_images: 2500, final_images: 10000, calibration_images: 2000, calibration_seed: 7, test_split: true}
+fidelity: {screening_images: 2500, final_images: 10000, calibration_images: 2000, calibration_seed: 7, test_split: true, part_images: 6400, tiers: [2500, 5000]}
 seed: 3
 dataset: fashion_mnist
 parallelism: 4
@@ -40,6 +40,9 @@ TEST(JobFileTest, ReadsEveryField) {
   EXPECT_EQ(spec.budget().max_duration().seconds(), 7200);
   EXPECT_EQ(spec.fidelity().calibration_seed(), 7);
   EXPECT_TRUE(spec.fidelity().test_split());
+  EXPECT_EQ(spec.fidelity().part_images(), 6400);
+  ASSERT_EQ(spec.fidelity().tiers_size(), 2);
+  EXPECT_EQ(spec.fidelity().tiers(1), 5000);
   EXPECT_EQ(spec.seed(), 3);
   EXPECT_EQ(spec.parallelism(), 4);
 }
@@ -68,6 +71,8 @@ TEST(JobFileTest, ErrorsNameTheField) {
       {"objectives: macs", "objectives: must be a list"},
       {"objectives: [speed]", "objectives[0]: there is no metric"},
       {"constraints: [\"macs<3\"]", "constraints[0]"},
+      {"fidelity: {tiers: 500}", "fidelity.tiers: must be a list"},
+      {"fidelity: {tiers: [500, many]}", "fidelity.tiers[1]: must be a whole number"},
       {"fidelity: {test_split: perhaps}", "fidelity.test_split: must be true or false"},
       {endless + "]", "objectives: has 1001 items"},
       {"- a\n- b", "job: must be a map"},

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <iostream>
 #include <memory>
 
@@ -23,20 +24,32 @@ absl::Status ListJobs(const CommandContext& context) {
     std::cerr << "No jobs yet. Start one: forall submit --help\n";
     return absl::OkStatus();
   }
-  TextTable table({"JOB", "STATE", "MEASURED", "INFEASIBLE", "REUSED", "FRONTIER", "CREATED",
-                   "OBJECTIVES", "NAME"});
+  const bool races = std::any_of(jobs.begin(), jobs.end(), [](const v1::SearchJob& job) {
+    return !job.tier_trials().empty();
+  });
+  std::vector<std::string> header = {"JOB",        "STATE",  "MEASURED",
+                                     "INFEASIBLE", "REUSED", "FRONTIER"};
+  if (races) header.emplace_back("TIERS");
+  for (const char* column : {"CREATED", "OBJECTIVES", "NAME"}) header.emplace_back(column);
+  TextTable table(std::move(header));
   for (const v1::SearchJob& job : jobs) {
     const std::string objectives = absl::StrJoin(
         job.spec().objectives(), " ",
         [](std::string* out, const v1::Objective& o) { out->append(ObjectiveText(o)); });
-    table.AddRow(
-        {job.name(), StateName(job.state()),
-         absl::StrCat(job.measured_trials(), "/", job.spec().budget().max_trials()),
-         absl::StrCat(job.infeasible_trials()), absl::StrCat(job.reused_trials()),
-         absl::StrCat(job.frontier_size()),
-         absl::FormatTime("%m-%d %H:%M", absl::FromUnixSeconds(job.create_time().seconds()),
-                          absl::LocalTimeZone()),
-         objectives, job.spec().display_name()});
+    std::vector<std::string> row = {
+        job.name(),
+        StateName(job.state()),
+        absl::StrCat(job.measured_trials(), "/", job.spec().budget().max_trials()),
+        absl::StrCat(job.infeasible_trials()),
+        absl::StrCat(job.reused_trials()),
+        absl::StrCat(job.frontier_size())};
+    // "60 > 31": so many were measured at each tier of images.
+    if (races) row.push_back(absl::StrJoin(job.tier_trials(), " > "));
+    row.push_back(absl::FormatTime(
+        "%m-%d %H:%M", absl::FromUnixSeconds(job.create_time().seconds()), absl::LocalTimeZone()));
+    row.push_back(objectives);
+    row.push_back(job.spec().display_name());
+    table.AddRow(std::move(row));
   }
   std::cout << table.Render();
   return absl::OkStatus();

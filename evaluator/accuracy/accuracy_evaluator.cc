@@ -26,7 +26,7 @@ namespace {
 class Evaluation {
  public:
   Evaluation(OnnxSession* session, const Dataset& dataset, absl::Span<const int64_t> indices,
-             int resolution, int64_t batch, bool fixed_batch,
+             int64_t first, int64_t count, int resolution, int64_t batch, bool fixed_batch,
              const std::function<bool()>& cancelled)
       : session_(session),
         dataset_(dataset),
@@ -35,7 +35,8 @@ class Evaluation {
         batch_(batch),
         fixed_batch_(fixed_batch),
         cancelled_(cancelled),
-        top1_(indices.size(), 0) {}
+        first_(first),
+        top1_(static_cast<size_t>(count), 0) {}
 
   absl::Status Run(int threads);
   Accuracy Summary() const;
@@ -46,7 +47,11 @@ class Evaluation {
     std::vector<float> logits;
   };
 
-  int64_t batches() const { return (static_cast<int64_t>(indices_.size()) + batch_ - 1) / batch_; }
+  // Numbers of the batches that hold what is counted: [first_batch(), end_batch()).
+  int64_t first_batch() const { return first_ / batch_; }
+  int64_t end_batch() const {
+    return (first_ + static_cast<int64_t>(top1_.size()) + batch_ - 1) / batch_;
+  }
   size_t image_values() const {
     return static_cast<size_t>(dataset_.channels()) * static_cast<size_t>(resolution_) *
            static_cast<size_t>(resolution_);
@@ -70,6 +75,7 @@ class Evaluation {
   const bool fixed_batch_;
   const std::function<bool()>& cancelled_;
 
+  const int64_t first_;  // position of the first image that is counted
   int threads_ = 1;
   std::atomic<int64_t> next_batch_{0};
   std::vector<char> top1_;  // not vector<bool>: neighbours are written by different threads
@@ -83,7 +89,8 @@ class Evaluation {
 };
 
 absl::Status Evaluation::Run(int threads) {
-  threads = static_cast<int>(std::min<int64_t>(threads, batches()));
+  next_batch_.store(first_batch(), std::memory_order_relaxed);
+  threads = static_cast<int>(std::min<int64_t>(threads, end_batch() - first_batch()));
   threads_ = threads;
   std::vector<Thread> others;
   for (int i = 1; i < threads; ++i) others.emplace_back("accuracy", [this] { TakeBatches(); });
@@ -109,7 +116,7 @@ void Evaluation::TakeBatchesOrThrow() {
   buffers.logits.resize(rows * static_cast<size_t>(dataset_.classes()));
   while (true) {
     const int64_t number = next_batch_.fetch_add(1, std::memory_order_relaxed);
-    if (number >= batches()) return;
+    if (number >= end_batch()) return;
     if (cancelled_ && cancelled_()) {
       return Fail(number, absl::CancelledError("the evaluation was cancelled"));
     }
@@ -130,7 +137,7 @@ absl::Status Evaluation::DoBatch(int64_t number, Buffers* buffers) {
                     absl::MakeSpan(buffers->images.data(), count * image_values())));
   // Batches are handed out in order: while this one is computed, the first that nobody has yet is
   // made ready.
-  if (const int64_t later = number + threads_; later < batches()) {
+  if (const int64_t later = number + threads_; later < end_batch()) {
     dataset_.Prefetch(indices_.subspan(static_cast<size_t>(later * batch_), BatchSize(later)),
                       resolution_);
   }
@@ -164,6 +171,9 @@ absl::Status Evaluation::RunModel(const TensorView& input, absl::Span<float> log
 }
 
 absl::Status Evaluation::Count(size_t position, absl::Span<const float> logits) {
+  if (position < static_cast<size_t>(first_)) return absl::OkStatus();
+  const size_t counted = position - static_cast<size_t>(first_);
+  if (counted >= top1_.size()) return absl::OkStatus();
   const int32_t label = dataset_.label(indices_[position]);
   const float own = logits[static_cast<size_t>(label)];
   int higher = 0;
@@ -177,13 +187,13 @@ absl::Status Evaluation::Count(size_t position, absl::Span<const float> logits) 
         absl::StrCat("a logit of image ", indices_[position], " of dataset ", dataset_.name(), "/",
                      SplitName(dataset_.split()), " is not a number"));
   }
-  top1_[position] = higher == 0;
+  top1_[counted] = higher == 0;
   if (higher < 5) top5_correct_.fetch_add(1, std::memory_order_relaxed);
   return absl::OkStatus();
 }
 
 void Evaluation::Fail(int64_t number, absl::Status status) {
-  next_batch_.store(batches(), std::memory_order_relaxed);
+  next_batch_.store(end_batch(), std::memory_order_relaxed);
   MutexLock lock(&mu_);
   if (number >= failed_batch_) return;
   failed_batch_ = number;
@@ -242,13 +252,19 @@ absl::StatusOr<Accuracy> EvaluateAccuracy(absl::string_view model, const Dataset
                                                 ", which has ", dataset.size()));
     }
   }
+  const int64_t size = static_cast<int64_t>(indices.size());
+  const int64_t count = options.count > 0 ? options.count : size - options.first;
+  if (options.first < 0 || count < 1 || options.first > size - count) {
+    return absl::OutOfRangeError(
+        absl::StrCat("asked to count ", count, " images from ", options.first, " on of ", size));
+  }
   SessionOptions session_options;
   session_options.intra_op_threads = 1;
   FORALL_ASSIGN_OR_RETURN(const std::unique_ptr<OnnxSession> session,
                           OnnxSession::Create(model, session_options));
   FORALL_ASSIGN_OR_RETURN(const int64_t batch,
                           CheckInput(*session, dataset, resolution, options.batch));
-  Evaluation evaluation(session.get(), dataset, indices, resolution, batch,
+  Evaluation evaluation(session.get(), dataset, indices, options.first, count, resolution, batch,
                         session->input_shape(0)[0] > 0, options.cancelled);
   FORALL_RETURN_IF_ERROR(evaluation.Run(options.threads > 0 ? options.threads : UsableCores()));
   return evaluation.Summary();

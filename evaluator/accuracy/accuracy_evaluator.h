@@ -27,6 +27,11 @@ struct AccuracyOptions {
   // Asked before every batch, by several threads at a time; may be empty. When true, the evaluation
   // ends with Cancelled.
   std::function<bool()> cancelled = {};
+  // Counts `count` images from position `first` of the indices on; 0: all from there. The others of
+  // their batches are computed as well, so that an image's outcome does not depend on which part of
+  // the indices it was counted in.
+  int64_t first = 0;
+  int64_t count = 0;
 };
 
 struct Accuracy {
@@ -34,7 +39,8 @@ struct Accuracy {
   int64_t top1_correct = 0;
   // The label is among the five highest logits; every image when there are at most five classes.
   int64_t top5_correct = 0;
-  // One bit per image in the order of `indices`, least significant bit first: top-1 correctness.
+  // One bit per counted image in the order of `indices`, least significant bit first: top-1
+  // correctness.
   std::string top1_bitmap;
 };
 
@@ -47,9 +53,9 @@ int64_t DefaultAccuracyBatch(int resolution);
 // logits the lower class counts as higher.
 //
 // InvalidArgument when the model cannot be loaded, its shapes are not the dataset's, or a logit is
-// not a number (naming the image): such a model fails everywhere. OutOfRange for a bad index or no
-// index at all. Cancelled. ResourceExhausted when memory runs out. The runtime's and dataset's own
-// errors.
+// not a number (naming the image): such a model fails everywhere. OutOfRange for a bad index, no
+// index at all, or images to count that there are not. Cancelled. ResourceExhausted when memory
+// runs out. The runtime's and dataset's own errors.
 absl::StatusOr<Accuracy> EvaluateAccuracy(absl::string_view model, const Dataset& dataset,
                                           absl::Span<const int64_t> indices, int resolution,
                                           const AccuracyOptions& options);

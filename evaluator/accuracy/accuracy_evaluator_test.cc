@@ -189,6 +189,43 @@ TEST(AccuracyEvaluatorTest, RefusesAModelWithOtherClasses) {
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("5 classes")));
 }
 
+TEST(AccuracyEvaluatorTest, PartsAreTheWholeCutAnywhere) {
+  const RankedDataset dataset(500);
+  const std::vector<int64_t> indices = FirstImages(500);
+  FORALL_ASSERT_OK_AND_ASSIGN(
+      const Accuracy whole,
+      EvaluateAccuracy(PassingModel(), dataset, indices, 3, AccuracyOptions{.threads = 2}));
+  for (const int64_t cut : {1, 15, 16, 17, 250, 499}) {
+    Accuracy sum;
+    std::string bits;
+    for (const auto& [first, count] : {std::pair<int64_t, int64_t>{0, cut}, {cut, 500 - cut}}) {
+      FORALL_ASSERT_OK_AND_ASSIGN(
+          const Accuracy part,
+          EvaluateAccuracy(PassingModel(), dataset, indices, 3,
+                           AccuracyOptions{.threads = 2, .first = first, .count = count}));
+      EXPECT_EQ(part.images, count);
+      sum.images += part.images;
+      sum.top1_correct += part.top1_correct;
+      sum.top5_correct += part.top5_correct;
+      for (int64_t i = 0; i < count; ++i) {
+        bits.push_back((static_cast<unsigned char>(part.top1_bitmap[i / 8]) >> (i % 8) & 1) != 0);
+      }
+    }
+    EXPECT_EQ(sum.images, whole.images);
+    EXPECT_EQ(sum.top1_correct, whole.top1_correct);
+    EXPECT_EQ(sum.top5_correct, whole.top5_correct);
+    for (size_t i = 0; i < 500; ++i) {
+      const bool right = (static_cast<unsigned char>(whole.top1_bitmap[i / 8]) >> (i % 8) & 1) != 0;
+      ASSERT_EQ(bits[i] != 0, right) << "image " << i << ", cut at " << cut;
+    }
+  }
+  for (const auto& [first, count] : {std::pair<int64_t, int64_t>{-1, 5}, {500, 0}, {499, 2}}) {
+    EXPECT_THAT(EvaluateAccuracy(PassingModel(), dataset, indices, 3,
+                                 AccuracyOptions{.first = first, .count = count}),
+                StatusIs(absl::StatusCode::kOutOfRange));
+  }
+}
+
 TEST(AccuracyEvaluatorTest, RefusesImagesOfAnotherSize) {
   const RankedDataset dataset(4);
   EXPECT_THAT(EvaluateAccuracy(PassingModel(), dataset, FirstImages(4), 4, AccuracyOptions{}),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "evaluator/worker/local_task_executor.h"
 
+#include <algorithm>
 #include <new>
 #include <vector>
 
@@ -139,21 +140,30 @@ absl::StatusOr<v1::AccuracyResult> LocalTaskExecutor::MeasureAccuracy(const v1::
                           GetDataset(task.dataset(), split));
   FORALL_ASSIGN_OR_RETURN(const std::string model, GetArtifact(task.artifact_sha256(), stop));
   // The same order for all, so that bitmaps of a subset and of the whole can be compared.
-  const std::vector<int64_t> indices =
-      ScreeningSubset(*dataset, task.images() > 0 ? task.images() : dataset->size());
+  const std::vector<int64_t> order = ScreeningSubset(*dataset, dataset->size());
+  AccuracyOptions options{.threads = threads, .cancelled = stop.stopped};
+  const int64_t end =
+      task.images() > 0 ? std::min<int64_t>(task.images(), dataset->size()) : dataset->size();
+  options.first = task.first_image();
+  options.count = end - options.first;
+  if (task.part_images() > 0) options.count = std::min<int64_t>(options.count, task.part_images());
+  if (options.first < 0 || options.count < 1) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the task is about images from ", task.first_image(), " on of ", end, ": the ",
+        task.split(), " split of dataset \"", task.dataset(), "\" has ", dataset->size(), " here"));
+  }
   FORALL_ASSIGN_OR_RETURN(
       const HostLock::Holder holder,
       options_.host_lock->AcquireShared(absl::InfiniteDuration(), stop.stopped));
-  FORALL_ASSIGN_OR_RETURN(
-      const Accuracy accuracy,
-      EvaluateAccuracy(model, *dataset, indices, task.resolution(),
-                       AccuracyOptions{.threads = threads, .cancelled = stop.stopped}));
+  FORALL_ASSIGN_OR_RETURN(const Accuracy accuracy,
+                          EvaluateAccuracy(model, *dataset, order, task.resolution(), options));
   v1::AccuracyResult result;
   result.set_images(accuracy.images);
   result.set_top1_correct(accuracy.top1_correct);
   result.set_top5_correct(accuracy.top5_correct);
   result.set_top1_bitmap(accuracy.top1_bitmap);
   result.set_dataset_checksum(dataset->checksum());
+  result.set_split_images(dataset->size());
   return result;
 }
 

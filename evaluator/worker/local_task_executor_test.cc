@@ -162,6 +162,36 @@ TEST_F(LocalTaskExecutorTest, ExportsEvaluatesAndTimesASubnet) {
   EXPECT_NE(measured.verdict().state(), v1::Verdict::STATE_UNSPECIFIED);
 }
 
+TEST_F(LocalTaskExecutorTest, PartsOfAnAccuracyAddUpToTheWhole) {
+  const std::string artifact = Execute(ExportTask()).export_result().artifact_sha256();
+  const v1::Task whole = MeasureTask(v1::Task::ACCURACY, artifact);
+  const v1::TaskResult at_once = Execute(whole);
+  int64_t top1 = 0;
+  int64_t top5 = 0;
+  std::string bitmap;
+  for (const int first : {0, 40, 80}) {  // 40 is in the middle of a batch
+    v1::Task part = whole;
+    part.set_first_image(first);
+    part.set_part_images(40);
+    const v1::TaskResult result = Execute(part);
+    ASSERT_TRUE(result.has_accuracy_result()) << result.ShortDebugString();
+    const v1::AccuracyResult& accuracy = result.accuracy_result();
+    EXPECT_EQ(accuracy.images(), first == 80 ? 20 : 40);
+    EXPECT_EQ(accuracy.split_images(), 10'000);
+    EXPECT_EQ(accuracy.dataset_checksum(), at_once.accuracy_result().dataset_checksum());
+    top1 += accuracy.top1_correct();
+    top5 += accuracy.top5_correct();
+    bitmap += accuracy.top1_bitmap();
+  }
+  EXPECT_EQ(top1, at_once.accuracy_result().top1_correct());
+  EXPECT_EQ(top5, at_once.accuracy_result().top5_correct());
+  EXPECT_EQ(bitmap, at_once.accuracy_result().top1_bitmap());
+  v1::Task beyond = whole;
+  beyond.set_first_image(100);
+  beyond.set_part_images(40);
+  ExpectFailure(beyond, v1::TaskFailure::WORKER_UNABLE, "from 100 on of 100");
+}
+
 // Accuracy work and timings of one machine never overlap, whichever process does them.
 TEST_F(LocalTaskExecutorTest, ExportAndAccuracyWaitWhileSomebodyTimes) {
   const v1::Task export_task = ExportTask();

@@ -210,6 +210,13 @@ class Controller : private JobHost {
   void AcceptMeasurementsLocked(const std::string& worker, const v1::TaskResult& result,
                                 const TaskEntry& task, const v1::Task& wire, JobController* job)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Learns which images a name and a split stand for.
+  void NoteDatasetLocked(const v1::Task& wire, const v1::AccuracyResult& result)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Gives the records their ids and stores them; the first one gets the evidence. Returns the ids.
+  std::vector<int64_t> StoreMeasurementsLocked(std::vector<MeasurementRecord> records,
+                                               MeasurementEvidence evidence)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void AcceptFailureLocked(const std::string& worker, const v1::TaskResult& result, TaskEntry* task)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CloseTaskLocked(TaskEntry* task, TaskState state, const std::string& error)
@@ -224,6 +231,7 @@ class Controller : private JobHost {
   std::optional<TargetBinding> FindDevice(const LatencyTarget& target) const override;
   int64_t AddTask(int64_t job, int64_t trial_id, TaskKind kind, const v1::Task& wire,
                   const TaskNeeds& needs) override;
+  void JoinAccuracy(int64_t job, int64_t trial_id, const v1::Task& wire) override;
   void CancelTask(int64_t task) override;
   void JobStateChanged(int64_t job, JobState state) override;
   std::vector<TargetBinding> DevicesForLocked(const LatencyTarget& target) const

@@ -369,7 +369,13 @@ std::string Controller::MismatchLocked(const v1::Task& wire, const v1::TaskResul
   if (!result.has_accuracy_result()) return "";
   const std::string& checksum = result.accuracy_result().dataset_checksum();
   const auto known = registry_->datasets.find({wire.dataset(), wire.split()});
-  if (known == registry_->datasets.end() || known->second.checksum == checksum) return "";
+  if (known == registry_->datasets.end()) return "";
+  const int64_t images = result.accuracy_result().split_images();
+  if (images != 0 && known->second.images != 0 && images != known->second.images) {
+    return absl::StrCat("its ", wire.split(), " split of dataset \"", wire.dataset(), "\" has ",
+                        images, " images, that measured with before has ", known->second.images);
+  }
+  if (known->second.checksum == checksum) return "";
   return absl::StrCat("its ", wire.split(), " images of dataset \"", wire.dataset(),
                       "\" are others (checksum ", checksum, ") than those measured with before (",
                       known->second.checksum, ")");
@@ -419,16 +425,15 @@ void Controller::AcceptMeasurementsLocked(const std::string& worker, const v1::T
   const MeasuredBy by = Measurer(worker, workers_[worker].resource, result.lease_token(), Now());
   std::vector<MeasurementRecord> records;
   if (result.has_accuracy_result()) {
-    records = AccuracyMeasurements(wire, result.accuracy_result(), by);
-    const DatasetRecord dataset{wire.dataset(), wire.split(),
-                                result.accuracy_result().dataset_checksum(), Now()};
-    if (registry_->datasets.try_emplace({wire.dataset(), wire.split()}, dataset).second) {
-      open_.batch.insert_datasets.push_back(dataset);
+    const v1::AccuracyResult& accuracy = result.accuracy_result();
+    NoteDatasetLocked(wire, accuracy);
+    if (!IsWhole(wire, accuracy)) {
+      AccuracyPartRecord part = PartOf(wire, accuracy, by, task.record.id);
+      open_.batch.insert_parts.push_back(part);
+      registry_->index.AddPart(std::move(part));
+      return job->OnPart(task.record.id);
     }
-    if (wire.images() == 0) {
-      registry_->index.NoteAllImages(wire.dataset(), wire.split(),
-                                     result.accuracy_result().images());
-    }
+    records = AccuracyMeasurements(wire, accuracy, by);
   } else {
     const v1::LatencyResult& latency = result.latency_result();
     BaselineRecord baseline = MakeBaseline(wire, latency, by);
@@ -443,24 +448,89 @@ void Controller::AcceptMeasurementsLocked(const std::string& worker, const v1::T
     }
     records.push_back(LatencyMeasurement(wire, latency, by, baseline));
   }
-  std::vector<int64_t> ids;
   for (MeasurementRecord& record : records) {
-    record.id = ++registry_->ids.measurement;
     record.job_id = task.record.job_id;
     record.trial_id = task.record.trial_id;
     record.task_id = task.record.id;
-    ids.push_back(record.id);
-    open_.batch.insert_measurements.push_back(record);
-    registry_->index.Add(std::move(record));
   }
-  registry_->index.AddBitmap(ids[0], result.accuracy_result().top1_bitmap());
-  open_.batch.insert_evidence.push_back(EvidenceOf(result, ids[0]));
+  const std::vector<int64_t> ids = StoreMeasurementsLocked(std::move(records), EvidenceOf(result));
   const MeasurementRecord& first = *registry_->index.Find(ids[0]);
   if (first.verdict == VerdictState::kRejected) {
     job->OnRejected(task.record.id, ids, absl::StrJoin(first.reasons, ", "));
   } else {
     job->OnMeasured(task.record.id, ids);
   }
+}
+
+void Controller::NoteDatasetLocked(const v1::Task& wire, const v1::AccuracyResult& result) {
+  int64_t images = result.split_images();
+  if (images == 0 && wire.images() == 0) images = result.images();
+  const DatasetRecord dataset{wire.dataset(), wire.split(), result.dataset_checksum(), Now(),
+                              images};
+  const auto [known, is_new] =
+      registry_->datasets.try_emplace({wire.dataset(), wire.split()}, dataset);
+  if (!is_new && (known->second.images != 0 || images == 0)) return;
+  known->second.images = images;
+  open_.batch.insert_datasets.push_back(known->second);
+  if (images != 0) registry_->index.NoteAllImages(wire.dataset(), wire.split(), images);
+}
+
+std::vector<int64_t> Controller::StoreMeasurementsLocked(std::vector<MeasurementRecord> records,
+                                                         MeasurementEvidence evidence) {
+  std::vector<int64_t> ids;
+  for (MeasurementRecord& record : records) {
+    record.id = ++registry_->ids.measurement;
+    ids.push_back(record.id);
+    open_.batch.insert_measurements.push_back(record);
+    registry_->index.Add(std::move(record));
+  }
+  const MeasurementRecord& first = *registry_->index.Find(ids[0]);
+  if (!evidence.top1_bitmap.empty()) {
+    registry_->index.AddBitmap(first.id, evidence.top1_bitmap);
+    // Its bits are those of the parts: they need not wait any longer.
+    for (const int64_t task : registry_->index.RemoveParts(first.key.subject, first.key.dataset,
+                                                           first.key.split, first.sample_count)) {
+      open_.batch.delete_parts.push_back(task);
+    }
+  }
+  evidence.measurement_id = first.id;
+  open_.batch.insert_evidence.push_back(std::move(evidence));
+  return ids;
+}
+
+void Controller::JoinAccuracy(int64_t job, int64_t trial_id, const v1::Task& wire) {
+  mu_.AssertHeld();
+  const int64_t all = registry_->index.AllImages(wire.dataset(), wire.split());
+  const int64_t images = wire.images() == 0 ? all : std::min<int64_t>(wire.images(), all);
+  const AccuracyCover cover =
+      registry_->index.Cover(wire.artifact_sha256(), wire.dataset(), wire.split(), images);
+  // Whoever came last completed it.
+  const AccuracyPartRecord* last = nullptr;
+  MeasurementEvidence evidence;
+  for (const AccuracyPiece& piece : cover.pieces) {
+    std::string from = piece.part == nullptr
+                           ? absl::StrCat("measurement ", piece.measurement->id)
+                           : absl::StrCat(TaskName(piece.part->task_id), " ", piece.part->worker);
+    evidence.environment[absl::StrCat("images ", piece.first_image, " to ",
+                                      piece.first_image + piece.images - 1)] = std::move(from);
+    if (piece.part == nullptr) continue;
+    if (last == nullptr || piece.part->time >= last->time) last = piece.part;
+  }
+  FORALL_CHECK(cover.missing.empty() && last != nullptr) << "an accuracy is joined with a gap";
+  MeasuredBy by;
+  by.worker = last->worker;
+  by.build = last->worker_build;
+  by.lease_token = last->lease_token;
+  by.time = last->time;
+  const v1::AccuracyResult joined = Join(cover.pieces);
+  std::vector<MeasurementRecord> records = AccuracyMeasurements(wire, joined, by);
+  for (MeasurementRecord& record : records) {
+    record.job_id = job;
+    record.trial_id = trial_id;
+    record.task_id = last->task_id;
+  }
+  evidence.top1_bitmap = joined.top1_bitmap();
+  StoreMeasurementsLocked(std::move(records), std::move(evidence));
 }
 
 void Controller::AcceptFailureLocked(const std::string& worker, const v1::TaskResult& result,

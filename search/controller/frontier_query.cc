@@ -51,6 +51,7 @@ struct Scope {
   std::string dataset;
   std::string recipe = "fp32";
   bool predicted = false;  // an objective or a limit is a prediction: nothing is certain
+  bool own_objectives = false;  // those of the job
 };
 
 bool Counts(const MeasurementRecord& record) {
@@ -303,6 +304,7 @@ absl::Status FillAsked(const Registry& registry, const v1::QueryParetoFrontierRe
 // The job's own numbers: what its frontier was made of.
 void FillOwn(Scope* scope) {
   const JobFold& fold = scope->job->fold();
+  scope->own_objectives = true;
   std::vector<Candidate> measured;
   for (Candidate& candidate : scope->candidates) {
     if (candidate.trial->record.state != TrialState::kMeasured) continue;
@@ -393,6 +395,8 @@ bool IsContested(const Registry& registry, const Scope& scope, size_t member,
     }
   }
   for (size_t i = 0; i < candidates.size(); ++i) {
+    // What a race over these objectives has ruled out can replace nobody.
+    if (scope.own_objectives && candidates[i].fold->StoppedBy(*candidates[i].trial) != 0) continue;
     if (i != member && CouldReplace(registry, candidates[i], candidate, maximize)) return true;
   }
   return false;

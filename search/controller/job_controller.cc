@@ -75,7 +75,8 @@ absl::Status JobController::RestoreTask(const TaskRecord& record, const v1::Task
     return absl::DataLossError(
         absl::StrCat("task ", record.id, " is of ", wire.trial(), ", which was never proposed"));
   }
-  OpenTask open{trial.ordinal, record.kind, -1, wire.fidelity(), wire.split()};
+  OpenTask open{trial.ordinal,   record.kind,  -1,
+                wire.fidelity(), wire.split(), wire.part_images() > 0};
   for (size_t i = 0; record.kind == TaskKind::kLatency && i < fold_.bindings().size(); ++i) {
     const std::optional<TargetBinding>& binding = fold_.bindings()[i];
     if (binding.has_value() && DeviceName(binding->device) == wire.device() &&
@@ -238,14 +239,22 @@ void JobController::Advance(int64_t ordinal) {
   if (!complete) return;
   trial = fold_.FindTrial(ordinal);
   const std::string broken = fold_.plan().DescribeViolation(*fold_.Values(*trial));
-  Decide(ordinal, broken.empty() ? TrialState::kMeasured : TrialState::kInfeasible, broken);
+  if (!broken.empty()) return Decide(ordinal, TrialState::kInfeasible, broken);
+  const int64_t better = fold_.FindBetter(*trial);
+  if (better == 0 && fold_.HasNextTier(*trial)) {
+    Emit({.kind = "climbed", .trial = ordinal});
+    return Advance(ordinal);
+  }
+  Decide(ordinal, TrialState::kMeasured, "", better);
 }
 
-void JobController::Decide(int64_t ordinal, TrialState state, const std::string& message) {
+void JobController::Decide(int64_t ordinal, TrialState state, const std::string& message,
+                           int64_t stopped_by) {
   const TrialEntry* trial = fold_.FindTrial(ordinal);
   JobEvent event{.kind = "decided", .trial = ordinal, .state = static_cast<int>(state)};
   event.reused = state == TrialState::kMeasured && !trial->needed_measuring;
   event.message = message;
+  event.stopped_by = stopped_by;
   if (const auto values = fold_.Values(*trial); values.has_value()) event.values = *values;
   Emit(std::move(event));
   StoreTrial(ordinal);
@@ -320,26 +329,15 @@ bool JobController::AdvanceFinal(int64_t ordinal) {
 
 bool JobController::AdvanceTestSplit(int64_t ordinal) {
   const TrialEntry* trial = fold_.FindTrial(ordinal);
-  const v1::SearchJobSpec& spec = fold_.plan().spec();
-  if (!spec.fidelity().test_split() || !fold_.plan().needs_accuracy() || trial->test_measured ||
-      !trial->failure.empty()) {
+  if (!trial->failure.empty()) {
+    CancelEvaluation(ordinal, "final", "test");
     return true;
   }
-  if (HasOpenTask(ordinal, TaskKind::kAccuracy, -1, "final", "test")) return false;
-  const int64_t top1 = host_->index().FindAccuracy(trial->record.artifact_sha256, "accuracy_top1",
-                                                   spec.dataset(), "test", 0);
-  const int64_t top5 = host_->index().FindAccuracy(trial->record.artifact_sha256, "accuracy_top5",
-                                                   spec.dataset(), "test", 0);
-  if (top1 != 0 && top5 != 0) {
-    Emit({.kind = "measured",
-          .trial = ordinal,
-          .measurements = {top1, top5},
-          .fidelity = "final",
-          .split = "test"});
+  if (!fold_.plan().spec().fidelity().test_split() || !fold_.plan().needs_accuracy() ||
+      trial->test_measured) {
     return true;
   }
-  AddAccuracyTask(ordinal, "final", "test", 0);
-  return false;
+  return HaveAccuraciesOf(ordinal, "final", "test", {"accuracy_top1", "accuracy_top5"});
 }
 
 void JobController::AfterResult(int64_t ordinal) {
@@ -355,6 +353,19 @@ void JobController::OnExported(int64_t task, const std::string& artifact) {
   Emit({.kind = "exported", .trial = ordinal, .task = task, .artifact = artifact});
   StoreTrial(ordinal);
   AfterResult(ordinal);
+}
+
+void JobController::OnPart(int64_t task) {
+  const auto it = open_tasks_.find(task);
+  if (it == open_tasks_.end()) return;
+  const OpenTask open = it->second;
+  open_tasks_.erase(it);
+  Emit({.kind = "part",
+        .trial = open.trial,
+        .task = task,
+        .fidelity = open.fidelity,
+        .split = open.split});
+  AfterResult(open.trial);
 }
 
 void JobController::OnMeasured(int64_t task, const std::vector<int64_t>& measurements) {

@@ -56,6 +56,8 @@ class JobController {
 
   // Results of an open task of this job; they end with Pump. The measurements are in the index.
   void OnExported(int64_t task, const std::string& artifact);
+  // The task was a part of an accuracy, which is in the index.
+  void OnPart(int64_t task);
   void OnMeasured(int64_t task, const std::vector<int64_t>& measurements);
   void OnRejected(int64_t task, const std::vector<int64_t>& measurements, const std::string& why);
   // `last`: the task is not tried again.
@@ -83,6 +85,7 @@ class JobController {
     int target = -1;
     std::string fidelity = {};
     std::string split = {};
+    bool part = false;  // of an accuracy
   };
 
   JobController(JobFold fold, std::unique_ptr<Sampler> sampler, JobHost* host);
@@ -94,7 +97,8 @@ class JobController {
   bool BudgetIsSpent() const;
   int Parallelism() const;
   void Advance(int64_t ordinal);
-  void Decide(int64_t ordinal, TrialState state, const std::string& message);
+  void Decide(int64_t ordinal, TrialState state, const std::string& message,
+              int64_t stopped_by = 0);
   void Finalize();
   bool AdvanceFinal(int64_t ordinal);
   bool AdvanceTestSplit(int64_t ordinal);
@@ -106,20 +110,30 @@ class JobController {
   bool ReuseExport(int64_t ordinal);
   // True when the accuracies are known at this fidelity; reuses them where it can.
   bool HaveAccuracy(int64_t ordinal, const std::string& fidelity);
+  // The same for given metrics of one split, once the artifact is known.
+  bool HaveAccuraciesOf(int64_t ordinal, const std::string& fidelity, const std::string& split,
+                        const std::vector<std::string>& metrics);
+  // Empty unless all of them are known.
+  std::vector<int64_t> FindAccuracies(const v1::Task& wire,
+                                      const std::vector<std::string>& metrics) const;
   bool HaveLatency(int64_t ordinal, int target, const std::string& fidelity);
   bool ReuseLatency(int64_t ordinal, int target, const std::string& subject, FidelityLevel level);
-  int64_t Images(const std::string& fidelity) const;
+  int64_t Images(int64_t ordinal, const std::string& fidelity) const;
   std::string ScreeningFidelity() const;
 
   bool HasOpenTask(int64_t ordinal, TaskKind kind, int target, const std::string& fidelity,
                    const std::string& split) const;
   v1::Task WireTask(int64_t ordinal, TaskKind kind, const std::string& fidelity) const;
   void AddExportTask(int64_t ordinal);
-  void AddAccuracyTask(int64_t ordinal, const std::string& fidelity, const std::string& split,
-                       int64_t images);
+  v1::Task AccuracyWire(int64_t ordinal, const std::string& fidelity,
+                        const std::string& split) const;
+  // Whatever is missing of the evaluation, as one task or as parts.
+  void AddAccuracyTasks(int64_t ordinal, const v1::Task& wire);
   void AddLatencyTask(int64_t ordinal, int target, const std::string& fidelity);
   void AddTask(int64_t ordinal, const v1::Task& wire, const TaskNeeds& needs, OpenTask open);
   void CancelTasksOf(int64_t ordinal);
+  // Accuracy tasks of one evaluation only.
+  void CancelEvaluation(int64_t ordinal, const std::string& fidelity, const std::string& split);
   void AfterResult(int64_t ordinal);
   void StoreTrial(int64_t ordinal);
 

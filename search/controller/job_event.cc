@@ -17,6 +17,7 @@ void VisitFields(Event& event, Visitor visit) {
   visit("task", event.task);
   visit("target", event.target);
   visit("state", event.state);
+  visit("stopped_by", event.stopped_by);
   visit("last", event.last);
   visit("reused", event.reused);
   visit("choices", event.choices);

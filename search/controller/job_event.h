@@ -8,13 +8,16 @@
 //   bound       target, device, fingerprint, profile   a latency target has found its device
 //   proposed    trial, trial_id, choices               the sampler's decision
 //   exported    trial, task, artifact                  task 0: an earlier export was reused
-//   measured    trial, task, fidelity, split, target, measurements   task 0: reused
+//   part        trial, task, fidelity, split           a part of an accuracy is in
+//   measured    trial, task, fidelity, split, target, measurements   task 0: reused, or joined
 //   rejected    trial, task, fidelity, target, measurements, message  a latency nobody can trust
 //   failed      trial, task, worker, reason, message, last  last: the task is not tried again
-//   decided     trial, state, message, reused; values, hypervolume, frontier for the reader
-//   finalizing  trial                                  a frontier member is measured at final
-//   fidelity finalized   trial, state, message                  message: why it could not be state
-//   state, message                         of the job
+//   climbed     trial                                  goes on to the next tier of images
+//   decided     trial, state, message, reused, stopped_by; values, hypervolume, frontier for the
+//               reader
+//   finalizing  trial                                  a frontier member is measured finally
+//   finalized   trial, message                         message: why it could not be
+//   state       state, message                         of the job
 #ifndef FORALL_SEARCH_CONTROLLER_JOB_EVENT_H_
 #define FORALL_SEARCH_CONTROLLER_JOB_EVENT_H_
 
@@ -36,8 +39,9 @@ struct JobEvent {
   int64_t trial = 0;  // ordinal within the job
   int64_t trial_id = 0;
   int64_t task = 0;
-  int target = -1;  // of JobPlan::targets; -1 for an accuracy
-  int state = 0;    // a TrialState or a JobState
+  int target = -1;         // of JobPlan::targets; -1 for an accuracy
+  int state = 0;           // a TrialState or a JobState
+  int64_t stopped_by = 0;  // ordinal of the trial that was shown to be better
   bool last = false;
   bool reused = false;
   std::vector<int32_t> choices = {};

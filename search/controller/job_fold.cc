@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "search/controller/paired_test.h"
 #include "search/pareto/hypervolume.h"
 #include "space/identity.h"
 #include "space/recipe.h"
@@ -60,6 +61,7 @@ JobFold::JobFold(JobRecord record, std::shared_ptr<const JobPlan> plan,
       plan_(std::move(plan)),
       index_(index),
       bindings_(plan_->targets().size()),
+      tier_trials_(plan_->spec().fidelity().tiers_size()),
       points_(NewFrontier(*plan_)),
       both_(plan_->slots().size()) {
   record_.state = JobState::kRunning;
@@ -135,8 +137,15 @@ absl::Status JobFold::Apply(const JobEvent& event) {
     if (event.kind == "exported") {
       trial->record.artifact_sha256 = event.artifact;
       trial->needed_measuring |= event.task != 0;
+    } else if (event.kind == "part") {
+      trial->needed_measuring |= trial->record.state == TrialState::kActive;
     } else if (event.kind == "measured") {
       FORALL_RETURN_IF_ERROR(Measured(event, trial));
+    } else if (event.kind == "climbed") {
+      if (trial->record.state != TrialState::kActive || !HasNextTier(*trial)) {
+        return Broken(event, "there is no further tier for the trial");
+      }
+      ++trial->tier;
     } else if (event.kind == "rejected") {
       ++trial->rejections[{event.target, event.fidelity}];
       trial->measurements.insert(trial->measurements.end(), event.measurements.begin(),
@@ -215,6 +224,14 @@ absl::Status JobFold::Measured(const JobEvent& event, TrialEntry* trial) {
           plan_->slots()[slot].target != event.target) {
         continue;
       }
+      if (event.fidelity != "final" &&
+          plan_->slots()[slot].metric->source == MetricSource::kAccuracy) {
+        if (trial->tiers_measured <= trial->tier &&
+            trial->tier < plan_->spec().fidelity().tiers_size()) {
+          ++tier_trials_[trial->tier];
+        }
+        trial->tiers_measured = trial->tier + 1;
+      }
       CountBoth(*trial, slot, -1);
       (event.fidelity == "final" ? trial->final : trial->screening)[slot] = id;
       CountBoth(*trial, slot, 1);
@@ -235,10 +252,17 @@ absl::Status JobFold::Decide(const JobEvent& event, TrialEntry* trial) {
   if (to == TrialState::kMeasured && !values.has_value()) {
     return Broken(event, "a value of the trial is missing");
   }
+  if (event.stopped_by != 0) {
+    const TrialEntry* better = FindTrial(event.stopped_by);
+    if (better == nullptr || better->record.state != TrialState::kMeasured || better == trial) {
+      return Broken(event, "the trial that stopped it was not measured");
+    }
+  }
   trial->record.state = to;
   trial->record.error = event.message;
   trial->record.end_time = event.time;
   trial->record.reused = event.reused;
+  trial->stopped_by = event.stopped_by;
   ++counts_[event.state];
   if (from != TrialState::kActive) {
     --counts_[static_cast<int>(from)];
@@ -322,6 +346,84 @@ bool JobFold::AllFinal(const TrialEntry& trial) const {
   return true;
 }
 
+int32_t JobFold::ScreeningImages(const TrialEntry& trial) const {
+  const v1::Fidelity& fidelity = plan_->spec().fidelity();
+  return trial.tier < fidelity.tiers_size() ? fidelity.tiers(trial.tier)
+                                            : fidelity.screening_images();
+}
+
+bool JobFold::HasNextTier(const TrialEntry& trial) const {
+  if (trial.tiers_measured != trial.tier + 1 ||
+      trial.tier + 1 >= plan_->spec().fidelity().tiers_size()) {
+    return false;
+  }
+  for (size_t slot = 0; slot < plan_->slots().size(); ++slot) {
+    if (plan_->slots()[slot].metric->source != MetricSource::kAccuracy) continue;
+    const MeasurementRecord* evidence = Evidence(trial, static_cast<int>(slot));
+    if (evidence == nullptr || evidence->sample_count < ScreeningImages(trial)) return false;
+  }
+  return true;
+}
+
+bool JobFold::NoWorseElsewhere(const TrialEntry& rival, const TrialEntry& trial) const {
+  for (const JobPlan::Goal& goal : plan_->objectives()) {
+    const MetricInfo& metric = *plan_->slots()[goal.slot].metric;
+    if (metric.source == MetricSource::kAccuracy) continue;
+    double theirs = *Value(rival, goal.slot);
+    double ours = *Value(trial, goal.slot);
+    if (metric.source == MetricSource::kLatency) {
+      const MeasurementRecord* their = Evidence(rival, goal.slot);
+      const MeasurementRecord* our = Evidence(trial, goal.slot);
+      if (their->id == our->id) continue;
+      theirs = goal.maximize ? their->low : their->high;
+      ours = goal.maximize ? our->high : our->low;
+    }
+    if (goal.maximize ? theirs < ours : theirs > ours) return false;
+  }
+  return true;
+}
+
+int64_t JobFold::FindBetter(const TrialEntry& trial) const {
+  constexpr double kWronglyStopped = 0.05;
+  const auto slot = std::find_if(plan_->objectives().begin(), plan_->objectives().end(),
+                                 [&](const JobPlan::Goal& goal) {
+                                   return plan_->slots()[goal.slot].metric->id == "accuracy_top1";
+                                 });
+  const int tiers = plan_->spec().fidelity().tiers_size();
+  if (tiers == 0 || slot == plan_->objectives().end()) return 0;
+  const MeasurementRecord* ours = Evidence(trial, slot->slot);
+  if (ours == nullptr || index_->Bitmap(ours->id).empty()) return 0;
+  int64_t rivals = 0;
+  int64_t best = 0;
+  double lowest = 1;
+  for (const int64_t ordinal : decided_) {
+    const TrialEntry& rival = trials_[ordinal - 1];
+    if (rival.record.state != TrialState::kMeasured || &rival == &trial) continue;
+    const MeasurementRecord* theirs = Evidence(rival, slot->slot);
+    if (theirs == nullptr || index_->Bitmap(theirs->id).empty() ||
+        !NoWorseElsewhere(rival, trial)) {
+      continue;
+    }
+    ++rivals;
+    const Discordance discordance =
+        CountDiscordance(index_->Bitmap(ours->id), index_->Bitmap(theirs->id),
+                         std::min(ours->sample_count, theirs->sample_count));
+    const double p = SecondIsBetterPValue(discordance);
+    if (p >= lowest) continue;
+    lowest = p;
+    best = ordinal;
+  }
+  // Bonferroni: every look at every rival is a chance to be misled.
+  return lowest * static_cast<double>(tiers * std::max<int64_t>(rivals, 1)) <= kWronglyStopped
+             ? best
+             : 0;
+}
+
+int64_t JobFold::StoppedBy(const TrialEntry& trial) const {
+  const TrialEntry* better = FindTrial(trial.stopped_by);
+  return better != nullptr && better->record.state == TrialState::kMeasured ? trial.stopped_by : 0;
+}
+
 void JobFold::LearnScale(const TrialEntry& trial) {
   if (scaled_) return;
   scaled_ = true;
@@ -359,7 +461,7 @@ void JobFold::CountBoth(const TrialEntry& trial, size_t slot, int sign) {
 
 void JobFold::AddToFrontier(const TrialEntry& trial) {
   std::optional<std::vector<double>> values = Values(trial);
-  if (!values.has_value()) return;
+  if (!values.has_value() || StoppedBy(trial) != 0) return;
   for (size_t slot = 0; slot < values->size(); ++slot) {
     if (!HasFinal(trial, static_cast<int>(slot))) {
       (*values)[slot] = FinalEstimate(plan_->slots()[slot].metric->id, (*values)[slot]);

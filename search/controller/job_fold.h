@@ -40,6 +40,11 @@ struct TrialEntry {
   // Every measurement of this trial in order, the test split's and rejected ones included.
   std::vector<int64_t> measurements;
   bool test_measured = false;
+  // Of fidelity.tiers, the one that its screening accuracy is wanted at, and how many it has.
+  int tier = 0;
+  int tiers_measured = 0;
+  // Ordinal of the trial that was shown to be better, 0: none. See JobFold::StoppedBy.
+  int64_t stopped_by = 0;
   // (target, fidelity) -> latencies that were rejected.
   std::map<std::pair<int, std::string>, int> rejections;
   // The first failure that was final, "" while there is none.
@@ -104,6 +109,21 @@ class JobFold {
   // Every slot's value is as good as it gets.
   bool AllFinal(const TrialEntry& trial) const;
 
+  // Images of the trial's screening accuracy at the tier where it stands; 0: all.
+  int32_t ScreeningImages(const TrialEntry& trial) const;
+  // There is a further tier, and the split has images for it.
+  bool HasNextTier(const TrialEntry& trial) const;
+  // Whether another trial is established to dominate this one: no worse in every other objective,
+  // latencies by their intervals, and more accurate on the validation images that both have seen by
+  // McNemar's exact test. The ordinal of the one that shows it best, 0 when the job has no tiers or
+  // nobody does. The probability that a trial is stopped though no other is more accurate is at
+  // most 5 %: it is divided by the number of tiers and of rivals (docs/adr/0006-racing.md).
+  int64_t FindBetter(const TrialEntry& trial) const;
+  // Trials that have been measured at each tier, ascending.
+  const std::vector<int64_t>& tier_trials() const { return tier_trials_; }
+  // Who keeps the trial off the frontier: the one that stopped it, while that one still counts.
+  int64_t StoppedBy(const TrialEntry& trial) const;
+
   // What a screening value of this metric is compared as with final ones: the mean final value of
   // the trials that have both, and half of what sets it apart from their mean screening value; the
   // value itself while there are none, and for what is no accuracy (docs/adr/0005-finalists.md).
@@ -111,8 +131,9 @@ class JobFold {
   // Ordinals of trials chosen for final measurements that are not done, ascending.
   const std::set<int64_t>& finalizing() const { return finalizing_; }
 
-  // Ordinals of the non-dominated measured trials, best first objective first (invariant 5). A
-  // screened trial is compared with finally measured ones by FinalEstimate.
+  // Ordinals of the non-dominated measured trials, best first objective first (invariant 5),
+  // without those that a race has stopped. A screened trial is compared with finally measured ones
+  // by FinalEstimate.
   const std::vector<int64_t>& frontier() const { return frontier_; }
   bool OnFrontier(int64_t ordinal) const { return on_frontier_.contains(ordinal); }
   // Each objective scaled to [0, 1] between ideal and reference. 0 until the scale is known, and
@@ -132,6 +153,7 @@ class JobFold {
   int64_t FinalizedFrontierMembers() const;
 
  private:
+  bool NoWorseElsewhere(const TrialEntry& rival, const TrialEntry& trial) const;
   absl::Status Propose(const JobEvent& event);
   absl::Status Measured(const JobEvent& event, TrialEntry* trial);
   absl::Status Decide(const JobEvent& event, TrialEntry* trial);
@@ -155,6 +177,7 @@ class JobFold {
   std::set<int64_t> active_;
   std::set<int64_t> finalizing_;
   int64_t counts_[8] = {};
+  std::vector<int64_t> tier_trials_;
   int64_t reused_ = 0;
   Frontier points_;
   // Over the trials that have both a final and a screening value, per slot.

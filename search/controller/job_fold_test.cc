@@ -196,5 +196,132 @@ TEST_F(JobFoldTest, ScreenedAccuracyIsComparedAsHalfAsFarFromTheFinalists) {
   EXPECT_EQ(fold.frontier(), (std::vector<int64_t>{3, 1}));
 }
 
+// docs/adr/0006-racing.md, on a job over accuracy, MACs and a latency.
+class RaceFoldTest : public JobFoldTest {
+ protected:
+  RaceFoldTest() {
+    v1::SearchJobSpec spec;
+    spec.set_supernet("supernets/fashion_mnist");
+    spec.add_objectives()->set_metric("accuracy_top1");
+    spec.add_objectives()->set_metric("macs");
+    spec.add_objectives()->set_metric("latency_ms");
+    spec.mutable_budget()->set_max_trials(10);
+    spec.mutable_fidelity()->add_tiers(64);
+    spec.mutable_fidelity()->add_tiers(128);
+    FillDefaults("fashion_mnist", &spec);
+    race_plan_ = JobPlan::Create(spec, family_).value();
+    JobRecord record;
+    record.id = 1;
+    fold_ = std::make_unique<JobFold>(record, race_plan_, &index_);
+    EXPECT_THAT(Apply(fold_.get(), {.kind = "submitted"}), IsOk());
+    EXPECT_THAT(Apply(fold_.get(), {.kind = "bound", .target = 0, .device = "pc"}), IsOk());
+  }
+
+  int64_t AddMeasurement(const std::string& metric, double low, double high, int64_t samples,
+                         const std::string& bitmap = "") {
+    MeasurementRecord record;
+    record.id = index_.highest_id() + 1;
+    record.key.metric = metric;
+    record.value = (low + high) / 2;
+    record.low = low;
+    record.high = high;
+    record.sample_count = samples;
+    index_.Add(record);
+    index_.AddBitmap(record.id, bitmap);
+    return record.id;
+  }
+  // The next larger subnet, wrong on the first `wrong` of its images.
+  int64_t Propose(int wrong, double latency_low, double latency_high) {
+    const int64_t trial = static_cast<int64_t>(fold_->trials().size()) + 1;
+    Architecture architecture = family_->search_space().Smallest();
+    architecture.choices[*family_->search_space().FindDimension("r")] =
+        static_cast<int32_t>(trial) - 1;
+    EXPECT_THAT(Apply(fold_.get(), {.kind = "proposed",
+                                    .trial = trial,
+                                    .trial_id = trial,
+                                    .choices = architecture.choices}),
+                IsOk());
+    Accuracy(trial, 64, wrong);
+    EXPECT_THAT(
+        Apply(fold_.get(),
+              {.kind = "measured",
+               .trial = trial,
+               .target = 0,
+               .measurements = {AddMeasurement("latency_ms", latency_low, latency_high, 12)},
+               .fidelity = "screening"}),
+        IsOk());
+    return trial;
+  }
+  void Accuracy(int64_t trial, int images, int wrong) {
+    std::string bitmap(static_cast<size_t>(images) / 8, '\xff');
+    for (int i = 0; i < wrong; ++i) bitmap[i / 8] &= static_cast<char>(~(1u << (i % 8)));
+    const double value = 100.0 * (images - wrong) / images;
+    EXPECT_THAT(
+        Apply(fold_.get(),
+              {.kind = "measured",
+               .trial = trial,
+               .measurements = {AddMeasurement("accuracy_top1", value, value, images, bitmap)},
+               .fidelity = "screening"}),
+        IsOk());
+  }
+  absl::Status Decide(int64_t trial, TrialState state, int64_t stopped_by = 0) {
+    return Apply(fold_.get(), {.kind = "decided",
+                               .trial = trial,
+                               .state = static_cast<int>(state),
+                               .stopped_by = stopped_by});
+  }
+  int64_t FindBetter(int64_t trial) { return fold_->FindBetter(*fold_->FindTrial(trial)); }
+
+  std::shared_ptr<const JobPlan> race_plan_;
+  std::unique_ptr<JobFold> fold_;
+};
+
+TEST_F(RaceFoldTest, OnlyWhoIsEstablishedToBeDominatedIsStopped) {
+  FORALL_ASSERT_OK(Decide(Propose(0, 1.0, 1.1), TrialState::kMeasured));
+  // One rival, two tiers: stopped at p <= 0.025. Five images: 1 in 32; six: 1 in 64.
+  EXPECT_EQ(FindBetter(Propose(5, 1.2, 1.3)), 0);
+  EXPECT_EQ(FindBetter(Propose(6, 1.2, 1.3)), 1);
+}
+
+TEST_F(RaceFoldTest, ALatencyThatCouldBeLowerKeepsATrialInTheRace) {
+  FORALL_ASSERT_OK(Decide(Propose(0, 1.0, 1.1), TrialState::kMeasured));
+  EXPECT_EQ(FindBetter(Propose(30, 1.05, 1.2)), 0) << "their intervals overlap";
+  EXPECT_EQ(FindBetter(Propose(30, 1.1, 1.2)), 1);
+}
+
+TEST_F(RaceFoldTest, TrialsClimbTierByTier) {
+  const int64_t trial = Propose(3, 1, 1.1);
+  EXPECT_EQ(fold_->ScreeningImages(*fold_->FindTrial(trial)), 64);
+  FORALL_ASSERT_OK(Apply(fold_.get(), {.kind = "climbed", .trial = trial}));
+  EXPECT_EQ(fold_->ScreeningImages(*fold_->FindTrial(trial)), 128);
+  EXPECT_THAT(Apply(fold_.get(), {.kind = "climbed", .trial = trial}),
+              StatusIs(absl::StatusCode::kDataLoss))
+      << "not before the tier is measured";
+  Accuracy(trial, 128, 3);
+  EXPECT_FALSE(fold_->HasNextTier(*fold_->FindTrial(trial)));
+  EXPECT_THAT(Apply(fold_.get(), {.kind = "climbed", .trial = trial}),
+              StatusIs(absl::StatusCode::kDataLoss))
+      << "it was the last";
+}
+
+TEST_F(RaceFoldTest, SplitWithoutMoreImagesHasNoNextTier) {
+  const int64_t trial = Propose(0, 1, 1.1);
+  Accuracy(trial, 32, 3);
+  EXPECT_FALSE(fold_->HasNextTier(*fold_->FindTrial(trial)));
+}
+
+TEST_F(RaceFoldTest, StoppedTrialComesBackWhenTheOneThatStoppedItBreaksALimit) {
+  FORALL_ASSERT_OK(Decide(Propose(0, 1.0, 1.1), TrialState::kMeasured));
+  const int64_t stopped = Propose(20, 1.2, 1.3);
+  EXPECT_THAT(Decide(stopped, TrialState::kMeasured, 7), StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(Decide(stopped, TrialState::kMeasured, stopped),
+              StatusIs(absl::StatusCode::kDataLoss));
+  FORALL_ASSERT_OK(Decide(stopped, TrialState::kMeasured, 1));
+  EXPECT_EQ(fold_->frontier(), (std::vector<int64_t>{1}));
+  EXPECT_EQ(fold_->StoppedBy(*fold_->FindTrial(stopped)), 1);
+  FORALL_ASSERT_OK(Decide(1, TrialState::kInfeasible));
+  EXPECT_EQ(fold_->frontier(), (std::vector<int64_t>{stopped}));
+}
+
 }  // namespace
 }  // namespace forall

@@ -10,6 +10,13 @@
 #include "space/recipe.h"
 
 namespace forall {
+namespace {
+
+// A worker pays for each part with a look-up of the cached file, a session, and a first inference:
+// tens of milliseconds, for minutes of work. Small benchmarks stay whole.
+constexpr int64_t kPartImages = 12'800;
+
+}  // namespace
 
 bool JobController::HasOpenTask(int64_t ordinal, TaskKind kind, int target,
                                 const std::string& fidelity, const std::string& split) const {
@@ -20,9 +27,9 @@ bool JobController::HasOpenTask(int64_t ordinal, TaskKind kind, int target,
   });
 }
 
-int64_t JobController::Images(const std::string& fidelity) const {
-  const v1::Fidelity& wanted = fold_.plan().spec().fidelity();
-  return fidelity == "final" ? wanted.final_images() : wanted.screening_images();
+int64_t JobController::Images(int64_t ordinal, const std::string& fidelity) const {
+  if (fidelity == "final") return fold_.plan().spec().fidelity().final_images();
+  return fold_.ScreeningImages(*fold_.FindTrial(ordinal));
 }
 
 bool JobController::ReuseExport(int64_t ordinal) {
@@ -51,31 +58,61 @@ bool JobController::HaveAccuracy(int64_t ordinal, const std::string& fidelity) {
   for (size_t slot = 0; slot < plan.slots().size(); ++slot) {
     const MetricInfo& metric = *plan.slots()[slot].metric;
     if (metric.source != MetricSource::kAccuracy) continue;
-    const bool have =
-        trial->final[slot] != 0 || (fidelity == "screening" && trial->screening[slot] != 0);
+    const bool screened = trial->screening[slot] != 0 && trial->tiers_measured > trial->tier;
+    const bool have = trial->final[slot] != 0 || (fidelity == "screening" && screened);
     if (!have) missing.push_back(metric.id);
   }
   if (missing.empty()) return true;
-  if (HasOpenTask(ordinal, TaskKind::kAccuracy, -1, fidelity, "validation")) return false;
-  if (!EnsureArtifact(ordinal)) return false;
-  trial = fold_.FindTrial(ordinal);
+  return EnsureArtifact(ordinal) && HaveAccuraciesOf(ordinal, fidelity, "validation", missing);
+}
+
+std::vector<int64_t> JobController::FindAccuracies(const v1::Task& wire,
+                                                   const std::vector<std::string>& metrics) const {
   std::vector<int64_t> known;
-  for (const std::string& metric : missing) {
-    const int64_t id =
-        host_->index().FindAccuracy(trial->record.artifact_sha256, metric, plan.spec().dataset(),
-                                    "validation", Images(fidelity));
-    if (id != 0) known.push_back(id);
+  for (const std::string& metric : metrics) {
+    const int64_t id = host_->index().FindAccuracy(wire.artifact_sha256(), metric, wire.dataset(),
+                                                   wire.split(), wire.images());
+    if (id == 0) return {};
+    known.push_back(id);
   }
-  if (known.size() == missing.size()) {
-    Emit({.kind = "measured",
-          .trial = ordinal,
-          .measurements = known,
-          .fidelity = fidelity,
-          .split = "validation"});
-    return true;
+  return known;
+}
+
+bool JobController::HaveAccuraciesOf(int64_t ordinal, const std::string& fidelity,
+                                     const std::string& split,
+                                     const std::vector<std::string>& metrics) {
+  bool open = false;
+  for (const auto& [id, task] : open_tasks_) {
+    if (task.trial != ordinal || task.kind != TaskKind::kAccuracy || task.fidelity != fidelity ||
+        task.split != split) {
+      continue;
+    }
+    if (!task.part) return false;  // Its result is all that there is to come.
+    open = true;
   }
-  AddAccuracyTask(ordinal, fidelity, "validation", Images(fidelity));
-  return false;
+  const v1::Task wire = AccuracyWire(ordinal, fidelity, split);
+  std::vector<int64_t> known = FindAccuracies(wire, metrics);
+  if (const int64_t all = host_->index().AllImages(wire.dataset(), split);
+      known.empty() && all != 0) {
+    const int64_t images = wire.images() == 0 ? all : std::min<int64_t>(wire.images(), all);
+    if (host_->index()
+            .Cover(wire.artifact_sha256(), wire.dataset(), split, images)
+            .missing.empty()) {
+      host_->JoinAccuracy(fold_.record().id, fold_.FindTrial(ordinal)->record.id, wire);
+      known = FindAccuracies(wire, metrics);
+    }
+  }
+  if (known.empty()) {
+    if (!open) AddAccuracyTasks(ordinal, wire);
+    return false;
+  }
+  CancelEvaluation(ordinal, fidelity, split);
+  Emit({.kind = "measured",
+        .trial = ordinal,
+        .measurements = std::move(known),
+        .fidelity = fidelity,
+        .split = split});
+  return true;
 }
 
 bool JobController::ReuseLatency(int64_t ordinal, int target, const std::string& subject,
@@ -164,16 +201,46 @@ void JobController::AddExportTask(int64_t ordinal) {
   AddTask(ordinal, wire, NeedsOf(wire, ""), {});
 }
 
-void JobController::AddAccuracyTask(int64_t ordinal, const std::string& fidelity,
-                                    const std::string& split, int64_t images) {
+v1::Task JobController::AccuracyWire(int64_t ordinal, const std::string& fidelity,
+                                     const std::string& split) const {
   v1::Task wire = WireTask(ordinal, TaskKind::kAccuracy, fidelity);
   wire.set_dataset(fold_.plan().spec().dataset());
   wire.set_split(split);
-  wire.set_images(static_cast<int32_t>(images));
-  OpenTask open;
-  open.fidelity = fidelity;
-  open.split = split;
-  AddTask(ordinal, wire, NeedsOf(wire, ""), std::move(open));
+  if (split != "test") wire.set_images(static_cast<int32_t>(Images(ordinal, fidelity)));
+  return wire;
+}
+
+void JobController::AddAccuracyTasks(int64_t ordinal, const v1::Task& wire) {
+  const int64_t part = fold_.plan().spec().fidelity().part_images() > 0
+                           ? fold_.plan().spec().fidelity().part_images()
+                           : kPartImages;
+  const MeasurementIndex& index = host_->index();
+  const auto add = [&](int64_t first, int64_t images) {
+    v1::Task task = wire;
+    task.set_first_image(static_cast<int32_t>(first));
+    task.set_part_images(static_cast<int32_t>(images));
+    OpenTask open;
+    open.fidelity = wire.fidelity();
+    open.split = wire.split();
+    open.part = images > 0;
+    AddTask(ordinal, task, NeedsOf(task, ""), std::move(open));
+  };
+  const int64_t all = index.AllImages(wire.dataset(), wire.split());
+  int64_t images = wire.images();
+  if (all > 0) images = images == 0 ? all : std::min(images, all);
+  // How many there are, the first part will tell.
+  if (all == 0 && (images == 0 || images > part)) return add(0, part);
+  const AccuracyCover cover =
+      index.Cover(wire.artifact_sha256(), wire.dataset(), wire.split(), images);
+  if (cover.pieces.empty() && images <= part) return add(0, 0);
+  for (const AccuracyCover::Range& gap : cover.missing) {
+    // Parts end at multiples of their size, so that jobs share them whatever they had before.
+    for (int64_t first = gap.first_image; first < gap.first_image + gap.images;) {
+      const int64_t end = std::min(gap.first_image + gap.images, (first / part + 1) * part);
+      add(first, end - first);
+      first = end;
+    }
+  }
 }
 
 void JobController::AddLatencyTask(int64_t ordinal, int target, const std::string& fidelity) {
@@ -199,6 +266,19 @@ void JobController::CancelTasksOf(int64_t ordinal) {
     host_->CancelTask(it->first);
     it = open_tasks_.erase(it);
   }
+}
+
+void JobController::CancelEvaluation(int64_t ordinal, const std::string& fidelity,
+                                     const std::string& split) {
+  std::erase_if(open_tasks_, [&](const auto& entry) {
+    const OpenTask& open = entry.second;
+    if (open.trial != ordinal || open.kind != TaskKind::kAccuracy || open.fidelity != fidelity ||
+        open.split != split) {
+      return false;
+    }
+    host_->CancelTask(entry.first);
+    return true;
+  });
 }
 
 std::string CalibrationKey(const v1::SearchJobSpec& spec) {

@@ -20,6 +20,9 @@
 namespace forall {
 namespace {
 
+// Whole batches of every size that workers use.
+constexpr int kPartMultiple = 64;
+constexpr int kMaxTiers = 8;
 constexpr int kMaxObjectives = 8;
 constexpr int kMaxConstraints = 16;
 constexpr int kMaxTrials = 1'000'000;
@@ -195,6 +198,48 @@ absl::Status CheckBudget(const v1::SearchJobSpec& spec) {
   return absl::OkStatus();
 }
 
+absl::Status CheckTiers(const v1::Fidelity& fidelity) {
+  const std::string path = "spec.fidelity.";
+  if (fidelity.tiers().empty()) return absl::OkStatus();
+  if (fidelity.tiers_size() > kMaxTiers) {
+    return Invalid(path + "tiers", "at most ", kMaxTiers, ", got ", fidelity.tiers_size());
+  }
+  for (int i = 0; i < fidelity.tiers_size(); ++i) {
+    const std::string field = absl::StrCat(path, "tiers[", i, "]");
+    FORALL_RETURN_IF_ERROR(CheckRange(field, fidelity.tiers(i), 1, kMaxImages));
+    if (i > 0 && fidelity.tiers(i) <= fidelity.tiers(i - 1)) {
+      return Invalid(field, "must be more images than the tier before, ", fidelity.tiers(i - 1),
+                     ", got ", fidelity.tiers(i));
+    }
+  }
+  if (fidelity.screening_images() != 0 && fidelity.screening_images() != fidelity.tiers(0)) {
+    return Invalid(path + "screening_images", "is the first of the tiers, ", fidelity.tiers(0),
+                   "; leave it out, got ", fidelity.screening_images());
+  }
+  const int32_t last = fidelity.tiers(fidelity.tiers_size() - 1);
+  if (fidelity.final_images() != 0 && last >= fidelity.final_images()) {
+    return Invalid(path + "final_images", "must be more images than the last tier, ", last,
+                   " (0 means all)");
+  }
+  return absl::OkStatus();
+}
+
+// Races are run over top-1 outcomes image by image; of top-5 only counts are known.
+absl::Status CheckRaceable(const v1::SearchJobSpec& spec) {
+  if (spec.fidelity().tiers().empty()) return absl::OkStatus();
+  bool top1 = false;
+  for (int i = 0; i < spec.objectives_size(); ++i) {
+    top1 |= spec.objectives(i).metric() == "accuracy_top1";
+    if (spec.objectives(i).metric() == "accuracy_top5") {
+      return Invalid(absl::StrCat("spec.objectives[", i, "]"),
+                     "fidelity.tiers race over accuracy_top1; with accuracy_top5 as an objective "
+                     "use fidelity.screening_images");
+    }
+  }
+  if (top1) return absl::OkStatus();
+  return Invalid("spec.fidelity.tiers", "need accuracy_top1 as an objective");
+}
+
 absl::Status CheckFidelity(const v1::Fidelity& fidelity) {
   const std::string path = "spec.fidelity.";
   FORALL_RETURN_IF_ERROR(
@@ -206,7 +251,14 @@ absl::Status CheckFidelity(const v1::Fidelity& fidelity) {
     return Invalid(path + "calibration_seed", "must not be negative, got ",
                    fidelity.calibration_seed());
   }
-  const bool all_screened = fidelity.screening_images() == 0;
+  FORALL_RETURN_IF_ERROR(CheckRange(path + "part_images", fidelity.part_images(), 0, kMaxImages));
+  if (fidelity.part_images() % kPartMultiple != 0) {
+    return Invalid(path + "part_images", "must be a multiple of ", kPartMultiple, ", e.g. ",
+                   (fidelity.part_images() / kPartMultiple + 1) * kPartMultiple, ", got ",
+                   fidelity.part_images());
+  }
+  FORALL_RETURN_IF_ERROR(CheckTiers(fidelity));
+  const bool all_screened = fidelity.screening_images() == 0 && fidelity.tiers().empty();
   if (fidelity.final_images() != 0 &&
       (all_screened || fidelity.screening_images() > fidelity.final_images())) {
     return Invalid(path + "final_images", "fewer images than screening_images (0 means all)");
@@ -336,6 +388,7 @@ absl::Status ValidateSearchJobSpec(const v1::SearchJobSpec& spec) {
   FORALL_RETURN_IF_ERROR(CheckBudget(spec));
   FORALL_RETURN_IF_ERROR(CheckText("spec.dataset", spec.dataset()));
   FORALL_RETURN_IF_ERROR(CheckFidelity(spec.fidelity()));
+  FORALL_RETURN_IF_ERROR(CheckRaceable(spec));
   FORALL_RETURN_IF_ERROR(CheckRange("spec.parallelism", spec.parallelism(), 0, kMaxParallelism));
   if (!spec.recipe().empty() && !ParseRecipe(spec.recipe()).ok()) {
     return Invalid("spec.recipe", ParseRecipe(spec.recipe()).status().message());
@@ -350,6 +403,7 @@ void FillDefaults(const std::string& dataset, v1::SearchJobSpec* spec) {
   if (spec->recipe().empty()) spec->set_recipe("fp32");
   if (spec->sampler().algorithm().empty()) spec->mutable_sampler()->set_algorithm("nsga2");
   v1::Fidelity* fidelity = spec->mutable_fidelity();
+  if (!fidelity->tiers().empty()) fidelity->set_screening_images(fidelity->tiers(0));
   if (fidelity->calibration_images() == 0) fidelity->set_calibration_images(1000);
   for (v1::Objective& objective : *spec->mutable_objectives()) {
     const MetricInfo& metric = *FindMetric(objective.metric());

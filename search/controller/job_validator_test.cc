@@ -33,6 +33,11 @@ v1::SearchJobSpec GoodSpec() {
   return spec;
 }
 
+void SetTiers(const std::vector<int32_t>& tiers, v1::SearchJobSpec* spec) {
+  spec->mutable_fidelity()->clear_screening_images();
+  spec->mutable_fidelity()->mutable_tiers()->Assign(tiers.begin(), tiers.end());
+}
+
 TEST(JobValidatorTest, AcceptsAGoodSpecBeforeAndAfterDefaults) {
   v1::SearchJobSpec spec = GoodSpec();
   FORALL_EXPECT_OK(ValidateSearchJobSpec(spec));
@@ -118,6 +123,40 @@ TEST(JobValidatorTest, NamesTheFieldOfEveryMistake) {
        [](auto* s) { s->mutable_fidelity()->set_calibration_images(-2); }},
       {"spec.fidelity.calibration_seed",
        [](auto* s) { s->mutable_fidelity()->set_calibration_seed(-2); }},
+      {"spec.fidelity.part_images", [](auto* s) { s->mutable_fidelity()->set_part_images(-64); }},
+      {"spec.fidelity.part_images", [](auto* s) { s->mutable_fidelity()->set_part_images(1000); }},
+      {"spec.fidelity.tiers[0]",
+       [](auto* s) {
+         SetTiers({0, 5}, s);
+       }},
+      {"spec.fidelity.tiers[1]",
+       [](auto* s) {
+         SetTiers({500, 500}, s);
+       }},
+      {"spec.fidelity.tiers",
+       [](auto* s) {
+         SetTiers({1, 2, 3, 4, 5, 6, 7, 8, 9}, s);
+       }},
+      {"spec.fidelity.screening_images",
+       [](auto* s) {
+         SetTiers({500, 5000}, s);
+         s->mutable_fidelity()->set_screening_images(501);
+       }},
+      {"spec.fidelity.final_images",
+       [](auto* s) {
+         SetTiers({500, 5000}, s);
+         s->mutable_fidelity()->set_final_images(5000);
+       }},
+      {"spec.fidelity.tiers",
+       [](auto* s) {
+         SetTiers({500, 5000}, s);
+         s->mutable_objectives(0)->set_metric("params");
+       }},
+      {"spec.objectives[0]",
+       [](auto* s) {
+         SetTiers({500, 5000}, s);
+         s->mutable_objectives(0)->set_metric("accuracy_top5");
+       }},
       {"spec.parallelism", [](auto* s) { s->set_parallelism(-1); }},
       {"spec.recipe", [](auto* s) { s->set_recipe("int8"); }},
   };
@@ -129,6 +168,15 @@ TEST(JobValidatorTest, NamesTheFieldOfEveryMistake) {
         StatusIs(absl::StatusCode::kInvalidArgument, StartsWith(std::string(mistake.field) + ": ")))
         << mistake.field;
   }
+}
+
+TEST(JobValidatorTest, TheFirstTierIsTheScreening) {
+  v1::SearchJobSpec spec = GoodSpec();
+  SetTiers({500, 5000}, &spec);
+  FORALL_ASSERT_OK(ValidateSearchJobSpec(spec));
+  FillDefaults("fashion_mnist", &spec);
+  EXPECT_EQ(spec.fidelity().screening_images(), 500);
+  FORALL_EXPECT_OK(ValidateSearchJobSpec(spec)) << "as it is stored";
 }
 
 TEST(JobValidatorTest, RefusesFieldsOfANewerClient) {

@@ -2,6 +2,7 @@
 #include "search/controller/measurement_index.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -42,6 +43,80 @@ absl::Span<const int64_t> MeasurementIndex::About(const std::string& subject) co
 void MeasurementIndex::NoteAllImages(const std::string& dataset, const std::string& split,
                                      int64_t images) {
   all_images_[{dataset, split}] = images;
+}
+
+int64_t MeasurementIndex::AllImages(const std::string& dataset, const std::string& split) const {
+  const auto it = all_images_.find({dataset, split});
+  return it == all_images_.end() ? 0 : it->second;
+}
+
+void MeasurementIndex::AddPart(AccuracyPartRecord part) {
+  parts_[{part.artifact_sha256, part.dataset, part.split}].push_back(std::move(part));
+}
+
+std::vector<int64_t> MeasurementIndex::RemoveParts(const std::string& artifact,
+                                                   const std::string& dataset,
+                                                   const std::string& split, int64_t images) {
+  std::vector<int64_t> tasks;
+  const auto it = parts_.find({artifact, dataset, split});
+  if (it == parts_.end()) return tasks;
+  std::erase_if(it->second, [&](const AccuracyPartRecord& part) {
+    if (part.first_image + part.images > images) return false;
+    tasks.push_back(part.task_id);
+    return true;
+  });
+  if (it->second.empty()) parts_.erase(it);
+  return tasks;
+}
+
+std::vector<AccuracyPiece> MeasurementIndex::Pieces(const std::string& artifact,
+                                                    const std::string& dataset,
+                                                    const std::string& split,
+                                                    int64_t images) const {
+  std::vector<AccuracyPiece> pieces;
+  if (const auto it = parts_.find({artifact, dataset, split}); it != parts_.end()) {
+    for (const AccuracyPartRecord& part : it->second) {
+      pieces.push_back({part.first_image, part.images, part.top1_correct, part.top5_correct,
+                        &part.top1_bitmap, &part, nullptr});
+    }
+  }
+  for (const int64_t id : About(artifact)) {
+    const MeasurementRecord& top1 = *Find(id);
+    if (!Counts(top1) || top1.key.metric != "accuracy_top1" || top1.key.dataset != dataset ||
+        top1.key.split != split || Bitmap(id).empty()) {
+      continue;
+    }
+    const int64_t count = top1.sample_count;
+    const int64_t top5 = FindAccuracy(artifact, "accuracy_top5", dataset, split, count);
+    if (top5 == 0) continue;
+    const auto correct = [count](const MeasurementRecord& record) {
+      return static_cast<int64_t>(std::llround(record.value / 100 * static_cast<double>(count)));
+    };
+    pieces.push_back({0, count, correct(top1), correct(*Find(top5)), &Bitmap(id), nullptr, &top1});
+  }
+  std::erase_if(pieces, [&](const AccuracyPiece& piece) {
+    return piece.first_image + piece.images > images;
+  });
+  // At each image the longest piece first; of equal ones the one that was there first.
+  std::stable_sort(pieces.begin(), pieces.end(), [](const auto& a, const auto& b) {
+    if (a.first_image != b.first_image) return a.first_image < b.first_image;
+    return a.images > b.images;
+  });
+  return pieces;
+}
+
+AccuracyCover MeasurementIndex::Cover(const std::string& artifact, const std::string& dataset,
+                                      const std::string& split, int64_t images) const {
+  AccuracyCover cover;
+  int64_t at = 0;
+  for (AccuracyPiece& piece : Pieces(artifact, dataset, split, images)) {
+    if (piece.first_image < at) continue;
+    if (piece.first_image > at) cover.missing.push_back({at, piece.first_image - at});
+    at = piece.first_image + piece.images;
+    cover.pieces.push_back(std::move(piece));
+  }
+  if (at < images) cover.missing.push_back({at, images - at});
+  return cover;
 }
 
 int64_t MeasurementIndex::FindAccuracy(const std::string& artifact, const std::string& metric,

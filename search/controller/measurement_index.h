@@ -9,6 +9,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -17,6 +18,29 @@
 #include "search/store/result_store.h"
 
 namespace forall {
+
+// Images [first_image, first_image + images) of a dataset's screening order, evaluated.
+struct AccuracyPiece {
+  int64_t first_image = 0;
+  int64_t images = 0;
+  int64_t top1_correct = 0;
+  int64_t top5_correct = 0;
+  const std::string* top1_bitmap = nullptr;
+  // Exactly one of both: a part that waits, or the top-1 measurement whose images they are.
+  const AccuracyPartRecord* part = nullptr;
+  const MeasurementRecord* measurement = nullptr;
+};
+
+// What is known and what is missing of an accuracy of the first images.
+struct AccuracyCover {
+  struct Range {
+    int64_t first_image = 0;
+    int64_t images = 0;
+    bool operator==(const Range&) const = default;
+  };
+  std::vector<AccuracyPiece> pieces;  // in order, without overlap
+  std::vector<Range> missing;         // in order, the gaps between them
+};
 
 // Thread-compatible: the controller's lock guards it.
 class MeasurementIndex {
@@ -37,6 +61,18 @@ class MeasurementIndex {
                        const std::string& dataset, const std::string& split, int64_t images) const;
   // Learns how many images "all" are.
   void NoteAllImages(const std::string& dataset, const std::string& split, int64_t images);
+  // 0 while nobody knows.
+  int64_t AllImages(const std::string& dataset, const std::string& split) const;
+
+  // Parts of accuracies wait here until they are joined.
+  void AddPart(AccuracyPartRecord part);
+  // Forgets the parts that lie wholly within the first `images`, and returns their tasks.
+  std::vector<int64_t> RemoveParts(const std::string& artifact, const std::string& dataset,
+                                   const std::string& split, int64_t images);
+  // Of the first `images` (positive): parts, and accuracies of fewer images that kept their bits.
+  // Pointers stay good until a part is added or removed.
+  AccuracyCover Cover(const std::string& artifact, const std::string& dataset,
+                      const std::string& split, int64_t images) const;
 
   // The newest trusted latency of `subject` under this key's device, fingerprint, profile, recipe
   // and batch. Noisy ones are worth another measurement. 0 when there is none.
@@ -55,10 +91,17 @@ class MeasurementIndex {
   const BaselineRecord* FindBaseline(const std::string& id) const;
 
  private:
+  // Everything within the first `images`, in order of its first image.
+  std::vector<AccuracyPiece> Pieces(const std::string& artifact, const std::string& dataset,
+                                    const std::string& split, int64_t images) const;
+
   std::deque<MeasurementRecord> records_;
   absl::flat_hash_map<int64_t, const MeasurementRecord*> by_id_;
   absl::flat_hash_map<std::string, std::vector<int64_t>> by_subject_;
   std::map<std::pair<std::string, std::string>, int64_t> all_images_;
+  // By artifact, dataset and split; in order of arrival.
+  std::map<std::tuple<std::string, std::string, std::string>, std::vector<AccuracyPartRecord>>
+      parts_;
   absl::flat_hash_map<int64_t, std::string> bitmaps_;
   // Node-based: callers keep pointers.
   std::map<std::string, ExportRecord> exports_;

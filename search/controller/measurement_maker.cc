@@ -26,12 +26,42 @@ absl::Status Invalid(absl::string_view field, absl::string_view why) {
   return absl::InvalidArgumentError(absl::StrCat(field, ": ", why));
 }
 
+bool IsPart(const v1::Task& task) { return task.part_images() > 0; }
+
+// Of the evaluation, given how many images the split has.
+int64_t TotalImages(const v1::Task& task, int64_t split_images) {
+  return task.images() == 0 ? split_images : std::min<int64_t>(task.images(), split_images);
+}
+
+// A part must be exactly the images that were asked for: another part begins where it ends.
+absl::Status CheckPart(const v1::Task& task, const v1::AccuracyResult& result) {
+  if (result.split_images() < 1) {
+    return Invalid("accuracy_result.split_images",
+                   "required, for the task is a part of an evaluation; update the worker");
+  }
+  const int64_t total = TotalImages(task, result.split_images());
+  const int64_t wanted = std::min<int64_t>(task.part_images(), total - task.first_image());
+  if (result.images() != wanted) {
+    return Invalid("accuracy_result.images",
+                   absl::StrCat("the part is ", wanted, " images from image ", task.first_image(),
+                                " on, got ", result.images()));
+  }
+  if (!IsWhole(task, result) && result.top1_bitmap().empty()) {
+    return Invalid("accuracy_result.top1_bitmap", "required of a part");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckAccuracy(const v1::Task& task, const v1::AccuracyResult& result) {
   if (result.images() < 1) return Invalid("accuracy_result.images", "must be positive");
   if (task.images() > 0 && result.images() > task.images()) {
     return Invalid("accuracy_result.images",
                    absl::StrCat("the task asked for ", task.images(), ", got ", result.images()));
   }
+  if (result.split_images() < 0) {
+    return Invalid("accuracy_result.split_images", "must not be negative");
+  }
+  if (IsPart(task)) FORALL_RETURN_IF_ERROR(CheckPart(task, result));
   if (result.top1_correct() < 0 || result.top1_correct() > result.images()) {
     return Invalid("accuracy_result.top1_correct", "must be from 0 to images");
   }
@@ -45,6 +75,11 @@ absl::Status CheckAccuracy(const v1::Task& task, const v1::AccuracyResult& resul
   if (static_cast<int64_t>(bitmap.size()) != (result.images() + 7) / 8 ||
       bits != result.top1_correct()) {
     return Invalid("accuracy_result.top1_bitmap", "does not fit images and top1_correct");
+  }
+  // Bits past the last image would become other images' bits when parts are joined.
+  if (result.images() % 8 != 0 &&
+      (static_cast<unsigned char>(bitmap.back()) >> (result.images() % 8)) != 0) {
+    return Invalid("accuracy_result.top1_bitmap", "has bits set past the last image");
   }
   return absl::OkStatus();
 }
@@ -251,9 +286,51 @@ MeasurementRecord LatencyMeasurement(const v1::Task& task, const v1::LatencyResu
   return record;
 }
 
-MeasurementEvidence EvidenceOf(const v1::TaskResult& result, int64_t measurement_id) {
+bool IsWhole(const v1::Task& task, const v1::AccuracyResult& result) {
+  if (!IsPart(task)) return true;
+  return task.first_image() == 0 && result.images() == TotalImages(task, result.split_images());
+}
+
+AccuracyPartRecord PartOf(const v1::Task& task, const v1::AccuracyResult& result,
+                          const MeasuredBy& by, int64_t task_id) {
+  AccuracyPartRecord part;
+  part.task_id = task_id;
+  part.artifact_sha256 = task.artifact_sha256();
+  part.dataset = task.dataset();
+  part.split = task.split();
+  part.first_image = task.first_image();
+  part.images = result.images();
+  part.top1_correct = result.top1_correct();
+  part.top5_correct = result.top5_correct();
+  part.top1_bitmap = result.top1_bitmap();
+  part.worker = by.worker;
+  part.worker_build = by.build;
+  part.lease_token = by.lease_token;
+  part.time = by.time;
+  return part;
+}
+
+v1::AccuracyResult Join(absl::Span<const AccuracyPiece> pieces) {
+  v1::AccuracyResult joined;
+  std::string bitmap;
+  for (const AccuracyPiece& piece : pieces) {
+    for (int64_t i = 0; i < piece.images; ++i) {
+      const int64_t at = joined.images() + i;
+      if (at % 8 == 0) bitmap.push_back('\0');
+      const unsigned bit = static_cast<unsigned char>((*piece.top1_bitmap)[i / 8]) >> (i % 8) & 1;
+      bitmap.back() =
+          static_cast<char>(static_cast<unsigned char>(bitmap.back()) | (bit << (at % 8)));
+    }
+    joined.set_images(joined.images() + piece.images);
+    joined.set_top1_correct(joined.top1_correct() + piece.top1_correct);
+    joined.set_top5_correct(joined.top5_correct() + piece.top5_correct);
+  }
+  joined.set_top1_bitmap(bitmap);
+  return joined;
+}
+
+MeasurementEvidence EvidenceOf(const v1::TaskResult& result) {
   MeasurementEvidence evidence;
-  evidence.measurement_id = measurement_id;
   if (result.has_accuracy_result()) evidence.top1_bitmap = result.accuracy_result().top1_bitmap();
   if (result.has_latency_result()) {
     const v1::LatencyResult& latency = result.latency_result();

@@ -11,7 +11,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "proto/forall/v1/fleet_service.pb.h"
+#include "search/controller/measurement_index.h"
 #include "search/store/result_store.h"
 
 namespace forall {
@@ -55,7 +57,17 @@ BaselineRecord MakeBaseline(const v1::Task& task, const v1::LatencyResult& resul
 MeasurementRecord LatencyMeasurement(const v1::Task& task, const v1::LatencyResult& result,
                                      const MeasuredBy& by, const BaselineRecord& baseline);
 
-MeasurementEvidence EvidenceOf(const v1::TaskResult& result, int64_t measurement_id);
+// Whether a checked accuracy is all that its task's evaluation asks for, though the task may have
+// been a part that turned out to be the whole.
+bool IsWhole(const v1::Task& task, const v1::AccuracyResult& result);
+// A checked result that is not.
+AccuracyPartRecord PartOf(const v1::Task& task, const v1::AccuracyResult& result,
+                          const MeasuredBy& by, int64_t task_id);
+// Counts and bits of pieces that cover an evaluation without gap, as if it had been done at once.
+v1::AccuracyResult Join(absl::Span<const AccuracyPiece> pieces);
+
+// Without the measurement's id.
+MeasurementEvidence EvidenceOf(const v1::TaskResult& result);
 
 }  // namespace forall
 

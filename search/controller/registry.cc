@@ -30,6 +30,9 @@ absl::Status LoadCatalog(ResultStore* store, Registry* registry) {
   FORALL_ASSIGN_OR_RETURN(std::vector<DatasetRecord> datasets, store->LoadDatasets());
   for (DatasetRecord& record : datasets) {
     const std::pair<std::string, std::string> key(record.name, record.split);
+    if (record.images > 0) {
+      registry->index.NoteAllImages(record.name, record.split, record.images);
+    }
     registry->datasets[key] = std::move(record);
   }
   FORALL_ASSIGN_OR_RETURN(std::vector<MeasurementRecord> measurements, store->LoadMeasurements());
@@ -44,6 +47,8 @@ absl::Status LoadCatalog(ResultStore* store, Registry* registry) {
     }
     registry->index.Add(std::move(record));
   }
+  FORALL_ASSIGN_OR_RETURN(std::vector<AccuracyPartRecord> parts, store->LoadParts());
+  for (AccuracyPartRecord& part : parts) registry->index.AddPart(std::move(part));
   FORALL_ASSIGN_OR_RETURN(const std::vector<ExportRecord> exports, store->LoadExports());
   for (const ExportRecord& record : exports) registry->index.AddExport(record);
   FORALL_ASSIGN_OR_RETURN(const std::vector<BaselineRecord> baselines, store->LoadBaselines());
@@ -67,7 +72,7 @@ absl::Status ReplayEvents(ResultStore* store, int64_t job_id, JobController* job
   }
 }
 
-// How many images "all" are, from the tasks that asked for all.
+// How many images "all" are, from the tasks that asked for all: before schema 3 nothing else told.
 void NoteAllImages(const absl::flat_hash_map<int64_t, std::pair<std::string, std::string>>& asked,
                    MeasurementIndex* index) {
   for (const MeasurementRecord& record : index->all()) {
@@ -110,7 +115,7 @@ absl::Status LoadTasksOf(ResultStore* store, JobController* job, const FailedOn&
       registry->tasks[id] = {std::move(record), std::move(wire)};
     } else {
       if (record.state == TaskState::kDone && record.kind == TaskKind::kAccuracy &&
-          wire->images() == 0) {
+          wire->images() == 0 && wire->part_images() == 0) {
         asked_for_all[id] = {wire->dataset(), wire->split()};
       }
       registry->tasks[id] = {std::move(record), nullptr};

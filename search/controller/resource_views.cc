@@ -59,6 +59,9 @@ v1::SearchJob JobView(const JobController& job) {
   if (fold.start_finalizing_time().has_value()) {
     *view.mutable_start_finalizing_time() = ToTimestamp(*fold.start_finalizing_time());
   }
+  for (const int64_t trials : fold.tier_trials()) {
+    view.add_tier_trials(static_cast<int32_t>(trials));
+  }
   view.set_finalized_trials(static_cast<int32_t>(fold.FinalizedFrontierMembers()));
   view.set_waiting_reason(job.WaitingReason());
   return view;
@@ -83,6 +86,12 @@ v1::Trial TrialView(const Registry& registry, const JobFold& fold, const TrialEn
   view.set_on_frontier(fold.OnFrontier(record.ordinal));
   view.set_finalized(trial.finalized && trial.finalize_error.empty());
   view.set_reused(record.reused);
+  for (size_t slot = 0; slot < fold.plan().slots().size(); ++slot) {
+    if (fold.plan().slots()[slot].metric->source != MetricSource::kAccuracy) continue;
+    const MeasurementRecord* evidence = fold.Evidence(trial, static_cast<int>(slot));
+    if (evidence != nullptr) view.set_accuracy_images(evidence->sample_count);
+  }
+  if (trial.stopped_by != 0) view.set_stopped_by(TrialName(record.job_id, trial.stopped_by));
   // Exact costs first, then what was measured: the final ones before those they replace, the
   // rejected ones, which count for nothing, last.
   for (const MetricInfo& metric : Metrics()) {

@@ -99,9 +99,14 @@ std::string VerdictHtml(const ReportData& data, const Subnet& subnet) {
 
 // Whether its place is certain, and what the numbers behind it are worth.
 std::string TrustCells(const ReportData& data, const Subnet& subnet) {
+  const std::string images =
+      subnet.trial->accuracy_images() > 0
+          ? absl::StrCat(", ", FormatCount(static_cast<double>(subnet.trial->accuracy_images())),
+                         " images")
+          : "";
   return absl::StrCat("<td>",
                       subnet.contested() ? Badge("doubt", "contested") : Badge("good", "certain"),
-                      "<small>", subnet.trial->finalized() ? "final" : "screening",
+                      "<small>", subnet.trial->finalized() ? "final" : "screening", images,
                       "</small></td><td>", VerdictHtml(data, subnet), "</td>");
 }
 

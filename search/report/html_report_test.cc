@@ -352,5 +352,17 @@ TEST(HtmlReportTest, WritesSamplesToLookAt) {
   write("empty", empty);
 }
 
+TEST(HtmlReportTest, SaysOnHowManyImagesSubnetsRacedAndStand) {
+  ReportInput input = MakeSampleJob({});
+  v1::Fidelity* fidelity = input.job.mutable_spec()->mutable_fidelity();
+  EXPECT_THAT(Markup(RenderReport(input)), Not(HasSubstr("race over tiers")));
+  fidelity->add_tiers(1000);
+  fidelity->add_tiers(5000);
+  input.frontier.mutable_members(0)->mutable_trial()->set_accuracy_images(5000);
+  const std::string markup = Markup(RenderReport(input));
+  EXPECT_THAT(markup, HasSubstr("race over tiers of 1,000, 5,000 validation images"));
+  EXPECT_THAT(markup, HasSubstr(", 5,000 images</small>"));
+}
+
 }  // namespace
 }  // namespace forall

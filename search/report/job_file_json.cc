@@ -86,6 +86,8 @@ std::string JobFileJson(const v1::SearchJobSpec& spec, bool* complete) {
                       {"final_images", fidelity.final_images()},
                       {"calibration_images", fidelity.calibration_images()},
                       {"calibration_seed", fidelity.calibration_seed()},
+                      {"tiers", fidelity.tiers()},
+                      {"part_images", fidelity.part_images()},
                       {"test_split", fidelity.test_split()}};
   json["seed"] = spec.seed();
   if (!spec.dataset().empty()) json["dataset"] = spec.dataset();

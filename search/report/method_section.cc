@@ -2,6 +2,7 @@
 #include "search/report/method_section.h"
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "google/protobuf/util/json_util.h"
 #include "search/report/html_text.h"
 
@@ -58,7 +59,17 @@ std::string Accuracies(const v1::Fidelity& fidelity) {
                     " images of the training split");
   }
   absl::StrAppend(&text, ".");
-  if (fidelity.screening_images() > 0) {
+  if (!fidelity.tiers().empty()) {
+    const std::string tiers = absl::StrJoin(
+        fidelity.tiers(), ", ",
+        [](std::string* out, int32_t images) { absl::StrAppend(out, FormatCount(images)); });
+    absl::StrAppend(
+        &text, " While searching, subnets race over tiers of ", tiers,
+        " validation images: one that another is shown to dominate goes no further (McNemar's "
+        "exact test on the images that both have seen, at most 5 % wrongly stopped). Members of "
+        "the frontier are then evaluated on ",
+        fidelity.final_images() > 0 ? FormatCount(fidelity.final_images()) : "all", ".");
+  } else if (fidelity.screening_images() > 0) {
     absl::StrAppend(&text, " While searching, ", FormatCount(fidelity.screening_images()),
                     " validation images decide; members of the frontier are then evaluated on ",
                     fidelity.final_images() > 0 ? FormatCount(fidelity.final_images()) : "all",

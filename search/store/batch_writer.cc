@@ -84,6 +84,10 @@ absl::Status BatchWriter::ApplyInserts(const StoreBatch& batch) {
   for (const DatasetRecord& dataset : batch.insert_datasets) {
     FORALL_RETURN_IF_ERROR(WithContext(Insert(dataset), absl::StrCat("dataset ", dataset.name)));
   }
+  for (const AccuracyPartRecord& part : batch.insert_parts) {
+    FORALL_RETURN_IF_ERROR(
+        WithContext(Insert(part), absl::StrCat("accuracy part of task ", part.task_id)));
+  }
   for (const EventRecord& event : batch.append_events) {
     FORALL_RETURN_IF_ERROR(WithContext(
         Insert(event), absl::StrCat("event ", event.sequence, " of job ", event.job_id)));
@@ -100,6 +104,9 @@ absl::Status BatchWriter::ApplyUpdates(const StoreBatch& batch) {
   }
   for (const DeviceRecord& device : batch.upsert_devices) {
     FORALL_RETURN_IF_ERROR(WithContext(Update(device), absl::StrCat("device ", device.id)));
+  }
+  for (const int64_t task : batch.delete_parts) {
+    FORALL_RETURN_IF_ERROR(db_->Run("DELETE FROM accuracy_parts WHERE task = ?", task));
   }
   for (const Retraction& retraction : batch.retractions) {
     FORALL_RETURN_IF_ERROR(WithContext(
@@ -235,9 +242,26 @@ absl::Status BatchWriter::Insert(const BaselineRecord& baseline) {
 
 absl::Status BatchWriter::Insert(const DatasetRecord& dataset) {
   return db_->Run(
-      "INSERT INTO datasets (name, split, checksum, create_time) VALUES (?, ?, ?, ?) "
-      "ON CONFLICT DO NOTHING",
-      dataset.name, dataset.split, dataset.checksum, ToStoredTime(dataset.create_time));
+      "INSERT INTO datasets (name, split, checksum, create_time, images) VALUES (?, ?, ?, ?, ?) "
+      "ON CONFLICT DO UPDATE SET images = excluded.images WHERE images = 0",
+      dataset.name, dataset.split, dataset.checksum, ToStoredTime(dataset.create_time),
+      dataset.images);
+}
+
+absl::Status BatchWriter::Insert(const AccuracyPartRecord& part) {
+  FORALL_RETURN_IF_ERROR(CheckId(part.task_id));
+  FORALL_ASSIGN_OR_RETURN(const int64_t artifact, interner_.KeyId(part.artifact_sha256));
+  FORALL_ASSIGN_OR_RETURN(const int64_t dataset, interner_.KeyId(part.dataset));
+  FORALL_ASSIGN_OR_RETURN(const int64_t split, interner_.KeyId(part.split));
+  FORALL_ASSIGN_OR_RETURN(const int64_t worker, interner_.KeyId(part.worker));
+  FORALL_ASSIGN_OR_RETURN(const int64_t build, interner_.KeyId(part.worker_build));
+  FORALL_ASSIGN_OR_RETURN(const std::string bitmap, CompressBytes(part.top1_bitmap));
+  return db_->Run(
+      "INSERT INTO accuracy_parts (task, artifact, dataset, split, first_image, images, "
+      "top1_correct, top5_correct, top1_bitmap, worker, worker_build, lease_token, time) "
+      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      part.task_id, artifact, dataset, split, part.first_image, part.images, part.top1_correct,
+      part.top5_correct, Blob{bitmap}, worker, build, part.lease_token, ToStoredTime(part.time));
 }
 
 absl::Status BatchWriter::Insert(const EventRecord& event) {

@@ -38,6 +38,7 @@ class BatchWriter {
   absl::Status Insert(const ExportRecord& entry);
   absl::Status Insert(const BaselineRecord& baseline);
   absl::Status Insert(const DatasetRecord& dataset);
+  absl::Status Insert(const AccuracyPartRecord& part);
   absl::Status Insert(const EventRecord& event);
   absl::Status Update(const JobRecord& job);
   absl::Status Update(const TrialRecord& trial);

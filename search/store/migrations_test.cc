@@ -98,7 +98,19 @@ TEST_F(MigrateTest, TheStoresOwnSchemaIsStrictAndWhole) {
               IsOkAndHolds(0));
   EXPECT_THAT(db_->QueryInt64("SELECT count(*) FROM pragma_table_list "
                               "WHERE schema = 'main' AND name NOT LIKE 'sqlite_%'"),
-              IsOkAndHolds(16));
+              IsOkAndHolds(17));
+}
+
+TEST_F(MigrateTest, DatasetsOfTheSecondSchemaAreKeptAndOfUnknownSize) {
+  ASSERT_GE(StoreMigrations().size(), 3u);
+  FORALL_ASSERT_OK(Migrate(db_.get(), StoreMigrations().subspan(0, 2)));
+  FORALL_ASSERT_OK(db_->Execute(
+      "INSERT INTO datasets (name, split, checksum, create_time) VALUES ('d', 'test', 'c', 7)"));
+  FORALL_ASSERT_OK(Migrate(db_.get(), StoreMigrations()));
+  EXPECT_THAT(db_->QueryInt64("SELECT count(*) FROM datasets WHERE name = 'd' AND split = 'test' "
+                              "AND checksum = 'c' AND create_time = 7 AND images = 0"),
+              IsOkAndHolds(1));
+  EXPECT_THAT(db_->QueryInt64("SELECT count(*) FROM accuracy_parts"), IsOkAndHolds(0));
 }
 
 TEST_F(MigrateTest, TheEventLogIsAppendOnly) {

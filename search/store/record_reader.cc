@@ -319,12 +319,45 @@ absl::StatusOr<std::vector<BaselineRecord>> ReadBaselines(Db* db) {
 
 absl::StatusOr<std::vector<DatasetRecord>> ReadDatasets(Db* db) {
   return ReadAll<DatasetRecord>(
-      db->Query("SELECT name, split, checksum, create_time FROM datasets ORDER BY name, split"),
+      db->Query(
+          "SELECT name, split, checksum, create_time, images FROM datasets ORDER BY name, split"),
       [](const Statement& row) -> absl::StatusOr<DatasetRecord> {
         return DatasetRecord{.name = row.Text(0),
                              .split = row.Text(1),
                              .checksum = row.Text(2),
-                             .create_time = TimeAt(row, 3)};
+                             .create_time = TimeAt(row, 3),
+                             .images = row.Int64(4)};
+      });
+}
+
+absl::StatusOr<std::vector<AccuracyPartRecord>> ReadParts(Db* db) {
+  return ReadAll<AccuracyPartRecord>(
+      db->Query("SELECT task, a.text, d.text, s.text, first_image, images, top1_correct, "
+                "top5_correct, top1_bitmap, w.text, b.text, lease_token, time FROM accuracy_parts "
+                "JOIN keys AS a ON a.id = artifact JOIN keys AS d ON d.id = dataset "
+                "JOIN keys AS s ON s.id = split JOIN keys AS w ON w.id = worker "
+                "JOIN keys AS b ON b.id = worker_build ORDER BY task"),
+      [](const Statement& row) -> absl::StatusOr<AccuracyPartRecord> {
+        AccuracyPartRecord part;
+        part.task_id = row.Int64(0);
+        part.artifact_sha256 = row.Text(1);
+        part.dataset = row.Text(2);
+        part.split = row.Text(3);
+        part.first_image = row.Int64(4);
+        part.images = row.Int64(5);
+        part.top1_correct = row.Int64(6);
+        part.top5_correct = row.Int64(7);
+        FORALL_ASSIGN_OR_RETURN(part.top1_bitmap, DecompressBytes(row.Text(8)));
+        part.worker = row.Text(9);
+        part.worker_build = row.Text(10);
+        part.lease_token = row.Text(11);
+        part.time = TimeAt(row, 12);
+        if (part.first_image < 0 || part.images < 1 ||
+            static_cast<int64_t>(part.top1_bitmap.size()) != (part.images + 7) / 8) {
+          return absl::DataLossError(
+              absl::StrCat("the accuracy part of task ", part.task_id, " is damaged"));
+        }
+        return part;
       });
 }
 

@@ -26,6 +26,7 @@ absl::StatusOr<std::vector<SupernetRecord>> ReadSupernets(Db* db);
 absl::StatusOr<std::vector<ExportRecord>> ReadExports(Db* db);
 absl::StatusOr<std::vector<BaselineRecord>> ReadBaselines(Db* db);
 absl::StatusOr<std::vector<DatasetRecord>> ReadDatasets(Db* db);
+absl::StatusOr<std::vector<AccuracyPartRecord>> ReadParts(Db* db);
 absl::StatusOr<std::vector<DeviceRecord>> ReadDevices(Db* db);
 
 }  // namespace forall

@@ -23,8 +23,8 @@ bool StoreBatch::empty() const {
          update_trials.empty() && insert_tasks.empty() && update_tasks.empty() &&
          insert_measurements.empty() && insert_evidence.empty() && insert_artifacts.empty() &&
          insert_supernets.empty() && insert_exports.empty() && insert_baselines.empty() &&
-         insert_datasets.empty() && upsert_devices.empty() && append_events.empty() &&
-         retractions.empty();
+         insert_datasets.empty() && insert_parts.empty() && delete_parts.empty() &&
+         upsert_devices.empty() && append_events.empty() && retractions.empty();
 }
 
 absl::Status ResultStore::Commit(StoreBatch batch) {

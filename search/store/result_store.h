@@ -191,7 +191,27 @@ struct DatasetRecord {
   std::string split;
   std::string checksum;  // data/dataset.h
   absl::Time create_time;
+  int64_t images = 0;  // of the split; 0: not known yet
   bool operator==(const DatasetRecord&) const = default;
+};
+
+// A task's part of an accuracy: images [first_image, first_image + images) of the dataset's
+// screening order. It waits until the whole can be joined to a measurement.
+struct AccuracyPartRecord {
+  int64_t task_id = 0;
+  std::string artifact_sha256;
+  std::string dataset;
+  std::string split;
+  int64_t first_image = 0;
+  int64_t images = 0;
+  int64_t top1_correct = 0;
+  int64_t top5_correct = 0;
+  std::string top1_bitmap;  // one bit per image
+  std::string worker;
+  std::string worker_build;
+  std::string lease_token;
+  absl::Time time;
+  bool operator==(const AccuracyPartRecord&) const = default;
 };
 
 // A line of a job's append-only log: "submitted", "proposed", "granted", "result", "decision", ...
@@ -228,7 +248,12 @@ struct StoreBatch {
   std::vector<SupernetRecord> insert_supernets;  // an existing (id, sha256) is left as it is
   std::vector<ExportRecord> insert_exports;      // an existing key is left as it is
   std::vector<BaselineRecord> insert_baselines;
-  std::vector<DatasetRecord> insert_datasets;  // an existing (name, split) is left as it is
+  // An existing (name, split) is left as it is, but learns how many images it has.
+  std::vector<DatasetRecord> insert_datasets;
+  // AlreadyExists: a task has one part.
+  std::vector<AccuracyPartRecord> insert_parts;
+  // Task ids of parts that a measurement of this batch has taken up. One that is not there is none.
+  std::vector<int64_t> delete_parts;
   std::vector<DeviceRecord> upsert_devices;
   std::vector<EventRecord> append_events;
   std::vector<Retraction> retractions;
@@ -283,6 +308,8 @@ class ResultStore {
   virtual absl::StatusOr<std::vector<ExportRecord>> LoadExports() = 0;
   virtual absl::StatusOr<std::vector<BaselineRecord>> LoadBaselines() = 0;
   virtual absl::StatusOr<std::vector<DatasetRecord>> LoadDatasets() = 0;
+  // In order of task.
+  virtual absl::StatusOr<std::vector<AccuracyPartRecord>> LoadParts() = 0;
   virtual absl::StatusOr<std::vector<DeviceRecord>> LoadDevices() = 0;
 };
 

@@ -123,6 +123,59 @@ TEST_P(ResultStoreContractTest, KeepsEveryFieldOfTrialsTasksAndMeasurements) {
               IsOkAndHolds(StoreIds{.job = 2, .trial = 3, .task = 2, .measurement = 2}));
 }
 
+TEST_P(ResultStoreContractTest, KeepsPartsOfAccuraciesUntilTheyAreTakenUp) {
+  const AccuracyPartRecord part = {.task_id = 1,
+                                   .artifact_sha256 = "artifact",
+                                   .dataset = "dataset",
+                                   .split = "validation",
+                                   .first_image = 128,
+                                   .images = 20,
+                                   .top1_correct = 9,
+                                   .top5_correct = 12,
+                                   .top1_bitmap = std::string("\x00\xff\x01", 3),
+                                   .worker = "w1",
+                                   .worker_build = "0.1.0",
+                                   .lease_token = "5-1",
+                                   .time = TestTime(3)};
+  AccuracyPartRecord other = part;
+  other.task_id = 2;
+  StoreBatch batch;
+  batch.insert_jobs = {MakeJob(1)};
+  batch.insert_tasks = {MakeTask(1, 1, 0), MakeTask(2, 1, 0)};
+  batch.insert_parts = {other, part};
+  EXPECT_FALSE(batch.empty());
+  FORALL_ASSERT_OK(store_->Commit(std::move(batch)));
+  EXPECT_THAT(store_->LoadParts(), IsOkAndHolds(ElementsAre(part, other)));
+
+  StoreBatch again;
+  again.insert_parts = {part};
+  again.delete_parts = {2};
+  EXPECT_THAT(store_->Commit(again), StatusIs(absl::StatusCode::kAlreadyExists));
+  EXPECT_THAT(store_->LoadParts(), IsOkAndHolds(ElementsAre(part, other))) << "whole or not at all";
+  StoreBatch dangling;
+  dangling.insert_parts = {part};
+  dangling.insert_parts[0].task_id = 77;
+  EXPECT_THAT(store_->Commit(dangling), StatusIs(absl::StatusCode::kInvalidArgument));
+  StoreBatch joined;
+  joined.delete_parts = {1, 44};
+  EXPECT_FALSE(joined.empty());
+  FORALL_ASSERT_OK(store_->Commit(std::move(joined)));
+  EXPECT_THAT(store_->LoadParts(), IsOkAndHolds(ElementsAre(other)));
+}
+
+TEST_P(ResultStoreContractTest, ADatasetLearnsItsNumberOfImagesOnce) {
+  DatasetRecord dataset = {
+      .name = "dataset", .split = "test", .checksum = "c1", .create_time = TestTime(1)};
+  for (const int64_t images : {0, 500, 600}) {
+    dataset.images = images;
+    StoreBatch batch;
+    batch.insert_datasets = {dataset};
+    FORALL_ASSERT_OK(store_->Commit(std::move(batch)));
+  }
+  dataset.images = 500;
+  EXPECT_THAT(store_->LoadDatasets(), IsOkAndHolds(ElementsAre(dataset)));
+}
+
 TEST_P(ResultStoreContractTest, KeepsEveryFieldOfTheRest) {
   const ArtifactRecord artifact = {.sha256 = "s1", .size_bytes = 9, .create_time = TestTime(1)};
   const SupernetRecord supernet = {.id = "fashion_mnist",

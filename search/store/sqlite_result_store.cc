@@ -357,6 +357,10 @@ absl::StatusOr<std::vector<DatasetRecord>> SqliteResultStore::LoadDatasets() {
   return Read<std::vector<DatasetRecord>>(ReadDatasets);
 }
 
+absl::StatusOr<std::vector<AccuracyPartRecord>> SqliteResultStore::LoadParts() {
+  return Read<std::vector<AccuracyPartRecord>>(ReadParts);
+}
+
 absl::StatusOr<std::vector<BaselineRecord>> SqliteResultStore::LoadBaselines() {
   return Read<std::vector<BaselineRecord>>(ReadBaselines);
 }

@@ -90,6 +90,7 @@ class SqliteResultStore : public ResultStore {
   absl::StatusOr<std::vector<ExportRecord>> LoadExports() override;
   absl::StatusOr<std::vector<BaselineRecord>> LoadBaselines() override;
   absl::StatusOr<std::vector<DatasetRecord>> LoadDatasets() override;
+  absl::StatusOr<std::vector<AccuracyPartRecord>> LoadParts() override;
   absl::StatusOr<std::vector<DeviceRecord>> LoadDevices() override;
 
   Counters counters() const;

@@ -173,7 +173,7 @@ std::vector<std::string> EventLog(const std::string& database) {
 
 // Runs the job to its end, killing the controller or the worker every `mean_life` or so (never when
 // infinite).
-Outcome RunJob(absl::Duration mean_life) {
+Outcome RunJob(const v1::SearchJobSpec& spec, absl::Duration mean_life) {
   testing::TempDir dir;
   ControllerProcess controller(dir);
   controller.Start();
@@ -182,7 +182,7 @@ Outcome RunJob(absl::Duration mean_life) {
   {
     Client client(controller.address());
     v1::SubmitSearchJobRequest request;
-    *request.mutable_spec() = MakeSpec();
+    *request.mutable_spec() = spec;
     request.set_request_id("once");
     const auto job =
         client.Call(client.search(), &v1::SearchService::Stub::SubmitSearchJob, request);
@@ -270,21 +270,8 @@ void ExpectNothingLostOrDoubled(const Outcome& outcome) {
   }
 }
 
-TEST(KillTest, Invariant4KilledControllerAndWorkerLeaveTheSameLogAndFrontier) {
-  const Outcome calm = RunJob(absl::InfiniteDuration());
-  ASSERT_EQ(calm.job.state(), v1::SearchJob::SUCCEEDED) << calm.job.error();
-  ASSERT_GE(calm.trials.size(), 150u);
-  EXPECT_GT(calm.acknowledged.size(), 300u);
-  ExpectNothingLostOrDoubled(calm);
-
-  const Outcome disturbed = RunJob(absl::Milliseconds(40));
-  EXPECT_GE(disturbed.controller_kills, 10);
-  EXPECT_GE(disturbed.worker_kills, 10);
-  EXPECT_GE(disturbed.controller_kills + disturbed.worker_kills, 20);
-  ASSERT_EQ(disturbed.job.state(), v1::SearchJob::SUCCEEDED) << disturbed.job.error();
-  ExpectNothingLostOrDoubled(disturbed);
-
-  // Every proposal, result and decision, in order.
+// Every proposal, result and decision, in order.
+void ExpectTheSame(const Outcome& disturbed, const Outcome& calm) {
   ASSERT_EQ(disturbed.log.size(), calm.log.size());
   for (size_t i = 0; i < calm.log.size(); ++i) ASSERT_EQ(disturbed.log[i], calm.log[i]) << i;
   ASSERT_EQ(disturbed.trials.size(), calm.trials.size());
@@ -300,8 +287,44 @@ TEST(KillTest, Invariant4KilledControllerAndWorkerLeaveTheSameLogAndFrontier) {
     EXPECT_EQ(ours.certainty(), theirs.certainty());
     for (int j = 0; j < theirs.values_size(); ++j) EXPECT_EQ(ours.values(j), theirs.values(j));
   }
+}
+
+TEST(KillTest, Invariant4KilledControllerAndWorkerLeaveTheSameLogAndFrontier) {
+  const Outcome calm = RunJob(MakeSpec(), absl::InfiniteDuration());
+  ASSERT_EQ(calm.job.state(), v1::SearchJob::SUCCEEDED) << calm.job.error();
+  ASSERT_GE(calm.trials.size(), 150u);
+  EXPECT_GT(calm.acknowledged.size(), 300u);
+  ExpectNothingLostOrDoubled(calm);
+
+  const Outcome disturbed = RunJob(MakeSpec(), absl::Milliseconds(40));
+  EXPECT_GE(disturbed.controller_kills, 10);
+  EXPECT_GE(disturbed.worker_kills, 10);
+  EXPECT_GE(disturbed.controller_kills + disturbed.worker_kills, 20);
+  ASSERT_EQ(disturbed.job.state(), v1::SearchJob::SUCCEEDED) << disturbed.job.error();
+  ExpectNothingLostOrDoubled(disturbed);
+  ExpectTheSame(disturbed, calm);
   RecordProperty("controller_kills", disturbed.controller_kills);
   RecordProperty("worker_kills", disturbed.worker_kills);
+}
+
+// Each accuracy in two to ten parts, of which the kills hit some between the first and the last.
+TEST(KillTest, Invariant4KilledBetweenThePartsOfAnAccuracyLeavesTheSameLogAndFrontier) {
+  v1::SearchJobSpec spec = MakeSpec();
+  spec.mutable_budget()->set_max_trials(60);
+  spec.mutable_fidelity()->set_part_images(1024);
+  const Outcome calm = RunJob(spec, absl::InfiniteDuration());
+  ASSERT_EQ(calm.job.state(), v1::SearchJob::SUCCEEDED) << calm.job.error();
+  ExpectNothingLostOrDoubled(calm);
+  size_t parts = 0;
+  for (const std::string& line : calm.log) parts += absl::StartsWith(line, "part ") ? 1 : 0;
+  EXPECT_GE(parts, 60u * 3) << "2,500 images in parts of 1,024";
+
+  const Outcome disturbed = RunJob(spec, absl::Milliseconds(40));
+  EXPECT_GE(disturbed.controller_kills, 3);
+  EXPECT_GE(disturbed.worker_kills, 3);
+  ASSERT_EQ(disturbed.job.state(), v1::SearchJob::SUCCEEDED) << disturbed.job.error();
+  ExpectNothingLostOrDoubled(disturbed);
+  ExpectTheSame(disturbed, calm);
 }
 
 // Ids of the tasks whose results the controller acknowledged, by the real worker's own word.
@@ -423,6 +446,90 @@ TEST(KillTest, Invariant2RealWorkerAndControllerKilledLoseAndDoubleNothing) {
       EXPECT_EQ(measured.count(id), 1u) << "task " << id;
     }
   }
+}
+
+// What a job of four subnets finds, by so many real workers; accuracies by what was evaluated.
+struct Shared {
+  std::map<std::string, double> accuracies;
+  std::map<std::string, std::string> bitmaps;
+  std::set<std::string> workers;  // of which parts were joined
+  int parts = 0;
+};
+
+Shared MeasureAccuracies(int workers, int32_t part_images) {
+  Shared shared;
+  testing::TempDir dir;
+  ControllerProcess controller(dir);
+  controller.Start();
+  std::vector<std::unique_ptr<WorkerProcess>> processes;
+  for (int i = 0; i < workers; ++i) {
+    processes.push_back(std::make_unique<WorkerProcess>(
+        dir, [&dir, i, address = controller.address()](const std::string&) {
+          return std::vector<std::string>{Program("forall-worker"),
+                                          "--controller",
+                                          address,
+                                          "--id",
+                                          absl::StrCat("w", i),
+                                          "--data",
+                                          SourceFolder() + "/build/deps/fashion-mnist",
+                                          "--cache",
+                                          absl::StrCat(dir.path(), "/cache", i)};
+        }));
+    processes.back()->Start();
+  }
+  v1::SubmitSearchJobRequest submit;
+  v1::SearchJobSpec& spec = *submit.mutable_spec();
+  spec = MakeSpec();
+  spec.mutable_objectives(1)->set_metric("macs");
+  spec.mutable_budget()->set_max_trials(4);
+  spec.mutable_fidelity()->set_screening_images(0);
+  spec.mutable_fidelity()->set_part_images(part_images);
+  spec.mutable_fidelity()->set_calibration_images(100);
+  Client client(controller.address());
+  EXPECT_THAT(client.Call(client.search(), &v1::SearchService::Stub::SubmitSearchJob, submit),
+              testing::IsOk());
+  v1::GetSearchJobRequest get;
+  get.set_name("searchJobs/1");
+  for (int i = 0; i < 1200; ++i) {
+    const auto job = client.Call(client.search(), &v1::SearchService::Stub::GetSearchJob, get);
+    if (job.ok() && HasEnded(job->state())) {
+      EXPECT_EQ(job->state(), v1::SearchJob::SUCCEEDED) << job->error();
+      break;
+    }
+    Clock::Real()->SleepFor(absl::Milliseconds(100));
+  }
+  for (const auto& process : processes) process->Kill();
+  controller.Stop();
+  const auto store = SqliteResultStore::Create({.path = dir / "forall.db"});
+  EXPECT_THAT(store, testing::IsOk());
+  const std::vector<MeasurementRecord> records = (*store)->LoadMeasurements().value();
+  for (const MeasurementRecord& record : records) {
+    const std::string what =
+        absl::StrCat(record.key.subject, " ", record.key.metric, " ", record.key.split);
+    EXPECT_TRUE(shared.accuracies.emplace(what, record.value).second) << what << " twice";
+    if (record.key.metric != "accuracy_top1") continue;
+    const MeasurementEvidence evidence = (*store)->LoadEvidence(record.id).value();
+    shared.bitmaps[what] = evidence.top1_bitmap;
+    for (const auto& [images, from] : evidence.environment) {
+      ++shared.parts;
+      shared.workers.insert(from.substr(from.rfind(' ') + 1));
+    }
+  }
+  return shared;
+}
+
+TEST(PartsTest, Invariant2TwoRealWorkersShareAccuraciesAndFindWhatOneFinds) {
+  if (!std::filesystem::exists(SourceFolder() + "/build/deps/fashion-mnist")) {
+    GTEST_SKIP() << "no images in build/deps; tools/setup.sh fetches them";
+  }
+  const Shared one = MeasureAccuracies(1, 0);
+  EXPECT_EQ(one.parts, 0) << "10,000 images are one task";
+  const Shared two = MeasureAccuracies(2, 1024);
+  EXPECT_EQ(two.workers, (std::set<std::string>{"w0", "w1"}));
+  EXPECT_GE(two.parts, 4 * 10);
+  EXPECT_GE(one.accuracies.size(), 8u);
+  EXPECT_EQ(two.accuracies, one.accuracies);
+  EXPECT_EQ(two.bitmaps, one.bitmaps);
 }
 
 }  // namespace

@@ -92,6 +92,9 @@ class FaultyStore : public ResultStore {
   absl::StatusOr<std::vector<DatasetRecord>> LoadDatasets() override {
     return store_->LoadDatasets();
   }
+  absl::StatusOr<std::vector<AccuracyPartRecord>> LoadParts() override {
+    return store_->LoadParts();
+  }
   absl::StatusOr<std::vector<DeviceRecord>> LoadDevices() override { return store_->LoadDevices(); }
 
  private:
@@ -143,6 +146,9 @@ class ControllerHarness {
   // What the script says about a task: a pure function of the network and the kind. Exports are
   // uploaded.
   v1::TaskResult Evaluate(const v1::LeasedTask& leased);
+  // What the script says about a part of an accuracy: every image is right or wrong whatever the
+  // part, so that parts fit together.
+  static v1::AccuracyResult EvaluateImages(const v1::Task& task);
   // Changes a result before it is sent.
   using Spoil = std::function<void(const v1::Task&, v1::TaskResult*)>;
   // Leases one task, does it, reports it. False when there was none. When the store fails, the

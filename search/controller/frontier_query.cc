@@ -50,7 +50,7 @@ struct Scope {
   const JobController* job = nullptr;  // nullptr: everything on the supernet
   std::string dataset;
   std::string recipe = "fp32";
-  bool predicted = false;  // an objective or a limit is a prediction: nothing is certain
+  bool predicted = false;       // an objective or a limit is a prediction: nothing is certain
   bool own_objectives = false;  // those of the job
 };
 

@@ -19,24 +19,14 @@
 namespace forall {
 namespace {
 
+using ::forall::testing::Describe;
+using ::forall::testing::DescribedSubnet;
 using ::forall::testing::RandomSupernet;
 using ::forall::testing::RunReference;
 using ::forall::testing::StatusIs;
 using ::forall::testing::TinySupernet;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-struct Subject {
-  Network network;
-  SubnetWeights weights;
-};
-
-Subject Describe(const Supernet& supernet, const Architecture& architecture) {
-  Subject subject;
-  subject.network = *supernet.family().Describe(architecture);
-  subject.weights = *ExtractWeights(supernet, subject.network);
-  return subject;
-}
 
 Tensor RandomImages(const Network& network, int64_t count, uint64_t seed) {
   Tensor images;
@@ -71,7 +61,7 @@ TEST_P(EveryFamilyExporterTest, EqualsTheReferenceInEveryForm) {
                                       : trial == 1 ? space.Smallest()
                                                    : space.Sample(&random);
     SCOPED_TRACE(space.ToJson(architecture));
-    const Subject subject = Describe(*supernet, architecture);
+    const DescribedSubnet subject = Describe(*supernet, architecture);
     const Tensor images = RandomImages(subject.network, 3, 20 + static_cast<uint64_t>(trial));
     for (const BatchNormForm form :
          {BatchNormForm::kFolded, BatchNormForm::kNodes, BatchNormForm::kBatchStatistics}) {
@@ -112,7 +102,7 @@ INSTANTIATE_TEST_SUITE_P(AllFamilies, EveryFamilyExporterTest,
 
 TEST(ExporterTest, FoldingLeavesNoBatchNormAndNodesKeepTheirNames) {
   const auto supernet = TinySupernet();
-  const Subject subject = Describe(*supernet, supernet->family().search_space().Largest());
+  const DescribedSubnet subject = Describe(*supernet, supernet->family().search_space().Largest());
   OnnxExportOptions options;
   FORALL_ASSERT_OK_AND_ASSIGN(const std::string bytes,
                               BuildOnnxModel(subject.network, subject.weights, options));
@@ -149,7 +139,7 @@ TEST(ExporterTest, FoldingLeavesNoBatchNormAndNodesKeepTheirNames) {
 
 TEST(ExporterTest, ABatchCanBeFixed) {
   const auto supernet = TinySupernet();
-  const Subject subject = Describe(*supernet, supernet->family().search_space().Smallest());
+  const DescribedSubnet subject = Describe(*supernet, supernet->family().search_space().Smallest());
   OnnxExportOptions options;
   options.batch = 4;
   FORALL_ASSERT_OK_AND_ASSIGN(const std::string model,
@@ -160,7 +150,7 @@ TEST(ExporterTest, ABatchCanBeFixed) {
 
 TEST(ExporterTest, MetadataReachesTheSession) {
   const auto supernet = TinySupernet();
-  const Subject subject = Describe(*supernet, supernet->family().search_space().Smallest());
+  const DescribedSubnet subject = Describe(*supernet, supernet->family().search_space().Smallest());
   OnnxExportOptions options;
   options.metadata = {{"forall.arch_key", "a1-x"}, {"note", "a \"text\""}};
   FORALL_ASSERT_OK_AND_ASSIGN(const std::string model,
@@ -175,7 +165,7 @@ TEST(ExporterTest, MetadataReachesTheSession) {
 // format, to be made on purpose and written into the CHANGELOG.
 TEST(ExporterTest, BytesAreGolden) {
   const auto supernet = TinySupernet();
-  Subject subject = Describe(*supernet, supernet->family().search_space().Smallest());
+  DescribedSubnet subject = Describe(*supernet, supernet->family().search_space().Smallest());
   for (auto& layer : subject.weights.layers) {
     for (std::vector<float>& values : layer) {
       for (size_t i = 0; i < values.size(); ++i) {
@@ -194,8 +184,8 @@ TEST(ExporterTest, BytesAreGolden) {
 TEST(ExporterTest, RefusesWeightsOfAnotherNetwork) {
   const auto supernet = TinySupernet();
   const SearchSpace& space = supernet->family().search_space();
-  const Subject small = Describe(*supernet, space.Smallest());
-  Subject large = Describe(*supernet, space.Largest());
+  const DescribedSubnet small = Describe(*supernet, space.Smallest());
+  DescribedSubnet large = Describe(*supernet, space.Largest());
   EXPECT_THAT(BuildOnnxModel(large.network, small.weights, OnnxExportOptions()),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("another network")));
   large.weights.layers[0][0].pop_back();
@@ -208,7 +198,7 @@ TEST(ExporterTest, RefusesWeightsOfAnotherNetwork) {
 TEST(CheckOnnxModelTest, ReportsWhatIsWrong) {
   EXPECT_THAT(CheckOnnxModel("no model"), StatusIs(absl::StatusCode::kInvalidArgument));
   const auto supernet = TinySupernet();
-  const Subject subject = Describe(*supernet, supernet->family().search_space().Smallest());
+  const DescribedSubnet subject = Describe(*supernet, supernet->family().search_space().Smallest());
   FORALL_ASSERT_OK_AND_ASSIGN(
       const std::string bytes,
       BuildOnnxModel(subject.network, subject.weights, OnnxExportOptions()));

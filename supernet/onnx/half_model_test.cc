@@ -19,24 +19,14 @@
 namespace forall {
 namespace {
 
+using ::forall::testing::Describe;
+using ::forall::testing::DescribedSubnet;
 using ::forall::testing::RandomSupernet;
 using ::forall::testing::StatusIs;
 using ::forall::testing::TinyFamilies;
 using ::testing::HasSubstr;
 
-struct Subject {
-  Network network;
-  SubnetWeights weights;
-};
-
-Subject Describe(const Supernet& supernet, const Architecture& architecture) {
-  Subject subject;
-  subject.network = *supernet.family().Describe(architecture);
-  subject.weights = *ExtractWeights(supernet, subject.network);
-  return subject;
-}
-
-absl::StatusOr<std::string> Build(const Subject& subject) {
+absl::StatusOr<std::string> Build(const DescribedSubnet& subject) {
   OnnxExportOptions options;
   options.metadata = {{kMetadataRecipe, "fp32"}, {"note", "kept"}};
   return BuildOnnxModel(subject.network, subject.weights, options);
@@ -70,7 +60,7 @@ TEST(HalfModelTest, AgreesWithTheFloatModelToHalfPrecision) {
     for (int trial = 0; trial < 5; ++trial) {
       const Architecture architecture = trial == 0 ? space.Largest() : space.Sample(&random);
       SCOPED_TRACE(space.ToJson(architecture));
-      const Subject subject = Describe(*supernet, architecture);
+      const DescribedSubnet subject = Describe(*supernet, architecture);
       FORALL_ASSERT_OK_AND_ASSIGN(const std::string model, Build(subject));
       FORALL_ASSERT_OK_AND_ASSIGN(const std::string half, ToHalfModel(model));
       FORALL_ASSERT_OK(CheckOnnxModel(half));
@@ -92,7 +82,7 @@ TEST(HalfModelTest, AgreesWithTheFloatModelToHalfPrecision) {
 
 TEST(HalfModelTest, EveryWeightIsTheRoundedOneAndTheEndsStayFloat) {
   const auto supernet = testing::TinySupernet();
-  const Subject subject = Describe(*supernet, supernet->family().search_space().Largest());
+  const DescribedSubnet subject = Describe(*supernet, supernet->family().search_space().Largest());
   FORALL_ASSERT_OK_AND_ASSIGN(const std::string bytes, Build(subject));
   FORALL_ASSERT_OK_AND_ASSIGN(const std::string half_bytes, ToHalfModel(bytes));
   FORALL_ASSERT_OK_AND_ASSIGN(const std::string again, ToHalfModel(bytes));
@@ -125,7 +115,7 @@ TEST(HalfModelTest, EveryWeightIsTheRoundedOneAndTheEndsStayFloat) {
 
 TEST(HalfModelTest, NamesWhatHalfCannotHold) {
   const auto supernet = testing::TinySupernet();
-  Subject subject = Describe(*supernet, supernet->family().search_space().Smallest());
+  DescribedSubnet subject = Describe(*supernet, supernet->family().search_space().Smallest());
   subject.weights.layers.back()[0][3] = 70000.0f;
   FORALL_ASSERT_OK_AND_ASSIGN(const std::string large, Build(subject));
   EXPECT_THAT(ToHalfModel(large),

@@ -17,6 +17,7 @@
 #include "space/proxyless_nas.h"
 #include "space/resnet.h"
 #include "supernet/package.h"
+#include "supernet/subnet_weights.h"
 
 namespace forall::testing {
 
@@ -128,6 +129,18 @@ inline std::shared_ptr<const Supernet> RandomSupernet(const Family& family,
   auto supernet = Supernet::FromBytes(*std::move(bytes), "tiny");
   FORALL_CHECK(supernet.ok()) << supernet.status();
   return *std::move(supernet);
+}
+
+// A subnet and the supernet's own weights for it.
+struct DescribedSubnet {
+  Network network;
+  SubnetWeights weights;
+};
+inline DescribedSubnet Describe(const Supernet& supernet, const Architecture& architecture) {
+  DescribedSubnet subnet;
+  subnet.network = *supernet.family().Describe(architecture);
+  subnet.weights = *ExtractWeights(supernet, subnet.network);
+  return subnet;
 }
 
 inline std::shared_ptr<const Supernet> TinySupernet(const std::string& dataset = "") {

@@ -638,6 +638,21 @@ TEST(TrainTest, FinishMakesThePackageOfACheckpointWithoutTraining) {
   FORALL_EXPECT_OK(Supernet::Load(options.package).status());
 }
 
+TEST(TrainTest, AllRunsAreReadBeforeTheFirstOneBegins) {
+  const testing::TempDir dir;
+  const auto run = [&](const std::string& lines) {
+    FORALL_EXPECT_OK(WriteFileAtomically(dir / "runs", lines));
+    return RunAll({"--data", dir / "nowhere"}, dir / "runs");
+  };
+  EXPECT_THAT(run("--seed 1\n--sead 2\n"),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("sead")));
+  EXPECT_THAT(run("# none\n\n"),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("names no run")));
+  EXPECT_THAT(run("--help\n"), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("--help")));
+  // A run that fails is named by its line.
+  EXPECT_THAT(run("--seed 1\n").message(), HasSubstr("--seed 1: "));
+}
+
 TEST(TrainTest, AnotherRecipeOrAnotherDatasetIsRefused) {
   testing::TempDir dir;
   FakeClock clock;

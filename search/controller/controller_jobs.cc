@@ -178,9 +178,9 @@ absl::StatusOr<v1::SearchJob> Controller::SubmitLocked(const v1::SubmitSearchJob
         "spec.constraints: each can be met alone, but no subnet was found that meets all ",
         spec.constraints_size(), " together; relax one of them"));
   }
-  if (const std::string& predictor = spec.accuracy_predictor(); !predictor.empty()) {
-    FORALL_ASSIGN_OR_RETURN(const int64_t size, options_.artifacts->Size(predictor));
-    open_.batch.insert_artifacts.push_back({predictor, size, record.create_time});
+  if (const std::string& artifact = spec.accuracy_predictor(); !artifact.empty()) {
+    FORALL_ASSIGN_OR_RETURN(const int64_t size, options_.artifacts->Size(artifact));
+    open_.batch.insert_artifacts.push_back({artifact, size, record.create_time});
   }
   ++registry_->ids.job;
   if (!record.request_id.empty()) registry_->jobs_by_request[record.request_id] = record.id;

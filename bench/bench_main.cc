@@ -11,10 +11,12 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "base/status_macros.h"
 #include "bench/evaluator_bench.h"
 #include "bench/image_bench.h"
+#include "bench/sample_efficiency_bench.h"
 #include "bench/supernet_bench.h"
 
 namespace forall {
@@ -43,6 +45,7 @@ struct Options {
   EvaluatorBenchOptions evaluator;
   SupernetBenchOptions supernet;
   ImageBenchOptions image;
+  SampleEfficiencyOptions sample_efficiency;
 };
 
 struct Benchmark {
@@ -54,6 +57,8 @@ constexpr Benchmark kBenchmarks[] = {
     {"import", [](const Options& options) { return RunImportBench(options.supernet); }},
     {"images", [](const Options& options) { return RunImageBench(options.image); }},
     {"evaluator", [](const Options& options) { return RunEvaluatorBench(options.evaluator); }},
+    {"sample-efficiency",
+     [](const Options& options) { return RunSampleEfficiencyBench(options.sample_efficiency); }},
 };
 
 absl::Status ReadNumber(absl::string_view flag, absl::string_view text, int64_t* value) {
@@ -64,6 +69,29 @@ absl::Status ReadNumber(absl::string_view flag, absl::string_view text, int64_t*
 
 absl::Status ReadFlag(absl::string_view flag, absl::string_view value, Options* options) {
   int64_t number = 0;
+  if (flag == "--predictor") {
+    options->sample_efficiency.predictor = std::string(value);
+    return absl::OkStatus();
+  }
+  if (flag == "--sampler") {
+    options->sample_efficiency.samplers = absl::StrSplit(value, ',');
+    return absl::OkStatus();
+  }
+  if (flag == "--at") {
+    options->sample_efficiency.at.clear();
+    for (const absl::string_view text : absl::StrSplit(value, ',')) {
+      FORALL_RETURN_IF_ERROR(ReadNumber(flag, text, &number));
+      options->sample_efficiency.at.push_back(static_cast<int>(number));
+    }
+    return absl::OkStatus();
+  }
+  if (flag == "--seeds" || flag == "--first-seed" || flag == "--parallel") {
+    FORALL_RETURN_IF_ERROR(ReadNumber(flag, value, &number));
+    if (flag == "--seeds") options->sample_efficiency.seeds = static_cast<int>(number);
+    if (flag == "--first-seed") options->sample_efficiency.first_seed = number;
+    if (flag == "--parallel") options->sample_efficiency.parallel = static_cast<int>(number);
+    return absl::OkStatus();
+  }
   if (flag == "--data") {
     options->evaluator.data = std::string(value);
     return absl::OkStatus();

@@ -131,7 +131,6 @@ v1::SearchJobSpec MakeSpec(const QuickstartOptions& options) {
   v1::Constraint* limit = spec.add_constraints();
   limit->set_metric("macs");
   limit->set_at_most(40e6);
-  spec.mutable_sampler()->set_algorithm("nsga2");
   spec.mutable_budget()->set_max_trials(options.trials);
   spec.set_seed(options.seed);
   spec.mutable_fidelity()->set_screening_images(options.screening_images);

@@ -121,7 +121,8 @@ void AddSubmitCommand(CLI::App* app, CommandContext* context) {
       ->add_option("--constraint", options->constraints,
                    "METRIC<=NUMBER or METRIC>=NUMBER, e.g. latency_ms<=8; may be repeated")
       ->allow_extra_args(false);
-  command->add_option("--sampler", options->sampler, "random, evolution or nsga2 (default)");
+  command->add_option("--sampler", options->sampler,
+                      "guided (default), nsga2, evolution or random");
   command->add_option("--trials", options->trials, "Subnets to measure");
   command->add_option("--seed", options->seed, "Same seed and results, same proposals")
       ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()));

@@ -19,6 +19,7 @@ if(NOT FORALL_TRAINER_ONLY)
   find_package(gRPC CONFIG REQUIRED)
   find_package(SQLite3 REQUIRED)
   find_package(yaml-cpp REQUIRED)
+  find_package(Eigen3 REQUIRED NO_MODULE)
   # Header-only; some distributions package it without a CMake config.
   find_path(FORALL_CLI11_INCLUDE_DIR CLI/CLI.hpp REQUIRED)
   find_library(FORALL_ONNX_LIBRARY onnx REQUIRED)

@@ -27,6 +27,8 @@ absl::StatusOr<std::unique_ptr<Sampler>> MakeSampler(const std::shared_ptr<const
   options.cost = [plan](const Architecture& architecture) {
     return static_cast<double>(plan->CostsOf(architecture).macs);
   };
+  options.objectives = JobPlan::SearchedObjectives(plan);
+  options.limited = JobPlan::SearchedLimits(plan);
   if (spec.sampler().population_size() > 0) {
     options.evolution.population = spec.sampler().population_size();
     options.nsga2.population = spec.sampler().population_size();
@@ -177,6 +179,22 @@ bool JobController::CanPropose() const {
   return !sampler_->Propose(request).empty();
 }
 
+JobEvent JobController::ProposedEvent(int64_t ordinal, const Proposal& proposal) {
+  JobEvent event{.kind = "proposed",
+                 .trial = ordinal,
+                 .trial_id = host_->NewTrialId(),
+                 .choices = proposal.architecture.choices};
+  if (const auto predicted = fold_.plan().PredictedAccuracy(proposal.architecture)) {
+    event.values = {*predicted};
+  }
+  for (size_t i = 0; i < proposal.predicted.size(); ++i) {
+    const bool maximize = fold_.plan().objectives()[i].maximize;
+    event.expected.push_back(maximize ? -proposal.predicted[i].mean : proposal.predicted[i].mean);
+    event.deviations.push_back(proposal.predicted[i].deviation);
+  }
+  return event;
+}
+
 void JobController::FillSlots() {
   const int64_t max_trials = fold_.plan().spec().budget().max_trials();
   const int parallelism = Parallelism();
@@ -197,17 +215,11 @@ void JobController::FillSlots() {
     request.slots = static_cast<int>(
         std::min<int64_t>({parallelism - static_cast<int64_t>(pending.size()),
                            max_trials - request.proposed_so_far, kProposalsPerPump - made}));
-    const std::vector<Architecture> proposals = sampler_->Propose(request);
+    const std::vector<Proposal> proposals = sampler_->Propose(request);
     if (proposals.empty()) exhausted_ = true;
-    for (const Architecture& architecture : proposals) {
+    for (const Proposal& proposal : proposals) {
       const int64_t ordinal = static_cast<int64_t>(fold_.trials().size()) + 1;
-      const std::optional<double> predicted = fold_.plan().PredictedAccuracy(architecture);
-      Emit({.kind = "proposed",
-            .trial = ordinal,
-            .trial_id = host_->NewTrialId(),
-            .choices = architecture.choices,
-            .values =
-                predicted.has_value() ? std::vector<double>{*predicted} : std::vector<double>()});
+      Emit(ProposedEvent(ordinal, proposal));
       host_->batch()->insert_trials.push_back(fold_.FindTrial(ordinal)->record);
       Advance(ordinal);
       ++made;

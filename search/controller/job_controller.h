@@ -93,6 +93,7 @@ class JobController {
   void SetState(JobState state, const std::string& message);
   void Bind();
   void FillSlots();
+  JobEvent ProposedEvent(int64_t ordinal, const Proposal& proposal);
   bool TimeIsUp() const;
   bool BudgetIsSpent() const;
   int Parallelism() const;

@@ -32,6 +32,8 @@ void VisitFields(Event& event, Visitor visit) {
   visit("reason", event.reason);
   visit("message", event.message);
   visit("values", event.values);
+  visit("expected", event.expected);
+  visit("deviations", event.deviations);
   visit("hypervolume", event.hypervolume);
   visit("frontier", event.frontier);
 }

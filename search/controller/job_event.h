@@ -6,7 +6,8 @@
 // Kinds and the fields they use (others are left out of the JSON):
 //   submitted
 //   bound       target, device, fingerprint, profile   a latency target has found its device
-//   proposed    trial, trial_id, choices               the sampler's decision
+//   proposed    trial, trial_id, choices; values of a predictor, expected, deviations   the
+//               sampler's decision, and what it predicts
 //   exported    trial, task, artifact                  task 0: an earlier export was reused
 //   part        trial, task, fidelity, split           a part of an accuracy is in
 //   measured    trial, task, fidelity, split, target, measurements   task 0: reused, or joined
@@ -56,6 +57,9 @@ struct JobEvent {
   std::string reason = {};
   std::string message = {};
   std::vector<double> values = {};
+  // Of a proposal that was predicted: per objective, in its own unit and orientation.
+  std::vector<double> expected = {};
+  std::vector<double> deviations = {};
   double hypervolume = 0;
   int64_t frontier = 0;
 };

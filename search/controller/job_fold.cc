@@ -187,6 +187,13 @@ absl::Status JobFold::Propose(const JobEvent& event) {
   const DeploymentRecipe& recipe = plan_->recipe();
   trial.costs = CountCosts(network, recipe);
   if (!event.values.empty()) trial.predicted_accuracy = event.values[0];
+  if (!event.expected.empty() && (event.expected.size() != plan_->objectives().size() ||
+                                  event.deviations.size() != event.expected.size())) {
+    return Broken(event, "it expects another number of objectives than the job has");
+  }
+  for (size_t i = 0; i < event.expected.size(); ++i) {
+    trial.expected.push_back({event.expected[i], event.deviations[i]});
+  }
   trial.resolution = static_cast<int32_t>(network.input.height);
   TrialRecord& record = trial.record;
   record.id = event.trial_id;
@@ -275,7 +282,10 @@ absl::Status JobFold::Decide(const JobEvent& event, TrialEntry* trial) {
   ScoredTrial scored;
   scored.id = event.trial;
   scored.architecture = trial->architecture;
-  if (values.has_value()) scored.objectives = plan_->Oriented(*values);
+  if (values.has_value()) {
+    scored.objectives = plan_->Oriented(*values);
+    scored.limited = plan_->OrientedLimited(*values);
+  }
   scored.constraint_violation = values.has_value() && trial->failure.empty()
                                     ? plan_->Violation(*values)
                                     : std::numeric_limits<double>::infinity();

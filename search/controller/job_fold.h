@@ -32,6 +32,9 @@ struct TrialEntry {
   Architecture architecture;
   Costs costs;
   std::optional<double> predicted_accuracy;  // where the job names a predictor
+  // What the sampler predicted when it proposed it: an entry per objective of the plan, in its own
+  // unit and orientation, and its standard deviation. Empty where it predicted nothing.
+  std::vector<Prediction> expected;
   int32_t resolution = 0;
   // Per slot of the plan the measurement that holds its value, 0 while there is none. A final
   // measurement replaces a screening one where both exist.

@@ -45,6 +45,12 @@ absl::StatusOr<std::shared_ptr<const JobPlan>> JobPlan::Create(
     if (constraint.has_at_most()) limit.at_most = constraint.at_most();
     if (constraint.has_at_least()) limit.at_least = constraint.at_least();
     plan->limits_.push_back(limit);
+    const auto same = [&](int slot) { return slot == limit.slot; };
+    if (std::none_of(plan->objectives_.begin(), plan->objectives_.end(),
+                     [&](const Goal& goal) { return same(goal.slot); }) &&
+        std::none_of(plan->limited_.begin(), plan->limited_.end(), same)) {
+      plan->limited_.push_back(limit.slot);
+    }
   }
   return std::shared_ptr<const JobPlan>(std::move(plan));
 }
@@ -115,6 +121,68 @@ std::vector<double> JobPlan::Oriented(absl::Span<const double> values) const {
     oriented.push_back(goal.maximize ? -values[goal.slot] : values[goal.slot]);
   }
   return oriented;
+}
+
+std::vector<double> JobPlan::OrientedLimited(absl::Span<const double> values) const {
+  std::vector<double> oriented;
+  for (const int slot : limited_) {
+    oriented.push_back(slots_[slot].metric->higher_is_better ? -values[slot] : values[slot]);
+  }
+  return oriented;
+}
+
+SearchedMetric JobPlan::Searched(const std::shared_ptr<const JobPlan>& plan, int slot,
+                                 bool maximize) {
+  const MetricInfo& metric = *plan->slots_[slot].metric;
+  const double sign = maximize ? -1 : 1;
+  SearchedMetric searched;
+  switch (metric.source) {
+    case MetricSource::kExactCost:
+      searched.kind = SearchedMetric::Kind::kKnown;
+      searched.value = [plan, &metric, sign](const Architecture& a) {
+        return sign * ExactCost(plan->CostsOf(a), metric.id);
+      };
+      break;
+    case MetricSource::kPrediction:
+      searched.kind = SearchedMetric::Kind::kKnown;
+      // An architecture that the predictor does not know is not admissible; NaN is never chosen.
+      searched.value = [plan, sign](const Architecture& a) {
+        return sign * plan->PredictedAccuracy(a).value_or(std::nan(""));
+      };
+      break;
+    case MetricSource::kAccuracy:
+      searched.kind = SearchedMetric::Kind::kQuality;
+      break;
+    case MetricSource::kLatency:
+      searched.kind = maximize ? SearchedMetric::Kind::kQuality : SearchedMetric::Kind::kCost;
+      searched.value = [plan](const Architecture& a) {
+        return static_cast<double>(plan->CostsOf(a).macs);
+      };
+      break;
+  }
+  for (const Limit& limit : plan->limits_) {
+    if (limit.slot != slot) continue;
+    const std::optional<double>& bound = maximize ? limit.at_least : limit.at_most;
+    if (bound.has_value()) searched.bound = std::min(searched.bound, sign * *bound);
+  }
+  return searched;
+}
+
+std::vector<SearchedMetric> JobPlan::SearchedObjectives(
+    const std::shared_ptr<const JobPlan>& plan) {
+  std::vector<SearchedMetric> searched;
+  for (const Goal& goal : plan->objectives_) {
+    searched.push_back(Searched(plan, goal.slot, goal.maximize));
+  }
+  return searched;
+}
+
+std::vector<SearchedMetric> JobPlan::SearchedLimits(const std::shared_ptr<const JobPlan>& plan) {
+  std::vector<SearchedMetric> searched;
+  for (const int slot : plan->limited_) {
+    searched.push_back(Searched(plan, slot, plan->slots_[slot].metric->higher_is_better));
+  }
+  return searched;
 }
 
 double JobPlan::Violation(absl::Span<const double> values) const {

@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "proto/forall/v1/resources.pb.h"
+#include "search/sampler/sampler.h"
 #include "space/cost_model.h"
 #include "space/family.h"
 #include "space/metric_registry.h"
@@ -76,8 +77,17 @@ class JobPlan {
   // An architecture that a wanted prediction cannot be made for is not admissible.
   bool Admissible(const Architecture& architecture) const;
 
+  // Slots that constraints limit and that are no objectives, once each, and all that limits them.
+  const std::vector<int>& limited() const { return limited_; }
+  // How a sampler may see the objectives, and the limited slots: where their values come from, and
+  // the bounds that the constraints put on them. Functions share this plan.
+  static std::vector<SearchedMetric> SearchedObjectives(const std::shared_ptr<const JobPlan>& plan);
+  static std::vector<SearchedMetric> SearchedLimits(const std::shared_ptr<const JobPlan>& plan);
+
   // Of values in the order of the slots: the objectives, lower is better.
   std::vector<double> Oriented(absl::Span<const double> values) const;
+  // The same of the limited slots.
+  std::vector<double> OrientedLimited(absl::Span<const double> values) const;
   // 0 when all limits hold, otherwise the sum of their violations relative to their bounds.
   double Violation(absl::Span<const double> values) const;
   // "latency_ms 8.3 is above 8" for the first limit that is broken.
@@ -94,6 +104,9 @@ class JobPlan {
   std::vector<LatencyTarget> targets_;
   std::vector<Goal> objectives_;
   std::vector<Limit> limits_;
+  std::vector<int> limited_;
+  static SearchedMetric Searched(const std::shared_ptr<const JobPlan>& plan, int slot,
+                                 bool maximize);
   bool needs_accuracy_ = false;
   std::shared_ptr<const AccuracyPredictor> predictor_;
   bool needs_prediction_ = false;

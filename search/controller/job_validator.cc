@@ -1,18 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "search/controller/job_validator.h"
 
+#include <algorithm>
 #include <cmath>
 #include <set>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/sha256.h"
 #include "base/status_macros.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/unknown_field_set.h"
 #include "search/controller/resource_names.h"
+#include "search/sampler/sampler_factory.h"
 #include "space/cost_model.h"
 #include "space/metric_registry.h"
 #include "space/recipe.h"
@@ -166,9 +170,9 @@ absl::Status CheckConstraint(const std::string& field, const v1::Constraint& con
 
 absl::Status CheckSampler(const v1::SamplerSpec& sampler) {
   const std::string& algorithm = sampler.algorithm();
-  if (!algorithm.empty() && algorithm != "random" && algorithm != "evolution" &&
-      algorithm != "nsga2") {
-    return Invalid("spec.sampler.algorithm", "want random, evolution or nsga2, got ",
+  const std::vector<std::string> known = SamplerNames();
+  if (!algorithm.empty() && std::find(known.begin(), known.end(), algorithm) == known.end()) {
+    return Invalid("spec.sampler.algorithm", "want ", absl::StrJoin(known, ", "), ", got ",
                    Quoted(algorithm));
   }
   FORALL_RETURN_IF_ERROR(
@@ -401,7 +405,7 @@ void FillDefaults(const std::string& dataset, v1::SearchJobSpec* spec) {
   if (spec->dataset().empty()) spec->set_dataset(DatasetOf(*spec));
   if (spec->dataset().empty()) spec->set_dataset(dataset);
   if (spec->recipe().empty()) spec->set_recipe("fp32");
-  if (spec->sampler().algorithm().empty()) spec->mutable_sampler()->set_algorithm("nsga2");
+  if (spec->sampler().algorithm().empty()) spec->mutable_sampler()->set_algorithm("guided");
   v1::Fidelity* fidelity = spec->mutable_fidelity();
   if (!fidelity->tiers().empty()) fidelity->set_screening_images(fidelity->tiers(0));
   if (fidelity->calibration_images() == 0) fidelity->set_calibration_images(1000);

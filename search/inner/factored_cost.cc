@@ -270,6 +270,10 @@ FactoredCost::FactoredCost(const CandidateSpace& space, FactoredSum sum, Minimum
 absl::StatusOr<FactoredCost> FactoredCost::Compile(const CandidateSpace& space,
                                                    const CostOracle& oracle) {
   FORALL_ASSIGN_OR_RETURN(FactoredSum sum, Compiler(space, oracle).Run());
+  return FromSum(space, std::move(sum));
+}
+
+absl::StatusOr<FactoredCost> FactoredCost::FromSum(const CandidateSpace& space, FactoredSum sum) {
   FORALL_ASSIGN_OR_RETURN(Minimum cheapest, Minimize(space, {{&sum, 1}}));
   FORALL_ASSIGN_OR_RETURN(Minimum dearest, Minimize(space, {{&sum, -1}}));
   dearest.value = -dearest.value;

@@ -35,6 +35,9 @@ class FactoredCost {
   static absl::StatusOr<FactoredCost> Compile(const CandidateSpace& space,
                                               const CostOracle& oracle);
 
+  // A sum that is known already. ResourceExhausted as Minimize.
+  static absl::StatusOr<FactoredCost> FromSum(const CandidateSpace& space, FactoredSum sum);
+
   const CandidateSpace& space() const { return *space_; }
   const FactoredSum& sum() const { return sum_; }
   double Evaluate(const State* row) const { return sum_.Evaluate(row); }

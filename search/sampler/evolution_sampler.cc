@@ -66,7 +66,7 @@ Architecture EvolutionSampler::Child(const std::vector<const Architecture*>& par
   return attempt == 0 ? child : space.Mutate(child, options_.mutation_probability, random);
 }
 
-std::vector<Architecture> EvolutionSampler::Propose(const ProposeRequest& request) const {
+std::vector<Proposal> EvolutionSampler::Propose(const ProposeRequest& request) const {
   std::vector<ScoredTrial> history;
   std::vector<const Architecture*> parents;  // refer to history
   return FreshProposals(region_, request, seed_, Patience(),

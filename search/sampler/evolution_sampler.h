@@ -42,7 +42,7 @@ class EvolutionSampler : public Sampler {
   EvolutionSampler(const EvolutionSampler&) = delete;
   EvolutionSampler& operator=(const EvolutionSampler&) = delete;
 
-  std::vector<Architecture> Propose(const ProposeRequest& request) const override;
+  std::vector<Proposal> Propose(const ProposeRequest& request) const override;
 
  private:
   EvolutionSampler(SamplerOptions options, SearchSpace space, uint64_t seed);

@@ -114,10 +114,9 @@ class Finder {
 
 }  // namespace
 
-std::vector<Architecture> FreshProposals(const AdmissibleRegion& region,
-                                         const ProposeRequest& request, uint64_t seed,
-                                         const Patience& patience, const Draw& draw) {
-  std::vector<Architecture> proposals;
+std::vector<Proposal> FreshProposals(const AdmissibleRegion& region, const ProposeRequest& request,
+                                     uint64_t seed, const Patience& patience, const Draw& draw) {
+  std::vector<Proposal> proposals;
   if (request.slots <= 0) return proposals;
   Known known;
   known.reserve(request.history.size() + request.pending.size() + request.slots);
@@ -135,7 +134,7 @@ std::vector<Architecture> FreshProposals(const AdmissibleRegion& region,
     if (!found.has_value()) found = finder.FromEnumeration();
     if (!found.has_value()) break;
     known.insert(found->choices);
-    proposals.push_back(*std::move(found));
+    proposals.push_back({*std::move(found)});
   }
   return proposals;
 }

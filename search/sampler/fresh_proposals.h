@@ -26,11 +26,11 @@ struct Patience {
   int attempts = 64;
 };
 
-// Up to request.slots proposals. Where the strategy has no new idea left, uniform draws and mutants
-// of the region's ends are tried, and a space of at most 20,000 networks is searched to its end.
-std::vector<Architecture> FreshProposals(const AdmissibleRegion& region,
-                                         const ProposeRequest& request, uint64_t seed,
-                                         const Patience& patience, const Draw& draw);
+// Up to request.slots proposals, without predictions. Where the strategy has no new idea left,
+// uniform draws and mutants of the region's ends are tried, and a space of at most 20,000 networks
+// is searched to its end.
+std::vector<Proposal> FreshProposals(const AdmissibleRegion& region, const ProposeRequest& request,
+                                     uint64_t seed, const Patience& patience, const Draw& draw);
 
 }  // namespace forall
 

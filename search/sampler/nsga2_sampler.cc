@@ -59,7 +59,7 @@ Architecture Nsga2Sampler::Child(const std::vector<Individual>& population, Rand
   return space.Mutate(child, options_.mutation_probability, random);
 }
 
-std::vector<Architecture> Nsga2Sampler::Propose(const ProposeRequest& request) const {
+std::vector<Proposal> Nsga2Sampler::Propose(const ProposeRequest& request) const {
   std::vector<ScoredTrial> history;
   std::vector<Individual> population;  // refers to history
   return FreshProposals(region_, request, seed_, Patience(),

@@ -40,7 +40,7 @@ class Nsga2Sampler : public Sampler {
   Nsga2Sampler(const Nsga2Sampler&) = delete;
   Nsga2Sampler& operator=(const Nsga2Sampler&) = delete;
 
-  std::vector<Architecture> Propose(const ProposeRequest& request) const override;
+  std::vector<Proposal> Propose(const ProposeRequest& request) const override;
 
  private:
   struct Individual {

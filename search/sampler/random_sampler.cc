@@ -10,7 +10,7 @@ namespace forall {
 RandomSampler::RandomSampler(SamplerOptions options, SearchSpace space, uint64_t seed)
     : region_(std::move(space), std::move(options.admissible), seed), seed_(seed) {}
 
-std::vector<Architecture> RandomSampler::Propose(const ProposeRequest& request) const {
+std::vector<Proposal> RandomSampler::Propose(const ProposeRequest& request) const {
   const Patience patience{.repair_after = 256, .attempts = 320};
   return FreshProposals(region_, request, seed_, patience,
                         [this](int64_t /*index*/, int /*attempt*/, Random* random) {

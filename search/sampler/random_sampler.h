@@ -17,7 +17,7 @@ namespace forall {
 class RandomSampler : public Sampler {
  public:
   RandomSampler(SamplerOptions options, SearchSpace space, uint64_t seed);
-  std::vector<Architecture> Propose(const ProposeRequest& request) const override;
+  std::vector<Proposal> Propose(const ProposeRequest& request) const override;
 
  private:
   AdmissibleRegion region_;

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <vector>
 
 #include "absl/types/span.h"
@@ -23,6 +24,28 @@ struct ScoredTrial {
   // 0 when all constraints hold, otherwise the sum of their violations, each relative to its bound.
   // Infinity for a trial that failed; its objectives may be empty.
   double constraint_violation = 0;
+  // Oriented as well: the metrics that constraints limit and that are no objectives.
+  std::vector<double> limited = {};
+};
+
+// What an objective is believed to be before it is measured, oriented as in ScoredTrial.
+struct Prediction {
+  double mean = 0;
+  double deviation = 0;  // standard deviation; 0 for what is known exactly
+
+  friend bool operator==(const Prediction& a, const Prediction& b) {
+    return a.mean == b.mean && a.deviation == b.deviation;
+  }
+};
+
+struct Proposal {
+  Architecture architecture;
+  // One for each objective; empty where the strategy does not predict.
+  std::vector<Prediction> predicted = {};
+
+  friend bool operator==(const Proposal& a, const Proposal& b) {
+    return a.architecture == b.architecture && a.predicted == b.predicted;
+  }
 };
 
 struct ProposeRequest {
@@ -51,7 +74,7 @@ struct ProposeRequest {
 class Sampler {
  public:
   virtual ~Sampler() = default;
-  virtual std::vector<Architecture> Propose(const ProposeRequest& request) const = 0;
+  virtual std::vector<Proposal> Propose(const ProposeRequest& request) const = 0;
 };
 
 // OFA's evolution finder (Cai et al., "Once-for-All", ICLR 2020; its published defaults).
@@ -69,13 +92,38 @@ struct Nsga2Options {
   double mutation_probability = 0;  // of a dimension; 0: one over the number of dimensions
 };
 
+// Where the values of an objective, or of a metric that a constraint limits, come from. "guided"
+// needs to know.
+struct SearchedMetric {
+  enum class Kind {
+    kKnown,    // `value` has it, nothing is measured: MACs, or an imported predictor's accuracy
+    kQuality,  // measured, learned from what each choice and each pair of choices adds: accuracy
+    kCost,     // measured, positive, learned as an additive correction of `value`: latency
+  };
+  Kind kind = Kind::kQuality;
+  // kKnown: the metric, oriented as in ScoredTrial. kCost: what it is roughly in proportion to (a
+  // lookup table's latency, MACs); empty where nothing is. Pure and thread-safe; not for kQuality.
+  std::function<double(const Architecture&)> value;
+  // What the constraints allow at most, in the same orientation.
+  double bound = std::numeric_limits<double>::infinity();
+};
+
+struct GuidedOptions {
+  // The first proposals, spread over the cost range: a model needs something to learn from.
+  int initial_samples = 14;
+  // So many proposals rest on one fit and one inner search.
+  int batch = 2;
+  // Candidates that an inner search scores, for each objective that it maximises.
+  int candidates = 20000;
+};
+
 struct SamplerOptions {
   // Whether an architecture keeps the hard constraints that can be checked exactly before anything
   // is measured (MACs, parameters, memory). Empty: all do. Pure and thread-safe; called tens to
   // hundreds of times per proposal.
   std::function<bool(const Architecture&)> admissible;
-  // A positive exact cost, e.g. MACs, over whose range the first samples are spread. Needed by
-  // "evolution" and "nsga2". Pure and thread-safe.
+  // A positive exact cost, e.g. MACs, over whose range the first samples are spread. Needed by all
+  // but "random". Pure and thread-safe.
   std::function<double(const Architecture&)> cost;
   // How many proposals of a job are spread over the cost range before the strategy takes over
   // (spread_initial.h). Not a whole population, as it was in the papers: there an evaluation was a
@@ -83,6 +131,11 @@ struct SamplerOptions {
   int initial_samples = 20;
   EvolutionOptions evolution;
   Nsga2Options nsga2;
+  GuidedOptions guided;
+  // One for each of ScoredTrial::objectives, at least one, and one for each of
+  // ScoredTrial::limited. Needed by "guided".
+  std::vector<SearchedMetric> objectives;
+  std::vector<SearchedMetric> limited;
 };
 
 }  // namespace forall

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "search/sampler/evolution_sampler.h"
+#include "search/sampler/guided_sampler.h"
 #include "search/sampler/nsga2_sampler.h"
 #include "search/sampler/random_sampler.h"
 
@@ -23,6 +24,7 @@ struct Entry {
 };
 
 constexpr Entry kSamplers[] = {
+    {"guided", GuidedSampler::Create},
     {"random", CreateRandom},
     {"evolution", EvolutionSampler::Create},
     {"nsga2", Nsga2Sampler::Create},

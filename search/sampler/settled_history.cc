@@ -6,8 +6,9 @@
 
 namespace forall {
 
-std::vector<ScoredTrial> SettledHistory(absl::Span<const ScoredTrial> history, int64_t index) {
-  const int64_t last = index + 1 - kUnsettledProposals;
+std::vector<ScoredTrial> SettledHistory(absl::Span<const ScoredTrial> history, int64_t index,
+                                        int64_t unsettled) {
+  const int64_t last = index + 1 - unsettled;
   std::vector<ScoredTrial> settled;
   settled.reserve(history.size());
   std::copy_if(history.begin(), history.end(), std::back_inserter(settled),

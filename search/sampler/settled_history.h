@@ -22,9 +22,10 @@ namespace forall {
 inline constexpr int64_t kUnsettledProposals = 12;
 
 // The finished trials that proposal number `index` of the job (from 0; the trial with id index + 1)
-// may learn from, in the order of their ids: those with an id of at most index + 1 -
-// kUnsettledProposals. Pure.
-std::vector<ScoredTrial> SettledHistory(absl::Span<const ScoredTrial> history, int64_t index);
+// may learn from, in the order of their ids: those with an id of at most index + 1 - `unsettled`.
+// Pure.
+std::vector<ScoredTrial> SettledHistory(absl::Span<const ScoredTrial> history, int64_t index,
+                                        int64_t unsettled = kUnsettledProposals);
 
 }  // namespace forall
 

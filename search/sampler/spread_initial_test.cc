@@ -39,7 +39,10 @@ TEST(SpreadInitialTest, StartsWithBothEndsAndLeavesNoLargeGap) {
   for (const char* name : {"evolution", "nsga2"}) {
     for (uint64_t seed = 1; seed <= 5; ++seed) {
       const auto sampler = CreateSampler(name, world.Options(), world.space(), seed).value();
-      const std::vector<Architecture> proposals = sampler->Propose({{}, {}, 20, 0});
+      std::vector<Architecture> proposals;
+      for (const Proposal& proposal : sampler->Propose({{}, {}, 20, 0})) {
+        proposals.push_back(proposal.architecture);
+      }
       ASSERT_EQ(proposals.size(), 20u);
       EXPECT_EQ(proposals[0], world.space().Smallest());
       EXPECT_EQ(proposals[1], world.space().Largest());
@@ -57,7 +60,9 @@ TEST(SpreadInitialTest, SpreadsOverTheAdmissibleRangeOnly) {
   options.admissible = [&](const Architecture& a) { return world.Cost(a) <= bound; };
   const auto sampler = CreateSampler("nsga2", options, world.space(), 3).value();
   std::vector<double> costs;
-  for (const Architecture& a : sampler->Propose({{}, {}, 20, 0})) costs.push_back(world.Cost(a));
+  for (const Proposal& proposal : sampler->Propose({{}, {}, 20, 0})) {
+    costs.push_back(world.Cost(proposal.architecture));
+  }
   ASSERT_EQ(costs.size(), 20u);
   EXPECT_EQ(costs[0], world.Cost(world.space().Smallest()));
   EXPECT_GT(costs[1], 0.93 * bound);

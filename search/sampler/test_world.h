@@ -51,6 +51,9 @@ class TestWorld {
   SamplerOptions Options() const {
     SamplerOptions options;
     options.cost = [this](const Architecture& a) { return Cost(a); };
+    options.objectives = {{SearchedMetric::Kind::kQuality, nullptr},
+                          {SearchedMetric::Kind::kKnown, options.cost}};
+    options.guided.candidates = 2500;  // a small world, and tests must be quick
     return options;
   }
 
@@ -100,8 +103,8 @@ std::vector<ScoredTrial> RunJob(const Sampler& sampler, int budget, int slots, M
   int64_t proposed = 0;
   while (static_cast<int>(history.size()) < budget) {
     const int free = slots - static_cast<int>(pending.size());
-    for (Architecture& a : sampler.Propose({history, pending, free, proposed})) {
-      pending.push_back(std::move(a));
+    for (Proposal& proposal : sampler.Propose({history, pending, free, proposed})) {
+      pending.push_back(std::move(proposal.architecture));
       ids.push_back(++proposed);
     }
     if (pending.empty()) break;

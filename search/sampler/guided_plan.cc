@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "search/sampler/guided_plan.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/memory/memory.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "base/status_macros.h"
+#include "search/pareto/hypervolume_gain.h"
+#include "search/sampler/candidate_search.h"
+
+namespace forall {
+namespace {
+
+// Trials that models are fitted to at most: the first ones, which are spread over the space, and
+// the latest, which lie where the search is.
+constexpr size_t kFirstRows = 100;
+constexpr size_t kLastRows = 700;
+// Of these, the kernel is chosen on at most so many, and anew only when there are half as many
+// again.
+constexpr size_t kLeastKernelRows = 8;
+constexpr size_t kMostKernelRows = 300;
+constexpr size_t kKernelsRemembered = 16;
+
+size_t KernelRows(size_t rows) {
+  size_t chosen = std::min(rows, kLeastKernelRows);
+  while (chosen + chosen / 2 <= std::min(rows, kMostKernelRows))
+    chosen += std::max<size_t>(chosen / 2, 1);
+  return chosen;
+}
+
+bool AllFinite(absl::Span<const double> values) {
+  return std::all_of(values.begin(), values.end(), [](double v) { return std::isfinite(v); });
+}
+
+// Worse than all of `values`, so that each end of the frontier counts, and nothing beyond `bound`.
+double Reference(absl::Span<const double> values, double bound) {
+  const auto [low, high] = std::minmax_element(values.begin(), values.end());
+  double range = *high - *low;
+  if (range <= 0) range = std::max(std::abs(*high), 1e-9);
+  return std::min(*high + 0.1 * range, bound + 1e-9 * range);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<const GuidedSpace>> GuidedSpace::Create(
+    const SearchSpace& space, const SamplerOptions& options) {
+  FORALL_ASSIGN_OR_RETURN(CandidateSpace candidates, CandidateSpace::Create(space));
+  std::unique_ptr<GuidedSpace> guided(new GuidedSpace(std::move(candidates)));
+  guided->cost_ = guided->Compile(options.cost);
+  for (const SearchedMetric& metric : options.objectives) {
+    guided->objectives_.push_back(guided->Compile(metric.value));
+  }
+  for (const SearchedMetric& metric : options.limited) {
+    guided->limited_.push_back(guided->Compile(metric.value));
+  }
+  return guided;
+}
+
+std::optional<FactoredCost> GuidedSpace::Compile(
+    const std::function<double(const Architecture&)>& cost) const {
+  if (cost == nullptr) return std::nullopt;
+  absl::StatusOr<FactoredCost> compiled = FactoredCost::Compile(
+      space_, [&](const Architecture& a) -> absl::StatusOr<double> { return cost(a); });
+  if (!compiled.ok()) return std::nullopt;
+  return *std::move(compiled);
+}
+
+PairwiseKernel GuidedSpace::Kernel(const Candidates& rows, absl::Span<const double> values) const {
+  uint64_t key = rows.size();
+  for (size_t i = 0; i < rows.size(); ++i) {
+    uint64_t bits = 0;
+    std::memcpy(&bits, &values[i], sizeof(bits));
+    key = SplitMix64(key ^ SplitMix64(bits ^ space_.Key(rows.row(i))));
+  }
+  const MutexLock lock(&mutex_);
+  for (const auto& [known, kernel] : kernels_) {
+    if (known == key) return kernel;
+  }
+  if (kernels_.size() == kKernelsRemembered) kernels_.erase(kernels_.begin());
+  kernels_.emplace_back(key, PairwiseModel::Choose(space_, rows, values, /*additive=*/false));
+  return kernels_.back().second;
+}
+
+// The settled trials that have all values, as rows.
+struct GuidedPlan::Data {
+  explicit Data(size_t width) : rows(width), first(width) {}
+  Candidates rows;
+  Candidates first;                             // those that kernels are chosen on
+  std::vector<std::vector<double>> objectives;  // by metric
+  std::vector<std::vector<double>> limited;
+};
+
+GuidedPlan::GuidedPlan(const GuidedSpace& space, const SamplerOptions& options,
+                       const AdmissibleRegion& region, std::vector<ScoredTrial> settled,
+                       uint64_t seed)
+    : space_(space),
+      options_(options),
+      settled_(std::move(settled)),
+      candidates_(space.space().width()) {
+  std::vector<const ScoredTrial*> usable;
+  std::vector<State> row(space.space().width());
+  for (const ScoredTrial& trial : settled_) {
+    if (trial.objectives.size() == options.objectives.size() &&
+        trial.limited.size() == options.limited.size() && AllFinite(trial.objectives) &&
+        AllFinite(trial.limited) && space.space().ToRow(trial.architecture, row.data()).ok()) {
+      usable.push_back(&trial);
+    }
+  }
+  if (usable.size() < 2) return;
+  if (usable.size() > kFirstRows + kLastRows) {
+    usable.erase(usable.begin() + kFirstRows, usable.end() - kLastRows);
+  }
+  Data data(space.space().width());
+  data.objectives.resize(options.objectives.size());
+  data.limited.resize(options.limited.size());
+  for (const ScoredTrial* trial : usable) {
+    FORALL_CHECK(space.space().ToRow(trial->architecture, row.data()).ok());
+    data.rows.Append(row.data());
+    if (data.first.size() < KernelRows(usable.size())) data.first.Append(row.data());
+    for (size_t i = 0; i < data.objectives.size(); ++i) {
+      data.objectives[i].push_back(trial->objectives[i]);
+    }
+    for (size_t i = 0; i < data.limited.size(); ++i) data.limited[i].push_back(trial->limited[i]);
+  }
+  for (size_t i = 0; i < data.objectives.size(); ++i) {
+    const SearchedMetric& metric = options.objectives[i];
+    objectives_.push_back(Learn(metric, space.objective(i), data, data.objectives[i]));
+    reference_.push_back(Reference(data.objectives[i], metric.bound));
+  }
+  for (size_t i = 0; i < data.limited.size(); ++i) {
+    limited_.push_back(Learn(options.limited[i], space.limited(i), data, data.limited[i]));
+  }
+  Search(region, data.rows, seed);
+}
+
+std::unique_ptr<ObjectivePredictor> GuidedPlan::Learn(const SearchedMetric& metric,
+                                                      const FactoredCost* known, const Data& data,
+                                                      absl::Span<const double> values) const {
+  const CandidateSpace& space = space_.space();
+  if (metric.kind == SearchedMetric::Kind::kKnown) {
+    return KnownObjective(space, metric.value, known);
+  }
+  if (metric.kind == SearchedMetric::Kind::kCost) {
+    if (auto cost = LearnCost(space, data.rows, values, known); cost != nullptr) return cost;
+  }
+  const PairwiseKernel kernel = space_.Kernel(data.first, values.subspan(0, data.first.size()));
+  return LearnQuality(space, data.rows, values, kernel);
+}
+
+void GuidedPlan::Search(const AdmissibleRegion& region, const Candidates& start, uint64_t seed) {
+  std::vector<CandidateCost> costs;
+  std::vector<const BatchScorer*> scorers;
+  for (const auto& objective : objectives_) {
+    if (objective->additive() == nullptr) scorers.push_back(&objective->scorer());
+  }
+  // Of costs alone, one is searched at every value of the others.
+  const size_t first_cost = scorers.empty() ? 1 : 0;
+  if (scorers.empty()) scorers.push_back(&objectives_[0]->scorer());
+  for (size_t i = first_cost; i < objectives_.size(); ++i) {
+    if (objectives_[i]->additive() == nullptr) continue;
+    costs.push_back({objectives_[i]->additive(), options_.objectives[i].bound, true});
+  }
+  const bool alone = costs.empty();
+  for (size_t i = 0; i < limited_.size(); ++i) {
+    if (limited_[i]->additive() == nullptr) continue;
+    costs.push_back({limited_[i]->additive(), options_.limited[i].bound, alone});
+  }
+  if (costs.empty() && space_.cost() != nullptr) costs.push_back({space_.cost()});
+  for (const BatchScorer* scorer : scorers) {
+    const Candidates found =
+        SearchCandidates(space_.space(), costs, *scorer, start, options_.guided.candidates, seed);
+    for (size_t i = 0; i < found.size(); ++i) {
+      Architecture architecture = space_.space().ToArchitecture(found.row(i));
+      if (!region.Contains(architecture)) continue;
+      candidates_.Append(found.row(i));
+      architectures_.push_back(std::move(architecture));
+      const std::vector<double> means = MeansOf(found.row(i));
+      excess_.push_back(Excess(found.row(i), means));
+      means_.insert(means_.end(), means.begin(), means.end());
+    }
+  }
+}
+
+std::vector<double> GuidedPlan::MeansOf(const State* row) const {
+  std::vector<double> means;
+  for (const auto& objective : objectives_) means.push_back(objective->Mean(row));
+  return means;
+}
+
+std::vector<Prediction> GuidedPlan::Predict(const Architecture& architecture) const {
+  std::vector<Prediction> predictions;
+  std::vector<State> row(space_.space().width());
+  if (!space_.space().ToRow(architecture, row.data()).ok()) return predictions;
+  for (const auto& objective : objectives_) {
+    predictions.push_back({objective->Mean(row.data()), objective->Deviation(row.data())});
+  }
+  return predictions;
+}
+
+// By how much the predictions break the bounds, relative to these; 0 when they keep them.
+double GuidedPlan::Excess(const State* row, absl::Span<const double> means) const {
+  double sum = 0;
+  const auto add = [&sum](double value, double bound) {
+    if (value > bound) sum += (value - bound) / std::max(std::abs(bound), 1e-9);
+  };
+  for (size_t i = 0; i < means.size(); ++i) add(means[i], options_.objectives[i].bound);
+  for (size_t i = 0; i < limited_.size(); ++i) {
+    add(limited_[i]->Mean(row), options_.limited[i].bound);
+  }
+  return sum;
+}
+
+std::vector<Architecture> GuidedPlan::Rank(const ProposeRequest& request) const {
+  if (architectures_.empty()) return {};
+  absl::StatusOr<HypervolumeGain> gain = HypervolumeGain::Create(reference_);
+  FORALL_CHECK(gain.ok()) << gain.status();
+  absl::flat_hash_set<uint64_t> taken;
+  std::vector<State> row(space_.space().width());
+  const auto take = [&](const Architecture& architecture) {
+    if (!space_.space().ToRow(architecture, row.data()).ok()) return false;
+    taken.insert(space_.space().Key(row.data()));
+    return true;
+  };
+  const auto expect = [&](const Architecture& architecture) {
+    if (!take(architecture)) return;
+    const std::vector<double> means = MeansOf(row.data());
+    if (Excess(row.data(), means) == 0) gain->Add(means);
+  };
+  absl::flat_hash_set<int64_t> settled;
+  for (const ScoredTrial& trial : settled_) {
+    settled.insert(trial.id);
+    take(trial.architecture);
+    if (trial.constraint_violation == 0 && trial.objectives.size() == reference_.size()) {
+      gain->Add(trial.objectives);
+    }
+  }
+  for (const ScoredTrial& trial : request.history) {
+    if (!settled.contains(trial.id)) expect(trial.architecture);
+  }
+  for (const Architecture& architecture : request.pending) expect(architecture);
+
+  struct Place {
+    double gain = 0;
+    double excess = 0;
+    size_t candidate = 0;
+  };
+  std::vector<Place> places;
+  const size_t width = reference_.size();
+  for (size_t i = 0; i < architectures_.size(); ++i) {
+    if (taken.contains(space_.space().Key(candidates_.row(i)))) continue;
+    const absl::Span<const double> means(&means_[i * width], width);
+    places.push_back({excess_[i] > 0 ? 0 : gain->Gain(means), excess_[i], i});
+  }
+  std::sort(places.begin(), places.end(), [](const Place& a, const Place& b) {
+    if (a.gain != b.gain) return a.gain > b.gain;
+    return a.excess != b.excess ? a.excess < b.excess : a.candidate < b.candidate;
+  });
+  std::vector<Architecture> ranked;
+  ranked.reserve(places.size());
+  for (const Place& place : places) ranked.push_back(architectures_[place.candidate]);
+  return ranked;
+}
+
+}  // namespace forall

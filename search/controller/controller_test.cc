@@ -533,11 +533,10 @@ TEST(ControllerKillTest, Invariant4KilledAtEveryCommitTheLogIsThatOfAnUndisturbe
 // Does a whole job with all open tasks leased at once and completed in an order of `choose`'s.
 // Kills the controller before every `kill_every`-th result (0: never).
 std::vector<std::string> RunInOrder(
+    const v1::SearchJobSpec& spec,
     const std::function<size_t(const std::vector<v1::LeasedTask>&)>& choose, int kill_every) {
   ControllerHarness harness;
   harness.Register("w");
-  v1::SearchJobSpec spec = ControllerHarness::Spec(8);
-  spec.mutable_sampler()->set_algorithm("evolution");
   const std::string name = harness.Submit(spec)->name();
   std::vector<v1::LeasedTask> held;
   for (int step = 1;; ++step) {
@@ -568,10 +567,11 @@ std::vector<std::string> RunInOrder(
   return harness.Log(name);
 }
 
-TEST(ControllerKillTest, Invariant4SameOrderOfResultsGivesTheSameLogAlsoWithKillsBetween) {
+void ExpectSameLogWithKillsBetween(const v1::SearchJobSpec& spec) {
   Random random(11);
   std::vector<std::string> order;
   const std::vector<std::string> log = RunInOrder(
+      spec,
       [&](const std::vector<v1::LeasedTask>& held) {
         const size_t chosen = random.Uniform(held.size());
         order.push_back(held[chosen].task().name());
@@ -581,6 +581,7 @@ TEST(ControllerKillTest, Invariant4SameOrderOfResultsGivesTheSameLogAlsoWithKill
   for (const int kill_every : {1, 3}) {
     size_t step = 0;
     const std::vector<std::string> again = RunInOrder(
+        spec,
         [&](const std::vector<v1::LeasedTask>& held) {
           const std::string wanted = order.at(step++);
           for (size_t i = 0; i < held.size(); ++i) {
@@ -592,6 +593,19 @@ TEST(ControllerKillTest, Invariant4SameOrderOfResultsGivesTheSameLogAlsoWithKill
         kill_every);
     EXPECT_EQ(again, log) << kill_every;
   }
+}
+
+TEST(ControllerKillTest, Invariant4SameOrderOfResultsGivesTheSameLogAlsoWithKillsBetween) {
+  v1::SearchJobSpec spec = ControllerHarness::Spec(8);
+  spec.mutable_sampler()->set_algorithm("evolution");
+  ExpectSameLogWithKillsBetween(spec);
+}
+
+// Beyond its first samples, so that its models are fitted anew in every life.
+TEST(ControllerKillTest, Invariant4GuidedProposesTheSameAfterAKillBeforeEveryResult) {
+  v1::SearchJobSpec spec = ControllerHarness::Spec(24);
+  spec.mutable_sampler()->set_algorithm("guided");
+  ExpectSameLogWithKillsBetween(spec);
 }
 
 TEST(ControllerKillTest, JobWhoseSubmissionWasAcknowledgedSurvives) {

@@ -104,7 +104,6 @@ v1::SearchJobSpec MakeSpec() {
   spec.set_supernet("supernets/fashion_mnist");
   spec.add_objectives()->set_metric("accuracy_top1");
   spec.add_objectives()->set_metric("latency_ms");
-  spec.mutable_sampler()->set_algorithm("nsga2");
   spec.mutable_budget()->set_max_trials(150);
   spec.mutable_fidelity()->set_screening_images(2500);
   spec.mutable_fidelity()->set_test_split(true);

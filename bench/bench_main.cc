@@ -16,6 +16,7 @@
 #include "base/status_macros.h"
 #include "bench/evaluator_bench.h"
 #include "bench/image_bench.h"
+#include "bench/predictor_bench.h"
 #include "bench/sample_efficiency_bench.h"
 #include "bench/supernet_bench.h"
 
@@ -45,6 +46,7 @@ struct Options {
   EvaluatorBenchOptions evaluator;
   SupernetBenchOptions supernet;
   ImageBenchOptions image;
+  PredictorBenchOptions predictor;
   SampleEfficiencyOptions sample_efficiency;
 };
 
@@ -57,6 +59,7 @@ constexpr Benchmark kBenchmarks[] = {
     {"import", [](const Options& options) { return RunImportBench(options.supernet); }},
     {"images", [](const Options& options) { return RunImageBench(options.image); }},
     {"evaluator", [](const Options& options) { return RunEvaluatorBench(options.evaluator); }},
+    {"predictors", [](const Options& options) { return RunPredictorBench(options.predictor); }},
     {"sample-efficiency",
      [](const Options& options) { return RunSampleEfficiencyBench(options.sample_efficiency); }},
 };
@@ -73,21 +76,30 @@ absl::Status ReadFlag(absl::string_view flag, absl::string_view value, Options* 
     options->sample_efficiency.predictor = std::string(value);
     return absl::OkStatus();
   }
+  if (flag == "--logs") {
+    options->predictor.logs = std::string(value);
+    return absl::OkStatus();
+  }
   if (flag == "--sampler") {
     options->sample_efficiency.samplers = absl::StrSplit(value, ',');
     return absl::OkStatus();
   }
   if (flag == "--at") {
     options->sample_efficiency.at.clear();
+    options->predictor.at.clear();
     for (const absl::string_view text : absl::StrSplit(value, ',')) {
       FORALL_RETURN_IF_ERROR(ReadNumber(flag, text, &number));
       options->sample_efficiency.at.push_back(static_cast<int>(number));
+      options->predictor.at.push_back(static_cast<int>(number));
     }
     return absl::OkStatus();
   }
   if (flag == "--seeds" || flag == "--first-seed" || flag == "--parallel") {
     FORALL_RETURN_IF_ERROR(ReadNumber(flag, value, &number));
-    if (flag == "--seeds") options->sample_efficiency.seeds = static_cast<int>(number);
+    if (flag == "--seeds") {
+      options->sample_efficiency.seeds = static_cast<int>(number);
+      options->predictor.seeds = static_cast<int>(number);
+    }
     if (flag == "--first-seed") options->sample_efficiency.first_seed = number;
     if (flag == "--parallel") options->sample_efficiency.parallel = static_cast<int>(number);
     return absl::OkStatus();

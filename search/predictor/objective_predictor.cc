@@ -30,20 +30,27 @@ class NegatedMeans : public BatchScorer {
 class Known : public ObjectivePredictor {
  public:
   Known(const CandidateSpace& space, std::function<double(const Architecture&)> value,
-        const FactoredCost* cost)
-      : space_(space), value_(std::move(value)), cost_(cost), scorer_(this) {}
+        const FactoredCost* cost, const BatchScorer* scorer)
+      : space_(space), value_(std::move(value)), cost_(cost), fast_(scorer), scorer_(this) {}
 
   double Mean(const State* row) const override {
     return cost_ != nullptr ? cost_->Evaluate(row) : value_(space_.ToArchitecture(row));
   }
+  void Means(const Candidates& candidates, absl::Span<double> means) const override {
+    if (fast_ == nullptr) return ObjectivePredictor::Means(candidates, means);
+    std::vector<float> scores(candidates.size());
+    fast_->Score(candidates, absl::MakeSpan(scores));
+    for (size_t i = 0; i < scores.size(); ++i) means[i] = -static_cast<double>(scores[i]);
+  }
   double Deviation(const State* /*row*/) const override { return 0; }
   const FactoredCost* additive() const override { return cost_; }
-  const BatchScorer& scorer() const override { return scorer_; }
+  const BatchScorer& scorer() const override { return fast_ != nullptr ? *fast_ : scorer_; }
 
  private:
   const CandidateSpace& space_;
   std::function<double(const Architecture&)> value_;
   const FactoredCost* cost_;
+  const BatchScorer* fast_;
   NegatedMeans scorer_;
 };
 
@@ -104,10 +111,15 @@ Line FitLine(absl::Span<const double> prior, absl::Span<const double> values) {
 
 }  // namespace
 
+void ObjectivePredictor::Means(const Candidates& candidates, absl::Span<double> means) const {
+  for (size_t i = 0; i < candidates.size(); ++i) means[i] = Mean(candidates.row(i));
+}
+
 std::unique_ptr<ObjectivePredictor> KnownObjective(const CandidateSpace& space,
                                                    std::function<double(const Architecture&)> value,
-                                                   const FactoredCost* cost) {
-  return std::make_unique<Known>(space, std::move(value), cost);
+                                                   const FactoredCost* cost,
+                                                   const BatchScorer* scorer) {
+  return std::make_unique<Known>(space, std::move(value), cost, scorer);
 }
 
 std::unique_ptr<ObjectivePredictor> LearnQuality(const CandidateSpace& space,

@@ -20,6 +20,8 @@ class ObjectivePredictor {
  public:
   virtual ~ObjectivePredictor() = default;
   virtual double Mean(const State* row) const = 0;
+  // Of every candidate.
+  virtual void Means(const Candidates& candidates, absl::Span<double> means) const;
   // 0 for what is known exactly.
   virtual double Deviation(const State* row) const = 0;
   // The means as an additive cost; nullptr when they are no sum of small tables.
@@ -28,10 +30,12 @@ class ObjectivePredictor {
   virtual const BatchScorer& scorer() const = 0;
 };
 
-// Known without measuring. `cost` is its compiled form and not owned; nullptr when it has none.
+// Known without measuring. `cost` is its compiled form, `scorer` a faster way to its negated
+// values; neither is owned, and nullptr means that it has none.
 std::unique_ptr<ObjectivePredictor> KnownObjective(const CandidateSpace& space,
                                                    std::function<double(const Architecture&)> value,
-                                                   const FactoredCost* cost);
+                                                   const FactoredCost* cost,
+                                                   const BatchScorer* scorer = nullptr);
 
 // Learned from values measured at `rows`, one per row, all finite, at least one, as a sum over
 // choices and pairs of choices (PairwiseModel).

@@ -50,14 +50,25 @@ double Reference(absl::Span<const double> values, double bound) {
 
 absl::StatusOr<std::unique_ptr<const GuidedSpace>> GuidedSpace::Create(
     const SearchSpace& space, const SamplerOptions& options) {
-  FORALL_ASSIGN_OR_RETURN(CandidateSpace candidates, CandidateSpace::Create(space));
+  const auto known = [&options](const Architecture& architecture) {
+    for (const SearchedMetric& metric : options.objectives) {
+      if (metric.scorer != nullptr && std::isnan(metric.value(architecture))) {
+        return absl::NotFoundError("nothing is known of this network");
+      }
+    }
+    return absl::OkStatus();
+  };
+  FORALL_ASSIGN_OR_RETURN(CandidateSpace candidates, CandidateSpace::Usable(space, known));
   std::unique_ptr<GuidedSpace> guided(new GuidedSpace(std::move(candidates)));
   guided->cost_ = guided->Compile(options.cost);
   for (const SearchedMetric& metric : options.objectives) {
-    guided->objectives_.push_back(guided->Compile(metric.value));
+    const bool scored = metric.scorer != nullptr;
+    guided->scorers_.push_back(scored ? metric.scorer(guided->space_) : nullptr);
+    guided->objectives_.push_back(scored ? std::nullopt : guided->Compile(metric.value));
   }
   for (const SearchedMetric& metric : options.limited) {
-    guided->limited_.push_back(guided->Compile(metric.value));
+    const bool scored = metric.scorer != nullptr;
+    guided->limited_.push_back(scored ? std::nullopt : guided->Compile(metric.value));
   }
   return guided;
 }
@@ -69,6 +80,13 @@ std::optional<FactoredCost> GuidedSpace::Compile(
       space_, [&](const Architecture& a) -> absl::StatusOr<double> { return cost(a); });
   if (!compiled.ok()) return std::nullopt;
   return *std::move(compiled);
+}
+
+std::shared_ptr<const GuidedCandidates> GuidedSpace::Remember(
+    const std::function<std::shared_ptr<const GuidedCandidates>()>& search) const {
+  const MutexLock lock(&mutex_);
+  if (found_ == nullptr) found_ = search();
+  return found_;
 }
 
 PairwiseKernel GuidedSpace::Kernel(const Candidates& rows, absl::Span<const double> values) const {
@@ -99,10 +117,7 @@ struct GuidedPlan::Data {
 GuidedPlan::GuidedPlan(const GuidedSpace& space, const SamplerOptions& options,
                        const AdmissibleRegion& region, std::vector<ScoredTrial> settled,
                        uint64_t seed)
-    : space_(space),
-      options_(options),
-      settled_(std::move(settled)),
-      candidates_(space.space().width()) {
+    : space_(space), options_(options), settled_(std::move(settled)) {
   std::vector<const ScoredTrial*> usable;
   std::vector<State> row(space.space().width());
   for (const ScoredTrial& trial : settled_) {
@@ -128,23 +143,29 @@ GuidedPlan::GuidedPlan(const GuidedSpace& space, const SamplerOptions& options,
     }
     for (size_t i = 0; i < data.limited.size(); ++i) data.limited[i].push_back(trial->limited[i]);
   }
+  bool learns = false;
   for (size_t i = 0; i < data.objectives.size(); ++i) {
     const SearchedMetric& metric = options.objectives[i];
-    objectives_.push_back(Learn(metric, space.objective(i), data, data.objectives[i]));
+    learns |= metric.kind != SearchedMetric::Kind::kKnown;
+    objectives_.push_back(
+        Learn(metric, space.objective(i), space.scorer(i), data, data.objectives[i]));
     reference_.push_back(Reference(data.objectives[i], metric.bound));
   }
   for (size_t i = 0; i < data.limited.size(); ++i) {
-    limited_.push_back(Learn(options.limited[i], space.limited(i), data, data.limited[i]));
+    learns |= options.limited[i].kind != SearchedMetric::Kind::kKnown;
+    limited_.push_back(Learn(options.limited[i], space.limited(i), nullptr, data, data.limited[i]));
   }
-  Search(region, data.rows, seed);
+  const auto search = [&] { return Search(region, data.rows, seed); };
+  found_ = learns ? search() : space.Remember(search);
 }
 
 std::unique_ptr<ObjectivePredictor> GuidedPlan::Learn(const SearchedMetric& metric,
-                                                      const FactoredCost* known, const Data& data,
+                                                      const FactoredCost* known,
+                                                      const BatchScorer* scorer, const Data& data,
                                                       absl::Span<const double> values) const {
   const CandidateSpace& space = space_.space();
   if (metric.kind == SearchedMetric::Kind::kKnown) {
-    return KnownObjective(space, metric.value, known);
+    return KnownObjective(space, metric.value, known, scorer);
   }
   if (metric.kind == SearchedMetric::Kind::kCost) {
     if (auto cost = LearnCost(space, data.rows, values, known); cost != nullptr) return cost;
@@ -153,7 +174,9 @@ std::unique_ptr<ObjectivePredictor> GuidedPlan::Learn(const SearchedMetric& metr
   return LearnQuality(space, data.rows, values, kernel);
 }
 
-void GuidedPlan::Search(const AdmissibleRegion& region, const Candidates& start, uint64_t seed) {
+std::shared_ptr<const GuidedCandidates> GuidedPlan::Search(const AdmissibleRegion& region,
+                                                           const Candidates& start,
+                                                           uint64_t seed) const {
   std::vector<CandidateCost> costs;
   std::vector<const BatchScorer*> scorers;
   for (const auto& objective : objectives_) {
@@ -172,19 +195,28 @@ void GuidedPlan::Search(const AdmissibleRegion& region, const Candidates& start,
     costs.push_back({limited_[i]->additive(), options_.limited[i].bound, alone});
   }
   if (costs.empty() && space_.cost() != nullptr) costs.push_back({space_.cost()});
+  auto result = std::make_shared<GuidedCandidates>(space_.space().width());
   for (const BatchScorer* scorer : scorers) {
     const Candidates found =
         SearchCandidates(space_.space(), costs, *scorer, start, options_.guided.candidates, seed);
     for (size_t i = 0; i < found.size(); ++i) {
       Architecture architecture = space_.space().ToArchitecture(found.row(i));
       if (!region.Contains(architecture)) continue;
-      candidates_.Append(found.row(i));
-      architectures_.push_back(std::move(architecture));
-      const std::vector<double> means = MeansOf(found.row(i));
-      excess_.push_back(Excess(found.row(i), means));
-      means_.insert(means_.end(), means.begin(), means.end());
+      result->rows.Append(found.row(i));
+      result->architectures.push_back(std::move(architecture));
     }
   }
+  const size_t width = objectives_.size();
+  result->means.resize(result->rows.size() * width);
+  std::vector<double> means(result->rows.size());
+  for (size_t k = 0; k < width; ++k) {
+    objectives_[k]->Means(result->rows, absl::MakeSpan(means));
+    for (size_t i = 0; i < means.size(); ++i) result->means[i * width + k] = means[i];
+  }
+  for (size_t i = 0; i < means.size(); ++i) {
+    result->excess.push_back(Excess(result->rows.row(i), {&result->means[i * width], width}));
+  }
+  return result;
 }
 
 std::vector<double> GuidedPlan::MeansOf(const State* row) const {
@@ -217,7 +249,7 @@ double GuidedPlan::Excess(const State* row, absl::Span<const double> means) cons
 }
 
 std::vector<Architecture> GuidedPlan::Rank(const ProposeRequest& request) const {
-  if (architectures_.empty()) return {};
+  if (found_ == nullptr) return {};
   absl::StatusOr<HypervolumeGain> gain = HypervolumeGain::Create(reference_);
   FORALL_CHECK(gain.ok()) << gain.status();
   absl::flat_hash_set<uint64_t> taken;
@@ -252,10 +284,11 @@ std::vector<Architecture> GuidedPlan::Rank(const ProposeRequest& request) const 
   };
   std::vector<Place> places;
   const size_t width = reference_.size();
-  for (size_t i = 0; i < architectures_.size(); ++i) {
-    if (taken.contains(space_.space().Key(candidates_.row(i)))) continue;
-    const absl::Span<const double> means(&means_[i * width], width);
-    places.push_back({excess_[i] > 0 ? 0 : gain->Gain(means), excess_[i], i});
+  for (size_t i = 0; i < found_->architectures.size(); ++i) {
+    if (taken.contains(space_.space().Key(found_->rows.row(i)))) continue;
+    const absl::Span<const double> means(&found_->means[i * width], width);
+    const double excess = found_->excess[i];
+    places.push_back({excess > 0 ? 0 : gain->Gain(means), excess, i});
   }
   std::sort(places.begin(), places.end(), [](const Place& a, const Place& b) {
     if (a.gain != b.gain) return a.gain > b.gain;
@@ -263,7 +296,7 @@ std::vector<Architecture> GuidedPlan::Rank(const ProposeRequest& request) const 
   });
   std::vector<Architecture> ranked;
   ranked.reserve(places.size());
-  for (const Place& place : places) ranked.push_back(architectures_[place.candidate]);
+  for (const Place& place : places) ranked.push_back(found_->architectures[place.candidate]);
   return ranked;
 }
 

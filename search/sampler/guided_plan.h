@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -23,11 +24,21 @@
 
 namespace forall {
 
-// A job's space and what is known of its costs, as tables. Immutable; thread-safe.
+// What an inner search has found.
+struct GuidedCandidates {
+  explicit GuidedCandidates(size_t width) : rows(width) {}
+  Candidates rows;
+  std::vector<Architecture> architectures;  // all admissible
+  std::vector<double> means;                // rows x objectives
+  std::vector<double> excess;  // by how much the bounds are broken, relative to these; 0: kept
+};
+
+// A job's space and what is known of its metrics, as tables. Thread-safe; immutable but for memos.
 class GuidedSpace {
  public:
-  // Thousands of calls of the options' functions (FactoredCost::Compile). A cost that is not
-  // additive stays a function. InvalidArgument as CandidateSpace::Create.
+  // Thousands of calls of the options' functions (FactoredCost::Compile). A known metric that is
+  // not additive stays a function, or becomes its scorer; options that it does not know are left
+  // out. Errors as CandidateSpace::Usable.
   static absl::StatusOr<std::unique_ptr<const GuidedSpace>> Create(const SearchSpace& space,
                                                                    const SamplerOptions& options);
 
@@ -36,7 +47,11 @@ class GuidedSpace {
   const FactoredCost* cost() const { return Get(cost_); }
   const FactoredCost* objective(size_t i) const { return Get(objectives_[i]); }
   const FactoredCost* limited(size_t i) const { return Get(limited_[i]); }
+  const BatchScorer* scorer(size_t objective) const { return scorers_[objective].get(); }
 
+  // Where nothing is learned, what was found once is all there is: `search` is called for it once.
+  std::shared_ptr<const GuidedCandidates> Remember(
+      const std::function<std::shared_ptr<const GuidedCandidates>()>& search) const;
   // PairwiseModel::Choose, remembered: plans that follow each other ask for the same.
   PairwiseKernel Kernel(const Candidates& rows, absl::Span<const double> values) const;
 
@@ -51,10 +66,12 @@ class GuidedSpace {
   std::optional<FactoredCost> cost_;
   std::vector<std::optional<FactoredCost>> objectives_;
   std::vector<std::optional<FactoredCost>> limited_;
+  std::vector<std::unique_ptr<BatchScorer>> scorers_;  // by objective
 
   mutable Mutex mutex_;
   // The latest, by the rows and values that they were chosen for.
   mutable std::vector<std::pair<uint64_t, PairwiseKernel>> kernels_ ABSL_GUARDED_BY(mutex_);
+  mutable std::shared_ptr<const GuidedCandidates> found_ ABSL_GUARDED_BY(mutex_);
 };
 
 // Immutable; thread-safe. A pure function of what it is made from.
@@ -76,9 +93,10 @@ class GuidedPlan {
  private:
   struct Data;
   std::unique_ptr<ObjectivePredictor> Learn(const SearchedMetric& metric, const FactoredCost* known,
-                                            const Data& data,
+                                            const BatchScorer* scorer, const Data& data,
                                             absl::Span<const double> values) const;
-  void Search(const AdmissibleRegion& region, const Candidates& start, uint64_t seed);
+  std::shared_ptr<const GuidedCandidates> Search(const AdmissibleRegion& region,
+                                                 const Candidates& start, uint64_t seed) const;
   double Excess(const State* row, absl::Span<const double> means) const;
   std::vector<double> MeansOf(const State* row) const;
 
@@ -88,10 +106,7 @@ class GuidedPlan {
   std::vector<std::unique_ptr<ObjectivePredictor>> objectives_;
   std::vector<std::unique_ptr<ObjectivePredictor>> limited_;
   std::vector<double> reference_;
-  Candidates candidates_;
-  std::vector<Architecture> architectures_;  // of the candidates
-  std::vector<double> means_;                // candidates x objectives
-  std::vector<double> excess_;               // of the candidates
+  std::shared_ptr<const GuidedCandidates> found_;  // nullptr where too little is known
 };
 
 }  // namespace forall

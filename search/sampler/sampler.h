@@ -7,9 +7,12 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <vector>
 
 #include "absl/types/span.h"
+#include "search/inner/batch_scorer.h"
+#include "search/inner/candidates.h"
 #include "space/search_space.h"
 
 namespace forall {
@@ -101,9 +104,14 @@ struct SearchedMetric {
     kCost,     // measured, positive, learned as an additive correction of `value`: latency
   };
   Kind kind = Kind::kQuality;
-  // kKnown: the metric, oriented as in ScoredTrial. kCost: what it is roughly in proportion to (a
-  // lookup table's latency, MACs); empty where nothing is. Pure and thread-safe; not for kQuality.
+  // kKnown: the metric, oriented as in ScoredTrial; NaN for an architecture that it is not known
+  // of. kCost: what it is roughly in proportion to (a lookup table's latency, MACs); empty where
+  // nothing is. Pure and thread-safe; not for kQuality.
   std::function<double(const Architecture&)> value;
+  // kKnown: makes the same values, negated, in batches and faster, for a space without the options
+  // that `value` does not know; empty, or nullptr as its answer, where there is no such way. Given
+  // for what is not additive.
+  std::function<std::unique_ptr<BatchScorer>(const CandidateSpace&)> scorer = nullptr;
   // What the constraints allow at most, in the same orientation.
   double bound = std::numeric_limits<double>::infinity();
 };

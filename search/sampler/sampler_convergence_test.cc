@@ -44,7 +44,7 @@ class SamplerConvergenceTest : public ::testing::Test {
     const double bound = 350;
     SamplerOptions options = world_.Options();
     options.objectives.pop_back();
-    options.limited = {{SearchedMetric::Kind::kCost, nullptr, bound}};
+    options.limited.push_back({SearchedMetric::Kind::kCost, nullptr, nullptr, bound});
     double sum = 0;
     for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
       const auto sampler = CreateSampler(name, options, world_.space(), seed).value();

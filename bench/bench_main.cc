@@ -17,6 +17,7 @@
 #include "bench/evaluator_bench.h"
 #include "bench/image_bench.h"
 #include "bench/sample_efficiency_bench.h"
+#include "bench/pareto_bench.h"
 #include "bench/supernet_bench.h"
 
 namespace forall {
@@ -30,11 +31,13 @@ benchmarks
   session     architecture to ready session against ONNX Runtime's own session creation
   import      a 31 MB checkpoint of each format into a family's tensors
   images      JPEG files to a network's input against libjpeg-turbo alone
+  pareto      Pareto kernels against pagmo and std::sort (in builds that found pagmo)
   evaluator   accuracy evaluation against a bare ONNX Runtime loop at its best batch size
 
 flags
   --data=DIR      folder with the Fashion-MNIST files (default: $FORALL_DATA, else build/deps)
   --images=N      images per evaluation (default 2500)
+  --points=N      at most so many points in a Pareto case (default: as many as its bar names)
   --rounds=N      how often both sides are timed, in turn (default 5)
   --threads=N     threads of both sides (default: one per core)
   --check         end with status 1 where a bar is missed
@@ -46,6 +49,7 @@ struct Options {
   SupernetBenchOptions supernet;
   ImageBenchOptions image;
   SampleEfficiencyOptions sample_efficiency;
+  ParetoBenchOptions pareto;
 };
 
 struct Benchmark {
@@ -56,6 +60,9 @@ constexpr Benchmark kBenchmarks[] = {
     {"session", [](const Options& options) { return RunSessionBench(options.supernet); }},
     {"import", [](const Options& options) { return RunImportBench(options.supernet); }},
     {"images", [](const Options& options) { return RunImageBench(options.image); }},
+#ifdef FORALL_HAVE_PAGMO
+    {"pareto", [](const Options& options) { return RunParetoBench(options.pareto); }},
+#endif
     {"evaluator", [](const Options& options) { return RunEvaluatorBench(options.evaluator); }},
     {"sample-efficiency",
      [](const Options& options) { return RunSampleEfficiencyBench(options.sample_efficiency); }},
@@ -96,15 +103,17 @@ absl::Status ReadFlag(absl::string_view flag, absl::string_view value, Options* 
     options->evaluator.data = std::string(value);
     return absl::OkStatus();
   }
-  if (flag != "--images" && flag != "--rounds" && flag != "--threads") {
+  if (flag != "--images" && flag != "--points" && flag != "--rounds" && flag != "--threads") {
     return absl::InvalidArgumentError(absl::StrCat("unknown flag ", flag, "; see --help"));
   }
   FORALL_RETURN_IF_ERROR(ReadNumber(flag, value, &number));
   if (flag == "--images") options->evaluator.images = number;
+  if (flag == "--points") options->pareto.points = number;
   if (flag == "--rounds") {
     options->evaluator.rounds = static_cast<int>(number);
     options->supernet.rounds = static_cast<int>(number);
     options->image.rounds = static_cast<int>(number);
+    options->pareto.rounds = static_cast<int>(number);
   }
   if (flag == "--threads") {
     options->evaluator.threads = static_cast<int>(number);
@@ -132,6 +141,7 @@ absl::Status ReadArguments(const std::vector<std::string>& arguments, Options* o
       options->evaluator.check = true;
       options->supernet.check = true;
       options->image.check = true;
+      options->pareto.check = true;
       continue;
     }
     const size_t equals = argument.find('=');

@@ -15,6 +15,8 @@
 namespace forall {
 namespace {
 
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
 absl::Status CheckArguments(const PointsView& points, absl::Span<const double> reference) {
   FORALL_RETURN_IF_ERROR(CheckPoints(points));
   if (reference.size() != static_cast<size_t>(points.objectives)) {
@@ -108,48 +110,85 @@ class FlatStaircase {
 
 using Point3 = std::array<double, 3>;
 
-// A growing set of 3-D points that tells what each new one adds. O(size) an insertion, as far as
-// the staircases of limited points stay small.
-class Volume3 {
+// The volume that a 3-D point dominates below a reference and no point of a set does. The points of
+// the set, each limited to the region below the point, are swept upwards in the last objective;
+// most lie where nearer ones have limited the point already, which two comparisons tell.
+class Exclusive3 {
  public:
-  explicit Volume3(const double* reference) : reference_(reference) {}
+  explicit Exclusive3(const double* reference)
+      : limit_{reference[0], reference[1]}, top_(reference[2]) {}
 
-  // The volume that `p` dominates and no earlier point did.
-  double AddAndGain(const Point3& p) {
-    limited_.Clear();
-    double shared = 0;
-    for (const Point3& q : points_) {
-      const double a = std::max(q[1], p[1]);
-      const double b = std::max(q[2], p[2]);
-      if (q[0] <= p[0] && a == p[1] && b == p[2]) return 0;
-      const double gain = limited_.Add(a, b, reference_[1], reference_[2]);
-      shared += gain * (reference_[0] - std::max(q[0], p[0]));
+  // `points` ascend in the last objective; the one at `self` (if any) is passed over. O(size) plus
+  // what the few that matter cost.
+  double Volume(const Point3& p, const std::vector<Point3>& points, size_t self) {
+    // Those below `p` in the last objective limit it from the start: first the two nearest to its
+    // sides, which hide most of the others.
+    size_t below = 0;
+    double right = limit_[0];
+    double upper = limit_[1];
+    for (; below < points.size() && points[below][2] <= p[2]; ++below) {
+      if (below == self) continue;
+      const Point3& q = points[below];
+      right = std::min(right, q[0] + (q[1] <= p[1] ? 0 : kInfinity));
+      upper = std::min(upper, q[1] + (q[0] <= p[0] ? 0 : kInfinity));
     }
-    Insert(p);
-    return Box(p.data(), reference_, 3) - shared;
+    if (right <= p[0] || upper <= p[1]) return 0;
+    const double width = right - p[0];
+    const double height = upper - p[1];
+    double area = width * height;
+    limited_.Clear();
+    for (size_t i = 0; i < below; ++i) {
+      const Point3& q = points[i];
+      // One branch, which is nearly always taken, for two comparisons that nobody could foresee.
+      if (bool{q[0] >= right} | bool{q[1] >= upper} | (i == self)) continue;
+      area -= limited_.Add(q[0], q[1], right, upper);
+    }
+    double volume = 0;
+    double bottom = p[2];
+    double near_right = right;
+    double near_upper = upper;
+    for (size_t i = below; i < points.size(); ++i) {
+      const Point3& q = points[i];
+      if (bool{q[0] >= near_right} | bool{q[1] >= near_upper}) continue;
+      volume += area * (q[2] - bottom);
+      bottom = q[2];
+      const double a = std::max(q[0], p[0]);
+      const double b = std::max(q[1], p[1]);
+      if (a == p[0] && b == p[1]) return volume;
+      area -= limited_.Add(a, b, right, upper);
+      if (a == p[0]) near_upper = b;
+      if (b == p[1]) near_right = a;
+    }
+    return volume + area * (top_ - bottom);
   }
 
  private:
-  void Insert(const Point3& p) {
-    points_.erase(
-        std::remove_if(points_.begin(), points_.end(),
-                       [&p](const Point3& q) { return WeaklyDominates(p.data(), q.data(), 3); }),
-        points_.end());
-    points_.insert(std::upper_bound(points_.begin(), points_.end(), p), p);
-  }
-
-  const double* reference_;
-  std::vector<Point3> points_;  // a frontier, ascending in the first objective
+  const std::array<double, 2> limit_;
+  const double top_;
   FlatStaircase limited_;
 };
 
+constexpr size_t kNobody = static_cast<size_t>(-1);
+
+bool LowerLast(const Point3& a, const Point3& b) { return a[2] < b[2]; }
+
 double Sweep4(const PointsView& points, const std::vector<int32_t>& order,
               const double* reference) {
-  Volume3 slice(reference + 1);
+  Exclusive3 exclusive(reference + 1);
+  std::vector<Point3> slice;  // the frontier of the last three objectives so far
   double volume = 0;
   for (const int32_t row : order) {
-    const double* p = points[row];
-    volume += (reference[0] - p[0]) * slice.AddAndGain({p[1], p[2], p[3]});
+    const Point3 p = {points[row][1], points[row][2], points[row][3]};
+    const double gain = exclusive.Volume(p, slice, kNobody);
+    if (gain == 0) continue;
+    volume += (reference[0] - points[row][0]) * gain;
+    // Only those from the point's place on can be dominated by it.
+    const auto place = std::lower_bound(slice.begin(), slice.end(), p, LowerLast);
+    const auto end = std::remove_if(place, slice.end(), [&p](const Point3& q) {
+      return WeaklyDominates(p.data(), q.data(), 3);
+    });
+    slice.erase(end, slice.end());
+    slice.insert(place, p);
   }
   return volume;
 }
@@ -193,10 +232,10 @@ std::vector<int32_t> InsideRows(const PointsView& points, const std::vector<int3
 }
 
 double VolumeBelow(const PointsView& points, const double* reference) {
-  // From four objectives on every further point costs more than the filter does.
+  // From five objectives on every further point costs more than the filter does.
   const std::vector<int32_t> order = InsideRows(
       points,
-      points.objectives >= 4 ? ParetoFilter(points).value() : RowsNotDominatedByPivot(points),
+      points.objectives >= 5 ? ParetoFilter(points).value() : RowsNotDominatedByPivot(points),
       reference);
   switch (points.objectives) {
     case 1:
@@ -220,6 +259,20 @@ void Contribute2(const PointsView& points, const std::vector<int32_t>& frontier,
     const double right = i + 1 < frontier.size() ? points[frontier[i + 1]][0] : reference[0];
     const double top = i > 0 ? points[frontier[i - 1]][1] : reference[1];
     (*contribution)[frontier[i]] = (right - p[0]) * (top - p[1]);
+  }
+}
+
+void Contribute3(const PointsView& points, const std::vector<int32_t>& frontier,
+                 const double* reference, std::vector<double>* contribution) {
+  std::vector<int32_t> order = frontier;
+  std::sort(order.begin(), order.end(),
+            [&points](int32_t a, int32_t b) { return points[a][2] < points[b][2]; });
+  std::vector<Point3> sorted;
+  for (const int32_t row : order)
+    sorted.push_back({points[row][0], points[row][1], points[row][2]});
+  Exclusive3 exclusive(reference);
+  for (size_t i = 0; i < order.size(); ++i) {
+    (*contribution)[order[i]] = std::max(0.0, exclusive.Volume(sorted[i], sorted, i));
   }
 }
 
@@ -252,6 +305,8 @@ absl::StatusOr<std::vector<double>> HypervolumeContributions(const PointsView& p
   std::vector<double> contribution(points.size(), 0.0);
   if (points.objectives == 2) {
     Contribute2(points, frontier, reference.data(), &contribution);
+  } else if (points.objectives == 3) {
+    Contribute3(points, frontier, reference.data(), &contribution);
   } else {
     ContributeAny(points, frontier, reference.data(), &contribution);
   }

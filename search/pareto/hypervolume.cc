@@ -10,7 +10,7 @@
 #include "base/status_macros.h"
 #include "search/pareto/pareto_filter.h"
 #include "search/pareto/point_order.h"
-#include "search/pareto/staircase.h"
+#include "search/pareto/rank_set.h"
 
 namespace forall {
 namespace {
@@ -29,10 +29,10 @@ absl::Status CheckArguments(const PointsView& points, absl::Span<const double> r
       return absl::InvalidArgumentError("the reference point of a hypervolume must be finite");
     }
   }
-  for (const double value : points.values) {
-    if (value == -std::numeric_limits<double>::infinity()) {
-      return absl::InvalidArgumentError("a point at minus infinity has no finite hypervolume");
-    }
+  bool bottomless = false;
+  for (const double value : points.values) bottomless |= value == -kInfinity;
+  if (bottomless) {
+    return absl::InvalidArgumentError("a point at minus infinity has no finite hypervolume");
   }
   return absl::OkStatus();
 }
@@ -43,7 +43,8 @@ double Box(const double* p, const double* reference, int k) {
   return volume;
 }
 
-// Below, rows are in lexicographic order and strictly better than the reference.
+// Below, rows ascend in the first objective and are strictly better than the reference. The order
+// of rows that are equal in it does not matter.
 
 double Sweep2(const PointsView& points, const std::vector<int32_t>& order,
               const double* reference) {
@@ -58,21 +59,52 @@ double Sweep2(const PointsView& points, const std::vector<int32_t>& order,
   return volume;
 }
 
+// Points are added in the order of the first objective; the volume is the sum of the areas that
+// they newly dominate in the other two. All values being known, the frontier in the plane is a list
+// over their ranks in the second objective, and a set of ranks tells a point's neighbour in it.
 double Sweep3(const PointsView& points, const std::vector<int32_t>& order,
               const double* reference) {
-  Staircase staircase;
+  struct Step {
+    double a;
+    double b;
+    size_t next;
+  };
+  const size_t last = order.size() + 1;
+  std::vector<Step> steps(order.size() + 2);
+  steps.front() = {-kInfinity, reference[2], last};
+  steps.back() = {reference[1], -kInfinity, last};
+  std::vector<int32_t> rank(points.size());
+  int32_t next_rank = 0;
+  for (const int32_t row : OrderByObjective(points, order, 1)) rank[row] = ++next_rank;
+  RankSet ranks(order.size() + 2);
+  ranks.Insert(0);
   double volume = 0;
   for (const int32_t row : order) {
     const double* p = points[row];
-    if (staircase.Covers(p[1], p[2])) continue;
-    volume +=
-        (reference[0] - p[0]) * staircase.InsertAndGain(p[1], p[2], reference[1], reference[2]);
+    const auto place = static_cast<size_t>(rank[row]);
+    Step& before = steps[ranks.Previous(place)];
+    double height = before.b;
+    if (height <= p[2]) continue;
+    double area = 0;
+    double left = p[1];
+    size_t next = before.next;
+    for (; steps[next].b >= p[2]; next = steps[next].next) {
+      area += (steps[next].a - left) * (height - p[2]);
+      left = steps[next].a;
+      height = steps[next].b;
+      ranks.Erase(next);
+    }
+    area += (steps[next].a - left) * (height - p[2]);
+    steps[place] = {p[1], p[2], next};
+    before.next = place;
+    ranks.Insert(place);
+    volume += (reference[0] - p[0]) * area;
   }
   return volume;
 }
 
-// The area below a limit that 2-D points dominate, grown point by point, like Staircase but in one
-// array: the sets here are small and are thrown away after each use.
+// The area below a limit that 2-D points dominate, grown point by point, in one array: the sets
+// here are small and are thrown away after each use.
 class FlatStaircase {
  public:
   void Clear() { steps_.clear(); }
@@ -219,16 +251,19 @@ double SweepAny(const PointsView& points, const std::vector<int32_t>& order,
   return volume;
 }
 
-// Those of `rows` that are strictly better than the reference, in lexicographic order.
+// Those of `rows` that are strictly better than the reference, ascending in the first objective.
 std::vector<int32_t> InsideRows(const PointsView& points, const std::vector<int32_t>& rows,
                                 const double* reference) {
-  std::vector<int32_t> inside;
+  std::vector<int32_t> inside(rows.size());
+  size_t kept = 0;
   for (const int32_t row : rows) {
     bool better = true;
     for (int c = 0; c < points.objectives; ++c) better &= points[row][c] < reference[c];
-    if (better) inside.push_back(row);
+    inside[kept] = row;
+    kept += better ? 1 : 0;
   }
-  return LexicographicOrder(points, inside);
+  inside.resize(kept);
+  return OrderByObjective(points, inside, 0);
 }
 
 double VolumeBelow(const PointsView& points, const double* reference) {
@@ -251,7 +286,8 @@ double VolumeBelow(const PointsView& points, const double* reference) {
   }
 }
 
-// In lexicographic order a member's exclusive rectangle ends at its two neighbours.
+// Members ascend in the first objective and descend in the second: a member's exclusive rectangle
+// ends at its two neighbours.
 void Contribute2(const PointsView& points, const std::vector<int32_t>& frontier,
                  const double* reference, std::vector<double>* contribution) {
   for (size_t i = 0; i < frontier.size(); ++i) {
@@ -264,9 +300,7 @@ void Contribute2(const PointsView& points, const std::vector<int32_t>& frontier,
 
 void Contribute3(const PointsView& points, const std::vector<int32_t>& frontier,
                  const double* reference, std::vector<double>* contribution) {
-  std::vector<int32_t> order = frontier;
-  std::sort(order.begin(), order.end(),
-            [&points](int32_t a, int32_t b) { return points[a][2] < points[b][2]; });
+  const std::vector<int32_t> order = OrderByObjective(points, frontier, 2);
   std::vector<Point3> sorted;
   for (const int32_t row : order)
     sorted.push_back({points[row][0], points[row][1], points[row][2]});

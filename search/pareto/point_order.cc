@@ -2,6 +2,7 @@
 #include "search/pareto/point_order.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -57,6 +58,13 @@ std::pair<double, double> FiniteRange(const std::vector<KeyedRow>& keyed) {
   double low = kInfinity;
   double high = -kInfinity;
   for (const KeyedRow& k : keyed) {
+    low = std::min(low, k.key);
+    high = std::max(high, k.key);
+  }
+  if (std::isfinite(low) && std::isfinite(high)) return {low, high};
+  low = kInfinity;
+  high = -kInfinity;
+  for (const KeyedRow& k : keyed) {
     if (!std::isfinite(k.key)) continue;
     low = std::min(low, k.key);
     high = std::max(high, k.key);
@@ -69,6 +77,7 @@ template <typename Less>
 void InsertionSort(const Less& less, std::vector<KeyedRow>* keyed) {
   for (size_t i = 1; i < keyed->size(); ++i) {
     const KeyedRow moving = (*keyed)[i];
+    if ((*keyed)[i - 1].key < moving.key) continue;
     size_t place = i;
     for (; place > 0 && less(moving, (*keyed)[place - 1]); --place) {
       (*keyed)[place] = (*keyed)[place - 1];
@@ -82,7 +91,7 @@ void Sort(const Less& less, std::vector<KeyedRow>* keyed) {
   const auto [low, high] = FiniteRange(*keyed);
   const size_t buckets = keyed->size();
   const double scale = static_cast<double>(buckets) / (high - low);
-  if (buckets < kSmallSort || !(low < high) || !std::isfinite(scale) || scale <= 0) {
+  if (keyed->size() < kSmallSort || !(low < high) || !std::isfinite(scale) || scale <= 0) {
     std::sort(keyed->begin(), keyed->end(), less);
     return;
   }
@@ -93,13 +102,20 @@ void Sort(const Less& less, std::vector<KeyedRow>* keyed) {
     bucket[i] = bucket_of((*keyed)[i].key);
     ++end[bucket[i] + 1];
   }
-  std::partial_sum(end.begin(), end.end(), end.begin());
+  int32_t fullest = 0;
+  int32_t sum = 0;
+  for (int32_t& count : end) {
+    fullest = std::max(fullest, count);
+    count = sum += count;
+  }
   std::vector<KeyedRow> dealt(keyed->size());
   for (size_t i = 0; i < keyed->size(); ++i) dealt[end[bucket[i]]++] = (*keyed)[i];
-  int32_t begin = 0;
-  for (size_t b = 0; b < buckets; begin = end[b], ++b) {
-    if (end[b] - begin > kFullBucket) {
-      std::sort(dealt.begin() + begin, dealt.begin() + end[b], less);
+  if (fullest > kFullBucket) {
+    int32_t begin = 0;
+    for (size_t b = 0; b < buckets; begin = end[b], ++b) {
+      if (end[b] - begin > kFullBucket) {
+        std::sort(dealt.begin() + begin, dealt.begin() + end[b], less);
+      }
     }
   }
   InsertionSort(less, &dealt);
@@ -117,21 +133,32 @@ std::vector<int32_t> Order(const PointsView& points, const std::vector<int32_t>&
   return order;
 }
 
+// A number for each objective; those of the first kind live in registers.
+template <int kObjectives>
+struct PerObjective : std::array<double, kObjectives> {
+  PerObjective(int /*objectives*/, double value) { this->fill(value); }
+};
+template <>
+struct PerObjective<0> : std::vector<double> {
+  using std::vector<double>::vector;
+};
+
 // The number of objectives is known to the compiler (0: it is not), which may then unroll.
 template <int kObjectives>
 std::vector<int32_t> NotDominatedByPivot(const PointsView& points) {
   const int k = kObjectives > 0 ? kObjectives : points.objectives;
   const int64_t n = points.size();
+  if (n == 0) return {};
   const double* const values = points.values.data();
-  std::vector<double> low(k, kInfinity);
-  std::vector<double> high(k, -kInfinity);
+  PerObjective<kObjectives> low(k, kInfinity);
+  PerObjective<kObjectives> high(k, -kInfinity);
   for (int64_t i = 0; i < n; ++i) {
     for (int c = 0; c < k; ++c) {
       low[c] = std::min(low[c], values[i * k + c]);
       high[c] = std::max(high[c], values[i * k + c]);
     }
   }
-  std::vector<double> weight(k);
+  PerObjective<kObjectives> weight(k, 0);
   for (int c = 0; c < k; ++c) {
     const double range = high[c] - low[c];
     weight[c] = range > 0 && std::isfinite(1 / range) && std::isfinite(range) ? 1 / range : 0;
@@ -148,7 +175,8 @@ std::vector<int32_t> NotDominatedByPivot(const PointsView& points) {
       pivot = i;
     }
   }
-  const double* const best = points[pivot];
+  PerObjective<kObjectives> best(k, 0);
+  for (int c = 0; c < k; ++c) best[c] = points[pivot][c];
   std::vector<int32_t> rows(n);
   size_t kept = 0;
   for (int64_t i = 0; i < n; ++i) {

@@ -266,12 +266,61 @@ std::vector<int32_t> InsideRows(const PointsView& points, const std::vector<int3
   return OrderByObjective(points, inside, 0);
 }
 
+// Those strictly better than the reference that the one with the largest box does not dominate.
+template <int kObjectives>
+std::vector<int32_t> RowsBesideLargestBox(const PointsView& points, const double* reference) {
+  const int64_t n = points.size();
+  std::array<double, kObjectives> best = {};
+  double largest = 0;
+  for (int64_t row = 0; row < n; ++row) {
+    const double* p = points[row];
+    double box = 1;
+    for (int c = 0; c < kObjectives; ++c) box *= std::max(reference[c] - p[c], 0.0);
+    if (box <= largest) continue;
+    largest = box;
+    std::copy(p, p + kObjectives, best.begin());
+  }
+  std::vector<int32_t> rows(static_cast<size_t>(n));
+  size_t kept = 0;
+  for (int64_t row = 0; row < n; ++row) {
+    const double* p = points[row];
+    bool inside = true;
+    bool better = false;
+    bool worse = false;
+    for (int c = 0; c < kObjectives; ++c) {
+      inside &= p[c] < reference[c];
+      better |= p[c] < best[c];
+      worse |= p[c] > best[c];
+    }
+    rows[kept] = static_cast<int32_t>(row);
+    kept += inside & (better | !worse) ? 1 : 0;
+  }
+  rows.resize(kept);
+  return rows;
+}
+
+// The rows to sweep, ascending in the first objective.
+std::vector<int32_t> RowsToSweep(const PointsView& points, const double* reference) {
+  const auto ordered = [&](const std::vector<int32_t>& rows) {
+    return OrderByObjective(points, rows, 0);
+  };
+  switch (points.objectives) {
+    case 1:
+      return ordered(RowsBesideLargestBox<1>(points, reference));
+    case 2:
+      return ordered(RowsBesideLargestBox<2>(points, reference));
+    case 3:
+      return ordered(RowsBesideLargestBox<3>(points, reference));
+    case 4:
+      return ordered(RowsBesideLargestBox<4>(points, reference));
+    default:
+      // Every further point costs more than the filter does.
+      return InsideRows(points, ParetoFilter(points).value(), reference);
+  }
+}
+
 double VolumeBelow(const PointsView& points, const double* reference) {
-  // From five objectives on every further point costs more than the filter does.
-  const std::vector<int32_t> order = InsideRows(
-      points,
-      points.objectives >= 5 ? ParetoFilter(points).value() : RowsNotDominatedByPivot(points),
-      reference);
+  const std::vector<int32_t> order = RowsToSweep(points, reference);
   switch (points.objectives) {
     case 1:
       return order.empty() ? 0.0 : reference[0] - points[order.front()][0];

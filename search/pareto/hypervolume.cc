@@ -172,7 +172,9 @@ class Exclusive3 {
     for (size_t i = 0; i < below; ++i) {
       const Point3& q = points[i];
       // One branch, which is nearly always taken, for two comparisons that nobody could foresee.
-      if (bool{q[0] >= right} | bool{q[1] >= upper} | (i == self)) continue;
+      const bool beside = q[0] >= right;
+      const bool above = q[1] >= upper;
+      if (beside | above | (i == self)) continue;
       area -= limited_.Add(q[0], q[1], right, upper);
     }
     double volume = 0;
@@ -181,7 +183,9 @@ class Exclusive3 {
     double near_upper = upper;
     for (size_t i = below; i < points.size(); ++i) {
       const Point3& q = points[i];
-      if (bool{q[0] >= near_right} | bool{q[1] >= near_upper}) continue;
+      const bool beside = q[0] >= near_right;
+      const bool above = q[1] >= near_upper;
+      if (beside | above) continue;
       volume += area * (q[2] - bottom);
       bottom = q[2];
       const double a = std::max(q[0], p[0]);
@@ -293,7 +297,7 @@ std::vector<int32_t> RowsBesideLargestBox(const PointsView& points, const double
       worse |= p[c] > best[c];
     }
     rows[kept] = static_cast<int32_t>(row);
-    kept += inside & (better | !worse) ? 1 : 0;
+    kept += (inside & (better | !worse)) ? 1 : 0;
   }
   rows.resize(kept);
   return rows;

@@ -187,7 +187,7 @@ std::vector<int32_t> NotDominatedByPivot(const PointsView& points) {
       worse |= values[i * k + c] > best[c];
       better |= values[i * k + c] < best[c];
     }
-    kept += worse & !better ? 0 : 1;
+    kept += (worse & !better) ? 0 : 1;
   }
   rows.resize(kept);
   return rows;

@@ -15,6 +15,7 @@
 #include "absl/strings/string_view.h"
 #include "base/status_macros.h"
 #include "bench/evaluator_bench.h"
+#include "bench/frontier_query_bench.h"
 #include "bench/image_bench.h"
 #include "bench/sample_efficiency_bench.h"
 #include "bench/pareto_bench.h"
@@ -32,12 +33,14 @@ benchmarks
   import      a 31 MB checkpoint of each format into a family's tensors
   images      JPEG files to a network's input against libjpeg-turbo alone
   pareto      Pareto kernels against pagmo and std::sort (in builds that found pagmo)
+  frontier-query  questions about a million made-up measurements that a controller remembers
   evaluator   accuracy evaluation against a bare ONNX Runtime loop at its best batch size
 
 flags
   --data=DIR      folder with the Fashion-MNIST files (default: $FORALL_DATA, else build/deps)
   --images=N      images per evaluation (default 2500)
   --points=N      at most so many points in a Pareto case (default: as many as its bar names)
+  --measurements=N  that the controller of frontier-query remembers (default 1000000)
   --rounds=N      how often both sides are timed, in turn (default 5)
   --threads=N     threads of both sides (default: one per core)
   --check         end with status 1 where a bar is missed
@@ -50,6 +53,7 @@ struct Options {
   ImageBenchOptions image;
   SampleEfficiencyOptions sample_efficiency;
   ParetoBenchOptions pareto;
+  FrontierQueryBenchOptions frontier_query;
 };
 
 struct Benchmark {
@@ -63,6 +67,8 @@ constexpr Benchmark kBenchmarks[] = {
 #ifdef FORALL_HAVE_PAGMO
     {"pareto", [](const Options& options) { return RunParetoBench(options.pareto); }},
 #endif
+    {"frontier-query",
+     [](const Options& options) { return RunFrontierQueryBench(options.frontier_query); }},
     {"evaluator", [](const Options& options) { return RunEvaluatorBench(options.evaluator); }},
     {"sample-efficiency",
      [](const Options& options) { return RunSampleEfficiencyBench(options.sample_efficiency); }},
@@ -103,17 +109,20 @@ absl::Status ReadFlag(absl::string_view flag, absl::string_view value, Options* 
     options->evaluator.data = std::string(value);
     return absl::OkStatus();
   }
-  if (flag != "--images" && flag != "--points" && flag != "--rounds" && flag != "--threads") {
+  if (flag != "--images" && flag != "--measurements" && flag != "--points" && flag != "--rounds" &&
+      flag != "--threads") {
     return absl::InvalidArgumentError(absl::StrCat("unknown flag ", flag, "; see --help"));
   }
   FORALL_RETURN_IF_ERROR(ReadNumber(flag, value, &number));
   if (flag == "--images") options->evaluator.images = number;
+  if (flag == "--measurements") options->frontier_query.measurements = number;
   if (flag == "--points") options->pareto.points = number;
   if (flag == "--rounds") {
     options->evaluator.rounds = static_cast<int>(number);
     options->supernet.rounds = static_cast<int>(number);
     options->image.rounds = static_cast<int>(number);
     options->pareto.rounds = static_cast<int>(number);
+    options->frontier_query.rounds = static_cast<int>(number);
   }
   if (flag == "--threads") {
     options->evaluator.threads = static_cast<int>(number);
@@ -142,6 +151,7 @@ absl::Status ReadArguments(const std::vector<std::string>& arguments, Options* o
       options->supernet.check = true;
       options->image.check = true;
       options->pareto.check = true;
+      options->frontier_query.check = true;
       continue;
     }
     const size_t equals = argument.find('=');

@@ -17,8 +17,8 @@
 #include "bench/evaluator_bench.h"
 #include "bench/frontier_query_bench.h"
 #include "bench/image_bench.h"
-#include "bench/sample_efficiency_bench.h"
 #include "bench/pareto_bench.h"
+#include "bench/sample_efficiency_bench.h"
 #include "bench/supernet_bench.h"
 
 namespace forall {

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
-#include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
@@ -43,8 +42,8 @@ struct Candidate {
   const TrialEntry* trial = nullptr;
   // Of the objectives, as the frontier compares them: where other trials of the job have final
   // accuracies, a screened one's is an estimate (JobFold::FinalEstimate).
-  absl::InlinedVector<double, 4> values;
-  absl::InlinedVector<const MeasurementRecord*, 4> evidence;  // nullptr for exact costs
+  std::vector<double> values;
+  std::vector<const MeasurementRecord*> evidence;  // nullptr for exact costs
 };
 
 struct Scope {

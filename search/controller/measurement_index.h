@@ -4,7 +4,6 @@
 #ifndef FORALL_SEARCH_CONTROLLER_MEASUREMENT_INDEX_H_
 #define FORALL_SEARCH_CONTROLLER_MEASUREMENT_INDEX_H_
 
-#include <compare>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -51,7 +50,10 @@ struct LatencyPlace {
   std::string device_class;
   std::string device_fingerprint;
   std::string profile;
-  auto operator<=>(const LatencyPlace&) const = default;
+  bool operator<(const LatencyPlace& other) const {
+    return std::tie(device, device_class, device_fingerprint, profile) <
+           std::tie(other.device, other.device_class, other.device_fingerprint, other.profile);
+  }
 };
 
 // Thread-compatible: the controller's lock guards it.

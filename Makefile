@@ -24,7 +24,7 @@ format:  ## format every C++ and proto file in place
 	@tools/format.sh
 
 setup:  ## install what building and running needs (nothing is built)
-	@tools/setup.sh --trainer --fuzz
+	@tools/setup.sh --trainer --fuzz --peers
 
 clean:  ## remove what was built; downloads in build/deps stay
 	@find build -mindepth 1 -maxdepth 1 ! -name deps -exec rm -rf {} + 2>/dev/null || true

@@ -15,7 +15,9 @@
 #include "absl/strings/string_view.h"
 #include "base/status_macros.h"
 #include "bench/evaluator_bench.h"
+#include "bench/frontier_query_bench.h"
 #include "bench/image_bench.h"
+#include "bench/pareto_bench.h"
 #include "bench/predictor_bench.h"
 #include "bench/sample_efficiency_bench.h"
 #include "bench/supernet_bench.h"
@@ -25,20 +27,34 @@ namespace {
 
 constexpr char kUsage[] = R"(usage: forall-bench [BENCHMARK] [FLAGS]
 
-Prints one JSON object per line. Without BENCHMARK all of them run.
+Prints one JSON object per line. Without BENCHMARK all of the first group run.
 
 benchmarks
   session     architecture to ready session against ONNX Runtime's own session creation
   import      a 31 MB checkpoint of each format into a family's tensors
   images      JPEG files to a network's input against libjpeg-turbo alone
+  pareto      Pareto kernels against pagmo and std::sort (in builds that found pagmo)
+  frontier-query  questions about a million made-up measurements that a controller remembers
   evaluator   accuracy evaluation against a bare ONNX Runtime loop at its best batch size
+
+benchmarks on published data
+  sample-efficiency  every sampler in a world made from a published accuracy predictor (--predictor)
+  predictors  models of accuracy on DyNAS-T's ImageNet evaluations (--logs)
 
 flags
   --data=DIR      folder with the Fashion-MNIST files (default: $FORALL_DATA, else build/deps)
   --images=N      images per evaluation (default 2500)
+  --points=N      at most so many points in a Pareto case (default: as many as its bar names)
+  --measurements=N  that the controller of frontier-query remembers (default 1000000)
   --rounds=N      how often both sides are timed, in turn (default 5)
   --threads=N     threads of both sides (default: one per core)
   --check         end with status 1 where a bar is missed
+  --predictor=FILE  the once-for-all authors' acc_predictor.pth
+  --logs=DIR      DyNAS-T's CSV files of OFA-MobileNetV3 w1.0
+  --sampler=NAMES   of sample-efficiency, separated by commas (default: all)
+  --at=N,N,...    evaluations, or measurements learned from, at which to look
+  --seeds=N       repetitions (default 10), from --first-seed on (default 1)
+  --parallel=N    trials in flight of sample-efficiency (default 4)
 )";
 
 struct Options {
@@ -48,20 +64,30 @@ struct Options {
   ImageBenchOptions image;
   PredictorBenchOptions predictor;
   SampleEfficiencyOptions sample_efficiency;
+  ParetoBenchOptions pareto;
+  FrontierQueryBenchOptions frontier_query;
 };
 
 struct Benchmark {
   const char* name;
   absl::Status (*run)(const Options& options);
+  bool on_request = false;  // needs data that does not come with forall
 };
 constexpr Benchmark kBenchmarks[] = {
     {"session", [](const Options& options) { return RunSessionBench(options.supernet); }},
     {"import", [](const Options& options) { return RunImportBench(options.supernet); }},
     {"images", [](const Options& options) { return RunImageBench(options.image); }},
+#ifdef FORALL_HAVE_PAGMO
+    {"pareto", [](const Options& options) { return RunParetoBench(options.pareto); }},
+#endif
+    {"frontier-query",
+     [](const Options& options) { return RunFrontierQueryBench(options.frontier_query); }},
     {"evaluator", [](const Options& options) { return RunEvaluatorBench(options.evaluator); }},
-    {"predictors", [](const Options& options) { return RunPredictorBench(options.predictor); }},
     {"sample-efficiency",
-     [](const Options& options) { return RunSampleEfficiencyBench(options.sample_efficiency); }},
+     [](const Options& options) { return RunSampleEfficiencyBench(options.sample_efficiency); },
+     true},
+    {"predictors", [](const Options& options) { return RunPredictorBench(options.predictor); },
+     true},
 };
 
 absl::Status ReadNumber(absl::string_view flag, absl::string_view text, int64_t* value) {
@@ -108,15 +134,20 @@ absl::Status ReadFlag(absl::string_view flag, absl::string_view value, Options* 
     options->evaluator.data = std::string(value);
     return absl::OkStatus();
   }
-  if (flag != "--images" && flag != "--rounds" && flag != "--threads") {
+  if (flag != "--images" && flag != "--measurements" && flag != "--points" && flag != "--rounds" &&
+      flag != "--threads") {
     return absl::InvalidArgumentError(absl::StrCat("unknown flag ", flag, "; see --help"));
   }
   FORALL_RETURN_IF_ERROR(ReadNumber(flag, value, &number));
   if (flag == "--images") options->evaluator.images = number;
+  if (flag == "--measurements") options->frontier_query.measurements = number;
+  if (flag == "--points") options->pareto.points = number;
   if (flag == "--rounds") {
     options->evaluator.rounds = static_cast<int>(number);
     options->supernet.rounds = static_cast<int>(number);
     options->image.rounds = static_cast<int>(number);
+    options->pareto.rounds = static_cast<int>(number);
+    options->frontier_query.rounds = static_cast<int>(number);
   }
   if (flag == "--threads") {
     options->evaluator.threads = static_cast<int>(number);
@@ -144,6 +175,8 @@ absl::Status ReadArguments(const std::vector<std::string>& arguments, Options* o
       options->evaluator.check = true;
       options->supernet.check = true;
       options->image.check = true;
+      options->pareto.check = true;
+      options->frontier_query.check = true;
       continue;
     }
     const size_t equals = argument.find('=');
@@ -176,7 +209,9 @@ int Main(const std::vector<std::string>& arguments) {
   }
   int result = 0;
   for (const Benchmark& benchmark : kBenchmarks) {
-    if (!options.benchmark.empty() && options.benchmark != benchmark.name) continue;
+    if (options.benchmark.empty() ? benchmark.on_request : options.benchmark != benchmark.name) {
+      continue;
+    }
     if (const absl::Status status = benchmark.run(options); !status.ok()) {
       std::fprintf(stderr, "forall-bench: %s\n", status.ToString().c_str());
       result = 1;

@@ -362,7 +362,7 @@ absl::Status RunModel(const CandidateSpace& space, const Samples& all, const cha
 absl::Status RunPredictorBench(const PredictorBenchOptions& options) {
   if (options.logs.empty()) {
     return absl::InvalidArgumentError(
-        "predictors needs --logs DIR, DynAS-T's CSV files of OFA-MobileNetV3 w1.0 evaluations");
+        "predictors needs --logs DIR, DyNAS-T's CSV files of OFA-MobileNetV3 w1.0 evaluations");
   }
   FORALL_ASSIGN_OR_RETURN(const std::shared_ptr<const Family> family, FindFamily("ofa_mbv3_w1.0"));
   FORALL_ASSIGN_OR_RETURN(const CandidateSpace space,

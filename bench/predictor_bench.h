@@ -13,7 +13,7 @@
 namespace forall {
 
 struct PredictorBenchOptions {
-  std::string logs;  // folder with DynAS-T's CSV files of OFA-MobileNetV3 w1.0 evaluations
+  std::string logs;  // folder with DyNAS-T's CSV files of OFA-MobileNetV3 w1.0 evaluations
   int seeds = 10;
   std::vector<int> at = {25, 50, 100, 200, 400};  // measurements learned from
 };

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# tools/setup.sh [--trainer] [--fuzz] [--node] [--lint]: everything that building and running forall needs.
+# tools/setup.sh [--trainer] [--fuzz] [--peers] [--node] [--lint]: everything that building and running forall needs.
 # Safe to run again: takes a fraction of a second when nothing is missing.
 #
 #   --trainer  also LibTorch, for forall-train
 #   --fuzz     also clang with libFuzzer, where the distribution has it
+#   --peers    also pagmo, which tests and benchmarks hold the Pareto kernels against, where the distribution has it
 #   --node     also the npm package onnxruntime-node, in which a test loads exported models
 #   --lint     also clang-format and clang-tidy
 #

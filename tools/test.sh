@@ -8,7 +8,7 @@
 #   tsan-build tsan-test        thread sanitizer; tests labelled "threads"
 #   fuzz-build fuzz-test        each libFuzzer target for a few seconds, where clang-14 is installed
 #
-# Set-up (tools/setup.sh --trainer --fuzz --node) comes first when no stage is named. FORALL_TEST_STAGES, a list
+# Set-up (tools/setup.sh --trainer --fuzz --peers --node) comes first when no stage is named. FORALL_TEST_STAGES, a list
 # of names, takes the place of all stages then. FORALL_JOBS overrides the number of parallel jobs. Logs and JUnit files: build/test-results/.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -95,7 +95,7 @@ main() {
   trap finish EXIT
   local stages=("$@") name
   if (($# == 0)); then
-    stage setup "$here/setup.sh" --trainer --fuzz --node
+    stage setup "$here/setup.sh" --trainer --fuzz --peers --node
     stages=("${STAGES[@]}")
     [[ -z ${FORALL_TEST_STAGES:-} ]] || read -ra stages <<<"$FORALL_TEST_STAGES"
   fi

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 #include <set>
 #include <tuple>
 #include <utility>
@@ -11,6 +12,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
 #include "base/status_macros.h"
 #include "search/controller/job_validator.h"
 #include "search/controller/paired_test.h"
@@ -31,7 +33,8 @@ constexpr double kEstablished = 0.025;
 struct Wanted {
   const MetricInfo* metric = nullptr;
   bool maximize = false;
-  MeasurementKey key;  // without its subject
+  MeasurementKey key;                      // without its subject
+  std::optional<DeploymentRecipe> recipe;  // that of the key, parsed
 };
 
 struct Candidate {
@@ -85,7 +88,7 @@ absl::StatusOr<Scope> FindScope(const Registry& registry,
     return absl::NotFoundError(absl::StrCat("supernet: there is no ", request.supernet()));
   }
   scope.dataset = supernet->second.record.dataset;
-  absl::flat_hash_set<std::string> seen;
+  absl::flat_hash_set<absl::string_view> seen;
   for (const auto& [job_id, job] : registry.jobs) {
     const JobFold& fold = job->fold();
     if (fold.record().supernet_sha256 != supernet->second.record.sha256) continue;
@@ -103,17 +106,18 @@ using Place = std::tuple<std::string, std::string, std::string>;  // device, fin
 // Where latencies under this condition were measured and still count.
 std::set<Place> PlacesOf(const Registry& registry, const v1::Condition& condition) {
   std::set<Place> places;
-  for (const MeasurementRecord& record : registry.index.all()) {
-    const MeasurementKey& key = record.key;
-    if (key.metric != "latency_ms" || !Counts(record)) continue;
-    if (!condition.device().empty() && condition.device() != DeviceName(key.device)) continue;
-    if (!condition.device_class().empty() && condition.device_class() != key.device_class) continue;
-    if (!condition.profile().empty() && condition.profile() != key.profile) continue;
-    const auto device = registry.devices.find(key.device);
-    if (device == registry.devices.end() || device->second.fingerprint != key.device_fingerprint) {
+  for (const LatencyPlace& place : registry.index.latency_places()) {
+    if (!condition.device().empty() && condition.device() != DeviceName(place.device)) continue;
+    if (!condition.device_class().empty() && condition.device_class() != place.device_class) {
       continue;
     }
-    places.emplace(key.device, key.device_fingerprint, key.profile);
+    if (!condition.profile().empty() && condition.profile() != place.profile) continue;
+    const auto device = registry.devices.find(place.device);
+    if (device == registry.devices.end() ||
+        device->second.fingerprint != place.device_fingerprint) {
+      continue;
+    }
+    places.emplace(place.device, place.device_fingerprint, place.profile);
   }
   return places;
 }
@@ -169,6 +173,7 @@ absl::StatusOr<Wanted> Resolve(const Registry& registry, const Scope& scope,
   wanted.maximize = wanted.metric->higher_is_better;
   wanted.key.metric = metric;
   wanted.key.recipe = condition.recipe().empty() ? scope.recipe : condition.recipe();
+  if (const auto recipe = ParseRecipe(wanted.key.recipe); recipe.ok()) wanted.recipe = *recipe;
   if (wanted.metric->source == MetricSource::kAccuracy) {
     wanted.key.dataset = condition.dataset().empty() ? scope.dataset : condition.dataset();
     wanted.key.split = condition.split().empty() ? "validation" : condition.split();
@@ -203,22 +208,21 @@ bool Better(const MeasurementRecord& a, const MeasurementRecord& b) {
 
 const MeasurementRecord* BestMeasurement(const Registry& registry, const Candidate& candidate,
                                          const Wanted& wanted) {
-  const TrialEntry& trial = *candidate.trial;
-  std::vector<std::string> subjects = {trial.record.artifact_sha256};
-  if (wanted.metric->source == MetricSource::kLatency) {
-    const absl::StatusOr<DeploymentRecipe> recipe = ParseRecipe(wanted.key.recipe);
-    if (recipe.ok()) {
-      subjects.push_back(
-          GraphKey(trial.record.arch_key, trial.resolution, wanted.key.batch, *recipe));
-    }
-  }
+  const TrialRecord& trial = candidate.trial->record;
   const MeasurementRecord* best = nullptr;
-  for (const std::string& subject : subjects) {
-    if (subject.empty()) continue;
-    for (const int64_t id : registry.index.About(subject)) {
-      const MeasurementRecord& record = *registry.index.Find(id);
-      if (Matches(record, wanted) && (best == nullptr || Better(record, *best))) best = &record;
+  const auto consider = [&](absl::string_view subject) {
+    for (const MeasurementRecord* record : registry.index.About(subject)) {
+      if (Matches(*record, wanted) && (best == nullptr || Better(*record, *best))) best = record;
     }
+  };
+  if (!trial.artifact_sha256.empty()) consider(trial.artifact_sha256);
+  if (wanted.metric->source != MetricSource::kLatency || !wanted.recipe.has_value()) return best;
+  // The trial keeps its graph's key at batch 1 under its job's recipe.
+  if (wanted.key.batch == 1 && wanted.key.recipe == candidate.fold->plan().spec().recipe()) {
+    consider(trial.graph_key);
+  } else {
+    consider(
+        GraphKey(trial.arch_key, candidate.trial->resolution, wanted.key.batch, *wanted.recipe));
   }
   return best;
 }

@@ -26,7 +26,11 @@ void MeasurementIndex::Add(MeasurementRecord record) {
   records_.push_back(std::move(record));
   const MeasurementRecord& added = records_.back();
   by_id_[added.id] = &added;
-  by_subject_[added.key.subject].push_back(added.id);
+  by_subject_[added.key.subject].push_back(&added);
+  if (added.key.metric == "latency_ms" && Counts(added)) {
+    latency_places_.insert({added.key.device, added.key.device_class, added.key.device_fingerprint,
+                            added.key.profile});
+  }
 }
 
 const MeasurementRecord* MeasurementIndex::Find(int64_t id) const {
@@ -34,7 +38,8 @@ const MeasurementRecord* MeasurementIndex::Find(int64_t id) const {
   return it == by_id_.end() ? nullptr : it->second;
 }
 
-absl::Span<const int64_t> MeasurementIndex::About(const std::string& subject) const {
+absl::Span<const MeasurementRecord* const> MeasurementIndex::About(
+    absl::string_view subject) const {
   const auto it = by_subject_.find(subject);
   if (it == by_subject_.end()) return {};
   return it->second;
@@ -80,8 +85,9 @@ std::vector<AccuracyPiece> MeasurementIndex::Pieces(const std::string& artifact,
                         &part.top1_bitmap, &part, nullptr});
     }
   }
-  for (const int64_t id : About(artifact)) {
-    const MeasurementRecord& top1 = *Find(id);
+  for (const MeasurementRecord* about : About(artifact)) {
+    const MeasurementRecord& top1 = *about;
+    const int64_t id = top1.id;
     if (!Counts(top1) || top1.key.metric != "accuracy_top1" || top1.key.dataset != dataset ||
         top1.key.split != split || Bitmap(id).empty()) {
       continue;
@@ -129,20 +135,20 @@ int64_t MeasurementIndex::FindAccuracy(const std::string& artifact, const std::s
   } else if (images == 0) {
     return 0;  // Nobody has measured all of them yet.
   }
-  for (const int64_t id : About(artifact)) {
-    const MeasurementRecord& record = *Find(id);
+  for (const MeasurementRecord* about : About(artifact)) {
+    const MeasurementRecord& record = *about;
     if (Counts(record) && record.key.metric == metric && record.key.dataset == dataset &&
         record.key.split == split && record.sample_count == wanted) {
-      return id;
+      return record.id;
     }
   }
   return 0;
 }
 
 int64_t MeasurementIndex::FindLatency(const MeasurementKey& key, FidelityLevel fidelity) const {
-  const absl::Span<const int64_t> ids = About(key.subject);
-  for (auto it = ids.rbegin(); it != ids.rend(); ++it) {
-    const MeasurementRecord& record = *Find(*it);
+  const absl::Span<const MeasurementRecord* const> about = About(key.subject);
+  for (auto it = about.rbegin(); it != about.rend(); ++it) {
+    const MeasurementRecord& record = **it;
     // A noisy screening is as good as the next one would be; a noisy final is worth another try.
     const bool good_enough =
         record.verdict == VerdictState::kTrusted || fidelity == FidelityLevel::kScreening;
@@ -151,7 +157,7 @@ int64_t MeasurementIndex::FindLatency(const MeasurementKey& key, FidelityLevel f
         record.key.device_fingerprint == key.device_fingerprint &&
         record.key.profile == key.profile && record.key.recipe == key.recipe &&
         record.key.batch == key.batch) {
-      return *it;
+      return record.id;
     }
   }
   return 0;

@@ -8,12 +8,14 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <tuple>
 #include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "search/store/result_store.h"
 
@@ -42,18 +44,32 @@ struct AccuracyCover {
   std::vector<Range> missing;         // in order, the gaps between them
 };
 
+// Where and how latencies were measured.
+struct LatencyPlace {
+  std::string device;
+  std::string device_class;
+  std::string device_fingerprint;
+  std::string profile;
+  bool operator<(const LatencyPlace& other) const {
+    return std::tie(device, device_class, device_fingerprint, profile) <
+           std::tie(other.device, other.device_class, other.device_fingerprint, other.profile);
+  }
+};
+
 // Thread-compatible: the controller's lock guards it.
 class MeasurementIndex {
  public:
   void Add(MeasurementRecord record);
   // nullptr when there is none. Pointers stay good while the index lives.
   const MeasurementRecord* Find(int64_t id) const;
-  // Ids about an artifact or a graph, in order of id.
-  absl::Span<const int64_t> About(const std::string& subject) const;
+  // What is known about an artifact or a graph, in order of id.
+  absl::Span<const MeasurementRecord* const> About(absl::string_view subject) const;
   // In order of id.
   const std::deque<MeasurementRecord>& all() const { return records_; }
   int64_t size() const { return static_cast<int64_t>(records_.size()); }
   int64_t highest_id() const { return highest_id_; }
+  // Of all latencies that count: neither rejected nor retracted.
+  const std::set<LatencyPlace>& latency_places() const { return latency_places_; }
 
   // An accuracy of exactly these images is the same wherever it is taken. `images` 0: all. 0 when
   // there is none to reuse.
@@ -97,7 +113,9 @@ class MeasurementIndex {
 
   std::deque<MeasurementRecord> records_;
   absl::flat_hash_map<int64_t, const MeasurementRecord*> by_id_;
-  absl::flat_hash_map<std::string, std::vector<int64_t>> by_subject_;
+  // Keys are the records' own subjects.
+  absl::flat_hash_map<absl::string_view, std::vector<const MeasurementRecord*>> by_subject_;
+  std::set<LatencyPlace> latency_places_;
   std::map<std::pair<std::string, std::string>, int64_t> all_images_;
   // By artifact, dataset and split; in order of arrival.
   std::map<std::tuple<std::string, std::string, std::string>, std::vector<AccuracyPartRecord>>

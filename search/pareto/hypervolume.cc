@@ -10,10 +10,12 @@
 #include "base/status_macros.h"
 #include "search/pareto/pareto_filter.h"
 #include "search/pareto/point_order.h"
-#include "search/pareto/staircase.h"
+#include "search/pareto/rank_set.h"
 
 namespace forall {
 namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 absl::Status CheckArguments(const PointsView& points, absl::Span<const double> reference) {
   FORALL_RETURN_IF_ERROR(CheckPoints(points));
@@ -27,10 +29,10 @@ absl::Status CheckArguments(const PointsView& points, absl::Span<const double> r
       return absl::InvalidArgumentError("the reference point of a hypervolume must be finite");
     }
   }
-  for (const double value : points.values) {
-    if (value == -std::numeric_limits<double>::infinity()) {
-      return absl::InvalidArgumentError("a point at minus infinity has no finite hypervolume");
-    }
+  bool bottomless = false;
+  for (const double value : points.values) bottomless |= value == -kInfinity;
+  if (bottomless) {
+    return absl::InvalidArgumentError("a point at minus infinity has no finite hypervolume");
   }
   return absl::OkStatus();
 }
@@ -41,7 +43,8 @@ double Box(const double* p, const double* reference, int k) {
   return volume;
 }
 
-// Below, rows are in lexicographic order and strictly better than the reference.
+// Below, rows ascend in the first objective and are strictly better than the reference. The order
+// of rows that are equal in it does not matter.
 
 double Sweep2(const PointsView& points, const std::vector<int32_t>& order,
               const double* reference) {
@@ -56,21 +59,52 @@ double Sweep2(const PointsView& points, const std::vector<int32_t>& order,
   return volume;
 }
 
+// Points are added in the order of the first objective; the volume is the sum of the areas that
+// they newly dominate in the other two. All values being known, the frontier in the plane is a list
+// over their ranks in the second objective, and a set of ranks tells a point's neighbour in it.
 double Sweep3(const PointsView& points, const std::vector<int32_t>& order,
               const double* reference) {
-  Staircase staircase;
+  struct Step {
+    double a;
+    double b;
+    size_t next;
+  };
+  const size_t last = order.size() + 1;
+  std::vector<Step> steps(order.size() + 2);
+  steps.front() = {-kInfinity, reference[2], last};
+  steps.back() = {reference[1], -kInfinity, last};
+  std::vector<int32_t> rank(points.size());
+  int32_t next_rank = 0;
+  for (const int32_t row : OrderByObjective(points, order, 1)) rank[row] = ++next_rank;
+  RankSet ranks(order.size() + 2);
+  ranks.Insert(0);
   double volume = 0;
   for (const int32_t row : order) {
     const double* p = points[row];
-    if (staircase.Covers(p[1], p[2])) continue;
-    volume +=
-        (reference[0] - p[0]) * staircase.InsertAndGain(p[1], p[2], reference[1], reference[2]);
+    const auto place = static_cast<size_t>(rank[row]);
+    Step& before = steps[ranks.Previous(place)];
+    double height = before.b;
+    if (height <= p[2]) continue;
+    double area = 0;
+    double left = p[1];
+    size_t next = before.next;
+    for (; steps[next].b >= p[2]; next = steps[next].next) {
+      area += (steps[next].a - left) * (height - p[2]);
+      left = steps[next].a;
+      height = steps[next].b;
+      ranks.Erase(next);
+    }
+    area += (steps[next].a - left) * (height - p[2]);
+    steps[place] = {p[1], p[2], next};
+    before.next = place;
+    ranks.Insert(place);
+    volume += (reference[0] - p[0]) * area;
   }
   return volume;
 }
 
-// The area below a limit that 2-D points dominate, grown point by point, like Staircase but in one
-// array: the sets here are small and are thrown away after each use.
+// The area below a limit that 2-D points dominate, grown point by point, in one array: the sets
+// here are small and are thrown away after each use.
 class FlatStaircase {
  public:
   void Clear() { steps_.clear(); }
@@ -108,48 +142,89 @@ class FlatStaircase {
 
 using Point3 = std::array<double, 3>;
 
-// A growing set of 3-D points that tells what each new one adds. O(size) an insertion, as far as
-// the staircases of limited points stay small.
-class Volume3 {
+// The volume that a 3-D point dominates below a reference and no point of a set does. The points of
+// the set, each limited to the region below the point, are swept upwards in the last objective;
+// most lie where nearer ones have limited the point already, which two comparisons tell.
+class Exclusive3 {
  public:
-  explicit Volume3(const double* reference) : reference_(reference) {}
+  explicit Exclusive3(const double* reference)
+      : limit_{reference[0], reference[1]}, top_(reference[2]) {}
 
-  // The volume that `p` dominates and no earlier point did.
-  double AddAndGain(const Point3& p) {
-    limited_.Clear();
-    double shared = 0;
-    for (const Point3& q : points_) {
-      const double a = std::max(q[1], p[1]);
-      const double b = std::max(q[2], p[2]);
-      if (q[0] <= p[0] && a == p[1] && b == p[2]) return 0;
-      const double gain = limited_.Add(a, b, reference_[1], reference_[2]);
-      shared += gain * (reference_[0] - std::max(q[0], p[0]));
+  // `points` ascend in the last objective; the one at `self` (if any) is passed over. O(size) plus
+  // what the few that matter cost.
+  double Volume(const Point3& p, const std::vector<Point3>& points, size_t self) {
+    // Those below `p` in the last objective limit it from the start: first the two nearest to its
+    // sides, which hide most of the others.
+    size_t below = 0;
+    double right = limit_[0];
+    double upper = limit_[1];
+    for (; below < points.size() && points[below][2] <= p[2]; ++below) {
+      if (below == self) continue;
+      const Point3& q = points[below];
+      right = std::min(right, q[0] + (q[1] <= p[1] ? 0 : kInfinity));
+      upper = std::min(upper, q[1] + (q[0] <= p[0] ? 0 : kInfinity));
     }
-    Insert(p);
-    return Box(p.data(), reference_, 3) - shared;
+    if (right <= p[0] || upper <= p[1]) return 0;
+    const double width = right - p[0];
+    const double height = upper - p[1];
+    double area = width * height;
+    limited_.Clear();
+    for (size_t i = 0; i < below; ++i) {
+      const Point3& q = points[i];
+      // One branch, which is nearly always taken, for two comparisons that nobody could foresee.
+      const bool beside = q[0] >= right;
+      const bool above = q[1] >= upper;
+      if (beside | above | (i == self)) continue;
+      area -= limited_.Add(q[0], q[1], right, upper);
+    }
+    double volume = 0;
+    double bottom = p[2];
+    double near_right = right;
+    double near_upper = upper;
+    for (size_t i = below; i < points.size(); ++i) {
+      const Point3& q = points[i];
+      const bool beside = q[0] >= near_right;
+      const bool above = q[1] >= near_upper;
+      if (beside | above) continue;
+      volume += area * (q[2] - bottom);
+      bottom = q[2];
+      const double a = std::max(q[0], p[0]);
+      const double b = std::max(q[1], p[1]);
+      if (a == p[0] && b == p[1]) return volume;
+      area -= limited_.Add(a, b, right, upper);
+      if (a == p[0]) near_upper = b;
+      if (b == p[1]) near_right = a;
+    }
+    return volume + area * (top_ - bottom);
   }
 
  private:
-  void Insert(const Point3& p) {
-    points_.erase(
-        std::remove_if(points_.begin(), points_.end(),
-                       [&p](const Point3& q) { return WeaklyDominates(p.data(), q.data(), 3); }),
-        points_.end());
-    points_.insert(std::upper_bound(points_.begin(), points_.end(), p), p);
-  }
-
-  const double* reference_;
-  std::vector<Point3> points_;  // a frontier, ascending in the first objective
+  const std::array<double, 2> limit_;
+  const double top_;
   FlatStaircase limited_;
 };
 
+constexpr size_t kNobody = static_cast<size_t>(-1);
+
+bool LowerLast(const Point3& a, const Point3& b) { return a[2] < b[2]; }
+
 double Sweep4(const PointsView& points, const std::vector<int32_t>& order,
               const double* reference) {
-  Volume3 slice(reference + 1);
+  Exclusive3 exclusive(reference + 1);
+  std::vector<Point3> slice;  // the frontier of the last three objectives so far
   double volume = 0;
   for (const int32_t row : order) {
-    const double* p = points[row];
-    volume += (reference[0] - p[0]) * slice.AddAndGain({p[1], p[2], p[3]});
+    const Point3 p = {points[row][1], points[row][2], points[row][3]};
+    const double gain = exclusive.Volume(p, slice, kNobody);
+    if (gain == 0) continue;
+    volume += (reference[0] - points[row][0]) * gain;
+    // Only those from the point's place on can be dominated by it.
+    const auto place = std::lower_bound(slice.begin(), slice.end(), p, LowerLast);
+    const auto end = std::remove_if(place, slice.end(), [&p](const Point3& q) {
+      return WeaklyDominates(p.data(), q.data(), 3);
+    });
+    slice.erase(end, slice.end());
+    slice.insert(place, p);
   }
   return volume;
 }
@@ -180,24 +255,76 @@ double SweepAny(const PointsView& points, const std::vector<int32_t>& order,
   return volume;
 }
 
-// Those of `rows` that are strictly better than the reference, in lexicographic order.
+// Those of `rows` that are strictly better than the reference, ascending in the first objective.
 std::vector<int32_t> InsideRows(const PointsView& points, const std::vector<int32_t>& rows,
                                 const double* reference) {
-  std::vector<int32_t> inside;
+  std::vector<int32_t> inside(rows.size());
+  size_t kept = 0;
   for (const int32_t row : rows) {
     bool better = true;
     for (int c = 0; c < points.objectives; ++c) better &= points[row][c] < reference[c];
-    if (better) inside.push_back(row);
+    inside[kept] = row;
+    kept += better ? 1 : 0;
   }
-  return LexicographicOrder(points, inside);
+  inside.resize(kept);
+  return OrderByObjective(points, inside, 0);
+}
+
+// Those strictly better than the reference that the one with the largest box does not dominate.
+template <int kObjectives>
+std::vector<int32_t> RowsBesideLargestBox(const PointsView& points, const double* reference) {
+  const int64_t n = points.size();
+  std::array<double, kObjectives> best = {};
+  double largest = 0;
+  for (int64_t row = 0; row < n; ++row) {
+    const double* p = points[row];
+    double box = 1;
+    for (int c = 0; c < kObjectives; ++c) box *= std::max(reference[c] - p[c], 0.0);
+    if (box <= largest) continue;
+    largest = box;
+    std::copy(p, p + kObjectives, best.begin());
+  }
+  std::vector<int32_t> rows(static_cast<size_t>(n));
+  size_t kept = 0;
+  for (int64_t row = 0; row < n; ++row) {
+    const double* p = points[row];
+    bool inside = true;
+    bool better = false;
+    bool worse = false;
+    for (int c = 0; c < kObjectives; ++c) {
+      inside &= p[c] < reference[c];
+      better |= p[c] < best[c];
+      worse |= p[c] > best[c];
+    }
+    rows[kept] = static_cast<int32_t>(row);
+    kept += (inside & (better | !worse)) ? 1 : 0;
+  }
+  rows.resize(kept);
+  return rows;
+}
+
+// The rows to sweep, ascending in the first objective.
+std::vector<int32_t> RowsToSweep(const PointsView& points, const double* reference) {
+  const auto ordered = [&](const std::vector<int32_t>& rows) {
+    return OrderByObjective(points, rows, 0);
+  };
+  switch (points.objectives) {
+    case 1:
+      return ordered(RowsBesideLargestBox<1>(points, reference));
+    case 2:
+      return ordered(RowsBesideLargestBox<2>(points, reference));
+    case 3:
+      return ordered(RowsBesideLargestBox<3>(points, reference));
+    case 4:
+      return ordered(RowsBesideLargestBox<4>(points, reference));
+    default:
+      // Every further point costs more than the filter does.
+      return InsideRows(points, ParetoFilter(points).value(), reference);
+  }
 }
 
 double VolumeBelow(const PointsView& points, const double* reference) {
-  // From four objectives on every further point costs more than the filter does.
-  const std::vector<int32_t> order = InsideRows(
-      points,
-      points.objectives >= 4 ? ParetoFilter(points).value() : RowsNotDominatedByPivot(points),
-      reference);
+  const std::vector<int32_t> order = RowsToSweep(points, reference);
   switch (points.objectives) {
     case 1:
       return order.empty() ? 0.0 : reference[0] - points[order.front()][0];
@@ -212,7 +339,8 @@ double VolumeBelow(const PointsView& points, const double* reference) {
   }
 }
 
-// In lexicographic order a member's exclusive rectangle ends at its two neighbours.
+// Members ascend in the first objective and descend in the second: a member's exclusive rectangle
+// ends at its two neighbours.
 void Contribute2(const PointsView& points, const std::vector<int32_t>& frontier,
                  const double* reference, std::vector<double>* contribution) {
   for (size_t i = 0; i < frontier.size(); ++i) {
@@ -220,6 +348,18 @@ void Contribute2(const PointsView& points, const std::vector<int32_t>& frontier,
     const double right = i + 1 < frontier.size() ? points[frontier[i + 1]][0] : reference[0];
     const double top = i > 0 ? points[frontier[i - 1]][1] : reference[1];
     (*contribution)[frontier[i]] = (right - p[0]) * (top - p[1]);
+  }
+}
+
+void Contribute3(const PointsView& points, const std::vector<int32_t>& frontier,
+                 const double* reference, std::vector<double>* contribution) {
+  const std::vector<int32_t> order = OrderByObjective(points, frontier, 2);
+  std::vector<Point3> sorted;
+  for (const int32_t row : order)
+    sorted.push_back({points[row][0], points[row][1], points[row][2]});
+  Exclusive3 exclusive(reference);
+  for (size_t i = 0; i < order.size(); ++i) {
+    (*contribution)[order[i]] = std::max(0.0, exclusive.Volume(sorted[i], sorted, i));
   }
 }
 
@@ -252,6 +392,8 @@ absl::StatusOr<std::vector<double>> HypervolumeContributions(const PointsView& p
   std::vector<double> contribution(points.size(), 0.0);
   if (points.objectives == 2) {
     Contribute2(points, frontier, reference.data(), &contribution);
+  } else if (points.objectives == 3) {
+    Contribute3(points, frontier, reference.data(), &contribution);
   } else {
     ContributeAny(points, frontier, reference.data(), &contribution);
   }

@@ -13,8 +13,9 @@
 namespace forall {
 
 // Points that are not strictly better than the reference in every objective add nothing. Two and
-// three objectives: sort and sweep, O(n log n). Four: exclusive volumes of the points in the order
-// of one objective, about O(n^2). More: the same recursion on ever fewer objectives (WFG; While,
+// three objectives: sort and sweep, O(n log n). Four: what each point, in the order of one
+// objective, adds to the three-dimensional volume of those before it, about O(n^2) with two
+// comparisons for most pairs. More: the same recursion on ever fewer objectives (WFG; While,
 // Bradstreet, Barone: "A fast way of calculating exact hypervolumes", IEEE TEC 2012), exponential
 // in the number of objectives at worst.
 // Errors: as CheckPoints; InvalidArgument for a reference of another length or not finite, and for
@@ -23,8 +24,9 @@ absl::StatusOr<double> Hypervolume(const PointsView& points, absl::Span<const do
 
 // For each member of the frontier the hypervolume that the frontier would lose without it; 0 for a
 // dominated point (which is left out altogether), for a duplicated one, and for one that is not
-// strictly better than the reference. O(n log n) for two objectives, otherwise one hypervolume, of
-// the members as limited by the one in question, for each member. Errors as Hypervolume. Pure.
+// strictly better than the reference. O(n log n) for two objectives, about O(n^2) for three (as one
+// point of four above), otherwise one hypervolume, of the members as limited by the one in
+// question, for each member. Errors as Hypervolume. Pure.
 absl::StatusOr<std::vector<double>> HypervolumeContributions(const PointsView& points,
                                                              absl::Span<const double> reference);
 

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "base/status_macros.h"
+#include "search/pareto/point_blocks.h"
 #include "search/pareto/point_order.h"
 #include "search/pareto/staircase.h"
 
@@ -38,24 +39,12 @@ class Front3 {
 
 class FrontAny {
  public:
-  explicit FrontAny(int objectives) : width_(objectives - 1) {}
-
-  bool DominatesLater(const double* p) const {
-    // Newest first: it is nearest in the first objective and so the likeliest to dominate.
-    for (size_t i = size_; i-- > 0;) {
-      if (WeaklyDominates(rows_.data() + i * width_, p + 1, width_)) return true;
-    }
-    return false;
-  }
-  void Add(const double* p) {
-    rows_.insert(rows_.end(), p + 1, p + 1 + width_);
-    ++size_;
-  }
+  explicit FrontAny(int objectives) : points_(objectives - 1) {}
+  bool DominatesLater(const double* p) const { return points_.Covers(p + 1); }
+  void Add(const double* p) { points_.Add(p + 1); }
 
  private:
-  int width_;
-  size_t size_ = 0;
-  std::vector<double> rows_;
+  PointBlocks points_;
 };
 
 template <typename Front>

@@ -18,7 +18,7 @@ namespace forall {
 // so on; equal points share a rank. Efficient non-dominated sort with binary search over the fronts
 // (Zhang, Tian, Cheng, Jin, IEEE TEC 2015); a front answers "is this dominated?" in O(1) for two
 // objectives and O(log n) for three, so that these cost O(n log n) and O(n log^2 n). From four on a
-// front is scanned: O(n^2 k) at worst. Pure; errors as CheckPoints.
+// front is searched from end to end: O(n^2 k) at worst. Pure; errors as CheckPoints.
 absl::StatusOr<std::vector<int32_t>> NonDominatedSort(const PointsView& points);
 
 // For each of `front` (rows of points of one rank) the sum over the objectives of the distance

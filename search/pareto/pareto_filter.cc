@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/status_macros.h"
+#include "search/pareto/point_blocks.h"
 #include "search/pareto/point_order.h"
 #include "search/pareto/staircase.h"
 
@@ -42,26 +43,16 @@ class Sweep3 {
 
 class SweepAny {
  public:
-  explicit SweepAny(int objectives) : width_(objectives - 1) {}
+  explicit SweepAny(int objectives) : accepted_(objectives - 1) {}
 
   bool Accept(const double* p) {
-    const size_t count = width_ == 0 ? seen_ : rows_.size() / width_;
-    for (size_t i = 0; i < count; ++i) {
-      double* row = rows_.data() + i * width_;
-      if (!WeaklyDominates(row, p + 1, width_)) continue;
-      // A point that dominated once is likely to do so again: let it rise towards the front.
-      if (i > 0) std::swap_ranges(row, row + width_, rows_.data() + (i / 2) * width_);
-      return false;
-    }
-    ++seen_;
-    rows_.insert(rows_.end(), p + 1, p + 1 + width_);
+    if (accepted_.Covers(p + 1)) return false;
+    accepted_.Add(p + 1);
     return true;
   }
 
  private:
-  int width_;
-  size_t seen_ = 0;
-  std::vector<double> rows_;
+  PointBlocks accepted_;
 };
 
 template <typename Sweep>

@@ -24,6 +24,10 @@ std::vector<int32_t> RowsNotDominatedByPivot(const PointsView& points);
 // objective is spread evenly: rows are first dealt into buckets by it.
 std::vector<int32_t> LexicographicOrder(const PointsView& points, const std::vector<int32_t>& rows);
 
+// `rows` ascending in one objective; equal ones keep ascending row numbers. Costs as above.
+std::vector<int32_t> OrderByObjective(const PointsView& points, const std::vector<int32_t>& rows,
+                                      int objective);
+
 }  // namespace forall
 
 #endif  // FORALL_SEARCH_PARETO_POINT_ORDER_H_

@@ -25,24 +25,6 @@ class Staircase {
     steps_.insert(it, {a, b});
   }
 
-  // As Insert; returns the area that the point newly dominates below (limit_a, limit_b), beyond
-  // which no point of the set lies.
-  double InsertAndGain(double a, double b, double limit_a, double limit_b) {
-    auto it = steps_.lower_bound(a);
-    double height = it == steps_.begin() ? limit_b : std::prev(it)->second;
-    double left = a;
-    double gain = 0;
-    while (it != steps_.end() && it->second >= b) {
-      gain += (it->first - left) * (height - b);
-      left = it->first;
-      height = it->second;
-      it = steps_.erase(it);
-    }
-    gain += ((it == steps_.end() ? limit_a : it->first) - left) * (height - b);
-    steps_.insert(it, {a, b});
-    return gain;
-  }
-
  private:
   absl::btree_map<double, double> steps_;
 };

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# tools/setup/packages.sh [--trainer] [--lint]: installs the distribution packages that forall needs.
+# tools/setup/packages.sh [--trainer] [--fuzz] [--peers] [--lint]: installs the distribution packages that forall needs.
 # Asks dpkg first and touches apt only when something is missing. Works as root or through sudo and
 # asks no questions. FORALL_SKIP_PACKAGES=1 leaves the system alone (everything installed by hand).
 set -euo pipefail
@@ -23,8 +23,9 @@ parse_arguments() {
       --node) ;; # npm, which is always needed, brings Node.js along
       --trainer) required+=(libtorch-dev) ;;
       --fuzz) optional+=(clang-14 libclang-rt-14-dev) ;;
+      --peers) optional+=(libpagmo-dev libxgboost-dev) ;; # what benchmarks compare with
       --lint) required+=(clang-format-14 clang-tidy-14 clang-14) ;;
-      *) fail "unknown argument '$argument': usage is tools/setup.sh [--trainer] [--fuzz] [--node] [--lint]" ;;
+      *) fail "unknown argument '$argument': usage is tools/setup.sh [--trainer] [--fuzz] [--peers] [--node] [--lint]" ;;
     esac
   done
   # NodeSource's nodejs brings npm along and conflicts with the distribution's package of that name.

@@ -17,6 +17,7 @@
 #include "bench/evaluator_bench.h"
 #include "bench/frontier_query_bench.h"
 #include "bench/image_bench.h"
+#include "bench/measured_search_bench.h"
 #include "bench/pareto_bench.h"
 #include "bench/predictor_bench.h"
 #include "bench/sample_efficiency_bench.h"
@@ -37,19 +38,21 @@ benchmarks
   frontier-query  questions about a million made-up measurements that a controller remembers
   evaluator   accuracy evaluation against a bare ONNX Runtime loop at its best batch size
 
-benchmarks on published data
+benchmarks that take minutes, or published data
+  measured-search  samplers on the supernet that ships, measured on this machine (20 minutes)
   sample-efficiency  every sampler in a world made from a published accuracy predictor (--predictor)
   predictors  models of accuracy on DyNAS-T's ImageNet evaluations (--logs)
 
 flags
   --data=DIR      folder with the Fashion-MNIST files (default: $FORALL_DATA, else build/deps)
-  --images=N      images per evaluation (default 2500)
+  --images=N      images per evaluation (default 2500; of measured-search: all)
   --points=N      at most so many points in a Pareto case (default: as many as its bar names)
   --measurements=N  that the controller of frontier-query remembers (default 1000000)
   --rounds=N      how often both sides are timed, in turn (default 5)
   --threads=N     threads of both sides (default: one per core)
   --check         end with status 1 where a bar is missed
   --predictor=FILE  the once-for-all authors' acc_predictor.pth
+  --results=FILE  measurements of measured-search, kept and reused
   --logs=DIR      DyNAS-T's CSV files of OFA-MobileNetV3 w1.0
   --sampler=NAMES   of sample-efficiency, separated by commas (default: all)
   --at=N,N,...    evaluations, or measurements learned from, at which to look
@@ -64,6 +67,7 @@ struct Options {
   ImageBenchOptions image;
   PredictorBenchOptions predictor;
   SampleEfficiencyOptions sample_efficiency;
+  MeasuredSearchOptions measured_search;
   ParetoBenchOptions pareto;
   FrontierQueryBenchOptions frontier_query;
 };
@@ -71,7 +75,7 @@ struct Options {
 struct Benchmark {
   const char* name;
   absl::Status (*run)(const Options& options);
-  bool on_request = false;  // needs data that does not come with forall
+  bool on_request = false;  // takes long, or data that does not come with forall
 };
 constexpr Benchmark kBenchmarks[] = {
     {"session", [](const Options& options) { return RunSessionBench(options.supernet); }},
@@ -86,6 +90,8 @@ constexpr Benchmark kBenchmarks[] = {
     {"sample-efficiency",
      [](const Options& options) { return RunSampleEfficiencyBench(options.sample_efficiency); },
      true},
+    {"measured-search",
+     [](const Options& options) { return RunMeasuredSearchBench(options.measured_search); }, true},
     {"predictors", [](const Options& options) { return RunPredictorBench(options.predictor); },
      true},
 };
@@ -102,21 +108,28 @@ absl::Status ReadFlag(absl::string_view flag, absl::string_view value, Options* 
     options->sample_efficiency.predictor = std::string(value);
     return absl::OkStatus();
   }
+  if (flag == "--results") {
+    options->measured_search.results = std::string(value);
+    return absl::OkStatus();
+  }
   if (flag == "--logs") {
     options->predictor.logs = std::string(value);
     return absl::OkStatus();
   }
   if (flag == "--sampler") {
     options->sample_efficiency.samplers = absl::StrSplit(value, ',');
+    options->measured_search.samplers = absl::StrSplit(value, ',');
     return absl::OkStatus();
   }
   if (flag == "--at") {
     options->sample_efficiency.at.clear();
     options->predictor.at.clear();
+    options->measured_search.at.clear();
     for (const absl::string_view text : absl::StrSplit(value, ',')) {
       FORALL_RETURN_IF_ERROR(ReadNumber(flag, text, &number));
       options->sample_efficiency.at.push_back(static_cast<int>(number));
       options->predictor.at.push_back(static_cast<int>(number));
+      options->measured_search.at.push_back(static_cast<int>(number));
     }
     return absl::OkStatus();
   }
@@ -125,13 +138,18 @@ absl::Status ReadFlag(absl::string_view flag, absl::string_view value, Options* 
     if (flag == "--seeds") {
       options->sample_efficiency.seeds = static_cast<int>(number);
       options->predictor.seeds = static_cast<int>(number);
+      options->measured_search.seeds = static_cast<int>(number);
     }
     if (flag == "--first-seed") options->sample_efficiency.first_seed = number;
-    if (flag == "--parallel") options->sample_efficiency.parallel = static_cast<int>(number);
+    if (flag == "--parallel") {
+      options->sample_efficiency.parallel = static_cast<int>(number);
+      options->measured_search.parallel = static_cast<int>(number);
+    }
     return absl::OkStatus();
   }
   if (flag == "--data") {
     options->evaluator.data = std::string(value);
+    options->measured_search.data = std::string(value);
     return absl::OkStatus();
   }
   if (flag != "--images" && flag != "--measurements" && flag != "--points" && flag != "--rounds" &&
@@ -139,7 +157,10 @@ absl::Status ReadFlag(absl::string_view flag, absl::string_view value, Options* 
     return absl::InvalidArgumentError(absl::StrCat("unknown flag ", flag, "; see --help"));
   }
   FORALL_RETURN_IF_ERROR(ReadNumber(flag, value, &number));
-  if (flag == "--images") options->evaluator.images = number;
+  if (flag == "--images") {
+    options->evaluator.images = number;
+    options->measured_search.images = number;
+  }
   if (flag == "--measurements") options->frontier_query.measurements = number;
   if (flag == "--points") options->pareto.points = number;
   if (flag == "--rounds") {
@@ -159,6 +180,7 @@ absl::Status ReadFlag(absl::string_view flag, absl::string_view value, Options* 
 absl::Status ReadArguments(const std::vector<std::string>& arguments, Options* options) {
   const char* const data = std::getenv("FORALL_DATA");
   options->evaluator.data = data != nullptr && *data != '\0' ? data : "build/deps";
+  options->measured_search.data = options->evaluator.data;
   for (size_t i = 0; i < arguments.size(); ++i) {
     const std::string& argument = arguments[i];
     if (!absl::StartsWith(argument, "--")) {

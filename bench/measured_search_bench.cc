@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/measured_search_bench.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/parallel.h"
+#include "base/status_macros.h"
+#include "data/dataset.h"
+#include "evaluator/accuracy/accuracy_evaluator.h"
+#include "evaluator/worker/reference_network.h"
+#include "latency/backend/onnxruntime_backend.h"
+#include "latency/measure/environment.h"
+#include "latency/measure/harness.h"
+#include "latency/measure/host_lock.h"
+#include "latency/measure/measurement.h"
+#include "latency/measure/statistics.h"
+#include "nlohmann/json.hpp"
+#include "search/pareto/hypervolume.h"
+#include "search/sampler/sampler.h"
+#include "search/sampler/sampler_factory.h"
+#include "space/cost_model.h"
+#include "supernet/export.h"
+#include "supernet/package.h"
+
+namespace forall {
+namespace {
+
+// As `forall quickstart` has it.
+constexpr int kCalibrationImages = 500;
+constexpr int kAttempts = 3;
+constexpr double kBar = 0.5;
+
+struct Measured {
+  double accuracy = 0;    // %
+  double latency_ms = 0;  // at the reference's baseline
+  double seconds = 0;     // what it took
+};
+
+class Bench {
+ public:
+  static absl::StatusOr<std::unique_ptr<Bench>> Create(const MeasuredSearchOptions& options) {
+    std::unique_ptr<Bench> bench(new Bench(options));
+    FORALL_ASSIGN_OR_RETURN(bench->supernet_, Supernet::Load(options.supernet));
+    FORALL_ASSIGN_OR_RETURN(bench->train_,
+                            OpenDataset("fashion_mnist", Split::kTrain, options.data));
+    FORALL_ASSIGN_OR_RETURN(bench->validation_,
+                            OpenDataset("fashion_mnist", Split::kValidation, options.data));
+    bench->order_ = ScreeningSubset(
+        *bench->validation_, options.images > 0 ? options.images : bench->validation_->size());
+    FORALL_ASSIGN_OR_RETURN(bench->host_lock_, HostLock::Open(HostLock::Options{}));
+    FORALL_ASSIGN_OR_RETURN(const ReferenceNetwork reference, BuildReferenceNetwork());
+    FORALL_ASSIGN_OR_RETURN(bench->backend_, OnnxRuntimeBackend::Create({}));
+    LatencyHarness::Options harness;
+    harness.backend = bench->backend_.get();
+    harness.host_lock = bench->host_lock_.get();
+    harness.probe = &bench->probe_;
+    harness.reference_model = reference.onnx;
+    FORALL_ASSIGN_OR_RETURN(bench->harness_, LatencyHarness::Create(std::move(harness)));
+    FORALL_ASSIGN_OR_RETURN(const Baseline baseline, bench->harness_->Calibrate({}));
+    bench->baseline_ns_ = baseline.reference_ns;
+    FORALL_RETURN_IF_ERROR(bench->ReadResults());
+    return bench;
+  }
+
+  const SearchSpace& space() const { return supernet_->family().search_space(); }
+  double Macs(const Architecture& a) const {
+    const absl::StatusOr<Network> network = supernet_->family().Describe(a);
+    return network.ok() ? static_cast<double>(CountCosts(*network).macs) : 0;
+  }
+
+  absl::StatusOr<Measured> Measure(const Architecture& architecture) {
+    const auto known = known_.find(architecture.choices);
+    if (known != known_.end()) return known->second;
+    const int64_t start = Clock::Real()->SteadyNanos();
+    FORALL_ASSIGN_OR_RETURN(const Network network, supernet_->family().Describe(architecture));
+    SessionOptions session;
+    session.intra_op_threads = options_.threads;
+    CalibrationOptions calibration;
+    calibration.images = kCalibrationImages;
+    FORALL_ASSIGN_OR_RETURN(
+        const ExportedSubnet subnet,
+        ExportSubnet(*supernet_, architecture, *train_, calibration, DeploymentRecipe(), session));
+    FORALL_ASSIGN_OR_RETURN(
+        const Accuracy accuracy,
+        EvaluateAccuracy(subnet.bytes, *validation_, order_, static_cast<int>(network.input.height),
+                         {.threads = options_.threads}));
+    Measured measured;
+    measured.accuracy =
+        100.0 * static_cast<double>(accuracy.top1_correct) / static_cast<double>(accuracy.images);
+    FORALL_ASSIGN_OR_RETURN(measured.latency_ms, LatencyMs(subnet.bytes));
+    measured.seconds = Seconds(start);
+    known_[architecture.choices] = measured;
+    return WriteResult(architecture, measured);
+  }
+
+ private:
+  explicit Bench(const MeasuredSearchOptions& options) : options_(options) {
+    if (options_.threads <= 0) options_.threads = UsableCores();
+  }
+
+  static double Seconds(int64_t start) {
+    return 1e-9 * static_cast<double>(Clock::Real()->SteadyNanos() - start);
+  }
+
+  // A rejected measurement is taken again, as the controller does; the last one counts.
+  absl::StatusOr<double> LatencyMs(const std::string& model) {
+    FORALL_ASSIGN_OR_RETURN(const Profile profile, ProfileNamed("screening"));
+    double latency = 0;
+    for (int attempt = 0; attempt < kAttempts; ++attempt) {
+      FORALL_ASSIGN_OR_RETURN(const LatencyResult result, harness_->Measure(model, profile, {}));
+      latency = result.ratio * baseline_ns_ * 1e-6;
+      if (result.verdict != Verdict::kRejected) break;
+    }
+    return latency;
+  }
+
+  absl::Status ReadResults() {
+    if (options_.results.empty()) return absl::OkStatus();
+    std::ifstream in(options_.results);
+    std::string line;
+    while (std::getline(in, line)) {
+      const nlohmann::json json = nlohmann::json::parse(line, nullptr, false);
+      const auto numbers = [&](const char* name) {
+        return json.is_object() && json.contains(name) && json[name].is_number();
+      };
+      if (!numbers("accuracy") || !numbers("ratio") || !numbers("seconds") ||
+          !json.contains("choices")) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("--results: ", options_.results, ": cannot read ", line));
+      }
+      // Ratios outlive a process, milliseconds hang on its baseline.
+      known_[json["choices"].get<std::vector<int32_t>>()] = {
+          json["accuracy"], json["ratio"].get<double>() * baseline_ns_ * 1e-6, json["seconds"]};
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<Measured> WriteResult(const Architecture& architecture, const Measured& measured) {
+    if (options_.results.empty()) return measured;
+    std::ofstream out(options_.results, std::ios::app);
+    const nlohmann::json json = {{"choices", architecture.choices},
+                                 {"accuracy", measured.accuracy},
+                                 {"ratio", measured.latency_ms / (baseline_ns_ * 1e-6)},
+                                 {"seconds", measured.seconds}};
+    out << json.dump() << "\n";
+    if (!out.flush()) {
+      return absl::UnavailableError(absl::StrCat("--results: cannot write ", options_.results));
+    }
+    return measured;
+  }
+
+  MeasuredSearchOptions options_;
+  std::shared_ptr<const Supernet> supernet_;
+  std::shared_ptr<const Dataset> train_;
+  std::shared_ptr<const Dataset> validation_;
+  std::vector<int64_t> order_;
+  EnvironmentProbe probe_;
+  std::unique_ptr<HostLock> host_lock_;
+  std::unique_ptr<OnnxRuntimeBackend> backend_;
+  std::unique_ptr<LatencyHarness> harness_;
+  double baseline_ns_ = 0;
+  std::map<std::vector<int32_t>, Measured> known_;
+};
+
+// After each evaluation.
+struct Course {
+  std::vector<double> hypervolume;
+  std::vector<double> seconds;
+};
+
+absl::StatusOr<Course> Search(Bench* bench, const std::string& name, uint64_t seed,
+                              const std::vector<double>& reference,
+                              const MeasuredSearchOptions& options) {
+  SamplerOptions sampler_options;
+  sampler_options.cost = [bench](const Architecture& a) { return bench->Macs(a); };
+  sampler_options.objectives = {{SearchedMetric::Kind::kQuality, nullptr},
+                                {SearchedMetric::Kind::kCost, sampler_options.cost}};
+  FORALL_ASSIGN_OR_RETURN(const std::unique_ptr<Sampler> sampler,
+                          CreateSampler(name, sampler_options, bench->space(), seed));
+  Course course;
+  std::vector<double> points;
+  std::vector<ScoredTrial> history;
+  std::vector<Architecture> pending;
+  int64_t proposed = 0;
+  double seconds = 0;
+  const int budget = *std::max_element(options.at.begin(), options.at.end());
+  while (static_cast<int>(history.size()) < budget) {
+    const int64_t start = Clock::Real()->SteadyNanos();
+    const int free = std::min<int>(options.parallel - static_cast<int>(pending.size()),
+                                   budget - static_cast<int>(proposed));
+    for (Proposal& proposal : sampler->Propose({history, pending, free, proposed})) {
+      pending.push_back(std::move(proposal.architecture));
+      ++proposed;
+    }
+    seconds += 1e-9 * static_cast<double>(Clock::Real()->SteadyNanos() - start);
+    if (pending.empty()) {
+      return absl::InternalError(absl::StrCat(name, " has proposed nothing after ", proposed));
+    }
+    const Architecture done = pending.front();
+    pending.erase(pending.begin());
+    FORALL_ASSIGN_OR_RETURN(const Measured measured, bench->Measure(done));
+    seconds += measured.seconds;
+    const std::vector<double> objectives = {-measured.accuracy, measured.latency_ms};
+    points.insert(points.end(), objectives.begin(), objectives.end());
+    history.push_back({static_cast<int64_t>(history.size()) + 1, done, objectives, 0});
+    FORALL_ASSIGN_OR_RETURN(const double volume, Hypervolume({points, 2}, reference));
+    course.hypervolume.push_back(volume);
+    course.seconds.push_back(seconds);
+  }
+  return course;
+}
+
+void PrintCourses(const std::string& name, const std::vector<Course>& courses,
+                  const MeasuredSearchOptions& options) {
+  for (const int at : options.at) {
+    std::vector<double> volumes;
+    std::vector<double> seconds;
+    for (const Course& course : courses) {
+      volumes.push_back(course.hypervolume[static_cast<size_t>(at) - 1]);
+      seconds.push_back(course.seconds[static_cast<size_t>(at) - 1]);
+    }
+    const auto [low, high] = std::minmax_element(volumes.begin(), volumes.end());
+    std::printf(
+        "{\"benchmark\":\"measured-search\",\"sampler\":\"%s\",\"evaluations\":%d,"
+        "\"hypervolume_median\":%.4f,\"hypervolume_min\":%.4f,\"hypervolume_max\":%.4f,"
+        "\"seconds_median\":%.1f,\"seeds\":%d}\n",
+        name.c_str(), at, Median(volumes), *low, *high, Median(seconds), options.seeds);
+  }
+  std::fflush(stdout);
+}
+
+// The first evaluation after which `course` has at least `volume`; one past the last if none.
+double EvaluationsTo(double volume, const Course& course) {
+  const auto it = std::find_if(course.hypervolume.begin(), course.hypervolume.end(),
+                               [volume](double v) { return v >= volume; });
+  return static_cast<double>(it - course.hypervolume.begin()) + 1;
+}
+
+void PrintMatch(const std::string& other, const std::vector<Course>& guided,
+                const std::vector<Course>& others) {
+  std::vector<double> evaluations;
+  for (size_t i = 0; i < guided.size(); ++i) {
+    evaluations.push_back(EvaluationsTo(others[i].hypervolume.back(), guided[i]));
+  }
+  const double budget = static_cast<double>(others.front().hypervolume.size());
+  const double share = Median(evaluations) / budget;
+  std::printf(
+      "{\"benchmark\":\"measured-search\",\"sampler\":\"guided\",\"against\":\"%s\","
+      "\"evaluations_to_match\":%.0f,\"budget\":%.0f,\"share\":%.3f,\"bar\":%.2f,\"ok\":%s}\n",
+      other.c_str(), Median(evaluations), budget, share, kBar, share <= kBar ? "true" : "false");
+}
+
+}  // namespace
+
+absl::Status RunMeasuredSearchBench(const MeasuredSearchOptions& options) {
+  FORALL_ASSIGN_OR_RETURN(const std::unique_ptr<Bench> bench, Bench::Create(options));
+  FORALL_ASSIGN_OR_RETURN(const Measured smallest, bench->Measure(bench->space().Smallest()));
+  FORALL_ASSIGN_OR_RETURN(const Measured largest, bench->Measure(bench->space().Largest()));
+  const std::vector<double> reference = {-(smallest.accuracy - 0.5), 1.1 * largest.latency_ms};
+  std::map<std::string, std::vector<Course>> courses;
+  for (const std::string& name : options.samplers) {
+    for (int i = 0; i < options.seeds; ++i) {
+      FORALL_ASSIGN_OR_RETURN(Course course, Search(bench.get(), name, static_cast<uint64_t>(i) + 1,
+                                                    reference, options));
+      courses[name].push_back(std::move(course));
+    }
+    PrintCourses(name, courses[name], options);
+  }
+  const auto guided = courses.find("guided");
+  for (const auto& [name, others] : courses) {
+    if (guided != courses.end() && name != "guided") PrintMatch(name, guided->second, others);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace forall

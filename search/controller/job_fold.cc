@@ -327,6 +327,11 @@ const MeasurementRecord* JobFold::Evidence(const TrialEntry& trial, int slot) co
   return id == 0 ? nullptr : index_->Find(id);
 }
 
+const MeasurementRecord* JobFold::SearchedEvidence(const TrialEntry& trial, int slot) const {
+  const int64_t id = trial.screening[slot];
+  return id == 0 ? Evidence(trial, slot) : index_->Find(id);
+}
+
 std::optional<double> JobFold::Value(const TrialEntry& trial, int slot) const {
   const MetricInfo& metric = *plan_->slots()[slot].metric;
   if (IsKnownUnmeasured(metric)) return KnownValue(trial, metric);

@@ -106,6 +106,8 @@ class JobFold {
   std::optional<double> Value(const TrialEntry& trial, int slot) const;
   // The measurement behind it; nullptr for exact costs and while there is none.
   const MeasurementRecord* Evidence(const TrialEntry& trial, int slot) const;
+  // The one that the search went on with before the trial was measured again at final fidelity.
+  const MeasurementRecord* SearchedEvidence(const TrialEntry& trial, int slot) const;
   // All slots, or nullopt while one is missing.
   std::optional<std::vector<double>> Values(const TrialEntry& trial) const;
   bool HasFinal(const TrialEntry& trial, int slot) const;

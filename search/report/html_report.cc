@@ -8,6 +8,7 @@
 #include "search/report/frontier_table.h"
 #include "search/report/html_text.h"
 #include "search/report/hypervolume_plot.h"
+#include "search/report/ledger_section.h"
 #include "search/report/method_section.h"
 #include "search/report/overview.h"
 #include "search/report/page_assets.h"
@@ -67,6 +68,9 @@ std::string RenderReport(const ReportInput& input) {
       Section("progress", "The search over time",
               "How much of the objectives' space the frontier covered after each evaluated subnet.",
               HypervolumePlotHtml(input)),
+      Section("ledger", "Predicted and measured",
+              "What the search expected of subnets when it chose them, against what it then saw.",
+              LedgerHtml(input)),
       Section("environment", "Where it was measured",
               "Numbers belong to a device and a runtime; on others they would differ.",
               EnvironmentHtml(input)),

@@ -81,8 +81,8 @@ nlohmann::json PlotData(const std::string& page) {
 
 TEST(HtmlReportTest, HasEverySection) {
   const std::string page = RenderReport(MakeSampleJob({}));
-  for (const char* id :
-       {"frontier", "members", "networks", "progress", "environment", "method", "reproduce"}) {
+  for (const char* id : {"frontier", "members", "networks", "progress", "ledger", "environment",
+                         "method", "reproduce"}) {
     EXPECT_THAT(page, HasSubstr(absl::StrCat("<section id=\"", id, "\">")));
   }
   EXPECT_TRUE(absl::StartsWith(page, "<!doctype html>"));
@@ -98,6 +98,27 @@ TEST(HtmlReportTest, IsWellFormedForAnyShapeOfJob) {
       EXPECT_TRUE(IsWellFormed(Markup(page)));
     }
   }
+}
+
+TEST(HtmlReportTest, ShowsWhatWasPredictedAgainstWhatWasMeasured) {
+  ReportInput input = MakeSampleJob({.trials = 60});
+  const std::string markup = Markup(RenderReport(input));
+  EXPECT_EQ(Count(markup, "\npredicted "), 80u);
+  EXPECT_THAT(markup, HasSubstr("<td class=\"num\">40</td><td class=\"num\">4.20\xC2\xA0%</td>"));
+  EXPECT_THAT(markup, HasSubstr("+0.018\xC2\xA0ms"));
+  for (v1::PredictionLedger::Entry& entry : *input.ledger.mutable_entries()) {
+    entry.clear_forecasts();
+  }
+  EXPECT_THAT(Markup(RenderReport(input)), HasSubstr("this job's sampler predicts nothing"));
+  input.job.mutable_spec()->mutable_sampler()->set_algorithm("guided");
+  EXPECT_THAT(Markup(RenderReport(input)), HasSubstr("no trial that was predicted"));
+}
+
+TEST(HtmlReportTest, PlotsVeryManyForecastsThinly) {
+  ReportInput input = MakeSampleJob({.trials = 30});
+  v1::PredictionLedger::Entry* entry = input.ledger.mutable_entries(1);
+  for (int i = 0; i < 5000; ++i) *entry->add_forecasts() = entry->forecasts(i % 20);
+  EXPECT_EQ(Count(Markup(RenderReport(input)), "\npredicted "), 20u + 1500u);
 }
 
 TEST(HtmlReportTest, FetchesNothing) {
@@ -200,6 +221,11 @@ TEST(HtmlReportTest, EscapesWhateverOthersWrote) {
   worker.set_reason(evil);
   worker.mutable_profile()->set_runtime(evil);
   input.frontier.mutable_objectives(1)->mutable_condition()->set_device(evil);
+  for (v1::PredictionLedger::Entry& entry : *input.ledger.mutable_entries()) {
+    entry.mutable_objective()->set_metric(evil);
+    entry.mutable_objective()->mutable_condition()->set_device(evil);
+    entry.mutable_forecasts(0)->set_trial(evil);
+  }
   for (v1::FrontierMember& member : *input.frontier.mutable_members()) {
     v1::Trial* trial = member.mutable_trial();
     trial->set_name(evil + trial->name());
@@ -257,6 +283,12 @@ TEST(HtmlReportTest, LeavesOutNumbersThatAreNone) {
   input.job.mutable_spec()->mutable_constraints(0)->set_at_most(infinity);
   input.frontier.set_hypervolume(nan);
   input.hypervolume_history = {{1, nan}, {2, 0.5}, {3, infinity}};
+  v1::PredictionLedger::Entry* entry = input.ledger.mutable_entries(1);
+  entry->mutable_forecasts(0)->set_expected(nan);
+  entry->mutable_forecasts(1)->set_deviation(infinity);
+  entry->mutable_forecasts(2)->set_measured(1e308);
+  entry->set_mean_signed_error(infinity);
+  entry->set_kendall_tau(nan);
   const std::string page = RenderReport(input);
   static const std::regex number("[^a-z](nan|inf)[^a-z]");
   std::string markup = Markup(page);

@@ -96,6 +96,10 @@ svg [data-i].hover circle,svg circle[data-i].hover,svg .member.hover path{stroke
 .plot .numbers .knee{fill:var(--knee);font-weight:650;font-size:13px}
 .last{fill:var(--member)}
 .plot .value{fill:var(--member);font-size:13.5px;font-weight:650;font-variant-numeric:tabular-nums}
+.charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(440px,100%),1fr));gap:0 16px}
+.agree{fill:none;stroke:var(--faint);stroke-dasharray:5 5}
+.forecasts circle{fill:var(--member);opacity:.6}
+.forecasts path{fill:none;stroke:var(--member);opacity:.25}
 #tip{position:fixed;z-index:9;pointer-events:none;background:var(--ink);color:var(--bg);border-radius:8px;
   padding:9px 12px;font-size:.82rem;line-height:1.45;max-width:400px;box-shadow:0 6px 24px #0004}
 #tip b{display:block}

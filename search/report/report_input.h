@@ -28,6 +28,7 @@ struct ReportInput {
   std::vector<v1::Worker> workers;
   // (evaluations, hypervolume), ascending in evaluations.
   std::vector<std::pair<int64_t, double>> hypervolume_history;
+  v1::PredictionLedger ledger;
   absl::Time generated;
   // Of forall, e.g. "0.1.0": what wrote the report.
   std::string build;

@@ -81,8 +81,8 @@ nlohmann::json PlotData(const std::string& page) {
 
 TEST(HtmlReportTest, HasEverySection) {
   const std::string page = RenderReport(MakeSampleJob({}));
-  for (const char* id : {"frontier", "members", "networks", "progress", "ledger", "environment",
-                         "method", "reproduce"}) {
+  for (const char* id : {"frontier", "members", "networks", "preferences", "progress", "ledger",
+                         "environment", "method", "reproduce"}) {
     EXPECT_THAT(page, HasSubstr(absl::StrCat("<section id=\"", id, "\">")));
   }
   EXPECT_TRUE(absl::StartsWith(page, "<!doctype html>"));
@@ -112,6 +112,43 @@ TEST(HtmlReportTest, ShowsWhatWasPredictedAgainstWhatWasMeasured) {
   EXPECT_THAT(Markup(RenderReport(input)), HasSubstr("this job's sampler predicts nothing"));
   input.job.mutable_spec()->mutable_sampler()->set_algorithm("guided");
   EXPECT_THAT(Markup(RenderReport(input)), HasSubstr("no trial that was predicted"));
+}
+
+// The part of the markup from one heading to the next section.
+std::string SectionOf(const std::string& markup, const std::string& id) {
+  const size_t begin = markup.find("<section id=\"" + id + "\"");
+  return markup.substr(begin, markup.find("</section>", begin) - begin);
+}
+
+TEST(HtmlReportTest, ShowsWhatTheFrontierPrefers) {
+  ReportInput input = MakeSampleJob({.trials = 60});
+  // All members alike: the largest network.
+  const SearchSpace& space = input.family->search_space();
+  for (v1::FrontierMember& member : *input.frontier.mutable_members()) {
+    const Architecture largest = space.Largest();
+    member.mutable_trial()->mutable_architecture()->mutable_choices()->Assign(
+        largest.choices.begin(), largest.choices.end());
+  }
+  const std::string section = SectionOf(Markup(RenderReport(input)), "preferences");
+  for (const char* title : {"Kernel", "Expansion", "Depth", "Resolution"}) {
+    EXPECT_THAT(section, HasSubstr(absl::StrCat("<th colspan=\"2\">", title)));
+  }
+  EXPECT_EQ(Count(section, "<b>100\xC2\xA0%</b>"), 4u);
+  EXPECT_THAT(section, Not(HasSubstr("<h3>")));
+}
+
+TEST(HtmlReportTest, ShowsWhatEachLatencyPrefers) {
+  ReportInput input = MakeSampleJob({.trials = 60});
+  // A second board on which all members but the most accurate are beaten.
+  const int members = input.frontier.members_size();
+  ASSERT_GT(members, 2);
+  v1::Objective* other = input.frontier.add_objectives();
+  other->set_metric("latency_ms");
+  other->mutable_condition()->set_device("devices/other<");
+  for (int i = 0; i < members; ++i) input.frontier.mutable_members(i)->add_values(1 + i);
+  const std::string section = SectionOf(Markup(RenderReport(input)), "preferences");
+  EXPECT_THAT(section, HasSubstr(absl::StrCat("on sample-board <small>", members, " members")));
+  EXPECT_THAT(section, HasSubstr("on other&lt; <small>1 member</small>"));
 }
 
 TEST(HtmlReportTest, PlotsVeryManyForecastsThinly) {

@@ -153,6 +153,19 @@ section>details>summary{padding-left:0}
 .s0 rect{fill:#77aadd}.s1 rect{fill:#99ddff}.s2 rect{fill:#44bb99}.s3 rect{fill:#bbcc33}
 .s4 rect{fill:#eedd88}.s5 rect{fill:#ee8866}.s6 rect{fill:#ffaabb}.s7 rect{fill:#aaaa00}
 
+.prefers{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(330px,100%),1fr));gap:0 16px;align-items:start}
+.prefer th,.prefer td{padding:4px 6px;border:0;vertical-align:middle}
+.prefer thead th{padding:11px 6px 6px}
+.prefer thead th:first-child{color:var(--ink);font-size:.88rem}
+.prefer thead small{display:inline;margin-left:.3em}
+.prefer tbody tr:last-child>*{padding-bottom:13px}
+.prefer tbody th{width:1%;white-space:nowrap;font-variant-numeric:tabular-nums;text-align:right;color:var(--ink)}
+.prefer tbody .num{width:1%}
+.prefer tbody .num:last-child{color:var(--muted)}
+.prefer svg{display:block;width:100%;height:13px;background:var(--tint)}
+.prefer rect{fill:var(--member);opacity:.75}
+.prefer path{stroke:var(--ink);stroke-width:2;vector-effect:non-scaling-stroke}
+
 .devices{display:grid;grid-template-columns:repeat(auto-fit,minmax(330px,1fr));gap:16px;margin:16px 0}
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(420px,1fr));gap:0 16px;align-items:start}
 .device{margin:0;padding:14px 20px 16px}

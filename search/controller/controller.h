@@ -31,6 +31,7 @@
 #include "proto/forall/v1/search_service.pb.h"
 #include "search/controller/commit_round.h"
 #include "search/controller/job_host.h"
+#include "search/controller/random_baseline.h"
 #include "search/controller/registry.h"
 #include "search/queue/lease_table.h"
 #include "search/store/artifact_store.h"
@@ -130,6 +131,7 @@ class Controller : private JobHost {
     std::vector<std::pair<int64_t, double>> hypervolume_history;
     std::vector<v1::Worker> workers;
     v1::PredictionLedger ledger;
+    RandomBaseline random;
   };
   void GetSnapshot(const std::string& name, Done<JobSnapshot> done);
 

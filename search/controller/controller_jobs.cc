@@ -484,6 +484,7 @@ void Controller::GetSnapshot(const std::string& name, Done<JobSnapshot> done) {
       }
     }
     snapshot.ledger = PredictionLedgerOf(fold);
+    snapshot.random = FindRandomBaseline(*registry_, fold);
     snapshot.supernet_sha256 = fold.record().supernet_sha256;
     snapshot.family = fold.plan().shared_family();
     for (const auto& [ordinal, hypervolume] : fold.hypervolume_history()) {

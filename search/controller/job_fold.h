@@ -153,6 +153,9 @@ class JobFold {
   // many more MACs the largest subnet has (0 until there is one). Once known they never change.
   const std::vector<double>& hypervolume_reference() const { return reference_; }
   const std::vector<double>& hypervolume_ideal() const { return ideal_; }
+  // Oriented objectives (lower is better) as the hypervolume takes them: 0 is the ideal, 1 the
+  // reference.
+  std::vector<double> Scaled(absl::Span<const double> oriented) const;
 
   std::optional<absl::Time> start_finalizing_time() const { return start_finalizing_; }
   int64_t FinalizedFrontierMembers() const;

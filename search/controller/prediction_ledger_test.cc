@@ -43,7 +43,7 @@ std::map<std::string, double> Screened(const std::vector<v1::Trial>& trials,
 TEST(PredictionLedgerTest, HoldsWhatGuidedSearchExpectedAgainstWhatItMeasured) {
   ControllerHarness harness;
   harness.Register("w");
-  v1::SearchJobSpec spec = ControllerHarness::Spec(24);
+  v1::SearchJobSpec spec = ControllerHarness::Spec(20);
   spec.mutable_sampler()->set_algorithm("guided");
   spec.add_objectives()->set_metric("macs");  // known exactly: no entry
   const std::string name = harness.Submit(spec)->name();

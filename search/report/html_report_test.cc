@@ -151,6 +151,42 @@ TEST(HtmlReportTest, ShowsWhatEachLatencyPrefers) {
   EXPECT_THAT(section, HasSubstr("on other&lt; <small>1 member</small>"));
 }
 
+TEST(HtmlReportTest, SaysHowToGetARandomBaseline) {
+  ReportInput input = MakeSampleJob({.trials = 20});
+  input.random_points.clear();
+  std::string section = SectionOf(Markup(RenderReport(input)), "progress");
+  EXPECT_THAT(section, HasSubstr("--sampler random"));
+  EXPECT_THAT(section, Not(HasSubstr("random-mean")));
+  input.job.mutable_spec()->mutable_sampler()->set_algorithm("random");
+  section = SectionOf(Markup(RenderReport(input)), "progress");
+  EXPECT_THAT(section, Not(HasSubstr("--sampler random")));
+}
+
+TEST(HtmlReportTest, SetsTheSearchBesideRandomSubnets) {
+  ReportInput input = MakeSampleJob({.trials = 20});
+  // All alike, so the expectation is their own hypervolume from the first one on.
+  input.random_jobs = {"searchJobs/8", "searchJobs/<9>"};
+  input.random_points.assign(30, {0.25, 0.5});
+  std::string section = SectionOf(Markup(RenderReport(input)), "progress");
+  EXPECT_THAT(section, HasSubstr("class=\"random-mean\""));
+  EXPECT_THAT(section, HasSubstr("After 20 subnets random ones have 0.3750 on average"));
+  EXPECT_THAT(section, HasSubstr("do not reach what it ended with"));
+  EXPECT_THAT(section, HasSubstr("searchJobs/8, searchJobs/&lt;9&gt;"));
+  // Fewer than the search, and better than it.
+  input.random_points.assign(7, {0, 0.01});
+  section = SectionOf(Markup(RenderReport(input)), "progress");
+  EXPECT_THAT(section, HasSubstr("After 7 subnets random ones have 0.9900 on average"));
+  EXPECT_THAT(section, HasSubstr("what it ended with after about 1."));
+  // Not every shape of input is a point.
+  input.random_points = {{0.5, 0.5}, {0.5}, {NAN, 0.1}, {}};
+  EXPECT_THAT(SectionOf(Markup(RenderReport(input)), "progress"),
+              HasSubstr("After 1 subnet random ones have 0.2500"));
+  for (const size_t width : {3, 5}) {
+    input.random_points.assign(400, std::vector<double>(width, 0.5));
+    EXPECT_TRUE(IsWellFormed(Markup(RenderReport(input))));
+  }
+}
+
 TEST(HtmlReportTest, PlotsVeryManyForecastsThinly) {
   ReportInput input = MakeSampleJob({.trials = 30});
   v1::PredictionLedger::Entry* entry = input.ledger.mutable_entries(1);

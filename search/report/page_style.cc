@@ -77,6 +77,8 @@ select{font:inherit;color:var(--ink);background:var(--card);border:1px solid var
 .mid{text-anchor:middle}.end{text-anchor:end}
 .area{fill:var(--member);opacity:.055}
 .steps{fill:none;stroke:var(--member);stroke-width:1.8;stroke-linejoin:round}
+.random-band{fill:var(--other);opacity:.2}
+.random-mean{fill:none;stroke:var(--other);stroke-width:1.6;stroke-dasharray:6 4}
 .bars{fill:none;stroke-width:1.2}
 .member-bars{stroke:var(--member);opacity:.5}
 .other-bars{stroke:var(--other);opacity:.28;display:none}
@@ -153,7 +155,7 @@ section>details>summary{padding-left:0}
 .s0 rect{fill:#77aadd}.s1 rect{fill:#99ddff}.s2 rect{fill:#44bb99}.s3 rect{fill:#bbcc33}
 .s4 rect{fill:#eedd88}.s5 rect{fill:#ee8866}.s6 rect{fill:#ffaabb}.s7 rect{fill:#aaaa00}
 
-.prefers{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(330px,100%),1fr));gap:0 16px;align-items:start}
+.prefers{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(270px,100%),1fr));gap:0 16px;align-items:start}
 .prefer th,.prefer td{padding:4px 6px;border:0;vertical-align:middle}
 .prefer thead th{padding:11px 6px 6px}
 .prefer thead th:first-child{color:var(--ink);font-size:.88rem}

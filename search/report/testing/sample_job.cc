@@ -262,6 +262,15 @@ ReportInput MakeSampleJob(const SampleOptions& options) {
     }
     input.hypervolume_history.emplace_back(i, hypervolume);
   }
+  // Of a random job that is a little worse than the search.
+  input.random_jobs = {"searchJobs/2"};
+  for (int i = 0; i < 2 * options.trials; ++i) {
+    const double cost = random.Double();
+    std::vector<double> point = {0.06 + 0.25 * (1 - cost) + 0.1 * random.Double(),
+                                 0.05 + cost * (0.8 + 0.2 * random.Double())};
+    if (options.three_objectives) point.push_back(0.05 + 0.9 * cost);
+    input.random_points.push_back(std::move(point));
+  }
   input.generated = absl::FromUnixSeconds(kStart + 260);
   input.build = "0.0.0-sample";
   input.supernet_sha256 = Sha256Hex("sample supernet");

@@ -30,6 +30,7 @@ void AddSubmitCommand(CLI::App* app, CommandContext* context);
 void AddWatchCommand(CLI::App* app, CommandContext* context);
 void AddJobCommands(CLI::App* app, CommandContext* context);  // jobs, cancel, pause, resume
 void AddFrontierCommand(CLI::App* app, CommandContext* context);
+void AddLedgerCommand(CLI::App* app, CommandContext* context);
 void AddExportCommand(CLI::App* app, CommandContext* context);
 void AddReportCommand(CLI::App* app, CommandContext* context);
 void AddFleetCommands(CLI::App* app, CommandContext* context);     // workers, drain

@@ -38,6 +38,7 @@ int main(int argc, char** argv) {
   forall::AddWatchCommand(&app, &context);
   forall::AddJobCommands(&app, &context);
   forall::AddFrontierCommand(&app, &context);
+  forall::AddLedgerCommand(&app, &context);
   forall::AddExportCommand(&app, &context);
   forall::AddReportCommand(&app, &context);
   forall::AddFleetCommands(&app, &context);

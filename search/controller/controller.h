@@ -31,6 +31,7 @@
 #include "proto/forall/v1/search_service.pb.h"
 #include "search/controller/commit_round.h"
 #include "search/controller/job_host.h"
+#include "search/controller/random_baseline.h"
 #include "search/controller/registry.h"
 #include "search/queue/lease_table.h"
 #include "search/store/artifact_store.h"
@@ -77,6 +78,8 @@ class Controller : private JobHost {
   void GetTrial(const v1::GetTrialRequest& request, Done<v1::Trial> done);
   void QueryParetoFrontier(const v1::QueryParetoFrontierRequest& request,
                            Done<v1::QueryParetoFrontierResponse> done);
+  void GetPredictionLedger(const v1::GetPredictionLedgerRequest& request,
+                           Done<v1::PredictionLedger> done);
   void ExportSubnet(const v1::ExportSubnetRequest& request, Done<v1::ExportSubnetResponse> done);
 
   // Watching: the job after event `after` with (at most 100 of) the trials that changed since;
@@ -127,6 +130,8 @@ class Controller : private JobHost {
     // (trials measured, hypervolume then), in order.
     std::vector<std::pair<int64_t, double>> hypervolume_history;
     std::vector<v1::Worker> workers;
+    v1::PredictionLedger ledger;
+    RandomBaseline random;
   };
   void GetSnapshot(const std::string& name, Done<JobSnapshot> done);
 

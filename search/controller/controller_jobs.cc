@@ -15,6 +15,7 @@
 #include "search/controller/controller_answer.h"
 #include "search/controller/frontier_query.h"
 #include "search/controller/job_validator.h"
+#include "search/controller/prediction_ledger.h"
 #include "search/controller/resource_names.h"
 #include "search/controller/resource_views.h"
 #include "space/identity.h"
@@ -314,6 +315,15 @@ void Controller::QueryParetoFrontier(const v1::QueryParetoFrontierRequest& reque
                                           });
 }
 
+void Controller::GetPredictionLedger(const v1::GetPredictionLedgerRequest& request,
+                                     Done<v1::PredictionLedger> done) {
+  Answer<v1::PredictionLedger>(std::move(done), [&]() -> absl::StatusOr<v1::PredictionLedger> {
+    mu_.AssertHeld();
+    FORALL_ASSIGN_OR_RETURN(JobController * job, FindJobLocked(request.name()));
+    return PredictionLedgerOf(job->fold());
+  });
+}
+
 absl::StatusOr<v1::Trial> Controller::TrialByKeyLocked(const std::string& key) {
   if (key.size() < kLeastKeyLength) {
     return absl::InvalidArgumentError(absl::StrCat("name: ", key,
@@ -473,6 +483,8 @@ void Controller::GetSnapshot(const std::string& name, Done<JobSnapshot> done) {
         snapshot.devices.push_back(DeviceView(device->second));
       }
     }
+    snapshot.ledger = PredictionLedgerOf(fold);
+    snapshot.random = FindRandomBaseline(*registry_, fold);
     snapshot.supernet_sha256 = fold.record().supernet_sha256;
     snapshot.family = fold.plan().shared_family();
     for (const auto& [ordinal, hypervolume] : fold.hypervolume_history()) {

@@ -327,6 +327,11 @@ const MeasurementRecord* JobFold::Evidence(const TrialEntry& trial, int slot) co
   return id == 0 ? nullptr : index_->Find(id);
 }
 
+const MeasurementRecord* JobFold::SearchedEvidence(const TrialEntry& trial, int slot) const {
+  const int64_t id = trial.screening[slot];
+  return id == 0 ? Evidence(trial, slot) : index_->Find(id);
+}
+
 std::optional<double> JobFold::Value(const TrialEntry& trial, int slot) const {
   const MetricInfo& metric = *plan_->slots()[slot].metric;
   if (IsKnownUnmeasured(metric)) return KnownValue(trial, metric);
@@ -500,16 +505,23 @@ void JobFold::PublishFrontier() {
   hypervolume_ = ComputeHypervolume();
 }
 
+std::vector<double> JobFold::Scaled(absl::Span<const double> oriented) const {
+  std::vector<double> scaled;
+  for (size_t i = 0; i < oriented.size(); ++i) {
+    const double value = plan_->objectives()[i].maximize ? -oriented[i] : oriented[i];
+    const double range = reference_[i] - ideal_[i];
+    scaled.push_back(range == 0 ? 1 : (value - ideal_[i]) / range);
+  }
+  return scaled;
+}
+
 double JobFold::ComputeHypervolume() const {
   const int objectives = static_cast<int>(plan_->objectives().size());
   if (objectives > kCheapObjectives && points_.size() > kCheapMembers) return 0;
   std::vector<double> scaled;
   for (const Frontier::Member& member : points_.Members()) {
-    for (int i = 0; i < objectives; ++i) {
-      const double value = plan_->objectives()[i].maximize ? -member.point[i] : member.point[i];
-      const double range = reference_[i] - ideal_[i];
-      scaled.push_back(range == 0 ? 1 : (value - ideal_[i]) / range);
-    }
+    const std::vector<double> point = Scaled(member.point);
+    scaled.insert(scaled.end(), point.begin(), point.end());
   }
   const std::vector<double> worst(objectives, 1.0);
   const absl::StatusOr<double> volume = Hypervolume(PointsView{scaled, objectives}, worst);

@@ -106,6 +106,8 @@ class JobFold {
   std::optional<double> Value(const TrialEntry& trial, int slot) const;
   // The measurement behind it; nullptr for exact costs and while there is none.
   const MeasurementRecord* Evidence(const TrialEntry& trial, int slot) const;
+  // The one that the search went on with before the trial was measured again at final fidelity.
+  const MeasurementRecord* SearchedEvidence(const TrialEntry& trial, int slot) const;
   // All slots, or nullopt while one is missing.
   std::optional<std::vector<double>> Values(const TrialEntry& trial) const;
   bool HasFinal(const TrialEntry& trial, int slot) const;
@@ -151,6 +153,9 @@ class JobFold {
   // many more MACs the largest subnet has (0 until there is one). Once known they never change.
   const std::vector<double>& hypervolume_reference() const { return reference_; }
   const std::vector<double>& hypervolume_ideal() const { return ideal_; }
+  // Oriented objectives (lower is better) as the hypervolume takes them: 0 is the ideal, 1 the
+  // reference.
+  std::vector<double> Scaled(absl::Span<const double> oriented) const;
 
   std::optional<absl::Time> start_finalizing_time() const { return start_finalizing_; }
   int64_t FinalizedFrontierMembers() const;

@@ -8,9 +8,11 @@
 #include "search/report/frontier_table.h"
 #include "search/report/html_text.h"
 #include "search/report/hypervolume_plot.h"
+#include "search/report/ledger_section.h"
 #include "search/report/method_section.h"
 #include "search/report/overview.h"
 #include "search/report/page_assets.h"
+#include "search/report/preference_section.h"
 #include "search/report/report_data.h"
 #include "search/report/scatter_plot.h"
 #include "search/report/subnet_drawing.h"
@@ -64,9 +66,16 @@ std::string RenderReport(const ReportInput& input) {
           "(the figure below), coloured by stage. Above each stage, the features it hands on: "
           "height × width · channels.",
           SubnetDrawingsHtml(data)),
+      Section("preferences", "What the frontier prefers",
+              "How often its members take each option, and how often subnets drawn uniformly from "
+              "the search space would.",
+              PreferenceHtml(input, data)),
       Section("progress", "The search over time",
               "How much of the objectives' space the frontier covered after each evaluated subnet.",
               HypervolumePlotHtml(input)),
+      Section("ledger", "Predicted and measured",
+              "What the search expected of subnets when it chose them, against what it then saw.",
+              LedgerHtml(input)),
       Section("environment", "Where it was measured",
               "Numbers belong to a device and a runtime; on others they would differ.",
               EnvironmentHtml(input)),

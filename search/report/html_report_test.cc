@@ -81,8 +81,8 @@ nlohmann::json PlotData(const std::string& page) {
 
 TEST(HtmlReportTest, HasEverySection) {
   const std::string page = RenderReport(MakeSampleJob({}));
-  for (const char* id :
-       {"frontier", "members", "networks", "progress", "environment", "method", "reproduce"}) {
+  for (const char* id : {"frontier", "members", "networks", "preferences", "progress", "ledger",
+                         "environment", "method", "reproduce"}) {
     EXPECT_THAT(page, HasSubstr(absl::StrCat("<section id=\"", id, "\">")));
   }
   EXPECT_TRUE(absl::StartsWith(page, "<!doctype html>"));
@@ -98,6 +98,100 @@ TEST(HtmlReportTest, IsWellFormedForAnyShapeOfJob) {
       EXPECT_TRUE(IsWellFormed(Markup(page)));
     }
   }
+}
+
+TEST(HtmlReportTest, ShowsWhatWasPredictedAgainstWhatWasMeasured) {
+  ReportInput input = MakeSampleJob({.trials = 60});
+  const std::string markup = Markup(RenderReport(input));
+  EXPECT_EQ(Count(markup, "\npredicted "), 80u);
+  EXPECT_THAT(markup, HasSubstr("<td class=\"num\">40</td><td class=\"num\">4.20\xC2\xA0%</td>"));
+  EXPECT_THAT(markup, HasSubstr("+0.018\xC2\xA0ms"));
+  for (v1::PredictionLedger::Entry& entry : *input.ledger.mutable_entries()) {
+    entry.clear_forecasts();
+  }
+  EXPECT_THAT(Markup(RenderReport(input)), HasSubstr("this job's sampler predicts nothing"));
+  input.job.mutable_spec()->mutable_sampler()->set_algorithm("guided");
+  EXPECT_THAT(Markup(RenderReport(input)), HasSubstr("no trial that was predicted"));
+}
+
+// The part of the markup from one heading to the next section.
+std::string SectionOf(const std::string& markup, const std::string& id) {
+  const size_t begin = markup.find("<section id=\"" + id + "\"");
+  return markup.substr(begin, markup.find("</section>", begin) - begin);
+}
+
+TEST(HtmlReportTest, ShowsWhatTheFrontierPrefers) {
+  ReportInput input = MakeSampleJob({.trials = 60});
+  // All members alike: the largest network.
+  const SearchSpace& space = input.family->search_space();
+  for (v1::FrontierMember& member : *input.frontier.mutable_members()) {
+    const Architecture largest = space.Largest();
+    member.mutable_trial()->mutable_architecture()->mutable_choices()->Assign(
+        largest.choices.begin(), largest.choices.end());
+  }
+  const std::string section = SectionOf(Markup(RenderReport(input)), "preferences");
+  for (const char* title : {"Kernel", "Expansion", "Depth", "Resolution"}) {
+    EXPECT_THAT(section, HasSubstr(absl::StrCat("<th colspan=\"2\">", title)));
+  }
+  EXPECT_EQ(Count(section, "<b>100\xC2\xA0%</b>"), 4u);
+  EXPECT_THAT(section, Not(HasSubstr("<h3>")));
+}
+
+TEST(HtmlReportTest, ShowsWhatEachLatencyPrefers) {
+  ReportInput input = MakeSampleJob({.trials = 60});
+  // A second board on which all members but the most accurate are beaten.
+  const int members = input.frontier.members_size();
+  ASSERT_GT(members, 2);
+  v1::Objective* other = input.frontier.add_objectives();
+  other->set_metric("latency_ms");
+  other->mutable_condition()->set_device("devices/other<");
+  for (int i = 0; i < members; ++i) input.frontier.mutable_members(i)->add_values(1 + i);
+  const std::string section = SectionOf(Markup(RenderReport(input)), "preferences");
+  EXPECT_THAT(section, HasSubstr(absl::StrCat("on sample-board <small>", members, " members")));
+  EXPECT_THAT(section, HasSubstr("on other&lt; <small>1 member</small>"));
+}
+
+TEST(HtmlReportTest, SaysHowToGetARandomBaseline) {
+  ReportInput input = MakeSampleJob({.trials = 20});
+  input.random_points.clear();
+  std::string section = SectionOf(Markup(RenderReport(input)), "progress");
+  EXPECT_THAT(section, HasSubstr("--sampler random"));
+  EXPECT_THAT(section, Not(HasSubstr("random-mean")));
+  input.job.mutable_spec()->mutable_sampler()->set_algorithm("random");
+  section = SectionOf(Markup(RenderReport(input)), "progress");
+  EXPECT_THAT(section, Not(HasSubstr("--sampler random")));
+}
+
+TEST(HtmlReportTest, SetsTheSearchBesideRandomSubnets) {
+  ReportInput input = MakeSampleJob({.trials = 20});
+  // All alike, so the expectation is their own hypervolume from the first one on.
+  input.random_jobs = {"searchJobs/8", "searchJobs/<9>"};
+  input.random_points.assign(30, {0.25, 0.5});
+  std::string section = SectionOf(Markup(RenderReport(input)), "progress");
+  EXPECT_THAT(section, HasSubstr("class=\"random-mean\""));
+  EXPECT_THAT(section, HasSubstr("After 20 subnets random ones have 0.3750 on average"));
+  EXPECT_THAT(section, HasSubstr("do not reach what it ended with"));
+  EXPECT_THAT(section, HasSubstr("searchJobs/8, searchJobs/&lt;9&gt;"));
+  // Fewer than the search, and better than it.
+  input.random_points.assign(7, {0, 0.01});
+  section = SectionOf(Markup(RenderReport(input)), "progress");
+  EXPECT_THAT(section, HasSubstr("After 7 subnets random ones have 0.9900 on average"));
+  EXPECT_THAT(section, HasSubstr("what it ended with after about 1."));
+  // Not every shape of input is a point.
+  input.random_points = {{0.5, 0.5}, {0.5}, {NAN, 0.1}, {}};
+  EXPECT_THAT(SectionOf(Markup(RenderReport(input)), "progress"),
+              HasSubstr("After 1 subnet random ones have 0.2500"));
+  for (const size_t width : {3, 5}) {
+    input.random_points.assign(400, std::vector<double>(width, 0.5));
+    EXPECT_TRUE(IsWellFormed(Markup(RenderReport(input))));
+  }
+}
+
+TEST(HtmlReportTest, PlotsVeryManyForecastsThinly) {
+  ReportInput input = MakeSampleJob({.trials = 30});
+  v1::PredictionLedger::Entry* entry = input.ledger.mutable_entries(1);
+  for (int i = 0; i < 5000; ++i) *entry->add_forecasts() = entry->forecasts(i % 20);
+  EXPECT_EQ(Count(Markup(RenderReport(input)), "\npredicted "), 20u + 1500u);
 }
 
 TEST(HtmlReportTest, FetchesNothing) {
@@ -200,6 +294,11 @@ TEST(HtmlReportTest, EscapesWhateverOthersWrote) {
   worker.set_reason(evil);
   worker.mutable_profile()->set_runtime(evil);
   input.frontier.mutable_objectives(1)->mutable_condition()->set_device(evil);
+  for (v1::PredictionLedger::Entry& entry : *input.ledger.mutable_entries()) {
+    entry.mutable_objective()->set_metric(evil);
+    entry.mutable_objective()->mutable_condition()->set_device(evil);
+    entry.mutable_forecasts(0)->set_trial(evil);
+  }
   for (v1::FrontierMember& member : *input.frontier.mutable_members()) {
     v1::Trial* trial = member.mutable_trial();
     trial->set_name(evil + trial->name());
@@ -257,6 +356,12 @@ TEST(HtmlReportTest, LeavesOutNumbersThatAreNone) {
   input.job.mutable_spec()->mutable_constraints(0)->set_at_most(infinity);
   input.frontier.set_hypervolume(nan);
   input.hypervolume_history = {{1, nan}, {2, 0.5}, {3, infinity}};
+  v1::PredictionLedger::Entry* entry = input.ledger.mutable_entries(1);
+  entry->mutable_forecasts(0)->set_expected(nan);
+  entry->mutable_forecasts(1)->set_deviation(infinity);
+  entry->mutable_forecasts(2)->set_measured(1e308);
+  entry->set_mean_signed_error(infinity);
+  entry->set_kendall_tau(nan);
   const std::string page = RenderReport(input);
   static const std::regex number("[^a-z](nan|inf)[^a-z]");
   std::string markup = Markup(page);

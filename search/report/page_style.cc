@@ -77,6 +77,8 @@ select{font:inherit;color:var(--ink);background:var(--card);border:1px solid var
 .mid{text-anchor:middle}.end{text-anchor:end}
 .area{fill:var(--member);opacity:.055}
 .steps{fill:none;stroke:var(--member);stroke-width:1.8;stroke-linejoin:round}
+.random-band{fill:var(--other);opacity:.2}
+.random-mean{fill:none;stroke:var(--other);stroke-width:1.6;stroke-dasharray:6 4}
 .bars{fill:none;stroke-width:1.2}
 .member-bars{stroke:var(--member);opacity:.5}
 .other-bars{stroke:var(--other);opacity:.28;display:none}
@@ -96,6 +98,10 @@ svg [data-i].hover circle,svg circle[data-i].hover,svg .member.hover path{stroke
 .plot .numbers .knee{fill:var(--knee);font-weight:650;font-size:13px}
 .last{fill:var(--member)}
 .plot .value{fill:var(--member);font-size:13.5px;font-weight:650;font-variant-numeric:tabular-nums}
+.charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(440px,100%),1fr));gap:0 16px}
+.agree{fill:none;stroke:var(--faint);stroke-dasharray:5 5}
+.forecasts circle{fill:var(--member);opacity:.6}
+.forecasts path{fill:none;stroke:var(--member);opacity:.25}
 #tip{position:fixed;z-index:9;pointer-events:none;background:var(--ink);color:var(--bg);border-radius:8px;
   padding:9px 12px;font-size:.82rem;line-height:1.45;max-width:400px;box-shadow:0 6px 24px #0004}
 #tip b{display:block}
@@ -148,6 +154,19 @@ section>details>summary{padding-left:0}
 .flow{fill:none;stroke:var(--line);stroke-width:2}
 .s0 rect{fill:#77aadd}.s1 rect{fill:#99ddff}.s2 rect{fill:#44bb99}.s3 rect{fill:#bbcc33}
 .s4 rect{fill:#eedd88}.s5 rect{fill:#ee8866}.s6 rect{fill:#ffaabb}.s7 rect{fill:#aaaa00}
+
+.prefers{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(270px,100%),1fr));gap:0 16px;align-items:start}
+.prefer th,.prefer td{padding:4px 6px;border:0;vertical-align:middle}
+.prefer thead th{padding:11px 6px 6px}
+.prefer thead th:first-child{color:var(--ink);font-size:.88rem}
+.prefer thead small{display:inline;margin-left:.3em}
+.prefer tbody tr:last-child>*{padding-bottom:13px}
+.prefer tbody th{width:1%;white-space:nowrap;font-variant-numeric:tabular-nums;text-align:right;color:var(--ink)}
+.prefer tbody .num{width:1%}
+.prefer tbody .num:last-child{color:var(--muted)}
+.prefer svg{display:block;width:100%;height:13px;background:var(--tint)}
+.prefer rect{fill:var(--member);opacity:.75}
+.prefer path{stroke:var(--ink);stroke-width:2;vector-effect:non-scaling-stroke}
 
 .devices{display:grid;grid-template-columns:repeat(auto-fit,minmax(330px,1fr));gap:16px;margin:16px 0}
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(420px,1fr));gap:0 16px;align-items:start}

@@ -86,18 +86,6 @@ Axis MakeAxis(absl::string_view metric, const std::string& device, const std::st
   return axis;
 }
 
-Axis ObjectiveAxis(const v1::Objective& objective, int index) {
-  const v1::Condition& condition = objective.condition();
-  std::string split = condition.split();
-  if (split.empty() && HasSplit(objective.metric())) split = "validation";
-  Axis axis = MakeAxis(objective.metric(), condition.device(), condition.device_class(), split);
-  axis.objective = index;
-  if (objective.goal() != v1::Objective::GOAL_UNSPECIFIED) {
-    axis.maximize = objective.goal() == v1::Objective::MAXIMIZE;
-  }
-  return axis;
-}
-
 size_t MetricRank(const std::string& metric) {
   size_t rank = 0;
   while (rank < Metrics().size() && Metrics()[rank].id != metric) ++rank;
@@ -216,6 +204,18 @@ void AddOthers(const ReportInput& input, ReportData* data) {
 }
 
 }  // namespace
+
+Axis ObjectiveAxis(const v1::Objective& objective, int index) {
+  const v1::Condition& condition = objective.condition();
+  std::string split = condition.split();
+  if (split.empty() && HasSplit(objective.metric())) split = "validation";
+  Axis axis = MakeAxis(objective.metric(), condition.device(), condition.device_class(), split);
+  axis.objective = index;
+  if (objective.goal() != v1::Objective::GOAL_UNSPECIFIED) {
+    axis.maximize = objective.goal() == v1::Objective::MAXIMIZE;
+  }
+  return axis;
+}
 
 ReportData MakeReportData(const ReportInput& input) {
   ReportData data;

@@ -75,6 +75,8 @@ struct ReportData {
 };
 
 ReportData MakeReportData(const ReportInput& input);
+// Of an objective alone, without constraints; `index` is its place among the report's.
+Axis ObjectiveAxis(const v1::Objective& objective, int index);
 
 // "92.61" or "92.61 %"; without HTML.
 std::string ValueText(const Axis& axis, double value);

@@ -28,6 +28,11 @@ struct ReportInput {
   std::vector<v1::Worker> workers;
   // (evaluations, hypervolume), ascending in evaluations.
   std::vector<std::pair<int64_t, double>> hypervolume_history;
+  v1::PredictionLedger ledger;
+  // Jobs that asked the same and drew at random (searchJobs/*), and what they measured: per subnet
+  // the objectives, scaled as the job's hypervolume, 0 the ideal and 1 the reference.
+  std::vector<std::string> random_jobs;
+  std::vector<std::vector<double>> random_points;
   absl::Time generated;
   // Of forall, e.g. "0.1.0": what wrote the report.
   std::string build;

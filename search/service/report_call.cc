@@ -23,6 +23,9 @@ ReportInput InputOf(Controller::JobSnapshot snapshot) {
   input.devices = std::move(snapshot.devices);
   input.workers = std::move(snapshot.workers);
   input.hypervolume_history = std::move(snapshot.hypervolume_history);
+  input.ledger = std::move(snapshot.ledger);
+  input.random_jobs = std::move(snapshot.random.jobs);
+  input.random_points = std::move(snapshot.random.points);
   input.generated = Clock::Real()->Now();
   input.build = FORALL_VERSION;
   input.supernet_sha256 = std::move(snapshot.supernet_sha256);

@@ -57,6 +57,12 @@ grpc::ServerUnaryReactor* SearchServiceImpl::QueryParetoFrontier(
   return AnswerUnary(context, controller_, &Controller::QueryParetoFrontier, *request, response);
 }
 
+grpc::ServerUnaryReactor* SearchServiceImpl::GetPredictionLedger(
+    Context* context, const v1::GetPredictionLedgerRequest* request,
+    v1::PredictionLedger* response) {
+  return AnswerUnary(context, controller_, &Controller::GetPredictionLedger, *request, response);
+}
+
 grpc::ServerUnaryReactor* SearchServiceImpl::ExportSubnet(Context* context,
                                                           const v1::ExportSubnetRequest* request,
                                                           v1::ExportSubnetResponse* response) {

@@ -36,6 +36,8 @@ class SearchServiceImpl : public v1::SearchService::CallbackService {
                   v1::Trial* response) override;
   Unary* QueryParetoFrontier(Context* context, const v1::QueryParetoFrontierRequest* request,
                              v1::QueryParetoFrontierResponse* response) override;
+  Unary* GetPredictionLedger(Context* context, const v1::GetPredictionLedgerRequest* request,
+                             v1::PredictionLedger* response) override;
   Unary* ExportSubnet(Context* context, const v1::ExportSubnetRequest* request,
                       v1::ExportSubnetResponse* response) override;
   grpc::ServerWriteReactor<v1::ReportChunk>* GetReport(

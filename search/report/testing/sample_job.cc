@@ -155,6 +155,32 @@ void FillFrontier(const SampleOptions& options, Random* random, ReportInput* inp
   input->frontier.set_considered_trials(static_cast<int>(input->trials.size()));
 }
 
+// As if the later two thirds had been predicted, a little too high.
+void FillLedger(ReportInput* input, Random* random) {
+  for (int objective = 0; objective < 2; ++objective) {
+    v1::PredictionLedger::Entry* entry = input->ledger.add_entries();
+    *entry->mutable_objective() = input->job.spec().objectives(objective);
+    for (size_t i = input->trials.size() / 3; i < input->trials.size(); ++i) {
+      const v1::Trial& trial = input->trials[i];
+      const double measured = trial.measurements(objective).value();
+      const double deviation = (objective == 0 ? 0.002 : 0.05) * measured;
+      v1::PredictionLedger::Forecast* forecast = entry->add_forecasts();
+      forecast->set_trial(trial.name());
+      forecast->set_measured(measured);
+      forecast->set_deviation(deviation);
+      forecast->set_expected(measured + deviation * (0.3 + random->Gaussian()));
+    }
+    entry->set_mean_relative_error(objective == 0 ? 0.0017 : 0.042);
+    entry->set_within_5_percent(objective == 0 ? 1 : 0.66);
+    entry->set_within_10_percent(objective == 0 ? 1 : 0.94);
+    entry->set_within_15_percent(1);
+    entry->set_mean_signed_error(objective == 0 ? 0.056 : 0.0183);
+    entry->set_kendall_tau(0.8125);
+    entry->set_spearman_rho(0.9375);
+    entry->set_within_interval(0.921);
+  }
+}
+
 void FillFleet(ReportInput* input) {
   v1::Device device;
   device.set_name(kDevice);
@@ -228,12 +254,22 @@ ReportInput MakeSampleJob(const SampleOptions& options) {
   }
   FillFrontier(options, &random, &input);
   FillFleet(&input);
+  FillLedger(&input, &random);
   double hypervolume = 0;
   for (int i = 1; i <= options.trials; ++i) {
     if (i == 1 || random.Bernoulli(4.0 / (4 + i))) {
       hypervolume += (0.8731 - hypervolume) * (0.2 + 0.3 * random.Double());
     }
     input.hypervolume_history.emplace_back(i, hypervolume);
+  }
+  // Of a random job that is a little worse than the search.
+  input.random_jobs = {"searchJobs/2"};
+  for (int i = 0; i < 2 * options.trials; ++i) {
+    const double cost = random.Double();
+    std::vector<double> point = {0.06 + 0.25 * (1 - cost) + 0.1 * random.Double(),
+                                 0.05 + cost * (0.8 + 0.2 * random.Double())};
+    if (options.three_objectives) point.push_back(0.05 + 0.9 * cost);
+    input.random_points.push_back(std::move(point));
   }
   input.generated = absl::FromUnixSeconds(kStart + 260);
   input.build = "0.0.0-sample";

@@ -348,9 +348,40 @@ double End(const Candidate& candidate, size_t i, bool maximize, bool better) {
 
 enum class Chance { kNone, kEqual, kBetter };
 
-// How the other could compare with the member in objective `i`, given what is known of both.
-Chance ChanceOf(const Registry& registry, const Candidate& other, const Candidate& member, size_t i,
-                bool maximize) {
+// Both ends of every candidate's intervals side by side: each member is compared with all of them,
+// and the records they come from lie all over the memory.
+class Ends {
+ public:
+  Ends(const std::vector<Candidate>& candidates, const std::vector<bool>& maximize)
+      : objectives_(maximize.size()) {
+    for (const bool better : {true, false}) {
+      std::vector<double>& ends = better ? better_ : worse_;
+      ends.reserve(candidates.size() * objectives_);
+      for (const Candidate& candidate : candidates) {
+        for (size_t i = 0; i < objectives_; ++i) {
+          ends.push_back(End(candidate, i, maximize[i], better));
+        }
+      }
+    }
+  }
+  // How candidate `other` could compare with candidate `member` in objective `i`, by intervals.
+  Chance ChanceOf(size_t other, size_t member, size_t i) const {
+    const double theirs = better_[other * objectives_ + i];
+    const double ours = worse_[member * objectives_ + i];
+    if (theirs > ours) return Chance::kNone;
+    return theirs < ours ? Chance::kBetter : Chance::kEqual;
+  }
+
+ private:
+  const size_t objectives_;
+  std::vector<double> better_;
+  std::vector<double> worse_;
+};
+
+// The same by the images that both have seen, where there are such; otherwise `ends`, which is what
+// their intervals say.
+Chance PairedChanceOf(const Registry& registry, const Candidate& other, const Candidate& member,
+                      size_t i, bool maximize, Chance ends) {
   if (maximize && other.evidence[i] != nullptr && member.evidence[i] != nullptr) {
     const std::string& theirs = registry.index.Bitmap(other.evidence[i]->id);
     const std::string& ours = registry.index.Bitmap(member.evidence[i]->id);
@@ -365,20 +396,22 @@ Chance ChanceOf(const Registry& registry, const Candidate& other, const Candidat
       return discordance.only_first > 0 ? Chance::kBetter : Chance::kEqual;
     }
   }
-  const double theirs = End(other, i, maximize, true);
-  const double ours = End(member, i, maximize, false);
-  if (theirs > ours) return Chance::kNone;
-  return theirs < ours ? Chance::kBetter : Chance::kEqual;
+  return ends;
 }
 
-bool CouldReplace(const Registry& registry, const Candidate& other, const Candidate& member,
+bool CouldReplace(const Registry& registry, const std::vector<Candidate>& candidates,
+                  const Ends& ends, size_t other, size_t member,
                   const std::vector<bool>& maximize) {
   bool better = false;
   // The cheap comparisons first: they exclude most.
   for (const bool paired : {false, true}) {
     for (size_t i = 0; i < maximize.size(); ++i) {
       if (maximize[i] != paired) continue;
-      const Chance chance = ChanceOf(registry, other, member, i, maximize[i]);
+      Chance chance = ends.ChanceOf(other, member, i);
+      if (paired) {
+        chance =
+            PairedChanceOf(registry, candidates[other], candidates[member], i, maximize[i], chance);
+      }
       if (chance == Chance::kNone) return false;
       better |= chance == Chance::kBetter;
     }
@@ -386,7 +419,7 @@ bool CouldReplace(const Registry& registry, const Candidate& other, const Candid
   return better;
 }
 
-bool IsContested(const Registry& registry, const Scope& scope, size_t member,
+bool IsContested(const Registry& registry, const Scope& scope, const Ends& ends, size_t member,
                  const std::vector<bool>& maximize) {
   const std::vector<Candidate>& candidates = scope.candidates;
   const Candidate& candidate = candidates[member];
@@ -399,9 +432,10 @@ bool IsContested(const Registry& registry, const Scope& scope, size_t member,
     }
   }
   for (size_t i = 0; i < candidates.size(); ++i) {
+    if (i == member || !CouldReplace(registry, candidates, ends, i, member, maximize)) continue;
     // What a race over these objectives has ruled out can replace nobody.
     if (scope.own_objectives && candidates[i].fold->StoppedBy(*candidates[i].trial) != 0) continue;
-    if (i != member && CouldReplace(registry, candidates[i], candidate, maximize)) return true;
+    return true;
   }
   return false;
 }
@@ -432,6 +466,7 @@ absl::Status AddMembers(const Registry& registry, const Scope& scope,
     frontier.insert(frontier.end(), begin, begin + objectives);
   }
   FORALL_ASSIGN_OR_RETURN(const int32_t knee, KneeRow(PointsView{frontier, objectives}));
+  const Ends ends(candidates, maximize);
   for (size_t i = 0; i < rows.size(); ++i) {
     const Candidate& candidate = candidates[rows[i]];
     v1::FrontierMember* member = response->add_members();
@@ -444,7 +479,7 @@ absl::Status AddMembers(const Registry& registry, const Scope& scope,
               ? MeasurementView(registry, *evidence)
               : KnownView(*candidate.trial, *FindMetric(response->objectives(objective).metric()));
     }
-    member->set_certainty(scope.predicted || IsContested(registry, scope, rows[i], maximize)
+    member->set_certainty(scope.predicted || IsContested(registry, scope, ends, rows[i], maximize)
                               ? v1::FrontierMember::CONTESTED
                               : v1::FrontierMember::CERTAIN);
     member->set_knee(static_cast<int32_t>(i) == knee);

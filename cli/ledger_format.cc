@@ -26,7 +26,7 @@ std::string Correlation(bool known, double value) {
 
 std::string Bias(const Entry& entry) {
   const bool latency = entry.objective().metric() == "latency_ms";
-  return absl::StrFormat(latency ? "%+.4f ms" : "%+.2f %%", entry.mean_signed_error());
+  return absl::StrFormat(latency ? "%+.4f ms" : "%+.2f points", entry.mean_signed_error());
 }
 
 Json OrNull(bool known, double value) { return known ? Json(value) : Json(nullptr); }

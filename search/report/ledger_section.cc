@@ -144,7 +144,9 @@ std::string LedgerHtml(const ReportInput& input) {
       rows, "</tbody></table></div><div class=\"charts\">", plots,
       "</div><p class=\"note\">Errors are relative to what was measured; bias is predicted minus "
       "measured. The dashed line is where both agree, a bar the 95 % interval that was claimed: of "
-      "the metric itself, so where measurements scatter fewer than 95 % fall into it.</p>");
+      "the metric itself, so where measurements scatter fewer than 95 % fall into it. Subnets are "
+      "measured because "
+      "much is expected of them, so expectations are rosier than they would be of any subnet.</p>");
 }
 
 }  // namespace forall

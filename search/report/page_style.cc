@@ -156,12 +156,14 @@ section>details>summary{padding-left:0}
 .s4 rect{fill:#eedd88}.s5 rect{fill:#ee8866}.s6 rect{fill:#ffaabb}.s7 rect{fill:#aaaa00}
 
 .prefers{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(270px,100%),1fr));gap:0 16px;align-items:start}
-.prefer th,.prefer td{padding:4px 6px;border:0;vertical-align:middle}
-.prefer thead th{padding:11px 6px 6px}
+.prefer th,.prefer td{padding:4px 5px;border:0;vertical-align:middle}
+.prefer thead th{padding:11px 5px 6px}
+.prefer tr>:first-child{padding-left:16px}
+.prefer tr>:last-child{padding-right:16px}
 .prefer thead th:first-child{color:var(--ink);font-size:.88rem}
-.prefer thead small{display:inline;margin-left:.3em}
+.prefer thead small{font-size:.76rem;line-height:1.2}
 .prefer tbody tr:last-child>*{padding-bottom:13px}
-.prefer tbody th{width:1%;white-space:nowrap;font-variant-numeric:tabular-nums;text-align:right;color:var(--ink)}
+.prefer tbody th{width:1%;white-space:nowrap;font-variant-numeric:tabular-nums;color:var(--ink)}
 .prefer tbody .num{width:1%}
 .prefer tbody .num:last-child{color:var(--muted)}
 .prefer svg{display:block;width:100%;height:13px;background:var(--tint)}

@@ -48,7 +48,7 @@ std::string GroupHtml(const OptionGroup& group) {
   std::string html = absl::StrCat(
       "<div class=\"card prefer\"><table><thead><tr><th colspan=\"2\">",
       EscapeHtml(GroupTitle(group.letters)),
-      group.dimensions > 1 ? absl::StrCat(" <small>of ", group.dimensions, " choices</small>") : "",
+      group.dimensions > 1 ? absl::StrCat("<small>", group.dimensions, " choices</small>") : "",
       "</th><th class=\"num\">frontier</th><th class=\"num\">chance</th></tr></thead><tbody>");
   for (const OptionShare& option : group.options) absl::StrAppend(&html, Bar(option, scale));
   return absl::StrCat(html, "</tbody></table></div>");

@@ -157,7 +157,7 @@ section>details>summary{padding-left:0}
 
 .prefers{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(270px,100%),1fr));gap:0 16px;align-items:start}
 .prefer th,.prefer td{padding:4px 5px;border:0;vertical-align:middle}
-.prefer thead th{padding:11px 5px 6px}
+.prefer thead th{padding:11px 5px 6px;vertical-align:bottom}
 .prefer tr>:first-child{padding-left:16px}
 .prefer tr>:last-child{padding-right:16px}
 .prefer thead th:first-child{color:var(--ink);font-size:.88rem}

@@ -171,6 +171,8 @@ Fields SamplerFields(v1::SamplerSpec* sampler) {
 Fields BudgetFields(v1::Budget* budget) {
   return {
       {"max_trials", Integer32([=](int32_t v) { budget->set_max_trials(v); })},
+      {"plateau_trials", Integer32([=](int32_t v) { budget->set_plateau_trials(v); })},
+      {"plateau_improvement", Real([=](double v) { budget->set_plateau_improvement(v); })},
       {"max_duration",
        [=](const YAML::Node& node, const std::string& path) {
          absl::Duration duration;

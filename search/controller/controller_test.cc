@@ -232,6 +232,55 @@ TEST_F(ControllerTest, TrialThatBreaksAMeasuredConstraintIsInfeasibleAndOffTheFr
   }
 }
 
+// A latency costs less than an accuracy: what breaks a limit on it is not classified.
+TEST_F(ControllerTest, LatencyThatBreaksALimitSparesTheAccuracy) {
+  harness_.Register("w");
+  v1::SearchJobSpec spec = ControllerHarness::Spec(30);
+  spec.mutable_sampler()->set_algorithm("guided");
+  v1::Constraint* constraint = spec.add_constraints();
+  constraint->set_metric("latency_ms");
+  constraint->set_at_most(2);
+  const std::string name = SubmitOk(spec);
+  const v1::SearchJob job = harness_.RunToEnd(name);
+  EXPECT_EQ(job.state(), v1::SearchJob::SUCCEEDED);
+  int spared = 0;
+  for (const v1::Trial& trial : harness_.Trials(name)) {
+    bool classified = false;
+    for (const v1::Measurement& measurement : trial.measurements()) {
+      classified |= measurement.metric() == "accuracy_top1";
+    }
+    EXPECT_TRUE(trial.state() != v1::Trial::MEASURED || classified);
+    if (trial.state() != v1::Trial::INFEASIBLE || classified) continue;
+    ++spared;
+    EXPECT_THAT(trial.error(), HasSubstr("is above 2 even at the lower end of its interval"));
+  }
+  EXPECT_GT(spared, 0);
+  EXPECT_EQ(job.spared_accuracies(), spared);
+  // And the search learns from them: it soon keeps the limit.
+  EXPECT_LT(job.infeasible_trials(), 15);
+}
+
+TEST_F(ControllerTest, PlateauEndsTheSearchAndSaysSo) {
+  harness_.Register("w");
+  v1::SearchJobSpec spec = ControllerHarness::Spec(200);
+  spec.mutable_budget()->set_plateau_trials(10);
+  spec.mutable_budget()->set_plateau_improvement(0.5);
+  const std::string name = SubmitOk(spec);
+  const v1::SearchJob job = harness_.RunToEnd(name);
+  EXPECT_EQ(job.state(), v1::SearchJob::SUCCEEDED);
+  EXPECT_GE(job.measured_trials(), 11);
+  EXPECT_LT(job.measured_trials(), 60);
+  EXPECT_THAT(job.stop_reason(), HasSubstr("plateau_trials"));
+  // Where every improvement counts and there is one, it goes on to the end of its budget.
+  spec.mutable_budget()->set_max_trials(20);
+  spec.mutable_budget()->set_plateau_trials(19);
+  spec.mutable_budget()->set_plateau_improvement(1e-12);
+  spec.set_seed(8);
+  const v1::SearchJob other = harness_.RunToEnd(SubmitOk(spec));
+  EXPECT_EQ(other.measured_trials(), 20);
+  EXPECT_THAT(other.stop_reason(), IsEmpty());
+}
+
 TEST_F(ControllerTest, JobWaitsForADeviceAndSaysSo) {
   const std::string name = SubmitOk(ControllerHarness::Spec(4));
   EXPECT_THAT(harness_.Job(name)->waiting_reason(), HasSubstr("worker"));

@@ -165,7 +165,17 @@ bool JobController::TimeIsUp() const {
 
 bool JobController::BudgetIsSpent() const {
   return static_cast<int64_t>(fold_.trials().size()) >= fold_.plan().spec().budget().max_trials() ||
-         exhausted_ || TimeIsUp();
+         exhausted_ || TimeIsUp() || fold_.PlateauReached();
+}
+
+std::string JobController::StopReason() const {
+  const v1::Budget& budget = fold_.plan().spec().budget();
+  if (static_cast<int64_t>(fold_.trials().size()) >= budget.max_trials()) return "";
+  if (fold_.PlateauReached()) {
+    return absl::StrCat("the last ", budget.plateau_trials(),
+                        " measured subnets have hardly added hypervolume (budget.plateau_trials)");
+  }
+  return "";
 }
 
 int JobController::Parallelism() const {
@@ -243,11 +253,18 @@ void JobController::Advance(int64_t ordinal) {
                                  " times: the device is too unsteady to measure it"));
     }
   }
-  // Not short-circuited: accuracy and latency go on side by side.
-  bool complete = HaveAccuracy(ordinal, ScreeningFidelity());
+  // Not short-circuited: what does not wait for each other goes on side by side.
+  bool complete = true;
   for (size_t target = 0; target < fold_.plan().targets().size(); ++target) {
     complete &= HaveLatency(ordinal, static_cast<int>(target), "screening");
   }
+  // A latency that breaks a limit spares the accuracy, which costs more.
+  if (fold_.plan().limits_latency()) {
+    if (!complete) return;
+    const std::string broken = fold_.BrokenLatencyLimit(*fold_.FindTrial(ordinal));
+    if (!broken.empty()) return Decide(ordinal, TrialState::kInfeasible, broken);
+  }
+  complete &= HaveAccuracy(ordinal, ScreeningFidelity());
   if (!complete) return;
   trial = fold_.FindTrial(ordinal);
   const std::string broken = fold_.plan().DescribeViolation(*fold_.Values(*trial));

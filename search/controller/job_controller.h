@@ -77,6 +77,8 @@ class JobController {
   const JobFold& fold() const { return fold_; }
   // For people: what it waits for as far as the job itself knows.
   std::string WaitingReason() const;
+  // The same of why it proposes no more, before budget.max_trials.
+  std::string StopReason() const;
 
  private:
   struct OpenTask {

@@ -14,6 +14,9 @@
 namespace forall {
 namespace {
 
+// What budget.plateau_improvement is when it is not given.
+constexpr double kPlateauImprovement = 0.0005;
+
 constexpr int kCheapObjectives = 4;
 constexpr int64_t kCheapMembers = 50;
 
@@ -279,16 +282,21 @@ absl::Status JobFold::Decide(const JobEvent& event, TrialEntry* trial) {
   active_.erase(event.trial);
   if (to == TrialState::kCancelled) return absl::OkStatus();
   reused_ += to == TrialState::kMeasured && event.reused;
+  // Infeasible by what was measured first: the rest is not known, and not wanted.
+  const bool gated = to == TrialState::kInfeasible && !values.has_value() && trial->failure.empty();
+  spared_accuracies_ += gated;
   ScoredTrial scored;
   scored.id = event.trial;
   scored.architecture = trial->architecture;
-  if (values.has_value()) {
-    scored.objectives = plan_->Oriented(*values);
-    scored.limited = plan_->OrientedLimited(*values);
+  if (values.has_value() || gated) {
+    const std::vector<double> known = KnownValues(*trial);
+    scored.objectives = plan_->Oriented(known);
+    scored.limited = plan_->OrientedLimited(known);
+    scored.constraint_violation = plan_->Violation(known);
   }
-  scored.constraint_violation = values.has_value() && trial->failure.empty()
-                                    ? plan_->Violation(*values)
-                                    : std::numeric_limits<double>::infinity();
+  if (!trial->failure.empty() || scored.objectives.empty()) {
+    scored.constraint_violation = std::numeric_limits<double>::infinity();
+  }
   history_.push_back(std::move(scored));
   if (to == TrialState::kMeasured) {
     decided_.push_back(event.trial);
@@ -348,6 +356,43 @@ std::optional<std::vector<double>> JobFold::Values(const TrialEntry& trial) cons
     values.push_back(*value);
   }
   return values;
+}
+
+std::vector<double> JobFold::KnownValues(const TrialEntry& trial) const {
+  std::vector<double> values;
+  for (size_t slot = 0; slot < plan_->slots().size(); ++slot) {
+    values.push_back(
+        Value(trial, static_cast<int>(slot)).value_or(std::numeric_limits<double>::quiet_NaN()));
+  }
+  return values;
+}
+
+std::string JobFold::BrokenLatencyLimit(const TrialEntry& trial) const {
+  for (const JobPlan::Limit& limit : plan_->limits()) {
+    const MetricSlot& slot = plan_->slots()[limit.slot];
+    if (slot.target < 0) continue;
+    const MeasurementRecord* const evidence = Evidence(trial, limit.slot);
+    if (evidence == nullptr) continue;
+    if (limit.at_most.has_value() && evidence->low > *limit.at_most) {
+      return absl::StrCat(slot.metric->id, " ", evidence->value, " is above ", *limit.at_most,
+                          " even at the lower end of its interval, ", evidence->low);
+    }
+    if (limit.at_least.has_value() && evidence->high < *limit.at_least) {
+      return absl::StrCat(slot.metric->id, " ", evidence->value, " is below ", *limit.at_least,
+                          " even at the upper end of its interval, ", evidence->high);
+    }
+  }
+  return "";
+}
+
+bool JobFold::PlateauReached() const {
+  const v1::Budget& budget = plan_->spec().budget();
+  const size_t trials = static_cast<size_t>(budget.plateau_trials());
+  if (trials == 0 || hypervolume_history_.size() <= trials) return false;
+  const double before = hypervolume_history_[hypervolume_history_.size() - 1 - trials].second;
+  const double share =
+      budget.plateau_improvement() > 0 ? budget.plateau_improvement() : kPlateauImprovement;
+  return hypervolume_history_.back().second < before * (1 + share);
 }
 
 bool JobFold::HasFinal(const TrialEntry& trial, int slot) const {

@@ -101,6 +101,10 @@ class JobFold {
   int64_t infeasible() const { return counts_[static_cast<int>(TrialState::kInfeasible)]; }
   int64_t failed() const { return counts_[static_cast<int>(TrialState::kFailed)]; }
   int64_t reused() const { return reused_; }
+  // Infeasible by a latency, their accuracy not measured.
+  int64_t spared_accuracies() const { return spared_accuracies_; }
+  // Whether the last budget.plateau_trials measured trials have hardly added hypervolume.
+  bool PlateauReached() const;
 
   // Value of a slot, by the best measurement there is; nullopt while there is none.
   std::optional<double> Value(const TrialEntry& trial, int slot) const;
@@ -110,6 +114,11 @@ class JobFold {
   const MeasurementRecord* SearchedEvidence(const TrialEntry& trial, int slot) const;
   // All slots, or nullopt while one is missing.
   std::optional<std::vector<double>> Values(const TrialEntry& trial) const;
+  // All slots, NaN for what is missing.
+  std::vector<double> KnownValues(const TrialEntry& trial) const;
+  // "latency_ms 8.3 is above 8 even at the lower end of its interval, 8.2" for the first limit on a
+  // latency that its measurement is certain to break; "" when there is none.
+  std::string BrokenLatencyLimit(const TrialEntry& trial) const;
   bool HasFinal(const TrialEntry& trial, int slot) const;
   // Every slot's value is as good as it gets.
   bool AllFinal(const TrialEntry& trial) const;
@@ -187,6 +196,7 @@ class JobFold {
   int64_t counts_[8] = {};
   std::vector<int64_t> tier_trials_;
   int64_t reused_ = 0;
+  int64_t spared_accuracies_ = 0;
   Frontier points_;
   // Over the trials that have both a final and a screening value, per slot.
   struct BothSums {

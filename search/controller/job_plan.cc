@@ -45,6 +45,7 @@ absl::StatusOr<std::shared_ptr<const JobPlan>> JobPlan::Create(
     if (constraint.has_at_most()) limit.at_most = constraint.at_most();
     if (constraint.has_at_least()) limit.at_least = constraint.at_least();
     plan->limits_.push_back(limit);
+    plan->limits_latency_ |= plan->slots_[limit.slot].target >= 0;
     const auto same = [&](int slot) { return slot == limit.slot; };
     if (std::none_of(plan->objectives_.begin(), plan->objectives_.end(),
                      [&](const Goal& goal) { return same(goal.slot); }) &&

@@ -62,6 +62,8 @@ class JobPlan {
   const std::vector<Goal>& objectives() const { return objectives_; }
   const std::vector<Limit>& limits() const { return limits_; }
   bool needs_accuracy() const { return needs_accuracy_; }
+  // Whether a constraint is on a latency.
+  bool limits_latency() const { return limits_latency_; }
 
   const DeploymentRecipe& recipe() const { return recipe_; }
 
@@ -108,6 +110,7 @@ class JobPlan {
   static SearchedMetric Searched(const std::shared_ptr<const JobPlan>& plan, int slot,
                                  bool maximize);
   bool needs_accuracy_ = false;
+  bool limits_latency_ = false;
   std::shared_ptr<const AccuracyPredictor> predictor_;
   bool needs_prediction_ = false;
   DeploymentRecipe recipe_;

@@ -192,6 +192,17 @@ absl::Status CheckSampler(const v1::SamplerSpec& sampler) {
 absl::Status CheckBudget(const v1::SearchJobSpec& spec) {
   FORALL_RETURN_IF_ERROR(
       CheckRange("spec.budget.max_trials", spec.budget().max_trials(), 1, kMaxTrials));
+  FORALL_RETURN_IF_ERROR(
+      CheckRange("spec.budget.plateau_trials", spec.budget().plateau_trials(), 0, kMaxTrials));
+  const double improvement = spec.budget().plateau_improvement();
+  if (!(improvement >= 0 && improvement < 1)) {
+    return Invalid("spec.budget.plateau_improvement", "must be from 0 to below 1, got ",
+                   improvement);
+  }
+  if (improvement > 0 && spec.budget().plateau_trials() == 0) {
+    return Invalid("spec.budget.plateau_improvement",
+                   "means nothing without spec.budget.plateau_trials");
+  }
   if (!spec.budget().has_max_duration()) return absl::OkStatus();
   const google::protobuf::Duration& duration = spec.budget().max_duration();
   // The well-known type's own range; nanos alone could make it negative.

@@ -61,6 +61,19 @@ TEST(JobValidatorTest, NamesTheFieldOfEveryMistake) {
       {"spec.supernet", [](auto* s) { s->clear_supernet(); }},
       {"spec.supernet", [](auto* s) { s->set_supernet("fashion_mnist"); }},
       {"spec.supernet", [](auto* s) { s->set_supernet("supernets/../etc"); }},
+      {"spec.budget.plateau_trials", [](auto* s) { s->mutable_budget()->set_plateau_trials(-1); }},
+      {"spec.budget.plateau_improvement",
+       [](auto* s) {
+         s->mutable_budget()->set_plateau_trials(5);
+         s->mutable_budget()->set_plateau_improvement(1);
+       }},
+      {"spec.budget.plateau_improvement",
+       [nan](auto* s) {
+         s->mutable_budget()->set_plateau_trials(5);
+         s->mutable_budget()->set_plateau_improvement(nan);
+       }},
+      {"spec.budget.plateau_improvement",
+       [](auto* s) { s->mutable_budget()->set_plateau_improvement(0.1); }},
       {"spec.objectives", [](auto* s) { s->clear_objectives(); }},
       {"spec.objectives",
        [](auto* s) {

@@ -64,6 +64,8 @@ v1::SearchJob JobView(const JobController& job) {
   }
   view.set_finalized_trials(static_cast<int32_t>(fold.FinalizedFrontierMembers()));
   view.set_waiting_reason(job.WaitingReason());
+  view.set_stop_reason(job.StopReason());
+  view.set_spared_accuracies(static_cast<int32_t>(fold.spared_accuracies()));
   return view;
 }
 

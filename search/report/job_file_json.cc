@@ -76,6 +76,12 @@ std::string JobFileJson(const v1::SearchJobSpec& spec, bool* complete) {
   }
   if (!sampler.empty()) json["sampler"] = sampler;
   json["budget"]["max_trials"] = spec.budget().max_trials();
+  if (spec.budget().plateau_trials() > 0) {
+    json["budget"]["plateau_trials"] = spec.budget().plateau_trials();
+  }
+  if (spec.budget().plateau_improvement() > 0) {
+    json["budget"]["plateau_improvement"] = spec.budget().plateau_improvement();
+  }
   if (spec.budget().has_max_duration()) {
     const auto& limit = spec.budget().max_duration();
     json["budget"]["max_duration"] =

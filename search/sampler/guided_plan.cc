@@ -26,16 +26,14 @@ constexpr size_t kLastRows = 700;
 constexpr size_t kLeastKernelRows = 8;
 constexpr size_t kMostKernelRows = 300;
 constexpr size_t kKernelsRemembered = 16;
+// Of every metric, before anything is learned.
+constexpr size_t kLeastValues = 2;
 
 size_t KernelRows(size_t rows) {
   size_t chosen = std::min(rows, kLeastKernelRows);
   while (chosen + chosen / 2 <= std::min(rows, kMostKernelRows))
     chosen += std::max<size_t>(chosen / 2, 1);
   return chosen;
-}
-
-bool AllFinite(absl::Span<const double> values) {
-  return std::all_of(values.begin(), values.end(), [](double v) { return std::isfinite(v); });
 }
 
 // Worse than all of `values`, so that each end of the frontier counts, and nothing beyond `bound`.
@@ -105,73 +103,83 @@ PairwiseKernel GuidedSpace::Kernel(const Candidates& rows, absl::Span<const doub
   return kernels_.back().second;
 }
 
-// The settled trials that have all values, as rows.
+// A metric's values, as far as trials have them: one that broke a limit early was not measured
+// further.
 struct GuidedPlan::Data {
-  explicit Data(size_t width) : rows(width), first(width) {}
+  explicit Data(size_t width) : rows(width) {}
   Candidates rows;
-  Candidates first;                             // those that kernels are chosen on
-  std::vector<std::vector<double>> objectives;  // by metric
-  std::vector<std::vector<double>> limited;
+  std::vector<double> values;
 };
+
+std::vector<GuidedPlan::Data> GuidedPlan::Collect() const {
+  std::vector<Data> data(options_.objectives.size() + options_.limited.size(),
+                         Data(space_.space().width()));
+  std::vector<const ScoredTrial*> usable;
+  std::vector<State> row(space_.space().width());
+  for (const ScoredTrial& trial : settled_) {
+    if (trial.objectives.size() == options_.objectives.size() &&
+        trial.limited.size() == options_.limited.size() &&
+        space_.space().ToRow(trial.architecture, row.data()).ok()) {
+      usable.push_back(&trial);
+    }
+  }
+  if (usable.size() > kFirstRows + kLastRows) {
+    usable.erase(usable.begin() + kFirstRows, usable.end() - kLastRows);
+  }
+  for (const ScoredTrial* trial : usable) {
+    FORALL_CHECK(space_.space().ToRow(trial->architecture, row.data()).ok());
+    for (size_t i = 0; i < data.size(); ++i) {
+      const size_t objectives = trial->objectives.size();
+      const double value = i < objectives ? trial->objectives[i] : trial->limited[i - objectives];
+      if (!std::isfinite(value)) continue;
+      data[i].rows.Append(row.data());
+      data[i].values.push_back(value);
+    }
+  }
+  return data;
+}
 
 GuidedPlan::GuidedPlan(const GuidedSpace& space, const SamplerOptions& options,
                        const AdmissibleRegion& region, std::vector<ScoredTrial> settled,
                        uint64_t seed)
     : space_(space), options_(options), settled_(std::move(settled)) {
-  std::vector<const ScoredTrial*> usable;
-  std::vector<State> row(space.space().width());
-  for (const ScoredTrial& trial : settled_) {
-    if (trial.objectives.size() == options.objectives.size() &&
-        trial.limited.size() == options.limited.size() && AllFinite(trial.objectives) &&
-        AllFinite(trial.limited) && space.space().ToRow(trial.architecture, row.data()).ok()) {
-      usable.push_back(&trial);
-    }
-  }
-  if (usable.size() < 2) return;
-  if (usable.size() > kFirstRows + kLastRows) {
-    usable.erase(usable.begin() + kFirstRows, usable.end() - kLastRows);
-  }
-  Data data(space.space().width());
-  data.objectives.resize(options.objectives.size());
-  data.limited.resize(options.limited.size());
-  for (const ScoredTrial* trial : usable) {
-    FORALL_CHECK(space.space().ToRow(trial->architecture, row.data()).ok());
-    data.rows.Append(row.data());
-    if (data.first.size() < KernelRows(usable.size())) data.first.Append(row.data());
-    for (size_t i = 0; i < data.objectives.size(); ++i) {
-      data.objectives[i].push_back(trial->objectives[i]);
-    }
-    for (size_t i = 0; i < data.limited.size(); ++i) data.limited[i].push_back(trial->limited[i]);
+  const std::vector<Data> data = Collect();
+  for (const Data& metric : data) {
+    if (metric.values.size() < kLeastValues) return;
   }
   bool learns = false;
-  for (size_t i = 0; i < data.objectives.size(); ++i) {
+  for (size_t i = 0; i < options.objectives.size(); ++i) {
     const SearchedMetric& metric = options.objectives[i];
     learns |= metric.kind != SearchedMetric::Kind::kKnown;
-    objectives_.push_back(
-        Learn(metric, space.objective(i), space.scorer(i), data, data.objectives[i]));
-    reference_.push_back(Reference(data.objectives[i], metric.bound));
+    objectives_.push_back(Learn(metric, space.objective(i), space.scorer(i), data[i]));
+    reference_.push_back(Reference(data[i].values, metric.bound));
   }
-  for (size_t i = 0; i < data.limited.size(); ++i) {
-    learns |= options.limited[i].kind != SearchedMetric::Kind::kKnown;
-    limited_.push_back(Learn(options.limited[i], space.limited(i), nullptr, data, data.limited[i]));
+  for (size_t i = 0; i < options.limited.size(); ++i) {
+    const SearchedMetric& metric = options.limited[i];
+    learns |= metric.kind != SearchedMetric::Kind::kKnown;
+    limited_.push_back(
+        Learn(metric, space.limited(i), nullptr, data[options.objectives.size() + i]));
   }
-  const auto search = [&] { return Search(region, data.rows, seed); };
+  const auto search = [&] { return Search(region, data.front().rows, seed); };
   found_ = learns ? search() : space.Remember(search);
 }
 
 std::unique_ptr<ObjectivePredictor> GuidedPlan::Learn(const SearchedMetric& metric,
                                                       const FactoredCost* known,
-                                                      const BatchScorer* scorer, const Data& data,
-                                                      absl::Span<const double> values) const {
+                                                      const BatchScorer* scorer,
+                                                      const Data& data) const {
   const CandidateSpace& space = space_.space();
   if (metric.kind == SearchedMetric::Kind::kKnown) {
     return KnownObjective(space, metric.value, known, scorer);
   }
   if (metric.kind == SearchedMetric::Kind::kCost) {
-    if (auto cost = LearnCost(space, data.rows, values, known); cost != nullptr) return cost;
+    if (auto cost = LearnCost(space, data.rows, data.values, known); cost != nullptr) return cost;
   }
-  const PairwiseKernel kernel = space_.Kernel(data.first, values.subspan(0, data.first.size()));
-  return LearnQuality(space, data.rows, values, kernel);
+  Candidates first(space.width());
+  for (size_t i = 0; i < KernelRows(data.rows.size()); ++i) first.Append(data.rows.row(i));
+  const PairwiseKernel kernel =
+      space_.Kernel(first, absl::MakeConstSpan(data.values).subspan(0, first.size()));
+  return LearnQuality(space, data.rows, data.values, kernel);
 }
 
 std::shared_ptr<const GuidedCandidates> GuidedPlan::Search(const AdmissibleRegion& region,

@@ -93,8 +93,8 @@ class GuidedPlan {
  private:
   struct Data;
   std::unique_ptr<ObjectivePredictor> Learn(const SearchedMetric& metric, const FactoredCost* known,
-                                            const BatchScorer* scorer, const Data& data,
-                                            absl::Span<const double> values) const;
+                                            const BatchScorer* scorer, const Data& data) const;
+  std::vector<Data> Collect() const;
   std::shared_ptr<const GuidedCandidates> Search(const AdmissibleRegion& region,
                                                  const Candidates& start, uint64_t seed) const;
   double Excess(const State* row, absl::Span<const double> means) const;

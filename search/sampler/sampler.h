@@ -22,7 +22,8 @@ struct ScoredTrial {
   // The number of its proposal within the job, from 1.
   int64_t id = 0;
   Architecture architecture;
-  // Oriented: lower is better. The same objectives in the same order for all trials of a job.
+  // Oriented: lower is better. The same objectives in the same order for all trials of a job. NaN
+  // where a trial broke a limit before it was measured.
   std::vector<double> objectives;
   // 0 when all constraints hold, otherwise the sum of their violations, each relative to its bound.
   // Infinity for a trial that failed; its objectives may be empty.

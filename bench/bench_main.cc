@@ -1,18 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 // forall-bench: measures forall against its limits and peers on this very machine.
 #include <algorithm>
+#include <cmath>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "base/clock.h"
 #include "base/status_macros.h"
 #include "bench/evaluator_bench.h"
 #include "bench/frontier_query_bench.h"
@@ -21,6 +26,7 @@
 #include "bench/pareto_bench.h"
 #include "bench/predictor_bench.h"
 #include "bench/sample_efficiency_bench.h"
+#include "bench/search_bench.h"
 #include "bench/supernet_bench.h"
 
 namespace forall {
@@ -39,6 +45,8 @@ benchmarks
   evaluator   accuracy evaluation against a bare ONNX Runtime loop at its best batch size
 
 benchmarks that take minutes, or published data
+  ofa-search  the best predicted accuracy within each bound of an additive cost, all bounds in one run on one
+              thread (--predictor, --tables, --bounds)
   measured-search  samplers on the supernet that ships, measured on this machine (20 minutes)
   sample-efficiency  every sampler in a world made from a published accuracy predictor (--predictor)
   predictors  models of accuracy on DyNAS-T's ImageNet evaluations (--logs)
@@ -51,13 +59,25 @@ flags
   --rounds=N      how often both sides are timed, in turn (default 5)
   --threads=N     threads of both sides (default: one per core)
   --check         end with status 1 where a bar is missed
-  --predictor=FILE  the once-for-all authors' acc_predictor.pth
+  --predictor=FILE  the once-for-all authors' acc_predictor.pth; of ofa-search also forall's own file
   --results=FILE  measurements of measured-search, kept and reused
   --logs=DIR      DyNAS-T's CSV files of OFA-MobileNetV3 w1.0
   --sampler=NAMES   of sample-efficiency, separated by commas (default: all)
   --at=N,N,...    evaluations, or measurements learned from, at which to look
   --seeds=N       repetitions (default 10), from --first-seed on (default 1)
   --parallel=N    trials in flight of sample-efficiency (default 4)
+
+flags of ofa-search
+  --tables=PATH     a folder with a device's published lookup tables (YAML or JSON, one file per resolution), or
+                    forall's own file
+  --bounds=A,B,...  upper bounds in ms, or in millions of multiply-accumulates
+  --objective=NAME  latency (default; needs --tables) or macs
+  --space=NAME      search space (default ofa_mbv3_w1.2)
+  --features=ORDER  order of a checkpoint's features: kernel-expand-resolution (default) or resolution-kernel-expand
+  --unit=UNIT       of published tables, which do not say it: s, ms (default), us or ns
+  --device=NAME     of published tables (default: the folder's name)
+  --budget=N        candidates to predict (default 300000)
+  --seed=N          of the search (default 1)
 )";
 
 struct Options {
@@ -70,6 +90,7 @@ struct Options {
   MeasuredSearchOptions measured_search;
   ParetoBenchOptions pareto;
   FrontierQueryBenchOptions frontier_query;
+  SearchBenchOptions search;
 };
 
 struct Benchmark {
@@ -94,18 +115,70 @@ constexpr Benchmark kBenchmarks[] = {
      [](const Options& options) { return RunMeasuredSearchBench(options.measured_search); }, true},
     {"predictors", [](const Options& options) { return RunPredictorBench(options.predictor); },
      true},
+    {"ofa-search", [](const Options& options) { return RunOfaSearch(options.search); }, true},
 };
 
-absl::Status ReadNumber(absl::string_view flag, absl::string_view text, int64_t* value) {
-  if (absl::SimpleAtoi(text, value) && *value >= 1 && *value <= 1000000) return absl::OkStatus();
+absl::Status ReadNumber(absl::string_view flag, absl::string_view text, int64_t* value,
+                        int64_t most = 1000000) {
+  if (absl::SimpleAtoi(text, value) && *value >= 1 && *value <= most) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat(flag, ": expected a number from 1 to 1000000, not \"", text, "\""));
+      absl::StrCat(flag, ": expected a number from 1 to ", most, ", not \"", text, "\""));
+}
+
+absl::Status ReadBounds(absl::string_view flag, absl::string_view text,
+                        std::vector<double>* bounds) {
+  for (const absl::string_view part : absl::StrSplit(text, ',')) {
+    double bound = 0;
+    if (!absl::SimpleAtod(part, &bound) || !std::isfinite(bound) || bound <= 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(flag, ": expected positive numbers and commas, not \"", text, "\""));
+    }
+    bounds->push_back(bound);
+  }
+  return absl::OkStatus();
+}
+
+// Whether the flag is one of the searches' own.
+absl::StatusOr<bool> ReadSearchFlag(absl::string_view flag, absl::string_view value,
+                                    SearchBenchOptions* options) {
+  const std::pair<absl::string_view, std::string*> texts[] = {{"--objective", &options->objective},
+                                                              {"--space", &options->space},
+                                                              {"--features", &options->features},
+                                                              {"--unit", &options->unit},
+                                                              {"--device", &options->device}};
+  for (const auto& [name, text] : texts) {
+    if (flag != name) continue;
+    *text = std::string(value);
+    return true;
+  }
+  if (flag == "--tables") {
+    options->tables.emplace_back(value);
+    return true;
+  }
+  if (flag == "--bounds") {
+    FORALL_RETURN_IF_ERROR(ReadBounds(flag, value, &options->bounds));
+    return true;
+  }
+  int64_t number = 0;
+  if (flag == "--budget") {
+    FORALL_RETURN_IF_ERROR(ReadNumber(flag, value, &options->budget, 1000000000));
+    return true;
+  }
+  if (flag == "--seed") {
+    FORALL_RETURN_IF_ERROR(ReadNumber(flag, value, &number, INT64_MAX));
+    options->seed = static_cast<uint64_t>(number);
+    return true;
+  }
+  return false;
 }
 
 absl::Status ReadFlag(absl::string_view flag, absl::string_view value, Options* options) {
+  FORALL_ASSIGN_OR_RETURN(const bool of_search, ReadSearchFlag(flag, value, &options->search));
+  if (of_search) return absl::OkStatus();
   int64_t number = 0;
   if (flag == "--predictor") {
     options->sample_efficiency.predictor = std::string(value);
+    options->search.predictor = std::string(value);
     return absl::OkStatus();
   }
   if (flag == "--results") {
@@ -213,6 +286,7 @@ absl::Status ReadArguments(const std::vector<std::string>& arguments, Options* o
 }
 
 int Main(const std::vector<std::string>& arguments) {
+  const int64_t started_ns = Clock::Real()->SteadyNanos();
   for (const std::string& argument : arguments) {
     if (argument == "--help" || argument == "-h") {
       std::fputs(kUsage, stdout);
@@ -225,6 +299,7 @@ int Main(const std::vector<std::string>& arguments) {
     return status.ok() ? 0 : 1;
   }
   Options options;
+  options.search.started_ns = started_ns;
   if (const absl::Status status = ReadArguments(arguments, &options); !status.ok()) {
     std::fprintf(stderr, "forall-bench: %s\n", std::string(status.message()).c_str());
     return 2;

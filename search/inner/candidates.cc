@@ -14,6 +14,12 @@ namespace {
 
 constexpr size_t kMostOptions = 254;
 
+// Uniform in [0, bound) but for a bias of less than bound / 2^32, which no search notices; without
+// a division.
+size_t Below(size_t bound, Random* random) {
+  return static_cast<size_t>(((random->Next() >> 32) * bound) >> 32);
+}
+
 }  // namespace
 
 absl::StatusOr<CandidateSpace> CandidateSpace::Create(SearchSpace space,
@@ -21,7 +27,7 @@ absl::StatusOr<CandidateSpace> CandidateSpace::Create(SearchSpace space,
   CandidateSpace result(std::move(space));
   const std::vector<Dimension>& dimensions = result.space_.dimensions();
   allowed.resize(dimensions.size());
-  std::vector<bool> depended_on(dimensions.size(), false);
+  result.depended_on_.resize(dimensions.size(), false);
   for (size_t d = 0; d < dimensions.size(); ++d) {
     const size_t options = dimensions[d].options.size();
     if (options > kMostOptions) {
@@ -41,16 +47,17 @@ absl::StatusOr<CandidateSpace> CandidateSpace::Create(SearchSpace space,
     result.least_.push_back(0);
     if (allowed[d].size() > 1) result.movable_.push_back(static_cast<uint32_t>(d));
     if (const auto& condition = dimensions[d].condition; condition.has_value()) {
+      result.conditional_.push_back(static_cast<uint32_t>(d));
       const std::vector<int32_t>& above =
           dimensions[static_cast<size_t>(condition->dimension)].options;
       result.parent_[d] = condition->dimension;
       result.least_[d] = static_cast<State>(
           std::lower_bound(above.begin(), above.end(), condition->at_least) - above.begin());
-      depended_on[static_cast<size_t>(condition->dimension)] = true;
+      result.depended_on_[static_cast<size_t>(condition->dimension)] = true;
     }
   }
   for (size_t d = 0; d < dimensions.size(); ++d) {
-    if (d > 0 && depended_on[d]) ++result.stages_;
+    if (d > 0 && result.depended_on_[d]) ++result.stages_;
     result.stage_.push_back(result.stages_);
   }
   ++result.stages_;
@@ -119,13 +126,12 @@ Architecture CandidateSpace::ToArchitecture(const State* row) const {
 }
 
 void CandidateSpace::Settle(State* row, Random* random) const {
-  for (size_t d = 0; d < width(); ++d) {
-    if (parent_[d] < 0) continue;
+  for (const uint32_t d : conditional_) {
     if (!Activates(d, row[static_cast<size_t>(parent_[d])])) {
       row[d] = inactive_[d];
     } else if (row[d] == inactive_[d]) {
       row[d] =
-          random == nullptr ? allowed_[d].back() : allowed_[d][random->Uniform(allowed_[d].size())];
+          random == nullptr ? allowed_[d].back() : allowed_[d][Below(allowed_[d].size(), random)];
     }
   }
 }
@@ -160,16 +166,17 @@ void CandidateSpace::Draw(double tilt, Random* random, State* row) const {
 void CandidateSpace::Mutate(int changes, Random* random, State* row) const {
   if (movable_.empty()) return;
   for (int change = 0; change < changes; ++change) {
-    size_t d = movable_[random->Uniform(movable_.size())];
+    size_t d = movable_[Below(movable_.size(), random)];
     for (int attempt = 0; row[d] == inactive_[d] && attempt < 16; ++attempt) {
-      d = movable_[random->Uniform(movable_.size())];
+      d = movable_[Below(movable_.size(), random)];
     }
     if (row[d] == inactive_[d]) continue;
     const std::vector<State>& options = allowed_[d];
-    const size_t at = static_cast<size_t>(std::lower_bound(options.begin(), options.end(), row[d]) -
-                                          options.begin());
-    row[d] = options[(at + 1 + random->Uniform(options.size() - 1)) % options.size()];
-    Settle(row, random);
+    // One of the others: the last one stands in for the present one.
+    State moved = options[Below(options.size() - 1, random)];
+    if (moved == row[d]) moved = options.back();
+    row[d] = moved;
+    if (depended_on_[d]) Settle(row, random);
   }
 }
 

@@ -106,8 +106,10 @@ class CandidateSpace {
   std::vector<std::vector<State>> allowed_;
   std::vector<State> inactive_;
   std::vector<int> parent_;
-  std::vector<State> least_;       // of a conditional dimension: the parent's least state
-  std::vector<uint32_t> movable_;  // dimensions with more than one allowed option
+  std::vector<State> least_;           // of a conditional dimension: the parent's least state
+  std::vector<uint32_t> conditional_;  // dimensions that have a parent
+  std::vector<bool> depended_on_;      // by some other dimension
+  std::vector<uint32_t> movable_;      // dimensions with more than one allowed option
   std::vector<uint32_t> stage_;
   uint32_t stages_ = 0;
 };

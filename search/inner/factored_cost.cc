@@ -194,7 +194,9 @@ class Compiler {
   // What a group adds to the reference beyond the groups before it. A dimension that is not active
   // counts as one that stands at the reference.
   absl::Status FillTable(const std::vector<size_t>& dimensions) {
-    Factor* const factor = sum_.Add({dimensions.begin(), dimensions.end()});
+    const absl::Span<double> values =
+        sum_.Add(std::vector<uint32_t>(dimensions.begin(), dimensions.end()));
+    const Factor& factor = sum_.factors().back();
     std::vector<size_t> at(dimensions.size(), 0);
     std::vector<State> row = reference_;
     bool more = true;
@@ -206,7 +208,7 @@ class Compiler {
       space_.Settle(settled.data(), nullptr);
       FORALL_ASSIGN_OR_RETURN(const double cost, Cost(row));
       // This table's own entry, and those of what is not active, are still zero.
-      factor->values[sum_.Index(*factor, row.data())] = cost - sum_.Evaluate(settled.data());
+      values[factor.Index(row.data())] = cost - sum_.Evaluate(settled.data());
       more = false;
       for (size_t i = at.size(); i-- > 0 && !more;) {
         more = ++at[i] < space_.allowed(dimensions[i]).size();
@@ -216,11 +218,11 @@ class Compiler {
     row = reference_;
     for (const size_t d : dimensions) row[d] = 0;
     std::vector<State> active = reference_;
-    for (double& value : factor->values) {
+    for (double& value : values) {
       for (const size_t d : dimensions) {
         active[d] = row[d] == space_.inactive(d) ? reference_[d] : row[d];
       }
-      value = factor->values[sum_.Index(*factor, active.data())];
+      value = values[factor.Index(active.data())];
       for (size_t i = dimensions.size(); i-- > 0;) {
         if (row[dimensions[i]]++ < space_.inactive(dimensions[i])) break;
         row[dimensions[i]] = 0;
@@ -274,18 +276,21 @@ absl::StatusOr<FactoredCost> FactoredCost::Compile(const CandidateSpace& space,
 }
 
 absl::StatusOr<FactoredCost> FactoredCost::FromSum(const CandidateSpace& space, FactoredSum sum) {
-  FORALL_ASSIGN_OR_RETURN(Minimum cheapest, Minimize(space, {{&sum, 1}}));
-  FORALL_ASSIGN_OR_RETURN(Minimum dearest, Minimize(space, {{&sum, -1}}));
+  FORALL_ASSIGN_OR_RETURN(const Minimizer minimizer, Minimizer::Create(space, {&sum}));
+  Minimum cheapest = minimizer.Run({1.0});
+  Minimum dearest = minimizer.Run({-1.0});
   dearest.value = -dearest.value;
   return FactoredCost(space, std::move(sum), std::move(cheapest), std::move(dearest));
 }
 
 absl::StatusOr<Minimum> FactoredCost::Cheapest(absl::Span<const State> fixed) const {
-  return Minimize(*space_, {{&sum_, 1}}, fixed);
+  FORALL_ASSIGN_OR_RETURN(const Minimizer minimizer, Minimizer::Create(*space_, {&sum_}, fixed));
+  return minimizer.Run({1.0});
 }
 
 absl::StatusOr<Minimum> FactoredCost::Dearest(absl::Span<const State> fixed) const {
-  FORALL_ASSIGN_OR_RETURN(Minimum dearest, Minimize(*space_, {{&sum_, -1}}, fixed));
+  FORALL_ASSIGN_OR_RETURN(const Minimizer minimizer, Minimizer::Create(*space_, {&sum_}, fixed));
+  Minimum dearest = minimizer.Run({-1.0});
   dearest.value = -dearest.value;
   return dearest;
 }
@@ -344,12 +349,13 @@ absl::Status FactoredCost::Repair(double low, double high, State* row) const {
   }
   FactoredSum steps(*space_);
   for (uint32_t d = 0; d < space_->width(); ++d) {
-    Factor* const factor = steps.Add({d});
+    const absl::Span<double> values = steps.Add({d});
     if (row[d] == space_->inactive(d)) continue;
     for (int state = 0; state < space_->inactive(d); ++state) {
-      factor->values[static_cast<size_t>(state)] = std::abs(state - row[d]);
+      values[static_cast<size_t>(state)] = std::abs(state - row[d]);
     }
   }
+  FORALL_ASSIGN_OR_RETURN(const Minimizer minimizer, Minimizer::Create(*space_, {&steps, &sum_}));
   // Grows until the cost is at or past the interval, then is halved into it.
   const double sign = before > high ? 1 : -1;
   std::vector<State> near(row, row + space_->width());
@@ -358,8 +364,7 @@ absl::Status FactoredCost::Repair(double low, double high, State* row) const {
   double most = -1;
   double lambda = 1 / (dearest_.value - cheapest_.value);
   for (int step = 0; step < kSteps; ++step) {
-    FORALL_ASSIGN_OR_RETURN(const Minimum minimum,
-                            Minimize(*space_, {{&steps, 1}, {&sum_, sign * lambda}}));
+    const Minimum minimum = minimizer.Run({1.0, sign * lambda});
     const double cost = Evaluate(minimum.row.data());
     if (cost >= low && cost <= high) {
       std::copy(minimum.row.begin(), minimum.row.end(), row);

@@ -35,7 +35,7 @@ class FactoredCost {
   static absl::StatusOr<FactoredCost> Compile(const CandidateSpace& space,
                                               const CostOracle& oracle);
 
-  // A sum that is known already. ResourceExhausted as Minimize.
+  // A sum that is known already. ResourceExhausted as Minimizer::Create.
   static absl::StatusOr<FactoredCost> FromSum(const CandidateSpace& space, FactoredSum sum);
 
   const CandidateSpace& space() const { return *space_; }
@@ -48,7 +48,7 @@ class FactoredCost {
   // The ends of the space, exactly.
   const Minimum& cheapest() const { return cheapest_; }
   const Minimum& dearest() const { return dearest_; }
-  // The same among the networks with the options in `fixed` (see Minimize).
+  // The same among the networks with the options in `fixed` (see Minimizer).
   absl::StatusOr<Minimum> Cheapest(absl::Span<const State> fixed) const;
   absl::StatusOr<Minimum> Dearest(absl::Span<const State> fixed) const;
 

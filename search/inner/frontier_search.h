@@ -29,7 +29,7 @@ struct SearchedCost {
   double high = std::numeric_limits<double>::infinity();
   // Upper bounds of which the best network below is wanted most: the search looks closer there. It
   // answers for all other costs as well.
-  std::vector<double> marks;
+  std::vector<double> marks = {};
 };
 
 struct FrontierSearchOptions {
@@ -37,7 +37,7 @@ struct FrontierSearchOptions {
   uint64_t seed = 1;
   // Known good networks to start from, e.g. measured ones; those outside the space or the bounds
   // are passed over.
-  std::vector<Architecture> initial;
+  std::vector<Architecture> initial = {};
 };
 
 struct FrontierPoint {

@@ -143,10 +143,9 @@ std::unique_ptr<ObjectivePredictor> LearnCost(const CandidateSpace& space, const
     for (size_t i = 0; i < rest.size(); ++i) rest[i] -= line.a + line.b * before[i];
     sum.AddConstant(line.a + line.b * prior->sum().constant());
     for (const Factor& factor : prior->sum().factors()) {
-      Factor* const scaled = sum.Add(factor.dimensions);
-      for (size_t i = 0; i < factor.values.size(); ++i) {
-        scaled->values[i] = line.b * factor.values[i];
-      }
+      const absl::Span<double> scaled = sum.Add(factor.dimensions);
+      const absl::Span<const double> values = prior->sum().values(factor);
+      for (size_t i = 0; i < values.size(); ++i) scaled[i] = line.b * values[i];
     }
   }
   Candidates first(space.width());

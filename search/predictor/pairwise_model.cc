@@ -229,8 +229,8 @@ void PairwiseModel::AddTo(FactoredSum* sum) const {
   FORALL_CHECK(pair_.empty()) << "a model with pairwise terms is no additive one";
   sum->AddConstant(constant_);
   for (size_t d = 0; d + 1 < offset_.size(); ++d) {
-    Factor* const factor = sum->Add({static_cast<uint32_t>(d)});
-    for (size_t s = 0; s < factor->values.size(); ++s) factor->values[s] = single_[offset_[d] + s];
+    const absl::Span<double> values = sum->Add({static_cast<uint32_t>(d)});
+    for (size_t s = 0; s < values.size(); ++s) values[s] = single_[offset_[d] + s];
   }
 }
 

@@ -205,7 +205,17 @@ absl::Status AccuracyPredictor::Bind() {
   return absl::OkStatus();
 }
 
+bool AccuracyPredictor::Knows(const Architecture& architecture) const {
+  return std::all_of(groups_.begin(), groups_.end(), [&](const BoundGroup& group) {
+    const size_t choice =
+        static_cast<size_t>(architecture.choices[static_cast<size_t>(group.dimension)]);
+    return !family_->search_space().IsActive(architecture, group.dimension) ||
+           group.input_of_option[choice] >= 0;
+  });
+}
+
 std::optional<double> AccuracyPredictor::Predict(const Architecture& architecture) const {
+  if (!Knows(architecture)) return std::nullopt;
   const SearchSpace& space = family_->search_space();
   const PredictorLayer& first = file_.layers.front();
   std::vector<double> values(first.bias.begin(), first.bias.end());
@@ -214,7 +224,6 @@ std::optional<double> AccuracyPredictor::Predict(const Architecture& architectur
     const size_t choice =
         static_cast<size_t>(architecture.choices[static_cast<size_t>(group.dimension)]);
     const int64_t input = group.input_of_option[choice];
-    if (input < 0) return std::nullopt;
     for (size_t o = 0; o < values.size(); ++o) {
       values[o] += static_cast<double>(
           first.weight[o * static_cast<size_t>(first.in) + static_cast<size_t>(input)]);

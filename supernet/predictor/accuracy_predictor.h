@@ -56,6 +56,12 @@ struct PredictorFile {
 // The file's bytes; deterministic. InvalidArgument when layers and features do not fit each other.
 absl::StatusOr<std::string> SerializePredictor(const PredictorFile& file);
 
+// A feature group bound to its space.
+struct BoundGroup {
+  int dimension = 0;
+  std::vector<int64_t> input_of_option;  // index of the feature that an option sets, or -1
+};
+
 // Immutable; thread-safe.
 class AccuracyPredictor {
  public:
@@ -65,6 +71,9 @@ class AccuracyPredictor {
   static absl::StatusOr<std::shared_ptr<const AccuracyPredictor>> Parse(
       std::string bytes, const std::string& source, std::shared_ptr<const Family> family);
 
+  // Whether the predictor was trained for all options of the architecture, which must be valid.
+  bool Knows(const Architecture& architecture) const;
+
   // In percent; a prediction, never a measurement. nullopt for an architecture with an option that
   // the predictor was not trained for, e.g. a resolution between those that it knows, and where the
   // sums overflow.
@@ -72,11 +81,11 @@ class AccuracyPredictor {
   // are taken in double, in a fixed order.
   std::optional<double> Predict(const Architecture& architecture) const;
 
+  // What Predict computes with, for evaluators of whole batches.
+  const PredictorFile& file() const { return file_; }
+  const std::vector<BoundGroup>& groups() const { return groups_; }
+
  private:
-  struct BoundGroup {
-    int dimension = 0;
-    std::vector<int64_t> input_of_option;  // index of the feature that an option sets, or -1
-  };
   AccuracyPredictor() = default;
   absl::Status Bind();
 

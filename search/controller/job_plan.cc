@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "search/inner/predictor_scorer.h"
 
 namespace forall {
 namespace {
@@ -150,6 +151,13 @@ SearchedMetric JobPlan::Searched(const std::shared_ptr<const JobPlan>& plan, int
       searched.value = [plan, sign](const Architecture& a) {
         return sign * plan->PredictedAccuracy(a).value_or(std::nan(""));
       };
+      if (maximize && plan->predictor_ != nullptr) {
+        searched.scorer = [plan](const CandidateSpace& space) -> std::unique_ptr<BatchScorer> {
+          absl::StatusOr<std::unique_ptr<PredictorScorer>> scorer =
+              PredictorScorer::Create(space, *plan->predictor_);
+          return scorer.ok() ? *std::move(scorer) : nullptr;
+        };
+      }
       break;
     case MetricSource::kAccuracy:
       searched.kind = SearchedMetric::Kind::kQuality;

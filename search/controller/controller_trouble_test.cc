@@ -205,6 +205,18 @@ TEST_F(ControllerTroubleTest, ConstraintsThatNothingMeetsTogetherAreRefused) {
   EXPECT_THAT(harness_.Submit(spec), IsOk());
 }
 
+TEST_F(ControllerTroubleTest, LatencyThatSeveralDevicesCouldMeasureMustNameOne) {
+  harness_.Register("w");
+  harness_.Register("v", "pi");
+  v1::SearchJobSpec spec = ControllerHarness::Spec(3);
+  EXPECT_THAT(harness_.Submit(spec),
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       AllOf(HasSubstr("spec.objectives[1].condition.device"),
+                             HasSubstr("devices/pc"), HasSubstr("devices/pi"))));
+  spec.mutable_objectives(1)->mutable_condition()->set_device("devices/pi");
+  FORALL_EXPECT_OK(harness_.Submit(spec));
+}
+
 TEST_F(ControllerTroubleTest, AbsurdLatencyIsRefusedAndTheStoreStaysReadable) {
   harness_.Register("w");
   const std::string name = SubmitOk(ControllerHarness::Spec(1));

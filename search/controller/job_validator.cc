@@ -283,8 +283,9 @@ absl::Status CheckFidelity(const v1::Fidelity& fidelity) {
 
 std::string ConditionKey(const v1::Condition& condition) {
   return absl::StrCat(condition.device(), "\n", condition.device_class(), "\n", condition.profile(),
-                      "\n", condition.dataset(), "\n", condition.split(), "\n", condition.recipe(),
-                      "\n", condition.batch());
+                      "\n", condition.dataset(), "\n",
+                      condition.split().empty() ? "validation" : condition.split(), "\n",
+                      condition.recipe(), "\n", std::max(condition.batch(), 1));
 }
 
 // The conditions of all objectives and constraints, with their paths.
@@ -345,6 +346,26 @@ absl::Status CheckPredictor(const v1::SearchJobSpec& spec) {
                  "checkpoint, and accuracy_predictor in a job file names it");
 }
 
+// Two bounds on one number must leave something between them.
+absl::Status CheckTogether(const std::string& prefix,
+                           const google::protobuf::RepeatedPtrField<v1::Constraint>& constraints,
+                           int i, int j) {
+  const v1::Constraint& a = constraints[i];
+  const v1::Constraint& b = constraints[j];
+  if (a.metric() != b.metric() || ConditionKey(a.condition()) != ConditionKey(b.condition())) {
+    return absl::OkStatus();
+  }
+  for (const bool forth : {true, false}) {
+    const v1::Constraint& low = forth ? a : b;
+    const v1::Constraint& high = forth ? b : a;
+    if (!low.has_at_least() || !high.has_at_most() || low.at_least() <= high.at_most()) continue;
+    return Invalid(absl::StrCat(prefix, "constraints[", i, "]"), "contradicts ", prefix,
+                   "constraints[", j, "]: no subnet has ", a.metric(), ">=", low.at_least(),
+                   " and ", a.metric(), "<=", high.at_most(), "; relax or drop one of them");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status ValidateObjectives(
@@ -374,16 +395,7 @@ absl::Status ValidateObjectives(
     FORALL_RETURN_IF_ERROR(
         CheckConstraint(absl::StrCat(prefix, "constraints[", i, "]"), constraints[i]));
     for (int j = 0; j < i; ++j) {
-      const v1::Constraint& a = constraints[i];
-      const v1::Constraint& b = constraints[j];
-      if (a.metric() != b.metric() || ConditionKey(a.condition()) != ConditionKey(b.condition())) {
-        continue;
-      }
-      if ((a.has_at_least() && b.has_at_most() && a.at_least() > b.at_most()) ||
-          (b.has_at_least() && a.has_at_most() && b.at_least() > a.at_most())) {
-        return Invalid(absl::StrCat(prefix, "constraints[", i, "]"), "contradicts constraints[", j,
-                       "]: no ", a.metric(), " meets both");
-      }
+      FORALL_RETURN_IF_ERROR(CheckTogether(prefix, constraints, i, j));
     }
   }
   return absl::OkStatus();

@@ -183,6 +183,50 @@ TEST(JobValidatorTest, NamesTheFieldOfEveryMistake) {
   }
 }
 
+TEST(JobValidatorTest, ContradictingConstraintsAreBothNamed) {
+  for (const char* metric : {"macs", "latency_ms", "accuracy_top1"}) {
+    v1::SearchJobSpec spec = GoodSpec();
+    spec.clear_constraints();
+    for (const bool at_most : {true, false}) {
+      v1::Constraint* constraint = spec.add_constraints();
+      constraint->set_metric(metric);
+      at_most ? constraint->set_at_most(10) : constraint->set_at_least(20);
+    }
+    // The same condition in other words.
+    if (metric == std::string("latency_ms"))
+      spec.mutable_constraints(1)->mutable_condition()->set_batch(1);
+    if (metric == std::string("accuracy_top1")) {
+      spec.mutable_constraints(0)->mutable_condition()->set_split("validation");
+    }
+    for (const bool swapped : {false, true}) {
+      if (swapped) spec.mutable_constraints()->SwapElements(0, 1);
+      EXPECT_THAT(ValidateSearchJobSpec(spec),
+                  StatusIs(absl::StatusCode::kInvalidArgument,
+                           AllOf(HasSubstr("spec.constraints[0]"), HasSubstr("spec.constraints[1]"),
+                                 HasSubstr(std::string(metric) + ">=20"),
+                                 HasSubstr(std::string(metric) + "<=10"))));
+    }
+    // Bounds that leave something between them are two constraints like any others.
+    for (v1::Constraint& constraint : *spec.mutable_constraints()) {
+      if (constraint.has_at_least()) constraint.set_at_least(10);
+    }
+    FORALL_EXPECT_OK(ValidateSearchJobSpec(spec));
+  }
+}
+
+TEST(JobValidatorTest, BoundsOfTwoDevicesDoNotContradict) {
+  v1::SearchJobSpec spec = GoodSpec();
+  v1::Constraint* fast = spec.add_constraints();
+  fast->set_metric("latency_ms");
+  fast->mutable_condition()->set_device("devices/pc");
+  fast->set_at_most(1);
+  v1::Constraint* slow = spec.add_constraints();
+  slow->set_metric("latency_ms");
+  slow->mutable_condition()->set_device("devices/pi");
+  slow->set_at_least(2);
+  FORALL_EXPECT_OK(ValidateSearchJobSpec(spec));
+}
+
 TEST(JobValidatorTest, TheFirstTierIsTheScreening) {
   v1::SearchJobSpec spec = GoodSpec();
   SetTiers({500, 5000}, &spec);

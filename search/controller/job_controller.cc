@@ -2,6 +2,7 @@
 #include "search/controller/job_controller.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -189,6 +190,18 @@ bool JobController::CanPropose() const {
   return !sampler_->Propose(request).empty();
 }
 
+void SetExpected(const JobPlan& plan, absl::Span<const Prediction> predicted, JobEvent* event) {
+  if (predicted.size() != plan.objectives().size()) return;
+  for (const Prediction& prediction : predicted) {
+    if (!std::isfinite(prediction.mean) || !std::isfinite(prediction.deviation)) return;
+  }
+  for (size_t i = 0; i < predicted.size(); ++i) {
+    const bool maximize = plan.objectives()[i].maximize;
+    event->expected.push_back(maximize ? -predicted[i].mean : predicted[i].mean);
+    event->deviations.push_back(predicted[i].deviation);
+  }
+}
+
 JobEvent JobController::ProposedEvent(int64_t ordinal, const Proposal& proposal) {
   JobEvent event{.kind = "proposed",
                  .trial = ordinal,
@@ -197,11 +210,7 @@ JobEvent JobController::ProposedEvent(int64_t ordinal, const Proposal& proposal)
   if (const auto predicted = fold_.plan().PredictedAccuracy(proposal.architecture)) {
     event.values = {*predicted};
   }
-  for (size_t i = 0; i < proposal.predicted.size(); ++i) {
-    const bool maximize = fold_.plan().objectives()[i].maximize;
-    event.expected.push_back(maximize ? -proposal.predicted[i].mean : proposal.predicted[i].mean);
-    event.deviations.push_back(proposal.predicted[i].deviation);
-  }
+  SetExpected(fold_.plan(), proposal.predicted, &event);
   return event;
 }
 

@@ -19,6 +19,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "search/controller/job_event.h"
 #include "search/controller/job_fold.h"
 #include "search/controller/job_host.h"
@@ -148,6 +149,11 @@ class JobController {
   bool exhausted_ = false;      // the sampler knew nothing more for the history so far
   bool more_to_do_ = false;
 };
+
+// Puts what a sampler predicted of a proposal into its event, in the objectives' own orientation.
+// Nothing unless all of it is finite and there is one for each objective: JSON has no NaN, and a
+// log that cannot be read back stops every job of the store.
+void SetExpected(const JobPlan& plan, absl::Span<const Prediction> predicted, JobEvent* event);
 
 // What keys an export besides supernet, architecture and recipe.
 std::string CalibrationKey(const v1::SearchJobSpec& spec);

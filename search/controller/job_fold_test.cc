@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "search/controller/job_fold.h"
 
+#include <limits>
 #include <map>
 #include <memory>
 #include <set>
@@ -8,8 +9,11 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/testing/matchers.h"
 #include "gtest/gtest.h"
+#include "search/controller/job_controller.h"
 #include "search/controller/job_validator.h"
 #include "space/family.h"
 
@@ -133,6 +137,60 @@ TEST_F(JobFoldTest, EventsThatDoNotFollowAreDataLoss) {
   EXPECT_THAT(Apply(&fold, {.kind = "sneezed", .trial = 1}), refused);
   EXPECT_THAT(Apply(&fold, {.kind = "measured", .trial = 1, .measurements = {7}}), refused);
   EXPECT_THAT(Apply(&fold, {.kind = "bound", .target = 0}), refused);
+}
+
+// What was expected comes back from the stored log, exactly as it was written.
+TEST_F(JobFoldTest, KeepsWhatTheSamplerExpected) {
+  v1::SearchJobSpec spec;
+  spec.set_supernet("supernets/fashion_mnist");
+  spec.add_objectives()->set_metric("accuracy_top1");
+  spec.add_objectives()->set_metric("macs");
+  spec.mutable_budget()->set_max_trials(10);
+  FillDefaults("fashion_mnist", &spec);
+  const auto plan = JobPlan::Create(spec, family_).value();
+  const auto expected_of = [&](const std::vector<Prediction>& predicted) {
+    JobEvent event{.kind = "proposed",
+                   .sequence = 1,
+                   .trial = 1,
+                   .trial_id = 1,
+                   .choices = family_->search_space().Smallest().choices};
+    SetExpected(*plan, predicted, &event);
+    const absl::StatusOr<JobEvent> stored = FromRecord(ToRecord(1, event));
+    FORALL_EXPECT_OK(stored.status());
+    JobRecord record;
+    record.id = 1;
+    JobFold fold(record, plan, &index_);
+    FORALL_EXPECT_OK(fold.Apply(stored.value_or(JobEvent{})));
+    return fold.trials().empty() ? std::vector<Prediction>() : fold.trials()[0].expected;
+  };
+  // Oriented, lower is better: 91.3 % is -91.3.
+  EXPECT_EQ(expected_of({{-91.3, 0.7}, {1e6 / 3, 0}}),
+            (std::vector<Prediction>{{91.3, 0.7}, {1e6 / 3, 0}}));
+  EXPECT_EQ(expected_of({}), std::vector<Prediction>()) << "most samplers predict nothing";
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const double infinity = std::numeric_limits<double>::infinity();
+  EXPECT_EQ(expected_of({{nan, 1}, {1, 0}}), std::vector<Prediction>());
+  EXPECT_EQ(expected_of({{-91, infinity}, {1, 0}}), std::vector<Prediction>());
+  EXPECT_EQ(expected_of({{-91, 1}}), std::vector<Prediction>());
+  EXPECT_EQ(expected_of({{-91, 1}, {1, 0}, {1, 0}}), std::vector<Prediction>());
+}
+
+TEST_F(JobFoldTest, LoadsProposalsOfBeforeTheLedgerAndRefusesHalfOfOne) {
+  const std::string choices = absl::StrJoin(family_->search_space().Smallest().choices, ",");
+  const auto load = [&](const std::string& more) {
+    JobFold fold = NewFold();
+    const absl::StatusOr<JobEvent> event =
+        FromRecord({1, 1, "proposed",
+                    absl::StrCat(R"({"trial":1,"trial_id":1,"choices":[)", choices, "]", more, "}"),
+                    absl::UnixEpoch()});
+    return event.ok() ? fold.Apply(*event) : event.status();
+  };
+  EXPECT_THAT(load(""), IsOk());
+  EXPECT_THAT(load(R"(,"expected":[1,2],"deviations":[0,0])"), IsOk());
+  const auto refused = StatusIs(absl::StatusCode::kDataLoss);
+  EXPECT_THAT(load(R"(,"expected":[1,2])"), refused);
+  EXPECT_THAT(load(R"(,"expected":[1],"deviations":[0])"), refused);
+  EXPECT_THAT(load(R"(,"expected":[null,2],"deviations":[0,0])"), refused);
 }
 
 // docs/adr/0005-finalists.md: the finalists' mean is the anchor, half of the rest is luck.

@@ -72,6 +72,8 @@ struct ProposeRequest {
 // - Fewer answers than slots mean that nothing more was found: the space has no further admissible
 //   network, or (in a space too large to enumerate) a bounded search met none. Asking again with
 //   the same request gives the same.
+// - What is predicted of an answer is finite, one for each of SamplerOptions::objectives, with no
+//   deviation below 0; or nothing is.
 // - A trial of another space or revision, or of a malformed architecture, is nobody's parent, and
 //   nothing is refused because of it.
 // - Thread-safe: const without hidden state, as far as the functions in SamplerOptions are.

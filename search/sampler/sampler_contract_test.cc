@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What sampler.h promises, for every sampler of the factory.
+#include <cmath>
 #include <functional>
 #include <limits>
 #include <map>
@@ -249,6 +250,38 @@ TEST_P(SamplerContractTest, TakesOneObjectiveOrMany) {
     }
     EXPECT_THAT(Make()->Propose({history, {}, 20, 40}), SizeIs(20));
   }
+}
+
+TEST_P(SamplerContractTest, PredictsEachObjectiveInFiniteNumbersOrNothing) {
+  const std::unique_ptr<Sampler> sampler = Make();
+  const auto check = [&](const std::vector<ScoredTrial>& history, const std::string& what) {
+    SCOPED_TRACE(what);
+    const std::vector<Proposal> proposals = sampler->Propose({history, {}, 6, 60});
+    EXPECT_THAT(proposals, SizeIs(6));
+    for (const Proposal& proposal : proposals) {
+      if (proposal.predicted.empty()) continue;
+      ASSERT_THAT(proposal.predicted, SizeIs(2));
+      for (const Prediction& prediction : proposal.predicted) {
+        EXPECT_TRUE(std::isfinite(prediction.mean)) << prediction.mean;
+        EXPECT_TRUE(std::isfinite(prediction.deviation)) << prediction.deviation;
+        EXPECT_GE(prediction.deviation, 0);
+      }
+      EXPECT_DOUBLE_EQ(proposal.predicted[1].mean, world_.Cost(proposal.architecture));
+      EXPECT_EQ(proposal.predicted[1].deviation, 0);
+    }
+  };
+  std::vector<ScoredTrial> history = History(40);
+  check(history, "as it should be");
+  check({history.begin(), history.begin() + 1}, "one trial");
+  check({history.begin(), history.begin() + 2}, "two trials");
+  for (ScoredTrial& trial : history) trial.objectives[0] = 3;
+  check(history, "all the same");
+  for (ScoredTrial& trial : history) trial.objectives[0] = 0;
+  check(history, "all nothing");
+  for (ScoredTrial& trial : history) trial.objectives[0] = trial.id % 2 == 0 ? 1e9 : -1e-9;
+  check(history, "far apart");
+  for (size_t i = 0; i < history.size(); i += 2) history[i].objectives[0] = kNaN;
+  check(history, "every other unknown");
 }
 
 TEST_P(SamplerContractTest, ThreadsMayAskAtOnce) {

@@ -246,6 +246,34 @@ TEST_F(ServiceTest, ReportIsAPage) {
   EXPECT_THAT(page, HasSubstr("</html>"));
 }
 
+TEST_F(ServiceTest, LedgerAndRandomBaselineReachTheirReaders) {
+  harness_.Register("w");
+  for (const char* sampler : {"random", "guided"}) {
+    v1::SearchJobSpec spec = ControllerHarness::Spec(18);
+    spec.mutable_sampler()->set_algorithm(sampler);
+    harness_.RunToEnd(harness_.Submit(spec)->name());
+  }
+  v1::PredictionLedger ledger;
+  {
+    grpc::ClientContext context;
+    v1::GetPredictionLedgerRequest request;
+    request.set_name("searchJobs/2");
+    ASSERT_TRUE(search_->GetPredictionLedger(&context, request, &ledger).ok());
+  }
+  ASSERT_THAT(ledger.entries(), SizeIs(2));
+  EXPECT_GT(ledger.entries(1).forecasts_size(), 0);
+  grpc::ClientContext context;
+  v1::GetReportRequest request;
+  request.set_name("searchJobs/2");
+  const auto reader = search_->GetReport(&context, request);
+  v1::ReportChunk chunk;
+  std::string page;
+  while (reader->Read(&chunk)) page += chunk.content();
+  EXPECT_TRUE(reader->Finish().ok());
+  EXPECT_THAT(page, HasSubstr("They are those of searchJobs/1"));
+  EXPECT_THAT(page, HasSubstr("class=\"forecasts\""));
+}
+
 TEST_F(ServiceTest, StoppingAnswersParkedPollsAndStreams) {
   harness_.Register("w");
   const v1::SearchJob job = Submit(2);

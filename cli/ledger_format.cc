@@ -25,8 +25,10 @@ std::string Correlation(bool known, double value) {
 }
 
 std::string Bias(const Entry& entry) {
-  const bool latency = entry.objective().metric() == "latency_ms";
-  return absl::StrFormat(latency ? "%+.4f ms" : "%+.2f points", entry.mean_signed_error());
+  if (entry.objective().metric() == "latency_ms") {
+    return absl::StrFormat("%+.4f ms", entry.mean_signed_error());
+  }
+  return absl::StrFormat("%+.2f points", entry.mean_signed_error());
 }
 
 Json OrNull(bool known, double value) { return known ? Json(value) : Json(nullptr); }

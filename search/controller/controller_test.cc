@@ -900,6 +900,26 @@ TEST_F(ControllerTest, PredictedAccuracyIsAnObjectiveThatNothingMeasures) {
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("names an accuracy")));
 }
 
+// Nothing is measured and nothing learned: the best predicted networks are proposed at once.
+TEST_F(ControllerTest, GuidedSearchOfPredictionsFindsMoreThanDraws) {
+  const auto family = FindFamily("fashion_mnist").value();
+  v1::SearchJobSpec spec = ControllerHarness::Spec(60);
+  spec.clear_objectives();
+  spec.add_objectives()->set_metric("predicted_accuracy_top1");
+  spec.add_objectives()->set_metric("macs");
+  spec.clear_constraints();
+  spec.set_accuracy_predictor(harness_.artifacts()->Put(RandomPredictor(*family)).value());
+  std::map<std::string, double> hypervolume;
+  for (const std::string sampler : {"guided", "random"}) {
+    spec.mutable_sampler()->set_algorithm(sampler);
+    const std::string name = SubmitOk(spec);
+    EXPECT_EQ(harness_.Job(name)->state(), v1::SearchJob::SUCCEEDED);
+    EXPECT_EQ(harness_.Job(name)->measured_trials(), 60);
+    hypervolume[sampler] = harness_.Job(name)->hypervolume();
+  }
+  EXPECT_GT(hypervolume["guided"], hypervolume["random"]);
+}
+
 TEST_F(ControllerTest, AJobThatLostItsPredictorKeepsWhatItHasAndFailsAlone) {
   const auto family = FindFamily("fashion_mnist").value();
   v1::SearchJobSpec spec = ControllerHarness::Spec(30);

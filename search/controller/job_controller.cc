@@ -166,13 +166,13 @@ bool JobController::TimeIsUp() const {
 
 bool JobController::BudgetIsSpent() const {
   return static_cast<int64_t>(fold_.trials().size()) >= fold_.plan().spec().budget().max_trials() ||
-         exhausted_ || TimeIsUp() || fold_.PlateauReached();
+         exhausted_ || TimeIsUp() || fold_.plateau_reached();
 }
 
 std::string JobController::StopReason() const {
   const v1::Budget& budget = fold_.plan().spec().budget();
   if (static_cast<int64_t>(fold_.trials().size()) >= budget.max_trials()) return "";
-  if (fold_.PlateauReached()) {
+  if (fold_.plateau_reached()) {
     return absl::StrCat("the last ", budget.plateau_trials(),
                         " measured subnets have hardly added hypervolume (budget.plateau_trials)");
   }

@@ -304,6 +304,7 @@ absl::Status JobFold::Decide(const JobEvent& event, TrialEntry* trial) {
     AddToFrontier(*trial);
     PublishFrontier();
     hypervolume_history_.emplace_back(event.trial, hypervolume_);
+    plateau_reached_ |= IsPlateau();
   }
   return absl::OkStatus();
 }
@@ -385,7 +386,7 @@ std::string JobFold::BrokenLatencyLimit(const TrialEntry& trial) const {
   return "";
 }
 
-bool JobFold::PlateauReached() const {
+bool JobFold::IsPlateau() const {
   const v1::Budget& budget = plan_->spec().budget();
   const size_t trials = static_cast<size_t>(budget.plateau_trials());
   if (trials == 0 || hypervolume_history_.size() <= trials) return false;

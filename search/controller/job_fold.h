@@ -104,7 +104,8 @@ class JobFold {
   // Infeasible by a latency, their accuracy not measured.
   int64_t spared_accuracies() const { return spared_accuracies_; }
   // Whether the last budget.plateau_trials measured trials have hardly added hypervolume.
-  bool PlateauReached() const;
+  // Once reached it stays so.
+  bool plateau_reached() const { return plateau_reached_; }
 
   // Value of a slot, by the best measurement there is; nullopt while there is none.
   std::optional<double> Value(const TrialEntry& trial, int slot) const;
@@ -175,6 +176,7 @@ class JobFold {
   absl::Status Measured(const JobEvent& event, TrialEntry* trial);
   absl::Status Decide(const JobEvent& event, TrialEntry* trial);
   absl::Status ChangeState(const JobEvent& event);
+  bool IsPlateau() const;
   void LearnScale(const TrialEntry& trial);
   void RebuildFrontier();
   void CountBoth(const TrialEntry& trial, size_t slot, int sign);
@@ -197,6 +199,7 @@ class JobFold {
   std::vector<int64_t> tier_trials_;
   int64_t reused_ = 0;
   int64_t spared_accuracies_ = 0;
+  bool plateau_reached_ = false;
   Frontier points_;
   // Over the trials that have both a final and a screening value, per slot.
   struct BothSums {

@@ -60,12 +60,13 @@ flags
   --threads=N     threads of both sides (default: one per core)
   --check         end with status 1 where a bar is missed
   --predictor=FILE  the once-for-all authors' acc_predictor.pth; of ofa-search also forall's own file
+  --supernet=DIR  of measured-search (default supernets/fashion_mnist)
   --results=FILE  measurements of measured-search, kept and reused
   --logs=DIR      DyNAS-T's CSV files of OFA-MobileNetV3 w1.0
-  --sampler=NAMES   of sample-efficiency, separated by commas (default: all)
+  --sampler=NAMES   separated by commas (default: all; of measured-search: guided,nsga2,random)
   --at=N,N,...    evaluations, or measurements learned from, at which to look
-  --seeds=N       repetitions (default 10), from --first-seed on (default 1)
-  --parallel=N    trials in flight of sample-efficiency (default 4)
+  --seeds=N       repetitions (default 10; of measured-search: 3), from --first-seed on (default 1)
+  --parallel=N    trials in flight (default 4)
 
 flags of ofa-search
   --tables=PATH     a folder with a device's published lookup tables (YAML or JSON, one file per resolution), or
@@ -181,6 +182,10 @@ absl::Status ReadFlag(absl::string_view flag, absl::string_view value, Options* 
     options->search.predictor = std::string(value);
     return absl::OkStatus();
   }
+  if (flag == "--supernet") {
+    options->measured_search.supernet = std::string(value);
+    return absl::OkStatus();
+  }
   if (flag == "--results") {
     options->measured_search.results = std::string(value);
     return absl::OkStatus();
@@ -213,7 +218,10 @@ absl::Status ReadFlag(absl::string_view flag, absl::string_view value, Options* 
       options->predictor.seeds = static_cast<int>(number);
       options->measured_search.seeds = static_cast<int>(number);
     }
-    if (flag == "--first-seed") options->sample_efficiency.first_seed = number;
+    if (flag == "--first-seed") {
+      options->sample_efficiency.first_seed = number;
+      options->measured_search.first_seed = number;
+    }
     if (flag == "--parallel") {
       options->sample_efficiency.parallel = static_cast<int>(number);
       options->measured_search.parallel = static_cast<int>(number);

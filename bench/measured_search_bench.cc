@@ -11,6 +11,8 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/parallel.h"
@@ -62,12 +64,14 @@ class Bench {
     FORALL_ASSIGN_OR_RETURN(bench->backend_, OnnxRuntimeBackend::Create({}));
     LatencyHarness::Options harness;
     harness.backend = bench->backend_.get();
-    harness.host_lock = bench->host_lock_.get();
     harness.probe = &bench->probe_;
     harness.reference_model = reference.onnx;
     FORALL_ASSIGN_OR_RETURN(bench->harness_, LatencyHarness::Create(std::move(harness)));
-    FORALL_ASSIGN_OR_RETURN(const Baseline baseline, bench->harness_->Calibrate({}));
-    bench->baseline_ns_ = baseline.reference_ns;
+    {
+      FORALL_ASSIGN_OR_RETURN(const HostLock::Holder holder, bench->host_lock_->AcquireExclusive());
+      FORALL_ASSIGN_OR_RETURN(const Baseline baseline, bench->harness_->Calibrate({}));
+      bench->baseline_ns_ = baseline.reference_ns;
+    }
     FORALL_RETURN_IF_ERROR(bench->ReadResults());
     return bench;
   }
@@ -81,24 +85,9 @@ class Bench {
   absl::StatusOr<Measured> Measure(const Architecture& architecture) {
     const auto known = known_.find(architecture.choices);
     if (known != known_.end()) return known->second;
-    const int64_t start = Clock::Real()->SteadyNanos();
-    FORALL_ASSIGN_OR_RETURN(const Network network, supernet_->family().Describe(architecture));
-    SessionOptions session;
-    session.intra_op_threads = options_.threads;
-    CalibrationOptions calibration;
-    calibration.images = kCalibrationImages;
-    FORALL_ASSIGN_OR_RETURN(
-        const ExportedSubnet subnet,
-        ExportSubnet(*supernet_, architecture, *train_, calibration, DeploymentRecipe(), session));
-    FORALL_ASSIGN_OR_RETURN(
-        const Accuracy accuracy,
-        EvaluateAccuracy(subnet.bytes, *validation_, order_, static_cast<int>(network.input.height),
-                         {.threads = options_.threads}));
     Measured measured;
-    measured.accuracy =
-        100.0 * static_cast<double>(accuracy.top1_correct) / static_cast<double>(accuracy.images);
-    FORALL_ASSIGN_OR_RETURN(measured.latency_ms, LatencyMs(subnet.bytes));
-    measured.seconds = Seconds(start);
+    FORALL_ASSIGN_OR_RETURN(const std::string model, Evaluate(architecture, &measured));
+    FORALL_RETURN_IF_ERROR(Time(model, &measured));
     known_[architecture.choices] = measured;
     return WriteResult(architecture, measured);
   }
@@ -112,43 +101,94 @@ class Bench {
     return 1e-9 * static_cast<double>(Clock::Real()->SteadyNanos() - start);
   }
 
+  // Exports, and gives the file. Waiting for others' timings is nobody's seconds.
+  absl::StatusOr<std::string> Evaluate(const Architecture& architecture, Measured* measured) {
+    FORALL_ASSIGN_OR_RETURN(const Network network, supernet_->family().Describe(architecture));
+    SessionOptions session;
+    session.intra_op_threads = options_.threads;
+    CalibrationOptions calibration;
+    calibration.images = kCalibrationImages;
+    FORALL_ASSIGN_OR_RETURN(const HostLock::Holder holder, host_lock_->AcquireShared());
+    const int64_t start = Clock::Real()->SteadyNanos();
+    FORALL_ASSIGN_OR_RETURN(
+        ExportedSubnet subnet,
+        ExportSubnet(*supernet_, architecture, *train_, calibration, DeploymentRecipe(), session));
+    FORALL_ASSIGN_OR_RETURN(
+        const Accuracy accuracy,
+        EvaluateAccuracy(subnet.bytes, *validation_, order_, static_cast<int>(network.input.height),
+                         {.threads = options_.threads}));
+    measured->accuracy =
+        100.0 * static_cast<double>(accuracy.top1_correct) / static_cast<double>(accuracy.images);
+    measured->seconds += Seconds(start);
+    return std::move(subnet.bytes);
+  }
+
   // A rejected measurement is taken again, as the controller does; the last one counts.
-  absl::StatusOr<double> LatencyMs(const std::string& model) {
+  absl::Status Time(const std::string& model, Measured* measured) {
     FORALL_ASSIGN_OR_RETURN(const Profile profile, ProfileNamed("screening"));
-    double latency = 0;
+    FORALL_ASSIGN_OR_RETURN(const HostLock::Holder holder, host_lock_->AcquireExclusive());
+    const int64_t start = Clock::Real()->SteadyNanos();
     for (int attempt = 0; attempt < kAttempts; ++attempt) {
       FORALL_ASSIGN_OR_RETURN(const LatencyResult result, harness_->Measure(model, profile, {}));
-      latency = result.ratio * baseline_ns_ * 1e-6;
+      measured->latency_ms = result.ratio * baseline_ns_ * 1e-6;
       if (result.verdict != Verdict::kRejected) break;
     }
-    return latency;
+    measured->seconds += Seconds(start);
+    return absl::OkStatus();
   }
 
   absl::Status ReadResults() {
     if (options_.results.empty()) return absl::OkStatus();
-    std::ifstream in(options_.results);
-    std::string line;
-    while (std::getline(in, line)) {
-      const nlohmann::json json = nlohmann::json::parse(line, nullptr, false);
-      const auto numbers = [&](const char* name) {
-        return json.is_object() && json.contains(name) && json[name].is_number();
-      };
-      if (!numbers("accuracy") || !numbers("ratio") || !numbers("seconds") ||
-          !json.contains("choices")) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("--results: ", options_.results, ": cannot read ", line));
-      }
-      // Ratios outlive a process, milliseconds hang on its baseline.
-      known_[json["choices"].get<std::vector<int32_t>>()] = {
-          json["accuracy"], json["ratio"].get<double>() * baseline_ns_ * 1e-6, json["seconds"]};
+    const absl::StatusOr<std::string> text = ReadFile(options_.results);
+    if (absl::IsNotFound(text.status())) return absl::OkStatus();
+    FORALL_RETURN_IF_ERROR(text.status());
+    // What follows the last end of a line is a line that was cut.
+    const std::string whole = text->substr(0, text->rfind('\n') + 1);
+    if (whole.size() < text->size()) {
+      FORALL_RETURN_IF_ERROR(WriteFileAtomically(options_.results, whole));
     }
+    int number = 0;
+    for (const absl::string_view line : absl::StrSplit(whole, '\n', absl::SkipEmpty())) {
+      if (const absl::Status status = ReadResult(line); !status.ok()) {
+        return absl::InvalidArgumentError(absl::StrCat("--results: ", options_.results, ": line ",
+                                                       number + 1, ": ", status.message()));
+      }
+      ++number;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadResult(absl::string_view line) {
+    const nlohmann::json json = nlohmann::json::parse(line, nullptr, false);
+    const auto numbers = [&](const char* name) {
+      return json.is_object() && json.contains(name) && json[name].is_number();
+    };
+    const auto is_number = [](const nlohmann::json& choice) { return choice.is_number_integer(); };
+    if (!numbers("accuracy") || !numbers("ratio") || !numbers("seconds") || !numbers("images") ||
+        !json.contains("supernet") || !json.contains("choices") || !json["choices"].is_array() ||
+        !std::all_of(json["choices"].begin(), json["choices"].end(), is_number)) {
+      return absl::InvalidArgumentError(absl::StrCat("no measured subnet: ", line));
+    }
+    if (json["images"] != order_.size() || json["supernet"] != supernet_->hash()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "measured on ", json["images"].dump(), " images of supernet ", json["supernet"].dump(),
+          ", not on ", order_.size(), " of ", supernet_->hash(), ": name another file"));
+    }
+    Architecture architecture = space().Smallest();
+    architecture.choices = json["choices"].get<std::vector<int32_t>>();
+    FORALL_RETURN_IF_ERROR(space().Validate(architecture));
+    // Ratios outlive a process, milliseconds hang on its baseline.
+    known_[architecture.choices] = {
+        json["accuracy"], json["ratio"].get<double>() * baseline_ns_ * 1e-6, json["seconds"]};
     return absl::OkStatus();
   }
 
   absl::StatusOr<Measured> WriteResult(const Architecture& architecture, const Measured& measured) {
     if (options_.results.empty()) return measured;
     std::ofstream out(options_.results, std::ios::app);
-    const nlohmann::json json = {{"choices", architecture.choices},
+    const nlohmann::json json = {{"supernet", supernet_->hash()},
+                                 {"images", order_.size()},
+                                 {"choices", architecture.choices},
                                  {"accuracy", measured.accuracy},
                                  {"ratio", measured.latency_ms / (baseline_ns_ * 1e-6)},
                                  {"seconds", measured.seconds}};
@@ -249,15 +289,21 @@ double EvaluationsTo(double volume, const Course& course) {
 void PrintMatch(const std::string& other, const std::vector<Course>& guided,
                 const std::vector<Course>& others) {
   std::vector<double> evaluations;
+  std::vector<double> seconds_shares;
   for (size_t i = 0; i < guided.size(); ++i) {
     evaluations.push_back(EvaluationsTo(others[i].hypervolume.back(), guided[i]));
+    const size_t last =
+        std::min(static_cast<size_t>(evaluations.back()), guided[i].seconds.size()) - 1;
+    seconds_shares.push_back(guided[i].seconds[last] / others[i].seconds.back());
   }
   const double budget = static_cast<double>(others.front().hypervolume.size());
   const double share = Median(evaluations) / budget;
   std::printf(
       "{\"benchmark\":\"measured-search\",\"sampler\":\"guided\",\"against\":\"%s\","
-      "\"evaluations_to_match\":%.0f,\"budget\":%.0f,\"share\":%.3f,\"bar\":%.2f,\"ok\":%s}\n",
-      other.c_str(), Median(evaluations), budget, share, kBar, share <= kBar ? "true" : "false");
+      "\"evaluations_to_match\":%.0f,\"budget\":%.0f,\"share\":%.3f,\"seconds_share\":%.3f,"
+      "\"bar\":%.2f,\"ok\":%s}\n",
+      other.c_str(), Median(evaluations), budget, share, Median(seconds_shares), kBar,
+      share <= kBar ? "true" : "false");
 }
 
 }  // namespace
@@ -268,14 +314,17 @@ absl::Status RunMeasuredSearchBench(const MeasuredSearchOptions& options) {
   FORALL_ASSIGN_OR_RETURN(const Measured largest, bench->Measure(bench->space().Largest()));
   const std::vector<double> reference = {-(smallest.accuracy - 0.5), 1.1 * largest.latency_ms};
   std::map<std::string, std::vector<Course>> courses;
-  for (const std::string& name : options.samplers) {
-    for (int i = 0; i < options.seeds; ++i) {
-      FORALL_ASSIGN_OR_RETURN(Course course, Search(bench.get(), name, static_cast<uint64_t>(i) + 1,
-                                                    reference, options));
+  // Every sampler's search of a seed before the next, so that the results of a run that was cut can
+  // be compared with fewer seeds.
+  for (int i = 0; i < options.seeds; ++i) {
+    for (const std::string& name : options.samplers) {
+      FORALL_ASSIGN_OR_RETURN(
+          Course course, Search(bench.get(), name, options.first_seed + static_cast<uint64_t>(i),
+                                reference, options));
       courses[name].push_back(std::move(course));
     }
-    PrintCourses(name, courses[name], options);
   }
+  for (const std::string& name : options.samplers) PrintCourses(name, courses[name], options);
   const auto guided = courses.find("guided");
   for (const auto& [name, others] : courses) {
     if (guided != courses.end() && name != "guided") PrintMatch(name, guided->second, others);

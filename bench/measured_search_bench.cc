@@ -224,7 +224,7 @@ absl::StatusOr<Course> Search(Bench* bench, const std::string& name, uint64_t se
   SamplerOptions sampler_options;
   sampler_options.cost = [bench](const Architecture& a) { return bench->Macs(a); };
   sampler_options.objectives = {{SearchedMetric::Kind::kQuality, nullptr},
-                                {SearchedMetric::Kind::kCost, sampler_options.cost}};
+                                {SearchedMetric::Kind::kCost, nullptr}};
   FORALL_ASSIGN_OR_RETURN(const std::unique_ptr<Sampler> sampler,
                           CreateSampler(name, sampler_options, bench->space(), seed));
   Course course;

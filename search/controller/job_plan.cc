@@ -164,9 +164,6 @@ SearchedMetric JobPlan::Searched(const std::shared_ptr<const JobPlan>& plan, int
       break;
     case MetricSource::kLatency:
       searched.kind = maximize ? SearchedMetric::Kind::kQuality : SearchedMetric::Kind::kCost;
-      searched.value = [plan](const Architecture& a) {
-        return static_cast<double>(plan->CostsOf(a).macs);
-      };
       break;
   }
   for (const Limit& limit : plan->limits_) {

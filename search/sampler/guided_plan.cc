@@ -173,6 +173,7 @@ std::unique_ptr<ObjectivePredictor> GuidedPlan::Learn(const SearchedMetric& metr
     return KnownObjective(space, metric.value, known, scorer);
   }
   if (metric.kind == SearchedMetric::Kind::kCost) {
+    if (metric.value == nullptr) known = space_.cost();
     if (auto cost = LearnCost(space, data.rows, data.values, known); cost != nullptr) return cost;
   }
   Candidates first(space.width());

@@ -108,8 +108,8 @@ struct SearchedMetric {
   };
   Kind kind = Kind::kQuality;
   // kKnown: the metric, oriented as in ScoredTrial; NaN for an architecture that it is not known
-  // of. kCost: what it is roughly in proportion to (a lookup table's latency, MACs); empty where
-  // nothing is. Pure and thread-safe; not for kQuality.
+  // of. kCost: what it is roughly in proportion to (a lookup table's latency); empty:
+  // SamplerOptions::cost. Pure and thread-safe; not for kQuality.
   std::function<double(const Architecture&)> value;
   // kKnown: makes the same values, negated, in batches and faster, for a space without the options
   // that `value` does not know; empty, or nullptr as its answer, where there is no such way. Given

@@ -311,8 +311,9 @@ bool FactoredCost::StepInto(double low, double high, State* row) const {
       best = child;
     }
   };
+  std::vector<State> from;  // stays while `best` moves on
   for (bool moved = true; moved && least > 0;) {
-    const std::vector<State> from = best;
+    from = best;
     for (size_t d = 0; d < width && least > 0; ++d) {
       if (from[d] == space_->inactive(d)) continue;
       for (const State option : space_->allowed(d)) {

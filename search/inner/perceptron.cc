@@ -94,7 +94,7 @@ const char* InstructionSetName(InstructionSet set) {
 }
 
 Perceptron::Perceptron(const std::vector<std::vector<std::vector<float>>>& first_rows,
-                       std::vector<float> first_bias, const std::vector<DenseLayer>& layers,
+                       const std::vector<float>& first_bias, const std::vector<DenseLayer>& layers,
                        InstructionSet set)
     : set_(set), first_out_(first_bias.size()), lines_((first_out_ + kLine - 1) / kLine) {
   const auto add_row = [&](const std::vector<float>& row) {

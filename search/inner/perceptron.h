@@ -37,7 +37,7 @@ class Perceptron {
   // output; with none, the first layer has one output, which is the answer. `set` must be one that
   // this machine has.
   Perceptron(const std::vector<std::vector<std::vector<float>>>& first_rows,
-             std::vector<float> first_bias, const std::vector<DenseLayer>& layers,
+             const std::vector<float>& first_bias, const std::vector<DenseLayer>& layers,
              InstructionSet set);
 
   // Sums are taken in float in an order that depends on the instruction set alone.

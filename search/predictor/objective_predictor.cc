@@ -144,8 +144,8 @@ std::unique_ptr<ObjectivePredictor> LearnCost(const CandidateSpace& space, const
     sum.AddConstant(line.a + line.b * prior->sum().constant());
     for (const Factor& factor : prior->sum().factors()) {
       const absl::Span<double> scaled = sum.Add(factor.dimensions);
-      const absl::Span<const double> values = prior->sum().values(factor);
-      for (size_t i = 0; i < values.size(); ++i) scaled[i] = line.b * values[i];
+      const absl::Span<const double> table = prior->sum().values(factor);
+      for (size_t i = 0; i < table.size(); ++i) scaled[i] = line.b * table[i];
     }
   }
   Candidates first(space.width());

@@ -237,7 +237,7 @@ TEST(FrontierSearchTest, StartsFromWhatTheCallerKnows) {
 TEST(FrontierSearchTest, WhatCannotBeIsSaid) {
   const World world(2, 2);
   const double cheapest = world.first().cheapest().value;
-  const auto search = [&](SearchedCost cost, int64_t budget) {
+  const auto search = [&](const SearchedCost& cost, int64_t budget) {
     return SearchFrontier(world.space(), {cost}, world, {.budget = budget}).status();
   };
   EXPECT_THAT(search({.cost = &world.first(), .high = cheapest / 2}, 100),

@@ -7,15 +7,12 @@
 #include <vector>
 
 #include "base/random.h"
-#include "base/testing/matchers.h"
 #include "gtest/gtest.h"
 #include "space/cost_model.h"
 #include "space/family.h"
 
 namespace forall {
 namespace {
-
-using ::forall::testing::IsOk;
 
 class ObjectivePredictorTest : public ::testing::Test {
  protected:

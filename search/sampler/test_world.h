@@ -53,7 +53,7 @@ class TestWorld {
     options.cost = [this](const Architecture& a) { return Cost(a); };
     options.objectives = {{SearchedMetric::Kind::kQuality, nullptr},
                           {SearchedMetric::Kind::kKnown, options.cost}};
-    options.guided.candidates = 2500;  // a small world, and tests must be quick
+    options.guided.candidates = 1000;  // a small world, and tests must be quick
     return options;
   }
 

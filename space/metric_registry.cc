@@ -32,12 +32,16 @@ std::string KnownMetricIds() {
                        [](std::string* out, const MetricInfo& metric) { out->append(metric.id); });
 }
 
-double ExactCost(const Costs& costs, absl::string_view metric_id) {
-  if (metric_id == "macs") return static_cast<double>(costs.macs);
-  if (metric_id == "params") return static_cast<double>(costs.params);
-  if (metric_id == "model_bytes") return static_cast<double>(costs.model_bytes);
+int64_t Costs::*CostMember(absl::string_view metric_id) {
+  if (metric_id == "macs") return &Costs::macs;
+  if (metric_id == "params") return &Costs::params;
+  if (metric_id == "model_bytes") return &Costs::model_bytes;
   FORALL_CHECK(metric_id == "peak_activation_bytes") << "not an exact cost: " << metric_id;
-  return static_cast<double>(costs.peak_activation_bytes);
+  return &Costs::peak_activation_bytes;
+}
+
+double ExactCost(const Costs& costs, absl::string_view metric_id) {
+  return static_cast<double>(costs.*CostMember(metric_id));
 }
 
 }  // namespace forall

@@ -30,7 +30,8 @@ const MetricInfo* FindMetric(absl::string_view id);
 // "accuracy_top1, accuracy_top5, ..." for error messages.
 std::string KnownMetricIds();
 
-// The value of a metric whose source is kExactCost.
+// The value of a metric whose source is kExactCost, and which of the costs that is.
+int64_t Costs::*CostMember(absl::string_view metric_id);
 double ExactCost(const Costs& costs, absl::string_view metric_id);
 
 }  // namespace forall

@@ -2,7 +2,6 @@
 #include "search/controller/frontier_query.h"
 
 #include <algorithm>
-#include <numeric>
 #include <optional>
 #include <set>
 #include <tuple>
@@ -14,20 +13,17 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "base/status_macros.h"
+#include "search/controller/frontier_contest.h"
 #include "search/controller/job_validator.h"
-#include "search/controller/paired_test.h"
+#include "search/controller/metric_reader.h"
 #include "search/controller/resource_names.h"
 #include "search/controller/resource_views.h"
 #include "search/pareto/knee.h"
 #include "search/pareto/pareto_filter.h"
-#include "space/identity.h"
 #include "space/recipe.h"
 
 namespace forall {
 namespace {
-
-// Largest p-value at which a paired difference counts as established.
-constexpr double kEstablished = 0.025;
 
 // A metric under a condition that leaves nothing open.
 struct Wanted {
@@ -37,19 +33,8 @@ struct Wanted {
   std::optional<DeploymentRecipe> recipe;  // that of the key, parsed
 };
 
-struct Candidate {
-  const JobFold* fold = nullptr;
-  const TrialEntry* trial = nullptr;
-  // Of the objectives, as the frontier compares them: where other trials of the job have final
-  // accuracies, a screened one's is an estimate (JobFold::FinalEstimate).
-  std::vector<double> values;
-  std::vector<const MeasurementRecord*> evidence;  // nullptr for exact costs
-};
-
 struct Scope {
-  std::vector<Candidate> candidates;
-  // How many of the first candidates can be members; the others only contest them.
-  size_t eligible = 0;
+  std::vector<const JobFold*> jobs;
   const JobController* job = nullptr;  // nullptr: everything on the supernet
   std::string dataset;
   std::string recipe = "fp32";
@@ -57,9 +42,16 @@ struct Scope {
   bool own_objectives = false;  // those of the job
 };
 
-bool Counts(const MeasurementRecord& record) {
-  return record.retracted_by.empty() && record.verdict != VerdictState::kRejected;
-}
+// A constraint, and the values that it is on.
+struct Limit {
+  v1::Constraint constraint;
+  MetricReader reader;
+};
+
+struct Question {
+  FrontierObjectives objectives;
+  std::vector<Limit> limits;  // asked for beside the job's own
+};
 
 absl::StatusOr<Scope> FindScope(const Registry& registry,
                                 const v1::QueryParetoFrontierRequest& request) {
@@ -74,8 +66,7 @@ absl::StatusOr<Scope> FindScope(const Registry& registry,
     const JobFold& fold = scope.job->fold();
     scope.dataset = fold.plan().spec().dataset();
     scope.recipe = fold.plan().spec().recipe();
-    for (const TrialEntry& trial : fold.trials())
-      scope.candidates.push_back({&fold, &trial, {}, {}});
+    scope.jobs.push_back(&fold);
     return scope;
   }
   if (request.supernet().empty()) {
@@ -88,17 +79,40 @@ absl::StatusOr<Scope> FindScope(const Registry& registry,
     return absl::NotFoundError(absl::StrCat("supernet: there is no ", request.supernet()));
   }
   scope.dataset = supernet->second.record.dataset;
-  absl::flat_hash_set<absl::string_view> seen;
   for (const auto& [job_id, job] : registry.jobs) {
     const JobFold& fold = job->fold();
-    if (fold.record().supernet_sha256 != supernet->second.record.sha256) continue;
-    for (const TrialEntry& trial : fold.trials()) {
-      const std::string& artifact = trial.record.artifact_sha256;
-      if (!seen.insert(artifact.empty() ? trial.record.arch_key : artifact).second) continue;
-      scope.candidates.push_back({&fold, &trial, {}, {}});
-    }
+    if (fold.record().supernet_sha256 == supernet->second.record.sha256) scope.jobs.push_back(&fold);
   }
   return scope;
+}
+
+// Calls visit(TrialRef) for the job's trials in order; over a supernet, for the first trial of every
+// artifact, and of every architecture that was not exported, in order of jobs.
+template <typename Visit>
+void VisitTrials(const Registry& registry, const Scope& scope, Visit visit) {
+  std::vector<bool> seen_artifact(static_cast<size_t>(registry.index.subjects()), false);
+  absl::flat_hash_set<absl::string_view> seen_architecture;
+  for (uint32_t job = 0; job < scope.jobs.size(); ++job) {
+    const std::vector<TrialRow>& rows = scope.jobs[job]->rows();
+    for (uint32_t trial = 0; trial < rows.size(); ++trial) {
+      if (scope.job == nullptr) {
+        const SubjectId artifact = rows[trial].artifact;
+        if (artifact == kNoSubject) {
+          const std::string& key = scope.jobs[job]->trials()[trial].record.arch_key;
+          if (!seen_architecture.insert(key).second) continue;
+        } else if (seen_artifact[static_cast<size_t>(artifact)]) {
+          continue;
+        } else {
+          seen_artifact[static_cast<size_t>(artifact)] = true;
+        }
+      }
+      visit(TrialRef{job, trial});
+    }
+  }
+}
+
+const TrialEntry& TrialOf(const Scope& scope, TrialRef ref) {
+  return scope.jobs[ref.job]->trials()[ref.trial];
 }
 
 using Place = std::tuple<std::string, std::string, std::string>;  // device, fingerprint, profile
@@ -185,304 +199,172 @@ absl::StatusOr<Wanted> Resolve(const Registry& registry, const Scope& scope,
   return wanted;
 }
 
-bool Matches(const MeasurementRecord& record, const Wanted& wanted) {
-  const MeasurementKey& key = record.key;
-  if (!Counts(record) || key.metric != wanted.key.metric || key.recipe != wanted.key.recipe)
-    return false;
-  if (wanted.metric->source == MetricSource::kAccuracy) {
-    return key.dataset == wanted.key.dataset && key.split == wanted.key.split;
-  }
-  return !wanted.key.device.empty() && key.device == wanted.key.device &&
-         key.device_fingerprint == wanted.key.device_fingerprint &&
-         key.profile == wanted.key.profile && key.batch == wanted.key.batch;
+MetricReader ReaderOf(const Registry& registry, const Scope& scope, const Wanted& wanted) {
+  return MetricReader(registry.index, scope.jobs, *wanted.metric, wanted.key, wanted.recipe);
 }
 
-// Higher fidelity, then more samples behind it, then newer.
-bool Better(const MeasurementRecord& a, const MeasurementRecord& b) {
-  if (a.fidelity != b.fidelity) return a.fidelity == FidelityLevel::kFinal;
-  if (a.key.metric != "latency_ms" && a.sample_count != b.sample_count) {
-    return a.sample_count > b.sample_count;
-  }
-  return a.id > b.id;
-}
-
-const MeasurementRecord* BestMeasurement(const Registry& registry, const Candidate& candidate,
-                                         const Wanted& wanted) {
-  const TrialRecord& trial = candidate.trial->record;
-  const MeasurementRecord* best = nullptr;
-  const auto consider = [&](absl::string_view subject) {
-    for (const MeasurementRecord* record : registry.index.About(subject)) {
-      if (Matches(*record, wanted) && (best == nullptr || Better(*record, *best))) best = record;
-    }
-  };
-  if (!trial.artifact_sha256.empty()) consider(trial.artifact_sha256);
-  if (wanted.metric->source != MetricSource::kLatency || !wanted.recipe.has_value()) return best;
-  // The trial keeps its graph's key at batch 1 under its job's recipe.
-  if (wanted.key.batch == 1 && wanted.key.recipe == candidate.fold->plan().spec().recipe()) {
-    consider(trial.graph_key);
-  } else {
-    consider(
-        GraphKey(trial.arch_key, candidate.trial->resolution, wanted.key.batch, *wanted.recipe));
-  }
-  return best;
-}
-
-// Whether the trial's job takes the measurement for a final one: a number that another job took at
-// final fidelity can be this one's screening, and the other way round.
-bool IsFinal(const TrialEntry& trial, const MeasurementRecord& evidence) {
-  const auto holds = [&](const std::vector<int64_t>& ids) {
-    return std::find(ids.begin(), ids.end(), evidence.id) != ids.end();
-  };
-  if (holds(trial.final)) return true;
-  return !holds(trial.screening) && evidence.fidelity == FidelityLevel::kFinal;
-}
-
-// The value as it is compared: what was only screened is estimated where its job has final ones.
-double Compared(const Candidate& candidate, const MeasurementRecord& evidence) {
-  if (IsFinal(*candidate.trial, evidence)) return evidence.value;
-  return candidate.fold->FinalEstimate(evidence.key.metric, evidence.value);
-}
-
-// False when the candidate lacks the value.
-bool Lookup(const Registry& registry, const Candidate& candidate, const Wanted& wanted,
-            double* value, const MeasurementRecord** evidence) {
-  *evidence = nullptr;
-  if (IsKnownUnmeasured(*wanted.metric)) {
-    const std::optional<double> known = KnownValue(*candidate.trial, *wanted.metric);
-    *value = known.value_or(0);
-    return known.has_value();
-  }
-  *evidence = BestMeasurement(registry, candidate, wanted);
-  if (*evidence == nullptr) return false;
-  *value = Compared(candidate, **evidence);
-  return true;
-}
-
-// Fills the values of the candidates that have all and meet the limits; drops the others, and with
-// `measured_only` those that their job did not find feasible.
-absl::Status FillAsked(const Registry& registry, const v1::QueryParetoFrontierResponse& asked,
-                       const google::protobuf::RepeatedPtrField<v1::Constraint>& constraints,
-                       bool measured_only, Scope* scope) {
-  std::vector<Wanted> objectives;
-  std::vector<Wanted> limits;
+absl::StatusOr<Question> AskedQuestion(
+    const Registry& registry, const Scope& scope, const v1::QueryParetoFrontierResponse& asked,
+    const google::protobuf::RepeatedPtrField<v1::Constraint>& constraints) {
+  Question question;
   for (int i = 0; i < asked.objectives_size(); ++i) {
     const v1::Objective& objective = asked.objectives(i);
-    FORALL_ASSIGN_OR_RETURN(Wanted wanted,
-                            Resolve(registry, *scope, objective.metric(), objective.condition(),
+    FORALL_ASSIGN_OR_RETURN(const Wanted wanted,
+                            Resolve(registry, scope, objective.metric(), objective.condition(),
                                     absl::StrCat("objectives[", i, "]")));
-    objectives.push_back(std::move(wanted));
+    question.objectives.readers.push_back(ReaderOf(registry, scope, wanted));
   }
   for (int i = 0; i < constraints.size(); ++i) {
     FORALL_ASSIGN_OR_RETURN(
-        Wanted wanted, Resolve(registry, *scope, constraints[i].metric(),
-                               constraints[i].condition(), absl::StrCat("constraints[", i, "]")));
-    limits.push_back(std::move(wanted));
+        const Wanted wanted,
+        Resolve(registry, scope, constraints[i].metric(), constraints[i].condition(),
+                absl::StrCat("constraints[", i, "]")));
+    question.limits.push_back({constraints[i], ReaderOf(registry, scope, wanted)});
   }
-  const auto has_all = [&](Candidate& candidate) {
-    if (measured_only && candidate.trial->record.state != TrialState::kMeasured) return false;
-    for (int i = 0; i < constraints.size(); ++i) {
-      double value = 0;
-      const MeasurementRecord* ignored = nullptr;
-      if (!Lookup(registry, candidate, limits[i], &value, &ignored)) return false;
-      if (constraints[i].has_at_most() && value > constraints[i].at_most()) return false;
-      if (constraints[i].has_at_least() && value < constraints[i].at_least()) return false;
-    }
-    for (const Wanted& wanted : objectives) {
-      double value = 0;
-      const MeasurementRecord* evidence = nullptr;
-      if (!Lookup(registry, candidate, wanted, &value, &evidence)) return false;
-      candidate.values.push_back(value);
-      candidate.evidence.push_back(evidence);
-    }
-    return true;
-  };
-  std::vector<Candidate> complete;
-  for (Candidate& candidate : scope->candidates) {
-    if (has_all(candidate)) complete.push_back(std::move(candidate));
-  }
-  scope->candidates = std::move(complete);
-  scope->eligible = scope->candidates.size();
-  return absl::OkStatus();
+  return question;
 }
 
 // The job's own numbers: what its frontier was made of.
-void FillOwn(Scope* scope) {
-  const JobFold& fold = scope->job->fold();
-  scope->own_objectives = true;
-  std::vector<Candidate> measured;
-  for (Candidate& candidate : scope->candidates) {
-    if (candidate.trial->record.state != TrialState::kMeasured) continue;
-    for (const JobPlan::Goal& goal : fold.plan().objectives()) {
-      const MeasurementRecord* evidence = fold.Evidence(*candidate.trial, goal.slot);
-      candidate.values.push_back(evidence == nullptr ? *fold.Value(*candidate.trial, goal.slot)
-                                                     : Compared(candidate, *evidence));
-      candidate.evidence.push_back(evidence);
+Question OwnQuestion(const JobFold& fold) {
+  Question question;
+  for (const JobPlan::Goal& goal : fold.plan().objectives()) {
+    question.objectives.readers.emplace_back(fold, goal.slot);
+  }
+  return question;
+}
+
+bool Holds(const v1::Constraint& constraint, double value) {
+  if (constraint.has_at_most() && value > constraint.at_most()) return false;
+  return !constraint.has_at_least() || value >= constraint.at_least();
+}
+
+// Adds the trial when it has all values and meets the limits.
+void AddCandidate(const Question& question, TrialRef trial, std::vector<Reading>* readings,
+                  FrontierCandidates* candidates) {
+  Reading limited;
+  for (const Limit& limit : question.limits) {
+    if (!limit.reader.Read(trial, &limited) || !Holds(limit.constraint, limited.value)) return;
+  }
+  const FrontierObjectives& objectives = question.objectives;
+  readings->resize(objectives.size());
+  for (size_t i = 0; i < objectives.size(); ++i) {
+    if (!objectives.readers[i].Read(trial, &(*readings)[i])) return;
+  }
+  candidates->trials.push_back(trial);
+  for (size_t i = 0; i < objectives.size(); ++i) {
+    const Reading& reading = (*readings)[i];
+    candidates->points.push_back(objectives.maximize[i] ? -reading.value : reading.value);
+    candidates->hopes.push_back(Hope(reading, objectives.maximize[i]));
+  }
+}
+
+// The trials that can be members come first; the others only contest them. `eligible` is how many.
+FrontierCandidates FindCandidates(const Registry& registry, const Scope& scope,
+                                  const Question& question, size_t* eligible) {
+  FrontierCandidates candidates;
+  std::vector<Reading> readings;
+  // A job's frontier keeps the job's hard constraints, under any objectives.
+  const auto counts = [&](TrialRef trial) {
+    return scope.job == nullptr || TrialOf(scope, trial).record.state == TrialState::kMeasured;
+  };
+  const auto on_frontier = [&](TrialRef trial) {
+    return scope.jobs[trial.job]->OnFrontier(TrialOf(scope, trial).record.ordinal);
+  };
+  VisitTrials(registry, scope, [&](TrialRef trial) {
+    if (!counts(trial) || (scope.own_objectives && !on_frontier(trial))) return;
+    AddCandidate(question, trial, &readings, &candidates);
+  });
+  *eligible = candidates.trials.size();
+  if (!scope.own_objectives) return candidates;
+  VisitTrials(registry, scope, [&](TrialRef trial) {
+    if (counts(trial) && !on_frontier(trial)) {
+      AddCandidate(question, trial, &readings, &candidates);
     }
-    measured.push_back(std::move(candidate));
-  }
-  // Only those that the job's frontier holds can be members: they come first.
-  const auto end = std::stable_partition(
-      measured.begin(), measured.end(),
-      [&](const Candidate& candidate) { return fold.OnFrontier(candidate.trial->record.ordinal); });
-  scope->eligible = end - measured.begin();
-  scope->candidates = std::move(measured);
+  });
+  return candidates;
 }
 
-std::vector<double> Oriented(const Candidate& candidate, const std::vector<bool>& maximize) {
-  std::vector<double> point;
-  for (size_t i = 0; i < maximize.size(); ++i) {
-    point.push_back(maximize[i] ? -candidate.values[i] : candidate.values[i]);
-  }
-  return point;
-}
-
-// The oriented value at the better or the worse end of its interval.
-double End(const Candidate& candidate, size_t i, bool maximize, bool better) {
-  const MeasurementRecord* evidence = candidate.evidence[i];
-  const double shift = evidence == nullptr ? 0 : candidate.values[i] - evidence->value;
-  const double low = evidence == nullptr ? candidate.values[i] : evidence->low + shift;
-  const double high = evidence == nullptr ? candidate.values[i] : evidence->high + shift;
-  if (maximize) return better ? -high : -low;
-  return better ? low : high;
-}
-
-enum class Chance { kNone, kEqual, kBetter };
-
-// Both ends of every candidate's intervals side by side: each member is compared with all of them,
-// and the records they come from lie all over the memory.
-class Ends {
- public:
-  Ends(const std::vector<Candidate>& candidates, const std::vector<bool>& maximize)
-      : objectives_(maximize.size()) {
-    for (const bool better : {true, false}) {
-      std::vector<double>& ends = better ? better_ : worse_;
-      ends.reserve(candidates.size() * objectives_);
-      for (const Candidate& candidate : candidates) {
-        for (size_t i = 0; i < objectives_; ++i) {
-          ends.push_back(End(candidate, i, maximize[i], better));
-        }
-      }
-    }
-  }
-  // How candidate `other` could compare with candidate `member` in objective `i`, by intervals.
-  Chance ChanceOf(size_t other, size_t member, size_t i) const {
-    const double theirs = better_[other * objectives_ + i];
-    const double ours = worse_[member * objectives_ + i];
-    if (theirs > ours) return Chance::kNone;
-    return theirs < ours ? Chance::kBetter : Chance::kEqual;
-  }
-
- private:
-  const size_t objectives_;
-  std::vector<double> better_;
-  std::vector<double> worse_;
-};
-
-// The same by the images that both have seen, where there are such; otherwise `ends`, which is what
-// their intervals say.
-Chance PairedChanceOf(const Registry& registry, const Candidate& other, const Candidate& member,
-                      size_t i, bool maximize, Chance ends) {
-  if (maximize && other.evidence[i] != nullptr && member.evidence[i] != nullptr) {
-    const std::string& theirs = registry.index.Bitmap(other.evidence[i]->id);
-    const std::string& ours = registry.index.Bitmap(member.evidence[i]->id);
-    const MeasurementKey& a = other.evidence[i]->key;
-    const MeasurementKey& b = member.evidence[i]->key;
-    // Not on the images that two of different fidelity share: on those the finalist was selected.
-    if (!theirs.empty() && a.dataset == b.dataset && a.split == b.split &&
-        other.evidence[i]->sample_count == member.evidence[i]->sample_count) {
-      const Discordance discordance =
-          CountDiscordance(theirs, ours, member.evidence[i]->sample_count);
-      if (SecondIsBetterPValue(discordance) <= kEstablished) return Chance::kNone;
-      return discordance.only_first > 0 ? Chance::kBetter : Chance::kEqual;
-    }
-  }
-  return ends;
-}
-
-bool CouldReplace(const Registry& registry, const std::vector<Candidate>& candidates,
-                  const Ends& ends, size_t other, size_t member,
-                  const std::vector<bool>& maximize) {
-  bool better = false;
-  // The cheap comparisons first: they exclude most.
-  for (const bool paired : {false, true}) {
-    for (size_t i = 0; i < maximize.size(); ++i) {
-      if (maximize[i] != paired) continue;
-      Chance chance = ends.ChanceOf(other, member, i);
-      if (paired) {
-        chance =
-            PairedChanceOf(registry, candidates[other], candidates[member], i, maximize[i], chance);
-      }
-      if (chance == Chance::kNone) return false;
-      better |= chance == Chance::kBetter;
-    }
-  }
-  return better;
-}
-
-bool IsContested(const Registry& registry, const Scope& scope, const Ends& ends, size_t member,
-                 const std::vector<bool>& maximize) {
-  const std::vector<Candidate>& candidates = scope.candidates;
-  const Candidate& candidate = candidates[member];
+// Whether what is behind the member is itself in doubt.
+bool IsDoubtful(const Scope& scope, const Question& question, TrialRef ref) {
+  const TrialEntry& trial = TrialOf(scope, ref);
   // Over all jobs, the evidence may be another's, which did get its final numbers.
-  if (scope.job != nullptr && !candidate.trial->finalize_error.empty()) return true;
-  for (const MeasurementRecord* evidence : candidate.evidence) {
-    if (evidence == nullptr) continue;
-    if (evidence->verdict != VerdictState::kTrusted || !IsFinal(*candidate.trial, *evidence)) {
+  if (scope.job != nullptr && !trial.finalize_error.empty()) return true;
+  for (const MetricReader& reader : question.objectives.readers) {
+    Reading reading;
+    reader.Read(ref, &reading);
+    if (reading.evidence == nullptr) continue;
+    if (reading.evidence->verdict != VerdictState::kTrusted || !IsFinal(trial, *reading.evidence)) {
       return true;
     }
-  }
-  for (size_t i = 0; i < candidates.size(); ++i) {
-    if (i == member || !CouldReplace(registry, candidates, ends, i, member, maximize)) continue;
-    // What a race over these objectives has ruled out can replace nobody.
-    if (scope.own_objectives && candidates[i].fold->StoppedBy(*candidates[i].trial) != 0) continue;
-    return true;
   }
   return false;
 }
 
-absl::Status AddMembers(const Registry& registry, const Scope& scope,
+// Of each row whether its place is in doubt.
+std::vector<bool> FindContested(const Registry& registry, const Scope& scope,
+                                const Question& question, const FrontierCandidates& candidates,
+                                absl::Span<const int32_t> rows) {
+  std::vector<bool> contested(rows.size(), scope.predicted);
+  std::vector<size_t> members;
+  std::vector<size_t> places;
+  for (size_t i = 0; i < rows.size() && !scope.predicted; ++i) {
+    const size_t member = static_cast<size_t>(rows[i]);
+    contested[i] = IsDoubtful(scope, question, candidates.trials[member]);
+    if (contested[i]) continue;
+    members.push_back(member);
+    places.push_back(i);
+  }
+  const std::vector<bool> replaceable = FindReplaceable(
+      registry.index, question.objectives, candidates, members, [&](TrialRef rival) {
+        // What a race over these objectives has ruled out can replace nobody.
+        return !scope.own_objectives ||
+               scope.jobs[rival.job]->StoppedBy(TrialOf(scope, rival)) == 0;
+      });
+  for (size_t i = 0; i < places.size(); ++i) contested[places[i]] = replaceable[i];
+  return contested;
+}
+
+void AddMember(const Registry& registry, const Scope& scope, const Question& question,
+               TrialRef ref, bool contested, bool knee,
+               v1::QueryParetoFrontierResponse* response) {
+  const TrialEntry& trial = TrialOf(scope, ref);
+  v1::FrontierMember* member = response->add_members();
+  *member->mutable_trial() = TrialView(registry, *scope.jobs[ref.job], trial);
+  for (int i = 0; i < response->objectives_size(); ++i) {
+    Reading reading;
+    question.objectives.readers[static_cast<size_t>(i)].Read(ref, &reading);
+    member->add_values(reading.value);
+    *member->add_measurements() =
+        reading.evidence != nullptr
+            ? MeasurementView(registry, *reading.evidence)
+            : KnownView(trial, *FindMetric(response->objectives(i).metric()));
+  }
+  member->set_certainty(contested ? v1::FrontierMember::CONTESTED : v1::FrontierMember::CERTAIN);
+  member->set_knee(knee);
+}
+
+absl::Status AddMembers(const Registry& registry, const Scope& scope, const Question& question,
                         v1::QueryParetoFrontierResponse* response) {
-  const std::vector<Candidate>& candidates = scope.candidates;
-  std::vector<bool> maximize;
-  for (const v1::Objective& objective : response->objectives()) {
-    maximize.push_back(objective.goal() == v1::Objective::MAXIMIZE);
-  }
-  const int objectives = static_cast<int>(maximize.size());
-  response->set_considered_trials(static_cast<int32_t>(candidates.size()));
-  if (scope.eligible == 0) return absl::OkStatus();
-  std::vector<double> points;
-  for (size_t i = 0; i < scope.eligible; ++i) {
-    const std::vector<double> point = Oriented(candidates[i], maximize);
-    points.insert(points.end(), point.begin(), point.end());
-  }
-  FORALL_ASSIGN_OR_RETURN(std::vector<int32_t> rows, ParetoFilter(PointsView{points, objectives}));
-  std::stable_sort(rows.begin(), rows.end(), [&](int32_t a, int32_t b) {
-    return points[static_cast<size_t>(a) * objectives] <
-           points[static_cast<size_t>(b) * objectives];
-  });
+  size_t eligible = 0;
+  const FrontierCandidates candidates = FindCandidates(registry, scope, question, &eligible);
+  const int objectives = response->objectives_size();
+  response->set_considered_trials(static_cast<int32_t>(candidates.trials.size()));
+  if (eligible == 0) return absl::OkStatus();
+  const PointsView points{absl::MakeConstSpan(candidates.points)
+                              .first(eligible * static_cast<size_t>(objectives)),
+                          objectives};
+  FORALL_ASSIGN_OR_RETURN(std::vector<int32_t> rows, ParetoFilter(points));
+  std::stable_sort(rows.begin(), rows.end(),
+                   [&](int32_t a, int32_t b) { return points[a][0] < points[b][0]; });
   std::vector<double> frontier;
   for (const int32_t row : rows) {
-    const auto begin = points.begin() + static_cast<int64_t>(row) * objectives;
-    frontier.insert(frontier.end(), begin, begin + objectives);
+    frontier.insert(frontier.end(), points[row], points[row] + objectives);
   }
   FORALL_ASSIGN_OR_RETURN(const int32_t knee, KneeRow(PointsView{frontier, objectives}));
-  const Ends ends(candidates, maximize);
+  const std::vector<bool> contested = FindContested(registry, scope, question, candidates, rows);
   for (size_t i = 0; i < rows.size(); ++i) {
-    const Candidate& candidate = candidates[rows[i]];
-    v1::FrontierMember* member = response->add_members();
-    *member->mutable_trial() = TrialView(registry, *candidate.fold, *candidate.trial);
-    for (int objective = 0; objective < objectives; ++objective) {
-      const MeasurementRecord* evidence = candidate.evidence[objective];
-      member->add_values(candidate.values[objective]);
-      *member->add_measurements() =
-          evidence != nullptr
-              ? MeasurementView(registry, *evidence)
-              : KnownView(*candidate.trial, *FindMetric(response->objectives(objective).metric()));
-    }
-    member->set_certainty(scope.predicted || IsContested(registry, scope, ends, rows[i], maximize)
-                              ? v1::FrontierMember::CONTESTED
-                              : v1::FrontierMember::CERTAIN);
-    member->set_knee(static_cast<int32_t>(i) == knee);
+    AddMember(registry, scope, question, candidates.trials[static_cast<size_t>(rows[i])],
+              contested[i], static_cast<int32_t>(i) == knee, response);
   }
   return absl::OkStatus();
 }
@@ -542,15 +424,19 @@ absl::StatusOr<v1::QueryParetoFrontierResponse> QueryFrontier(
   scope.predicted =
       RestsOnPrediction(response.objectives()) || RestsOnPrediction(request.constraints()) ||
       (scope.job != nullptr && RestsOnPrediction(scope.job->fold().plan().spec().constraints()));
-  if (own_objectives && request.constraints().empty()) {
-    FillOwn(&scope);
+  scope.own_objectives = own_objectives && request.constraints().empty();
+  Question question;
+  if (scope.own_objectives) {
+    question = OwnQuestion(scope.job->fold());
     response.set_hypervolume(scope.job->fold().hypervolume());
   } else {
-    // A job's frontier keeps the job's hard constraints, under any objectives.
-    FORALL_RETURN_IF_ERROR(FillAsked(registry, response, request.constraints(),
-                                     /*measured_only=*/scope.job != nullptr, &scope));
+    FORALL_ASSIGN_OR_RETURN(question,
+                            AskedQuestion(registry, scope, response, request.constraints()));
   }
-  FORALL_RETURN_IF_ERROR(AddMembers(registry, scope, &response));
+  for (const v1::Objective& objective : response.objectives()) {
+    question.objectives.maximize.push_back(objective.goal() == v1::Objective::MAXIMIZE);
+  }
+  FORALL_RETURN_IF_ERROR(AddMembers(registry, scope, question, &response));
   return response;
 }
 

@@ -59,7 +59,7 @@ bool MayBecome(TrialState from, TrialState to) {
 }  // namespace
 
 JobFold::JobFold(JobRecord record, std::shared_ptr<const JobPlan> plan,
-                 const MeasurementIndex* index)
+                 MeasurementIndex* index)
     : record_(std::move(record)),
       plan_(std::move(plan)),
       index_(index),
@@ -108,6 +108,15 @@ const TrialEntry* JobFold::FindTrial(int64_t ordinal) const {
   return &trials_[ordinal - 1];
 }
 
+const std::vector<SubjectId>& JobFold::Graphs(int32_t batch, const DeploymentRecipe& recipe) const {
+  std::vector<SubjectId>& graphs = graphs_[{batch, RecipeText(recipe)}];
+  for (size_t i = graphs.size(); i < trials_.size(); ++i) {
+    graphs.push_back(index_->NumberOf(
+        GraphKey(trials_[i].record.arch_key, trials_[i].resolution, batch, recipe)));
+  }
+  return graphs;
+}
+
 bool JobFold::AllBound() const {
   return std::all_of(bindings_.begin(), bindings_.end(),
                      [](const auto& binding) { return binding.has_value(); });
@@ -139,6 +148,8 @@ absl::Status JobFold::Apply(const JobEvent& event) {
     trial->changed = event.sequence;
     if (event.kind == "exported") {
       trial->record.artifact_sha256 = event.artifact;
+      rows_[event.trial - 1].artifact =
+          event.artifact.empty() ? kNoSubject : index_->NumberOf(event.artifact);
       trial->needed_measuring |= event.task != 0;
     } else if (event.kind == "part") {
       trial->needed_measuring |= trial->record.state == TrialState::kActive;
@@ -213,6 +224,8 @@ absl::Status JobFold::Propose(const JobEvent& event) {
   trial.final.resize(plan_->slots().size());
   trial.changed = event.sequence;
   active_.insert(event.trial);
+  rows_.push_back(
+      {.graph = index_->NumberOf(record.graph_key), .costs = trial.costs});
   trials_.push_back(std::move(trial));
   return absl::OkStatus();
 }
@@ -242,6 +255,10 @@ absl::Status JobFold::Measured(const JobEvent& event, TrialEntry* trial) {
         }
         trial->tiers_measured = trial->tier + 1;
       }
+      TrialRow& row = rows_[event.trial - 1];
+      row.has_final |= event.fidelity == "final";
+      row.screened_finally |=
+          event.fidelity != "final" && measurement->fidelity == FidelityLevel::kFinal;
       CountBoth(*trial, slot, -1);
       (event.fidelity == "final" ? trial->final : trial->screening)[slot] = id;
       CountBoth(*trial, slot, 1);
@@ -500,17 +517,15 @@ void JobFold::LearnScale(const TrialEntry& trial) {
   }
 }
 
-double JobFold::FinalEstimate(absl::string_view metric, double screening) const {
-  // Of what sets a screened value apart from others, this much is taken to be there in truth.
-  constexpr double kReliability = 0.5;
+FinalEstimator JobFold::EstimatorOf(absl::string_view metric) const {
   for (size_t slot = 0; slot < both_.size(); ++slot) {
     const MetricInfo& info = *plan_->slots()[slot].metric;
     if (info.id != metric || info.source != MetricSource::kAccuracy) continue;
-    if (both_[slot].count == 0) return screening;
+    if (both_[slot].count == 0) return {};
     const double count = static_cast<double>(both_[slot].count);
-    return both_[slot].final / count + kReliability * (screening - both_[slot].screening / count);
+    return {true, both_[slot].final / count, both_[slot].screening / count};
   }
-  return screening;
+  return {};
 }
 
 void JobFold::CountBoth(const TrialEntry& trial, size_t slot, int sign) {

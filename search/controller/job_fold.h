@@ -60,6 +60,29 @@ struct TrialEntry {
   int64_t changed = 0;            // sequence of the last event about it
 };
 
+// What queries over many trials read of each of them, side by side.
+struct TrialRow {
+  SubjectId artifact = kNoSubject;  // none until it is exported
+  SubjectId graph = kNoSubject;     // at batch 1, under the job's recipe
+  bool has_final = false;           // of TrialEntry::final some measurement is there
+  bool screened_finally = false;    // some measurement of final fidelity was its screening
+  Costs costs;
+};
+
+// What a screening value is compared as where other trials of the job have final ones: their mean
+// final value, and half of what sets it apart from their mean screening value
+// (docs/adr/0005-finalists.md).
+struct FinalEstimator {
+  bool known = false;  // otherwise values stay as they are
+  double final_mean = 0;
+  double screening_mean = 0;
+  double operator()(double screening) const {
+    // Of what sets a screened value apart from others, this much is taken to be there in truth.
+    constexpr double kReliability = 0.5;
+    return known ? final_mean + kReliability * (screening - screening_mean) : screening;
+  }
+};
+
 // What is known of a trial without measuring it: exact costs, and predictions where the job has a
 // predictor. nullopt for metrics that are measured.
 bool IsKnownUnmeasured(const MetricInfo& metric);
@@ -76,7 +99,8 @@ struct TargetBinding {
 class JobFold {
  public:
   // `index` is not owned and must outlive it; it must hold a measurement before an event names it.
-  JobFold(JobRecord record, std::shared_ptr<const JobPlan> plan, const MeasurementIndex* index);
+  // It learns of the job's subjects.
+  JobFold(JobRecord record, std::shared_ptr<const JobPlan> plan, MeasurementIndex* index);
 
   // DataLoss when the event does not follow from the log so far (its sequence is not the next, it
   // names a trial that was never proposed, a measurement that is not there, a forbidden edge).
@@ -87,6 +111,11 @@ class JobFold {
   const std::shared_ptr<const JobPlan>& shared_plan() const { return plan_; }
   int64_t sequence() const { return sequence_; }
   const std::vector<TrialEntry>& trials() const { return trials_; }
+  // As long as trials().
+  const std::vector<TrialRow>& rows() const { return rows_; }
+  // What keys the trials' screening latencies at another batch or recipe than rows() has them for,
+  // as long as trials(). What was asked for once is kept. Good until the next event.
+  const std::vector<SubjectId>& Graphs(int32_t batch, const DeploymentRecipe& recipe) const;
   // nullptr when there is none. `ordinal` counts from 1.
   const TrialEntry* FindTrial(int64_t ordinal) const;
   bool HasArchitecture(const std::string& arch_key) const { return keys_.contains(arch_key); }
@@ -139,10 +168,12 @@ class JobFold {
   // Who keeps the trial off the frontier: the one that stopped it, while that one still counts.
   int64_t StoppedBy(const TrialEntry& trial) const;
 
-  // What a screening value of this metric is compared as with final ones: the mean final value of
-  // the trials that have both, and half of what sets it apart from their mean screening value; the
-  // value itself while there are none, and for what is no accuracy (docs/adr/0005-finalists.md).
-  double FinalEstimate(absl::string_view metric, double screening) const;
+  // Of a metric of the plan; not known while no trial has both a final and a screening value, and
+  // for what is no accuracy.
+  FinalEstimator EstimatorOf(absl::string_view metric) const;
+  double FinalEstimate(absl::string_view metric, double screening) const {
+    return EstimatorOf(metric)(screening);
+  }
   // Ordinals of trials chosen for final measurements that are not done, ascending.
   const std::set<int64_t>& finalizing() const { return finalizing_; }
 
@@ -186,9 +217,12 @@ class JobFold {
 
   JobRecord record_;
   std::shared_ptr<const JobPlan> plan_;
-  const MeasurementIndex* index_;
+  MeasurementIndex* index_;
   int64_t sequence_ = 0;
   std::vector<TrialEntry> trials_;
+  std::vector<TrialRow> rows_;
+  // By batch and recipe; as many as there were trials when they were last asked for.
+  mutable std::map<std::pair<int32_t, std::string>, std::vector<SubjectId>> graphs_;
   absl::flat_hash_set<std::string> keys_;
   std::vector<std::optional<TargetBinding>> bindings_;
   std::vector<ScoredTrial> history_;

@@ -36,7 +36,7 @@ class JobFoldTest : public ::testing::Test {
     plan_ = JobPlan::Create(spec, family_).value();
   }
 
-  JobFold NewFold() const {
+  JobFold NewFold() {
     JobRecord record;
     record.id = 1;
     return JobFold(record, plan_, &index_);

@@ -6,12 +6,25 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "space/metric_registry.h"
 
 namespace forall {
 namespace {
 
 bool Counts(const MeasurementRecord& record) {
   return record.retracted_by.empty() && record.verdict != VerdictState::kRejected;
+}
+
+// What a column's measurements have in common; "" for a metric that is not measured.
+std::string ColumnName(const MeasurementKey& key) {
+  const MetricInfo* const metric = FindMetric(key.metric);
+  if (metric == nullptr) return "";
+  if (metric->source == MetricSource::kAccuracy) {
+    return absl::StrCat(key.metric, "\n", key.recipe, "\n", key.dataset, "\n", key.split);
+  }
+  if (metric->source != MetricSource::kLatency) return "";
+  return absl::StrCat(key.metric, "\n", key.recipe, "\n", key.device, "\n",
+                      key.device_fingerprint, "\n", key.profile, "\n", key.batch);
 }
 
 std::string ExportKey(const std::string& supernet, const std::string& arch_key,
@@ -25,24 +38,47 @@ void MeasurementIndex::Add(MeasurementRecord record) {
   highest_id_ = std::max(highest_id_, record.id);
   records_.push_back(std::move(record));
   const MeasurementRecord& added = records_.back();
-  by_id_[added.id] = &added;
-  by_subject_[added.key.subject].push_back(&added);
-  if (added.key.metric == "latency_ms" && Counts(added)) {
+  const SubjectId subject = NumberOf(added.key.subject);
+  about_[subject].push_back(&added);
+  if (!Counts(added)) return;
+  if (added.key.metric == "latency_ms") {
     latency_places_.insert({added.key.device, added.key.device_class, added.key.device_fingerprint,
                             added.key.profile});
   }
+  const std::string name = ColumnName(added.key);
+  if (!name.empty()) columns_[name].Offer(subject, records_, records_.size() - 1);
 }
 
 const MeasurementRecord* MeasurementIndex::Find(int64_t id) const {
-  const auto it = by_id_.find(id);
-  return it == by_id_.end() ? nullptr : it->second;
+  if (records_.empty()) return nullptr;
+  // Ids have no gaps, except where measurements were not kept.
+  const int64_t place = id - records_.front().id;
+  if (place >= 0 && place < size() && records_[place].id == id) return &records_[place];
+  const auto it = std::lower_bound(
+      records_.begin(), records_.end(), id,
+      [](const MeasurementRecord& record, int64_t wanted) { return record.id < wanted; });
+  return it != records_.end() && it->id == id ? &*it : nullptr;
+}
+
+SubjectId MeasurementIndex::NumberOf(absl::string_view subject) {
+  if (const auto it = numbers_.find(subject); it != numbers_.end()) return it->second;
+  const SubjectId number = static_cast<SubjectId>(names_.size());
+  names_.emplace_back(subject);
+  about_.emplace_back();
+  numbers_[names_.back()] = number;
+  return number;
 }
 
 absl::Span<const MeasurementRecord* const> MeasurementIndex::About(
     absl::string_view subject) const {
-  const auto it = by_subject_.find(subject);
-  if (it == by_subject_.end()) return {};
-  return it->second;
+  const auto it = numbers_.find(subject);
+  if (it == numbers_.end()) return {};
+  return about_[it->second];
+}
+
+const MeasurementColumn* MeasurementIndex::FindColumn(const MeasurementKey& key) const {
+  const auto it = columns_.find(ColumnName(key));
+  return it == columns_.end() ? nullptr : &it->second;
 }
 
 void MeasurementIndex::NoteAllImages(const std::string& dataset, const std::string& split,

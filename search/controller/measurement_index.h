@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Everything ever measured, in memory: what jobs reuse, and what frontier queries read.
 // Measurements are global; a job refers to them by id.
+//
+// Beside the records themselves stand columns, one per metric and condition, in which a query finds
+// the measurement that counts of each subject without touching the records. They cost 32 to 64
+// bytes a measurement (measurement_column.h), and a subject's name and number about 100.
 #ifndef FORALL_SEARCH_CONTROLLER_MEASUREMENT_INDEX_H_
 #define FORALL_SEARCH_CONTROLLER_MEASUREMENT_INDEX_H_
 
@@ -17,6 +21,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "search/controller/measurement_column.h"
 #include "search/store/result_store.h"
 
 namespace forall {
@@ -59,11 +64,19 @@ struct LatencyPlace {
 // Thread-compatible: the controller's lock guards it.
 class MeasurementIndex {
  public:
+  // In order of id.
   void Add(MeasurementRecord record);
   // nullptr when there is none. Pointers stay good while the index lives.
   const MeasurementRecord* Find(int64_t id) const;
   // What is known about an artifact or a graph, in order of id.
   absl::Span<const MeasurementRecord* const> About(absl::string_view subject) const;
+  // The number of an artifact or a graph, given when it is first heard of and never changed.
+  SubjectId NumberOf(absl::string_view subject);
+  // All numbers are below it.
+  int64_t subjects() const { return static_cast<int64_t>(about_.size()); }
+  // What was measured under this condition, whatever the subject (and the device's class); nullptr
+  // when nothing that counts was. Cells name their records by place in all().
+  const MeasurementColumn* FindColumn(const MeasurementKey& key) const;
   // In order of id.
   const std::deque<MeasurementRecord>& all() const { return records_; }
   int64_t size() const { return static_cast<int64_t>(records_.size()); }
@@ -94,7 +107,8 @@ class MeasurementIndex {
   // and batch. Noisy ones are worth another measurement. 0 when there is none.
   int64_t FindLatency(const MeasurementKey& key, FidelityLevel fidelity) const;
 
-  // Which images a top-1 accuracy got right, one bit each; "" when it is not known.
+  // Which images a top-1 accuracy got right, one bit each, as many as its value says; "" when it is
+  // not known.
   void AddBitmap(int64_t id, std::string bitmap);
   const std::string& Bitmap(int64_t id) const;
 
@@ -112,9 +126,11 @@ class MeasurementIndex {
                                     const std::string& split, int64_t images) const;
 
   std::deque<MeasurementRecord> records_;
-  absl::flat_hash_map<int64_t, const MeasurementRecord*> by_id_;
-  // Keys are the records' own subjects.
-  absl::flat_hash_map<absl::string_view, std::vector<const MeasurementRecord*>> by_subject_;
+  // Keys are names_.
+  absl::flat_hash_map<absl::string_view, SubjectId> numbers_;
+  std::deque<std::string> names_;
+  std::vector<std::vector<const MeasurementRecord*>> about_;  // by subject
+  absl::flat_hash_map<std::string, MeasurementColumn> columns_;
   std::set<LatencyPlace> latency_places_;
   std::map<std::pair<std::string, std::string>, int64_t> all_images_;
   // By artifact, dataset and split; in order of arrival.

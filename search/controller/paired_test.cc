@@ -4,13 +4,23 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
 
 namespace forall {
 
 Discordance CountDiscordance(absl::string_view first, absl::string_view second, int64_t images) {
   Discordance discordance;
   const size_t bytes = std::min({first.size(), second.size(), static_cast<size_t>(images + 7) / 8});
-  for (size_t i = 0; i < bytes; ++i) {
+  size_t i = 0;
+  for (; i + 8 <= bytes && static_cast<int64_t>(i + 8) * 8 <= images; i += 8) {
+    uint64_t a = 0;
+    uint64_t b = 0;
+    std::memcpy(&a, first.data() + i, 8);
+    std::memcpy(&b, second.data() + i, 8);
+    discordance.only_first += std::popcount(a & ~b);
+    discordance.only_second += std::popcount(b & ~a);
+  }
+  for (; i < bytes; ++i) {
     const int64_t left = images - static_cast<int64_t>(i) * 8;
     const unsigned mask = left >= 8 ? 0xffu : (1u << left) - 1;
     const unsigned a = static_cast<unsigned char>(first[i]) & mask;
@@ -33,7 +43,8 @@ double SecondIsBetterPValue(const Discordance& discordance) {
   double term = std::exp(std::lgamma(count + 1) - std::lgamma(at + 1) -
                          std::lgamma(count - at + 1) - count * std::log(2.0));
   double sum = 0;
-  for (int64_t i = k; i >= 0 && term > 0; --i) {
+  // Until what is added makes no difference any more.
+  for (int64_t i = k; i >= 0 && sum + term != sum; --i) {
     sum += term;
     term *= static_cast<double>(i) / static_cast<double>(n - i + 1);
   }

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "search/controller/frontier_contest.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+#include "search/controller/paired_test.h"
+
+namespace forall {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+// Largest p-value at which a paired difference counts as established.
+constexpr double kEstablished = 0.025;
+// A little less, for bounds that must hold whatever was rounded.
+constexpr double kSurelyEstablished = 0.0249;
+
+enum class Chance { kNone, kEqual, kBetter };
+
+double WorseEnd(const Reading& reading, bool maximize) {
+  return maximize ? -reading.low : reading.high;
+}
+double BetterEnd(const Reading& reading, bool maximize) {
+  return maximize ? -reading.high : reading.low;
+}
+
+// Whether `ours` out of `images` is established to be more than `lead` fewer, wherever the images
+// are that divide the two. They weigh the least when as many as can be divide them: `other` right
+// where the member is wrong, or has nothing left to be right on.
+bool SurelyBetter(int64_t ours, int64_t images, int64_t lead) {
+  const int64_t only_other = std::min(ours - lead, images - ours);
+  return SecondIsBetterPValue({only_other, only_other + lead}) <= kSurelyEstablished;
+}
+
+// An accuracy, in percent, below which nobody measured on the same images could take the member's
+// place by the paired test.
+double PairedFloor(const MeasurementIndex& index, const Reading& member) {
+  if (member.evidence == nullptr || index.Bitmap(member.evidence->id).empty()) return kInfinity;
+  const int64_t images = member.evidence->sample_count;
+  const int64_t ours =
+      std::llround(member.measured / 100 * static_cast<double>(images));
+  if (ours < 1 || ours > images || !SurelyBetter(ours, images, ours)) return -kInfinity;
+  // The smallest lead that is enough: the larger it is, the surer.
+  int64_t low = 0;
+  int64_t high = ours;
+  while (high - low > 1) {
+    const int64_t lead = low + (high - low) / 2;
+    (SurelyBetter(ours, images, lead) ? high : low) = lead;
+  }
+  return 100 * (static_cast<double>(ours - high) + 0.5) / static_cast<double>(images);
+}
+
+// The member's side of Hope: who does not reach it in every objective cannot take its place.
+double Bar(const MeasurementIndex& index, const Reading& member, bool maximize) {
+  const double end = WorseEnd(member, maximize);
+  return maximize ? std::max(end, -PairedFloor(index, member)) : end;
+}
+
+// Says of most points that reach no member's bars in all objectives that they do not. A grid over
+// two objectives holds per cell the highest bars in the others of the members that a point in that
+// cell may reach; with one or two objectives it is finer, and a cell is all that there is to know.
+class BarGrid {
+ public:
+  BarGrid(const std::vector<double>& bars, size_t objectives) : objectives_(objectives) {
+    const size_t axes = objectives < 3 ? 1 : 2;
+    cells_per_axis_ = axes == 1 ? 1024 : 64;
+    for (size_t axis = 0; axis < axes; ++axis) axes_.push_back(MakeAxis(bars, axis));
+    const size_t cells = axes == 1 ? cells_per_axis_ : cells_per_axis_ * cells_per_axis_;
+    highest_.assign(cells * objectives, -kInfinity);
+    for (size_t at = 0; at < bars.size(); at += objectives) {
+      double* const cell = highest_.data() + CellOf(&bars[at]) * objectives;
+      for (size_t i = 0; i < objectives; ++i) cell[i] = std::max(cell[i], bars[at + i]);
+    }
+    // A member can be reached from its own cell and from all before it.
+    for (size_t axis = 0; axis < axes; ++axis) Accumulate(axis == 0 ? 1 : cells_per_axis_);
+  }
+
+  bool MayReach(const double* hope) const {
+    const double* const cell = highest_.data() + CellOf(hope) * objectives_;
+    bool reaches = true;
+    for (size_t i = 0; i < objectives_; ++i) reaches &= hope[i] <= cell[i];
+    return reaches;
+  }
+
+ private:
+  struct Axis {
+    double low = 0;
+    double scale = 0;
+  };
+  Axis MakeAxis(const std::vector<double>& bars, size_t axis) const {
+    double low = kInfinity;
+    double high = -kInfinity;
+    for (size_t at = axis; at < bars.size(); at += objectives_) {
+      if (!std::isfinite(bars[at])) continue;
+      low = std::min(low, bars[at]);
+      high = std::max(high, bars[at]);
+    }
+    const double scale = static_cast<double>(cells_per_axis_ - 1) / (high - low);
+    return high > low && std::isfinite(scale) ? Axis{low, scale} : Axis{0, 0};
+  }
+  // Never larger for a smaller value.
+  size_t CellOf(const double* point) const {
+    size_t cell = 0;
+    for (size_t axis = axes_.size(); axis-- > 0;) {
+      const Axis& a = axes_[axis];
+      const double last = static_cast<double>(cells_per_axis_ - 1);
+      // A scale of 0 puts everything, infinities too, into cell 0.
+      const double at = a.scale == 0 ? 0 : (point[axis] - a.low) * a.scale;
+      cell = cell * cells_per_axis_ + static_cast<size_t>(std::clamp(at, 0.0, last));
+    }
+    return cell;
+  }
+  void Accumulate(size_t step) {
+    const size_t cells = highest_.size() / objectives_;
+    for (size_t cell = cells; cell-- > 0;) {
+      const size_t next = cell + step;
+      if (cell / step % cells_per_axis_ == cells_per_axis_ - 1) continue;
+      for (size_t i = 0; i < objectives_; ++i) {
+        double& here = highest_[cell * objectives_ + i];
+        here = std::max(here, highest_[next * objectives_ + i]);
+      }
+    }
+  }
+
+  const size_t objectives_;
+  size_t cells_per_axis_ = 0;
+  std::vector<Axis> axes_;
+  std::vector<double> highest_;  // by cell, a value per objective
+};
+
+using Readings = std::vector<Reading>;
+
+Readings ReadAll(const FrontierObjectives& objectives, TrialRef trial) {
+  Readings readings(objectives.size());
+  for (size_t i = 0; i < readings.size(); ++i) objectives.readers[i].Read(trial, &readings[i]);
+  return readings;
+}
+
+Chance ByIntervals(const Reading& other, const Reading& member, bool maximize) {
+  const double theirs = BetterEnd(other, maximize);
+  const double ours = WorseEnd(member, maximize);
+  if (theirs > ours) return Chance::kNone;
+  return theirs < ours ? Chance::kBetter : Chance::kEqual;
+}
+
+// By the images that both have seen, where there are such; otherwise by their intervals.
+Chance ByImages(const MeasurementIndex& index, const Reading& other, const Reading& member) {
+  const MeasurementRecord* const theirs = other.evidence;
+  const MeasurementRecord* const ours = member.evidence;
+  // Not on the images that two of different fidelity share: on those the finalist was selected.
+  if (theirs != nullptr && ours != nullptr && theirs->sample_count == ours->sample_count &&
+      theirs->key.dataset == ours->key.dataset && theirs->key.split == ours->key.split) {
+    const std::string& their_bits = index.Bitmap(theirs->id);
+    if (!their_bits.empty()) {
+      const Discordance discordance =
+          CountDiscordance(their_bits, index.Bitmap(ours->id), ours->sample_count);
+      if (SecondIsBetterPValue(discordance) <= kEstablished) return Chance::kNone;
+      return discordance.only_first > 0 ? Chance::kBetter : Chance::kEqual;
+    }
+  }
+  return ByIntervals(other, member, /*maximize=*/true);
+}
+
+bool CouldReplace(const MeasurementIndex& index, const Readings& other, const Readings& member,
+                  const std::vector<bool>& maximize) {
+  bool better = false;
+  // The cheap comparisons first: they exclude most.
+  for (const bool paired : {false, true}) {
+    for (size_t i = 0; i < maximize.size(); ++i) {
+      if (maximize[i] != paired) continue;
+      const Chance chance = paired ? ByImages(index, other[i], member[i])
+                                   : ByIntervals(other[i], member[i], /*maximize=*/false);
+      if (chance == Chance::kNone) return false;
+      better |= chance == Chance::kBetter;
+    }
+  }
+  return better;
+}
+
+}  // namespace
+
+double Hope(const Reading& reading, bool maximize) {
+  // The paired test sees the accuracy as it was measured, not an estimate.
+  return maximize ? -std::max(reading.high, reading.measured) : reading.low;
+}
+
+std::vector<bool> FindReplaceable(const MeasurementIndex& index,
+                                  const FrontierObjectives& objectives,
+                                  const FrontierCandidates& candidates,
+                                  absl::Span<const size_t> members,
+                                  absl::FunctionRef<bool(TrialRef)> may_replace) {
+  const size_t k = objectives.size();
+  std::vector<bool> replaceable(members.size(), false);
+  if (members.empty()) return replaceable;
+  std::vector<Readings> readings;
+  std::vector<double> bars;
+  for (const size_t member : members) {
+    readings.push_back(ReadAll(objectives, candidates.trials[member]));
+    for (size_t i = 0; i < k; ++i) {
+      bars.push_back(Bar(index, readings.back()[i], objectives.maximize[i]));
+    }
+  }
+  const BarGrid grid(bars, k);
+  std::vector<size_t> rivals;
+  std::vector<double> hopes;
+  for (size_t rival = 0; rival < candidates.trials.size(); ++rival) {
+    const double* const hope = candidates.hopes.data() + rival * k;
+    if (!grid.MayReach(hope)) continue;
+    rivals.push_back(rival);
+    hopes.insert(hopes.end(), hope, hope + k);
+  }
+  for (size_t m = 0; m < members.size(); ++m) {
+    const double* const bar = bars.data() + m * k;
+    for (size_t r = 0; r < rivals.size() && !replaceable[m]; ++r) {
+      const double* const hope = hopes.data() + r * k;
+      size_t reached = 0;
+      while (reached < k && hope[reached] <= bar[reached]) ++reached;
+      if (reached < k || rivals[r] == members[m]) continue;
+      const TrialRef rival = candidates.trials[rivals[r]];
+      replaceable[m] =
+          CouldReplace(index, ReadAll(objectives, rival), readings[m], objectives.maximize) &&
+          may_replace(rival);
+    }
+  }
+  return replaceable;
+}
+
+}  // namespace forall

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// One metric under one condition: of every subject (an artifact or a graph) the measurement that
+// counts, side by side in order of the subjects' numbers, so that a query reads hundreds of
+// thousands of them in milliseconds.
+#ifndef FORALL_SEARCH_CONTROLLER_MEASUREMENT_COLUMN_H_
+#define FORALL_SEARCH_CONTROLLER_MEASUREMENT_COLUMN_H_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "search/store/result_store.h"
+
+namespace forall {
+
+// A subject's number: 0, 1, ... in the order in which the measurement index first heard of them.
+using SubjectId = int32_t;
+constexpr SubjectId kNoSubject = -1;
+
+// The record's numbers, and where it is. 32 bytes.
+struct MeasurementCell {
+  double value = 0;
+  double low = 0;
+  double high = 0;
+  int32_t place = -1;  // in the index's all(); -1: there is none
+  FidelityLevel fidelity = FidelityLevel::kScreening;
+
+  bool known() const { return place >= 0; }
+};
+
+// Thread-compatible. 32 bytes a subject, 2 KB at a time: a condition under which few subjects were
+// measured costs little. Accuracies and latencies are of different subjects whose numbers alternate,
+// so that half of a column can be empty.
+class MeasurementColumn {
+ public:
+  // Takes records[place], which must count, unless a better one of the subject is there: higher
+  // fidelity first; then, for what is no latency, more samples; then the later one.
+  void Offer(SubjectId subject, const std::deque<MeasurementRecord>& records, size_t place);
+  const MeasurementCell& operator[](SubjectId subject) const {
+    const size_t block = static_cast<size_t>(subject) / kBlock;
+    if (subject < 0 || block >= blocks_.size() || blocks_[block] == nullptr) return kNone;
+    return (*blocks_[block])[static_cast<size_t>(subject) % kBlock];
+  }
+
+ private:
+  static constexpr size_t kBlock = 64;
+  static constexpr MeasurementCell kNone = {};
+
+  std::vector<std::unique_ptr<std::array<MeasurementCell, kBlock>>> blocks_;
+};
+
+// The one that counts of an artifact's and its graph's latency: higher fidelity, then the later.
+inline const MeasurementCell& BetterLatency(const MeasurementCell& a, const MeasurementCell& b) {
+  if (!a.known() || !b.known()) return a.known() ? a : b;
+  if (a.fidelity != b.fidelity) return a.fidelity == FidelityLevel::kFinal ? a : b;
+  return a.place > b.place ? a : b;
+}
+
+}  // namespace forall
+
+#endif  // FORALL_SEARCH_CONTROLLER_MEASUREMENT_COLUMN_H_

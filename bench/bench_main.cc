@@ -67,6 +67,8 @@ flags
   --at=N,N,...    evaluations, or measurements learned from, at which to look
   --seeds=N       repetitions (default 10; of measured-search: 3), from --first-seed on (default 1)
   --parallel=N    trials in flight (default 4)
+  --warm-from=N   of sample-efficiency: "guided" again, knowing what a search of another seed measured in N
+                  evaluations; with --tables=PATH (of w1.2) its accuracies alone, the cost being that device's latency
 
 flags of ofa-search
   --tables=PATH     a folder with a device's published lookup tables (YAML or JSON, one file per resolution), or
@@ -110,7 +112,15 @@ constexpr Benchmark kBenchmarks[] = {
      [](const Options& options) { return RunFrontierQueryBench(options.frontier_query); }},
     {"evaluator", [](const Options& options) { return RunEvaluatorBench(options.evaluator); }},
     {"sample-efficiency",
-     [](const Options& options) { return RunSampleEfficiencyBench(options.sample_efficiency); },
+     [](const Options& options) -> absl::Status {
+       SampleEfficiencyOptions with_table = options.sample_efficiency;
+       absl::StatusOr<LatencyTable> table = LatencyTable();
+       if (!options.search.tables.empty()) {
+         FORALL_ASSIGN_OR_RETURN(table, ReadTables(options.search.tables[0], options.search));
+         with_table.table = &*table;
+       }
+       return RunSampleEfficiencyBench(with_table);
+     },
      true},
     {"measured-search",
      [](const Options& options) { return RunMeasuredSearchBench(options.measured_search); }, true},
@@ -209,6 +219,11 @@ absl::Status ReadFlag(absl::string_view flag, absl::string_view value, Options* 
       options->predictor.at.push_back(static_cast<int>(number));
       options->measured_search.at.push_back(static_cast<int>(number));
     }
+    return absl::OkStatus();
+  }
+  if (flag == "--warm-from") {
+    FORALL_RETURN_IF_ERROR(ReadNumber(flag, value, &number));
+    options->sample_efficiency.warm_from = static_cast<int>(number);
     return absl::OkStatus();
   }
   if (flag == "--seeds" || flag == "--first-seed" || flag == "--parallel") {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <utility>
 
@@ -14,6 +15,7 @@
 #include "base/status_macros.h"
 #include "nlohmann/json.hpp"
 #include "search/pareto/hypervolume.h"
+#include "search/sampler/known_subnets.h"
 #include "search/sampler/sampler.h"
 #include "search/sampler/sampler_factory.h"
 #include "space/cost_model.h"
@@ -30,14 +32,16 @@ constexpr double kNoise = 0.03;
 constexpr double kWorstAccuracy = 70;
 constexpr double kWorstGmacs = 0.6;
 constexpr int kPixels = 224;
+// Between the seed of a search and that of the one whose results it knows.
+constexpr uint64_t kFormerSeed = 1000;
 
 class World {
  public:
-  static absl::StatusOr<World> Create(const std::string& predictor) {
-    FORALL_ASSIGN_OR_RETURN(const std::shared_ptr<const Family> published,
-                            FindFamily("ofa_mbv3_w1.0"));
+  static absl::StatusOr<World> Create(const std::string& predictor, const LatencyTable* table) {
+    const std::string name = table == nullptr ? "ofa_mbv3_w1.0" : "ofa_mbv3_w1.2";
+    FORALL_ASSIGN_OR_RETURN(const std::shared_ptr<const Family> published, FindFamily(name));
     nlohmann::json spec = nlohmann::json::parse(published->Spec());
-    spec["name"] = "ofa_mbv3_w1.0_224";
+    spec["name"] = absl::StrCat(name, "_", kPixels);
     spec["resolutions"] = {kPixels};
     World world;
     FORALL_ASSIGN_OR_RETURN(world.family_, FamilyFromSpec(spec.dump()));
@@ -47,6 +51,12 @@ class World {
     FORALL_ASSIGN_OR_RETURN(std::string bytes, SerializePredictor(file));
     FORALL_ASSIGN_OR_RETURN(world.predictor_,
                             AccuracyPredictor::Parse(std::move(bytes), predictor, world.family_));
+    world.table_ = table;
+    if (table != nullptr) {
+      FORALL_ASSIGN_OR_RETURN(const Network largest,
+                              world.family_->Describe(world.space().Largest()));
+      FORALL_ASSIGN_OR_RETURN(world.worst_cost_, table->Sum(largest));
+    }
     return world;
   }
 
@@ -55,6 +65,15 @@ class World {
     const absl::StatusOr<Network> network = family_->Describe(a);
     return network.ok() ? 1e-9 * static_cast<double>(CountCosts(*network).macs) : 0;
   }
+  bool has_device() const { return table_ != nullptr; }
+  // Of the second objective; what is not to be had is infinitely dear.
+  double Cost(const Architecture& a) const {
+    if (table_ == nullptr) return Gmacs(a);
+    const absl::StatusOr<Network> network = family_->Describe(a);
+    if (!network.ok()) return std::numeric_limits<double>::infinity();
+    return table_->Sum(*network).value_or(std::numeric_limits<double>::infinity());
+  }
+  double worst_cost() const { return worst_cost_; }
   double TrueAccuracy(const Architecture& a) const {
     return kSlope * predictor_->Predict(a).value_or(0) + kIntercept;
   }
@@ -67,52 +86,90 @@ class World {
   World() = default;
   std::shared_ptr<const Family> family_;
   std::shared_ptr<const AccuracyPredictor> predictor_;
+  const LatencyTable* table_ = nullptr;
+  double worst_cost_ = kWorstGmacs;
 };
 
-SamplerOptions OptionsFor(const World& world) {
+SamplerOptions OptionsFor(const World& world, bool on_device) {
   SamplerOptions options;
   options.cost = [&world](const Architecture& a) { return world.Gmacs(a); };
   options.objectives = {{SearchedMetric::Kind::kQuality, nullptr},
                         {SearchedMetric::Kind::kKnown, options.cost}};
+  if (on_device) options.objectives[1] = {SearchedMetric::Kind::kCost, nullptr};
   return options;
 }
 
-// Hypervolumes after each of `at` evaluations.
-absl::StatusOr<std::vector<double>> Search(const World& world, const std::string& name,
-                                           uint64_t seed, const SampleEfficiencyOptions& options) {
-  FORALL_ASSIGN_OR_RETURN(const std::unique_ptr<Sampler> sampler,
-                          CreateSampler(name, OptionsFor(world), world.space(), seed));
-  std::vector<double> found;
-  std::vector<double> points;  // noise-free, both minimised
+struct SearchTask {
+  std::string sampler;
+  uint64_t seed = 0;
+  bool on_device = false;  // the cost is a measured latency
+  int evaluations = 0;
+  std::vector<ScoredTrial> known = {};
+};
+
+// All trials in order.
+absl::StatusOr<std::vector<ScoredTrial>> Search(const World& world, const SearchTask& task,
+                                                int parallel) {
+  FORALL_ASSIGN_OR_RETURN(
+      const std::unique_ptr<Sampler> sampler,
+      CreateSampler(task.sampler, OptionsFor(world, task.on_device), world.space(), task.seed));
   std::vector<ScoredTrial> history;
   std::vector<Architecture> pending;
   int64_t proposed = 0;
-  const int last = *std::max_element(options.at.begin(), options.at.end());
-  while (static_cast<int>(history.size()) < last) {
-    const int free = std::min<int>(options.parallel - static_cast<int>(pending.size()),
-                                   last - static_cast<int>(proposed));
-    for (Proposal& proposal : sampler->Propose({history, pending, free, proposed})) {
+  while (static_cast<int>(history.size()) < task.evaluations) {
+    const int free = std::min<int>(parallel - static_cast<int>(pending.size()),
+                                   task.evaluations - static_cast<int>(proposed));
+    for (Proposal& proposal :
+         sampler->Propose({history, pending, free, proposed, task.known})) {
       pending.push_back(std::move(proposal.architecture));
       ++proposed;
     }
     if (pending.empty()) {
-      return absl::InternalError(absl::StrCat(name, " has proposed nothing after ", proposed));
+      return absl::InternalError(absl::StrCat(task.sampler, " has proposed nothing after ",
+                                              proposed));
     }
     const Architecture done = pending.front();
     pending.erase(pending.begin());
-    const double gmacs = world.Gmacs(done);
-    points.insert(points.end(), {-world.TrueAccuracy(done), gmacs});
     history.push_back({static_cast<int64_t>(history.size()) + 1,
                        done,
-                       {-world.MeasuredAccuracy(done), gmacs},
+                       {-world.MeasuredAccuracy(done),
+                        task.on_device ? world.Cost(done) : world.Gmacs(done)},
                        0});
-    if (std::count(options.at.begin(), options.at.end(), history.size()) > 0) {
-      FORALL_ASSIGN_OR_RETURN(const double volume,
-                              Hypervolume({points, 2}, {-kWorstAccuracy, kWorstGmacs}));
-      found.push_back(volume);
-    }
+  }
+  return history;
+}
+
+// After each of `at` evaluations, noise-free.
+absl::StatusOr<std::vector<double>> Hypervolumes(const World& world,
+                                                 const std::vector<ScoredTrial>& history,
+                                                 const std::vector<int>& at) {
+  std::vector<double> found;
+  std::vector<double> points;  // both minimised
+  for (const ScoredTrial& trial : history) {
+    points.insert(points.end(),
+                  {-world.TrueAccuracy(trial.architecture), world.Cost(trial.architecture)});
+    if (std::count(at.begin(), at.end(), trial.id) == 0) continue;
+    FORALL_ASSIGN_OR_RETURN(const double volume,
+                            Hypervolume({points, 2}, {-kWorstAccuracy, world.worst_cost()}));
+    found.push_back(volume);
   }
   return found;
+}
+
+// What a search of another seed has measured, as a job's history is chosen.
+absl::StatusOr<std::vector<ScoredTrial>> Former(const World& world, uint64_t seed,
+                                                const SampleEfficiencyOptions& options) {
+  const SearchTask task{"guided", seed + kFormerSeed, false, options.warm_from};
+  FORALL_ASSIGN_OR_RETURN(std::vector<ScoredTrial> trials,
+                          Search(world, task, options.parallel));
+  std::vector<double> costs;
+  for (ScoredTrial& trial : trials) {
+    costs.push_back(world.Gmacs(trial.architecture));
+    if (world.has_device()) trial.objectives[1] = std::numeric_limits<double>::quiet_NaN();
+  }
+  std::vector<ScoredTrial> known;
+  for (const size_t i : ChooseKnown(trials, costs)) known.push_back(std::move(trials[i]));
+  return known;
 }
 
 double Median(std::vector<double> values) {
@@ -121,7 +178,7 @@ double Median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[half] : 0.5 * (values[half - 1] + values[half]);
 }
 
-absl::Status RunSampler(const World& world, const std::string& name,
+absl::Status RunSampler(const World& world, const std::string& name, bool warm,
                         const SampleEfficiencyOptions& options) {
   std::vector<int> at = options.at;
   std::sort(at.begin(), at.end());
@@ -129,9 +186,14 @@ absl::Status RunSampler(const World& world, const std::string& name,
   std::vector<std::vector<double>> by_checkpoint(at.size());
   std::vector<double> seconds;
   for (int i = 0; i < options.seeds; ++i) {
+    SearchTask task{name, options.first_seed + i, world.has_device(), at.back()};
+    if (warm) {
+      FORALL_ASSIGN_OR_RETURN(task.known, Former(world, task.seed, options));
+    }
     const int64_t start = Clock::Real()->SteadyNanos();
-    FORALL_ASSIGN_OR_RETURN(const std::vector<double> found,
-                            Search(world, name, options.first_seed + i, options));
+    FORALL_ASSIGN_OR_RETURN(const std::vector<ScoredTrial> trials,
+                            Search(world, task, options.parallel));
+    FORALL_ASSIGN_OR_RETURN(const std::vector<double> found, Hypervolumes(world, trials, at));
     seconds.push_back(1e-9 * static_cast<double>(Clock::Real()->SteadyNanos() - start));
     for (size_t c = 0; c < at.size(); ++c) by_checkpoint[c].push_back(found[c]);
   }
@@ -140,14 +202,14 @@ absl::Status RunSampler(const World& world, const std::string& name,
     std::printf(
         "{\"benchmark\":\"sample-efficiency\",\"sampler\":\"%s\",\"evaluations\":%d,"
         "\"hypervolume_median\":%.4f,\"hypervolume_min\":%.4f,\"hypervolume_max\":%.4f,"
-        "\"seeds\":%d,\"parallel\":%d}\n",
+        "\"seeds\":%d,\"parallel\":%d,\"warm_from\":%d}\n",
         name.c_str(), at[c], Median(by_checkpoint[c]), *low, *high, options.seeds,
-        options.parallel);
+        options.parallel, warm ? options.warm_from : 0);
   }
   std::printf(
       "{\"benchmark\":\"sample-efficiency\",\"sampler\":\"%s\",\"seconds_median\":%.2f,"
-      "\"evaluations\":%d}\n",
-      name.c_str(), Median(seconds), at.back());
+      "\"evaluations\":%d,\"warm_from\":%d}\n",
+      name.c_str(), Median(seconds), at.back(), warm ? options.warm_from : 0);
   std::fflush(stdout);
   return absl::OkStatus();
 }
@@ -160,9 +222,11 @@ absl::Status RunSampleEfficiencyBench(const SampleEfficiencyOptions& options) {
         "sample-efficiency needs --predictor FILE, the accuracy predictor that the once-for-all "
         "authors publish (acc_predictor.pth)");
   }
-  FORALL_ASSIGN_OR_RETURN(const World world, World::Create(options.predictor));
+  FORALL_ASSIGN_OR_RETURN(const World world, World::Create(options.predictor, options.table));
   for (const std::string& name : options.samplers.empty() ? SamplerNames() : options.samplers) {
-    FORALL_RETURN_IF_ERROR(RunSampler(world, name, options));
+    FORALL_RETURN_IF_ERROR(RunSampler(world, name, /*warm=*/false, options));
+    if (name != "guided" || options.warm_from == 0) continue;
+    FORALL_RETURN_IF_ERROR(RunSampler(world, name, /*warm=*/true, options));
   }
   return absl::OkStatus();
 }

@@ -44,6 +44,8 @@ absl::StatusOr<double> Milliseconds(const std::string& unit) {
   return absl::InvalidArgumentError(absl::StrCat("--unit: s, ms, us or ns, not \"", unit, "\""));
 }
 
+}  // namespace
+
 absl::StatusOr<LatencyTable> ReadTables(const std::string& path,
                                         const SearchBenchOptions& options) {
   std::error_code error;
@@ -75,6 +77,8 @@ absl::StatusOr<LatencyTable> ReadTables(const std::string& path,
   }
   return table;
 }
+
+namespace {
 
 absl::StatusOr<std::shared_ptr<const AccuracyPredictor>> ReadPredictor(
     const SearchBenchOptions& options, const std::shared_ptr<const Family>& family) {

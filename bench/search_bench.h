@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "latency/table/latency_table.h"
 
 namespace forall {
 
@@ -30,6 +32,9 @@ struct SearchBenchOptions {
   // When the program began, on Clock::Real()->SteadyNanos().
   int64_t started_ns = 0;
 };
+
+// One of `tables`, read as --unit and --device say. Errors name the flag or the file.
+absl::StatusOr<LatencyTable> ReadTables(const std::string& path, const SearchBenchOptions& options);
 
 // Prints one line per bound, in the order asked for: "bound", "predicted_accuracy" (a share, never
 // a measurement), "cost", "architecture", and where the cost comes from; and a last one with

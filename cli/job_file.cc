@@ -222,6 +222,7 @@ Fields JobFields(v1::SearchJobSpec* spec) {
       {"dataset", Text([=](const std::string& v) { spec->set_dataset(v); })},
       {"parallelism", Integer32([=](int32_t v) { spec->set_parallelism(v); })},
       {"accuracy_predictor", Text([=](const std::string& v) { spec->set_accuracy_predictor(v); })},
+      {"cold_start", Flag([=](bool v) { spec->set_cold_start(v); })},
       {"recipe", Text([=](const std::string& v) { spec->set_recipe(v); })},
   };
 }

@@ -24,6 +24,7 @@ seed: 3
 dataset: fashion_mnist
 parallelism: 4
 recipe: fp32
+cold_start: true
 )";
 
 TEST(JobFileTest, ReadsEveryField) {
@@ -45,6 +46,7 @@ TEST(JobFileTest, ReadsEveryField) {
   EXPECT_EQ(spec.fidelity().tiers(1), 5000);
   EXPECT_EQ(spec.seed(), 3);
   EXPECT_EQ(spec.parallelism(), 4);
+  EXPECT_TRUE(spec.cold_start());
 }
 
 TEST(JobFileTest, ReadsJson) {
@@ -73,6 +75,7 @@ TEST(JobFileTest, ErrorsNameTheField) {
       {"constraints: [\"macs<3\"]", "constraints[0]"},
       {"fidelity: {tiers: 500}", "fidelity.tiers: must be a list"},
       {"fidelity: {tiers: [500, many]}", "fidelity.tiers[1]: must be a whole number"},
+      {"cold_start: 3", "cold_start: must be true or false"},
       {"fidelity: {test_split: perhaps}", "fidelity.test_split: must be true or false"},
       {endless + "]", "objectives: has 1001 items"},
       {"- a\n- b", "job: must be a map"},

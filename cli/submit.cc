@@ -31,6 +31,7 @@ struct SubmitOptions {
   std::optional<int32_t> parallelism;
   std::string request_id;
   std::string accuracy_predictor;
+  bool cold_start = false;
 };
 
 // The file's job with what the flags say laid over it.
@@ -70,6 +71,7 @@ absl::StatusOr<v1::SearchJobSpec> MakeSpec(const SubmitOptions& options) {
   if (!options.accuracy_predictor.empty()) {
     spec.set_accuracy_predictor(options.accuracy_predictor);
   }
+  if (options.cold_start) spec.set_cold_start(true);
   if (options.parallelism.has_value()) spec.set_parallelism(*options.parallelism);
   return spec;
 }
@@ -128,6 +130,8 @@ void AddSubmitCommand(CLI::App* app, CommandContext* context) {
       ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()));
   command->add_option("--accuracy-predictor", options->accuracy_predictor,
                       "For predicted_accuracy_top1: a file of forall predictor import");
+  command->add_flag("--cold-start", options->cold_start,
+                    "Do not learn from what was measured on the supernet before");
   command->add_option("--name", options->name, "A name for people");
   command->add_option("--parallelism", options->parallelism,
                       "Trials in flight at once; 0: decided by the number of workers");

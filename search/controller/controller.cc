@@ -11,6 +11,7 @@
 #include "base/sha256.h"
 #include "base/status_macros.h"
 #include "search/controller/controller_answer.h"
+#include "search/controller/job_history.h"
 #include "search/controller/resource_names.h"
 
 namespace forall {
@@ -323,6 +324,11 @@ const MeasurementIndex& Controller::index() const {
 int Controller::ActiveWorkers() const {
   mu_.AssertHeld();
   return leases_->ActiveWorkers();
+}
+
+std::vector<KnownSubnet> Controller::History(const JobFold& fold) const {
+  mu_.AssertHeld();
+  return FindHistory(*registry_, fold);
 }
 
 std::vector<TargetBinding> Controller::DevicesForLocked(const LatencyTarget& target) const {

@@ -234,6 +234,7 @@ class Controller : private JobHost {
   const MeasurementIndex& index() const override;
   int ActiveWorkers() const override;
   std::optional<TargetBinding> FindDevice(const LatencyTarget& target) const override;
+  std::vector<KnownSubnet> History(const JobFold& fold) const override;
   int64_t AddTask(int64_t job, int64_t trial_id, TaskKind kind, const v1::Task& wire,
                   const TaskNeeds& needs) override;
   void JoinAccuracy(int64_t job, int64_t trial_id, const v1::Task& wire) override;

@@ -580,12 +580,16 @@ TEST(ControllerKillTest, Invariant4KilledAtEveryCommitTheLogIsThatOfAnUndisturbe
 }
 
 // Does a whole job with all open tasks leased at once and completed in an order of `choose`'s.
-// Kills the controller before every `kill_every`-th result (0: never).
+// Kills the controller before every `kill_every`-th result (0: never). Another job has measured
+// `former_trials` before.
 std::vector<std::string> RunInOrder(
-    const v1::SearchJobSpec& spec,
+    const v1::SearchJobSpec& spec, int former_trials,
     const std::function<size_t(const std::vector<v1::LeasedTask>&)>& choose, int kill_every) {
   ControllerHarness harness;
   harness.Register("w");
+  if (former_trials > 0) {
+    harness.RunToEnd(harness.Submit(ControllerHarness::Spec(former_trials))->name());
+  }
   const std::string name = harness.Submit(spec)->name();
   std::vector<v1::LeasedTask> held;
   for (int step = 1;; ++step) {
@@ -617,11 +621,11 @@ std::vector<std::string> RunInOrder(
 }
 
 void ExpectSameLogWithKillsBetween(const v1::SearchJobSpec& spec,
-                                   const std::vector<int>& kill_everys) {
+                                   const std::vector<int>& kill_everys, int former_trials = 0) {
   Random random(11);
   std::vector<std::string> order;
   const std::vector<std::string> log = RunInOrder(
-      spec,
+      spec, former_trials,
       [&](const std::vector<v1::LeasedTask>& held) {
         const size_t chosen = random.Uniform(held.size());
         order.push_back(held[chosen].task().name());
@@ -631,7 +635,7 @@ void ExpectSameLogWithKillsBetween(const v1::SearchJobSpec& spec,
   for (const int kill_every : kill_everys) {
     size_t step = 0;
     const std::vector<std::string> again = RunInOrder(
-        spec,
+        spec, former_trials,
         [&](const std::vector<v1::LeasedTask>& held) {
           const std::string wanted = order.at(step++);
           for (size_t i = 0; i < held.size(); ++i) {
@@ -656,6 +660,15 @@ TEST(ControllerKillTest, Invariant4GuidedProposesTheSameAfterAKillBeforeEveryRes
   v1::SearchJobSpec spec = ControllerHarness::Spec(17);
   spec.mutable_sampler()->set_algorithm("guided");
   ExpectSameLogWithKillsBetween(spec, {1});
+}
+
+// Models from the first proposal on, of what another job has measured.
+TEST(ControllerKillTest, Invariant4AWarmJobProposesTheSameAfterAKillBeforeEveryResult) {
+  v1::SearchJobSpec spec = ControllerHarness::Spec(7);
+  spec.mutable_sampler()->set_algorithm("guided");
+  spec.set_seed(11);
+  spec.set_parallelism(3);
+  ExpectSameLogWithKillsBetween(spec, {1}, /*former_trials=*/16);
 }
 
 TEST(ControllerKillTest, JobWhoseSubmissionWasAcknowledgedSurvives) {

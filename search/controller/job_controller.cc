@@ -135,7 +135,10 @@ void JobController::Pump() {
   }
   if (fold_.record().state == JobState::kRunning) {
     Bind();
-    if (fold_.AllBound()) FillSlots();
+    if (fold_.AllBound()) {
+      LearnHistory();
+      FillSlots();
+    }
     if (!more_to_do_ && fold_.active().empty() && BudgetIsSpent()) StartFinalizing();
   }
   if (fold_.record().state == JobState::kFinalizing) Finalize();
@@ -157,6 +160,17 @@ void JobController::Bind() {
           .fingerprint = found->fingerprint,
           .profile = found->profile});
   }
+}
+
+// The measurements go into the log: whatever the store learns later, this job's view stays.
+void JobController::LearnHistory() {
+  const v1::SearchJobSpec& spec = fold_.plan().spec();
+  if (!fold_.trials().empty() || !fold_.known().empty() || spec.cold_start() ||
+      spec.sampler().algorithm() != "guided") {
+    return;
+  }
+  std::vector<KnownSubnet> subnets = host_->History(fold_);
+  if (!subnets.empty()) Emit({.kind = "known", .subnets = std::move(subnets)});
 }
 
 bool JobController::TimeIsUp() const {
@@ -229,6 +243,7 @@ void JobController::FillSlots() {
     }
     ProposeRequest request;
     request.history = fold_.history();
+    request.known = fold_.known();
     request.pending = pending;
     request.proposed_so_far = static_cast<int64_t>(fold_.trials().size());
     request.slots = static_cast<int>(

@@ -95,6 +95,7 @@ class JobController {
   void Emit(JobEvent event);
   void SetState(JobState state, const std::string& message);
   void Bind();
+  void LearnHistory();
   void FillSlots();
   JobEvent ProposedEvent(int64_t ordinal, const Proposal& proposal);
   bool TimeIsUp() const;
@@ -161,6 +162,8 @@ std::string CalibrationKey(const v1::SearchJobSpec& spec);
 std::string CalibrationIdOf(const v1::Task& wire);
 // What keys a screening latency of the trial: its graph at the target's batch.
 std::string LatencyGraphKey(const JobPlan& plan, const TrialEntry& trial, int target);
+// What a latency of `subject` on a bound target of the job is found under.
+MeasurementKey LatencyKeyOf(const JobFold& fold, int target, const std::string& subject);
 // What a worker must offer for a task. `fingerprint` of the device, for latencies.
 TaskNeeds NeedsOf(const v1::Task& wire, const std::string& fingerprint);
 

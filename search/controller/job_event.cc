@@ -5,6 +5,16 @@
 #include "nlohmann/json.hpp"
 
 namespace forall {
+
+// Found by the JSON library. In a log there are hundreds of them: arrays, without names.
+void to_json(nlohmann::ordered_json& json, const KnownSubnet& subnet) {
+  json = nlohmann::ordered_json::array({subnet.choices, subnet.measurements});
+}
+void from_json(const nlohmann::ordered_json& json, KnownSubnet& subnet) {
+  json.at(0).get_to(subnet.choices);
+  json.at(1).get_to(subnet.measurements);
+}
+
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -34,6 +44,7 @@ void VisitFields(Event& event, Visitor visit) {
   visit("values", event.values);
   visit("expected", event.expected);
   visit("deviations", event.deviations);
+  visit("subnets", event.subnets);
   visit("hypervolume", event.hypervolume);
   visit("frontier", event.frontier);
 }

@@ -6,6 +6,7 @@
 // Kinds and the fields they use (others are left out of the JSON):
 //   submitted
 //   bound       target, device, fingerprint, profile   a latency target has found its device
+//   known       subnets                                what the job learns from besides its trials
 //   proposed    trial, trial_id, choices; values of a predictor, expected, deviations   the
 //               sampler's decision, and what it predicts
 //   exported    trial, task, artifact                  task 0: an earlier export was reused
@@ -31,6 +32,13 @@
 #include "search/store/result_store.h"
 
 namespace forall {
+
+// A network that was measured before the job was submitted.
+struct KnownSubnet {
+  std::vector<int32_t> choices;
+  // Per slot of the job's plan the measurement that holds its value, 0 where there is none.
+  std::vector<int64_t> measurements;
+};
 
 struct JobEvent {
   std::string kind = {};
@@ -60,6 +68,7 @@ struct JobEvent {
   // Of a proposal that was predicted: per objective, in its own unit and orientation.
   std::vector<double> expected = {};
   std::vector<double> deviations = {};
+  std::vector<KnownSubnet> subnets = {};
   double hypervolume = 0;
   int64_t frontier = 0;
 };

@@ -138,6 +138,8 @@ absl::Status JobFold::Apply(const JobEvent& event) {
       return Broken(event, "there is no such latency target");
     }
     bindings_[event.target] = TargetBinding{event.device, event.fingerprint, event.profile};
+  } else if (event.kind == "known") {
+    FORALL_RETURN_IF_ERROR(Know(event));
   } else if (event.kind == "state") {
     FORALL_RETURN_IF_ERROR(ChangeState(event));
   } else if (event.kind != "submitted") {
@@ -227,6 +229,45 @@ absl::Status JobFold::Propose(const JobEvent& event) {
   rows_.push_back(
       {.graph = index_->NumberOf(record.graph_key), .costs = trial.costs});
   trials_.push_back(std::move(trial));
+  return absl::OkStatus();
+}
+
+absl::Status JobFold::Know(const JobEvent& event) {
+  if (!trials_.empty() || !known_.empty()) return Broken(event, "the search has begun");
+  const SearchSpace& space = plan_->family().search_space();
+  for (const KnownSubnet& subnet : event.subnets) {
+    ScoredTrial known;
+    known.architecture = {space.id(), space.revision(), subnet.choices};
+    FORALL_RETURN_IF_ERROR(space.Validate(known.architecture));
+    if (subnet.measurements.size() != plan_->slots().size()) {
+      return Broken(event, "it has measurements of another number of metrics than the job");
+    }
+    TrialEntry entry;
+    entry.costs = plan_->CostsOf(known.architecture);
+    if (plan_->needs_prediction()) {
+      entry.predicted_accuracy = plan_->PredictedAccuracy(known.architecture);
+    }
+    std::vector<double> values;
+    for (size_t slot = 0; slot < subnet.measurements.size(); ++slot) {
+      const MetricInfo& metric = *plan_->slots()[slot].metric;
+      const int64_t id = subnet.measurements[slot];
+      std::optional<double> value = KnownValue(entry, metric);
+      if (id != 0) {
+        const MeasurementRecord* const measurement = index_->Find(id);
+        if (measurement == nullptr || measurement->key.metric != metric.id ||
+            id > record_.history_snapshot) {
+          return Broken(event, absl::StrCat("there was no measurement ", id, " of ", metric.id,
+                                            " when the job was submitted"));
+        }
+        value = measurement->value;
+      }
+      values.push_back(value.value_or(std::numeric_limits<double>::quiet_NaN()));
+    }
+    known.objectives = plan_->Oriented(values);
+    known.limited = plan_->OrientedLimited(values);
+    known.constraint_violation = plan_->Violation(values);
+    known_.push_back(std::move(known));
+  }
   return absl::OkStatus();
 }
 

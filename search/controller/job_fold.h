@@ -124,6 +124,10 @@ class JobFold {
   bool ended() const;
 
   const std::vector<ScoredTrial>& history() const { return history_; }
+  // Measured before the job was submitted, as ProposeRequest::known has it. The log names every
+  // measurement of it, so nothing that happens to other jobs or to the store can change it: not
+  // what is measured later, not a final value beside a screened one, not a retraction.
+  const std::vector<ScoredTrial>& known() const { return known_; }
   // Ordinals of trials that are proposed and not decided, ascending.
   const std::set<int64_t>& active() const { return active_; }
   int64_t measured() const { return counts_[static_cast<int>(TrialState::kMeasured)]; }
@@ -204,6 +208,7 @@ class JobFold {
  private:
   bool NoWorseElsewhere(const TrialEntry& rival, const TrialEntry& trial) const;
   absl::Status Propose(const JobEvent& event);
+  absl::Status Know(const JobEvent& event);
   absl::Status Measured(const JobEvent& event, TrialEntry* trial);
   absl::Status Decide(const JobEvent& event, TrialEntry* trial);
   absl::Status ChangeState(const JobEvent& event);
@@ -226,6 +231,7 @@ class JobFold {
   absl::flat_hash_set<std::string> keys_;
   std::vector<std::optional<TargetBinding>> bindings_;
   std::vector<ScoredTrial> history_;
+  std::vector<ScoredTrial> known_;
   std::vector<int64_t> decided_;  // measured trials in order of decision
   std::set<int64_t> active_;
   std::set<int64_t> finalizing_;

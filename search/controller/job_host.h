@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "proto/forall/v1/fleet_service.pb.h"
@@ -28,6 +29,8 @@ class JobHost {
   virtual int ActiveWorkers() const = 0;
   // The one device that serves a latency target; nullopt while none, or more than one, does.
   virtual std::optional<TargetBinding> FindDevice(const LatencyTarget& target) const = 0;
+  // What the job may learn from besides its own trials (job_history.h).
+  virtual std::vector<KnownSubnet> History(const JobFold& fold) const = 0;
   // Stores a task of this trial; `wire` is what a worker will get. Returns its id.
   virtual int64_t AddTask(int64_t job, int64_t trial_id, TaskKind kind, const v1::Task& wire,
                           const TaskNeeds& needs) = 0;

@@ -118,15 +118,7 @@ bool JobController::HaveAccuraciesOf(int64_t ordinal, const std::string& fidelit
 bool JobController::ReuseLatency(int64_t ordinal, int target, const std::string& subject,
                                  FidelityLevel level) {
   if (subject.empty()) return false;
-  const TargetBinding& binding = *fold_.bindings()[target];
-  MeasurementKey key;
-  key.subject = subject;
-  key.metric = "latency_ms";
-  key.device = binding.device;
-  key.device_fingerprint = binding.fingerprint;
-  key.profile = binding.profile;
-  key.recipe = fold_.plan().spec().recipe();
-  key.batch = fold_.plan().targets()[target].batch;
+  const MeasurementKey key = LatencyKeyOf(fold_, target, subject);
   const int64_t id = host_->index().FindLatency(key, level);
   if (id == 0) return false;
   Emit({.kind = "measured",
@@ -295,6 +287,19 @@ std::string CalibrationIdOf(const v1::Task& wire) {
 std::string LatencyGraphKey(const JobPlan& plan, const TrialEntry& trial, int target) {
   return GraphKey(trial.record.arch_key, trial.resolution, plan.targets()[target].batch,
                   plan.recipe());
+}
+
+MeasurementKey LatencyKeyOf(const JobFold& fold, int target, const std::string& subject) {
+  const TargetBinding& binding = *fold.bindings()[target];
+  MeasurementKey key;
+  key.subject = subject;
+  key.metric = "latency_ms";
+  key.device = binding.device;
+  key.device_fingerprint = binding.fingerprint;
+  key.profile = binding.profile;
+  key.recipe = fold.plan().spec().recipe();
+  key.batch = fold.plan().targets()[target].batch;
+  return key;
 }
 
 TaskNeeds NeedsOf(const v1::Task& wire, const std::string& fingerprint) {

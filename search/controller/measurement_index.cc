@@ -163,7 +163,7 @@ AccuracyCover MeasurementIndex::Cover(const std::string& artifact, const std::st
 
 int64_t MeasurementIndex::FindAccuracy(const std::string& artifact, const std::string& metric,
                                        const std::string& dataset, const std::string& split,
-                                       int64_t images) const {
+                                       int64_t images, int64_t up_to) const {
   const auto all = all_images_.find({dataset, split});
   int64_t wanted = images;
   if (all != all_images_.end()) {
@@ -173,6 +173,7 @@ int64_t MeasurementIndex::FindAccuracy(const std::string& artifact, const std::s
   }
   for (const MeasurementRecord* about : About(artifact)) {
     const MeasurementRecord& record = *about;
+    if (record.id > up_to) break;
     if (Counts(record) && record.key.metric == metric && record.key.dataset == dataset &&
         record.key.split == split && record.sample_count == wanted) {
       return record.id;
@@ -181,14 +182,15 @@ int64_t MeasurementIndex::FindAccuracy(const std::string& artifact, const std::s
   return 0;
 }
 
-int64_t MeasurementIndex::FindLatency(const MeasurementKey& key, FidelityLevel fidelity) const {
+int64_t MeasurementIndex::FindLatency(const MeasurementKey& key, FidelityLevel fidelity,
+                                      int64_t up_to) const {
   const absl::Span<const MeasurementRecord* const> about = About(key.subject);
   for (auto it = about.rbegin(); it != about.rend(); ++it) {
     const MeasurementRecord& record = **it;
     // A noisy screening is as good as the next one would be; a noisy final is worth another try.
     const bool good_enough =
         record.verdict == VerdictState::kTrusted || fidelity == FidelityLevel::kScreening;
-    if (Counts(record) && good_enough && record.fidelity == fidelity &&
+    if (record.id <= up_to && Counts(record) && good_enough && record.fidelity == fidelity &&
         record.key.metric == key.metric && record.key.device == key.device &&
         record.key.device_fingerprint == key.device_fingerprint &&
         record.key.profile == key.profile && record.key.recipe == key.recipe &&

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <limits>
 #include <map>
 #include <optional>
 #include <set>
@@ -85,9 +86,10 @@ class MeasurementIndex {
   const std::set<LatencyPlace>& latency_places() const { return latency_places_; }
 
   // An accuracy of exactly these images is the same wherever it is taken. `images` 0: all. 0 when
-  // there is none to reuse.
+  // there is none to reuse. `up_to`: later measurements are not looked at.
   int64_t FindAccuracy(const std::string& artifact, const std::string& metric,
-                       const std::string& dataset, const std::string& split, int64_t images) const;
+                       const std::string& dataset, const std::string& split, int64_t images,
+                       int64_t up_to = std::numeric_limits<int64_t>::max()) const;
   // Learns how many images "all" are.
   void NoteAllImages(const std::string& dataset, const std::string& split, int64_t images);
   // 0 while nobody knows.
@@ -104,8 +106,9 @@ class MeasurementIndex {
                       const std::string& split, int64_t images) const;
 
   // The newest trusted latency of `subject` under this key's device, fingerprint, profile, recipe
-  // and batch. Noisy ones are worth another measurement. 0 when there is none.
-  int64_t FindLatency(const MeasurementKey& key, FidelityLevel fidelity) const;
+  // and batch. Noisy ones are worth another measurement. 0 when there is none. `up_to` as above.
+  int64_t FindLatency(const MeasurementKey& key, FidelityLevel fidelity,
+                      int64_t up_to = std::numeric_limits<int64_t>::max()) const;
 
   // Which images a top-1 accuracy got right, one bit each, as many as its value says; "" when it is
   // not known.

@@ -17,10 +17,10 @@
 namespace forall {
 namespace {
 
-// Trials that models are fitted to at most: the first ones, which are spread over the space, and
-// the latest, which lie where the search is.
+// Rows that models are fitted to at most: what was known before the job, its first trials, which
+// are spread over the space, and the latest, which lie where the search is.
 constexpr size_t kFirstRows = 100;
-constexpr size_t kLastRows = 700;
+constexpr size_t kMostRows = 800;
 // Of these, the kernel is chosen on at most so many, and anew only when there are half as many
 // again.
 constexpr size_t kLeastKernelRows = 8;
@@ -28,6 +28,10 @@ constexpr size_t kMostKernelRows = 300;
 constexpr size_t kKernelsRemembered = 16;
 // Of every metric, before anything is learned.
 constexpr size_t kLeastValues = 2;
+// What was measured before adds its hypervolume for certain, and costs less to measure, mostly
+// nothing. With 1, warm searches of forall-bench sample-efficiency come as far in as many trials,
+// but measure more of them.
+constexpr double kKnownWeight = 2;
 
 size_t KernelRows(size_t rows) {
   size_t chosen = std::min(rows, kLeastKernelRows);
@@ -109,29 +113,38 @@ struct GuidedPlan::Data {
   explicit Data(size_t width) : rows(width) {}
   Candidates rows;
   std::vector<double> values;
+  absl::flat_hash_set<uint64_t> keys;  // of rows
 };
 
-std::vector<GuidedPlan::Data> GuidedPlan::Collect() const {
+std::vector<GuidedPlan::Data> GuidedPlan::Collect(absl::Span<const ScoredTrial> known) const {
   std::vector<Data> data(options_.objectives.size() + options_.limited.size(),
                          Data(space_.space().width()));
   std::vector<const ScoredTrial*> usable;
   std::vector<State> row(space_.space().width());
-  for (const ScoredTrial& trial : settled_) {
-    if (trial.objectives.size() == options_.objectives.size() &&
-        trial.limited.size() == options_.limited.size() &&
-        space_.space().ToRow(trial.architecture, row.data()).ok()) {
-      usable.push_back(&trial);
+  const auto add_usable = [&](absl::Span<const ScoredTrial> trials) {
+    for (const ScoredTrial& trial : trials) {
+      if (trial.objectives.size() == options_.objectives.size() &&
+          trial.limited.size() == options_.limited.size() &&
+          space_.space().ToRow(trial.architecture, row.data()).ok()) {
+        usable.push_back(&trial);
+      }
     }
-  }
-  if (usable.size() > kFirstRows + kLastRows) {
-    usable.erase(usable.begin() + kFirstRows, usable.end() - kLastRows);
+  };
+  add_usable(known);
+  const size_t first = usable.size() + kFirstRows;
+  add_usable(settled_);
+  if (usable.size() > kMostRows && first < kMostRows) {
+    usable.erase(usable.begin() + static_cast<ptrdiff_t>(first),
+                 usable.end() - static_cast<ptrdiff_t>(kMostRows - first));
   }
   for (const ScoredTrial* trial : usable) {
     FORALL_CHECK(space_.space().ToRow(trial->architecture, row.data()).ok());
+    const uint64_t key = space_.space().Key(row.data());
     for (size_t i = 0; i < data.size(); ++i) {
       const size_t objectives = trial->objectives.size();
       const double value = i < objectives ? trial->objectives[i] : trial->limited[i - objectives];
-      if (!std::isfinite(value)) continue;
+      // A trial that took over what was known says it a second time.
+      if (!std::isfinite(value) || !data[i].keys.insert(key).second) continue;
       data[i].rows.Append(row.data());
       data[i].values.push_back(value);
     }
@@ -140,10 +153,10 @@ std::vector<GuidedPlan::Data> GuidedPlan::Collect() const {
 }
 
 GuidedPlan::GuidedPlan(const GuidedSpace& space, const SamplerOptions& options,
-                       const AdmissibleRegion& region, std::vector<ScoredTrial> settled,
-                       uint64_t seed)
+                       const AdmissibleRegion& region, absl::Span<const ScoredTrial> known,
+                       std::vector<ScoredTrial> settled, uint64_t seed)
     : space_(space), options_(options), settled_(std::move(settled)) {
-  const std::vector<Data> data = Collect();
+  const std::vector<Data> data = Collect(known);
   for (const Data& metric : data) {
     if (metric.values.size() < kLeastValues) return;
   }
@@ -160,7 +173,14 @@ GuidedPlan::GuidedPlan(const GuidedSpace& space, const SamplerOptions& options,
     limited_.push_back(
         Learn(metric, space.limited(i), nullptr, data[options.objectives.size() + i]));
   }
-  const auto search = [&] { return Search(region, data.front().rows, seed); };
+  std::vector<State> row(space.space().width());
+  for (const ScoredTrial& trial : known) {
+    if (trial.objectives.size() == objectives_.size() &&
+        space.space().ToRow(trial.architecture, row.data()).ok()) {
+      known_[space.space().Key(row.data())] = trial.objectives;
+    }
+  }
+  const auto search = [&] { return Search(region, known, data.front().rows, seed); };
   found_ = learns ? search() : space.Remember(search);
 }
 
@@ -183,7 +203,27 @@ std::unique_ptr<ObjectivePredictor> GuidedPlan::Learn(const SearchedMetric& metr
   return LearnQuality(space, data.rows, data.values, kernel);
 }
 
+void GuidedPlan::AddKnown(const AdmissibleRegion& region, absl::Span<const ScoredTrial> known,
+                          GuidedCandidates* candidates) const {
+  std::vector<State> row(space_.space().width());
+  const size_t width = objectives_.size();
+  for (const ScoredTrial& trial : known) {
+    if (trial.objectives.size() != width || !region.Contains(trial.architecture) ||
+        !space_.space().ToRow(trial.architecture, row.data()).ok()) {
+      continue;
+    }
+    candidates->rows.Append(row.data());
+    candidates->architectures.push_back(space_.space().ToArchitecture(row.data()));
+    ++candidates->known;
+    std::vector<double> means = MeansOf(row.data());
+    candidates->means.insert(candidates->means.end(), means.begin(), means.end());
+    // What was limited and known is in the trial's violation.
+    candidates->excess.push_back(std::max(Excess(row.data(), means), trial.constraint_violation));
+  }
+}
+
 std::shared_ptr<const GuidedCandidates> GuidedPlan::Search(const AdmissibleRegion& region,
+                                                           absl::Span<const ScoredTrial> known,
                                                            const Candidates& start,
                                                            uint64_t seed) const {
   std::vector<CandidateCost> costs;
@@ -209,6 +249,7 @@ std::shared_ptr<const GuidedCandidates> GuidedPlan::Search(const AdmissibleRegio
     const Candidates found =
         SearchCandidates(space_.space(), costs, *scorer, start, options_.guided.candidates, seed);
     for (size_t i = 0; i < found.size(); ++i) {
+      if (known_.contains(space_.space().Key(found.row(i)))) continue;
       Architecture architecture = space_.space().ToArchitecture(found.row(i));
       if (!region.Contains(architecture)) continue;
       result->rows.Append(found.row(i));
@@ -225,19 +266,28 @@ std::shared_ptr<const GuidedCandidates> GuidedPlan::Search(const AdmissibleRegio
   for (size_t i = 0; i < means.size(); ++i) {
     result->excess.push_back(Excess(result->rows.row(i), {&result->means[i * width], width}));
   }
+  AddKnown(region, known, result.get());
   return result;
 }
 
 std::vector<double> GuidedPlan::MeansOf(const State* row) const {
   std::vector<double> means;
   for (const auto& objective : objectives_) means.push_back(objective->Mean(row));
+  if (const auto known = known_.find(space_.space().Key(row)); known != known_.end()) {
+    for (size_t i = 0; i < means.size(); ++i) {
+      if (std::isfinite(known->second[i])) means[i] = known->second[i];
+    }
+  }
   return means;
 }
 
 std::vector<Prediction> GuidedPlan::Predict(const Architecture& architecture) const {
   std::vector<Prediction> predictions;
   std::vector<State> row(space_.space().width());
-  if (!space_.space().ToRow(architecture, row.data()).ok()) return predictions;
+  if (!space_.space().ToRow(architecture, row.data()).ok() ||
+      known_.contains(space_.space().Key(row.data()))) {
+    return predictions;
+  }
   for (const auto& objective : objectives_) {
     predictions.push_back({objective->Mean(row.data()), objective->Deviation(row.data())});
   }
@@ -297,7 +347,9 @@ std::vector<Architecture> GuidedPlan::Rank(const ProposeRequest& request) const 
     if (taken.contains(space_.space().Key(found_->rows.row(i)))) continue;
     const absl::Span<const double> means(&found_->means[i * width], width);
     const double excess = found_->excess[i];
-    places.push_back({excess > 0 ? 0 : gain->Gain(means), excess, i});
+    const bool known = i >= found_->architectures.size() - found_->known;
+    const double weight = known ? kKnownWeight : 1;
+    places.push_back({excess > 0 ? 0 : weight * gain->Gain(means), excess, i});
   }
   std::sort(places.begin(), places.end(), [](const Place& a, const Place& b) {
     if (a.gain != b.gain) return a.gain > b.gain;

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "base/mutex.h"
@@ -31,6 +32,8 @@ struct GuidedCandidates {
   std::vector<Architecture> architectures;  // all admissible
   std::vector<double> means;                // rows x objectives
   std::vector<double> excess;  // by how much the bounds are broken, relative to these; 0: kept
+  // So many at the end were measured before the job: means are what is known, where it is.
+  size_t known = 0;
 };
 
 // A job's space and what is known of its metrics, as tables. Thread-safe; immutable but for memos.
@@ -77,27 +80,35 @@ class GuidedSpace {
 // Immutable; thread-safe. A pure function of what it is made from.
 class GuidedPlan {
  public:
-  // `space` and `options` are not owned. `settled`: the finished trials that may be learned from.
+  // `space` and `options` are not owned. `settled`: the finished trials that may be learned from,
+  // as may `known` (ProposeRequest).
   GuidedPlan(const GuidedSpace& space, const SamplerOptions& options,
-             const AdmissibleRegion& region, std::vector<ScoredTrial> settled, uint64_t seed);
+             const AdmissibleRegion& region, absl::Span<const ScoredTrial> known,
+             std::vector<ScoredTrial> settled, uint64_t seed);
 
   // Candidates from the one to measure first: by the hypervolume that its predicted objectives add
   // to what is measured and to what is predicted of everything else under way, of those that are
-  // predicted to keep the limits; then by how little the others break them. None that is in the
-  // request. Empty where too little is known to learn from.
+  // predicted to keep the limits; then by how little the others break them. What was measured
+  // before the job stands among them with what is known of it. None that is in the request. Empty
+  // where too little is known to learn from.
   std::vector<Architecture> Rank(const ProposeRequest& request) const;
 
-  // Of the objectives of a valid architecture; empty where too little is known.
+  // Of the objectives of a valid architecture; empty where too little is known, and where an
+  // objective was measured before the job: no prediction is what one was told.
   std::vector<Prediction> Predict(const Architecture& architecture) const;
 
  private:
   struct Data;
   std::unique_ptr<ObjectivePredictor> Learn(const SearchedMetric& metric, const FactoredCost* known,
                                             const BatchScorer* scorer, const Data& data) const;
-  std::vector<Data> Collect() const;
+  std::vector<Data> Collect(absl::Span<const ScoredTrial> known) const;
   std::shared_ptr<const GuidedCandidates> Search(const AdmissibleRegion& region,
+                                                 absl::Span<const ScoredTrial> known,
                                                  const Candidates& start, uint64_t seed) const;
+  void AddKnown(const AdmissibleRegion& region, absl::Span<const ScoredTrial> known,
+                GuidedCandidates* candidates) const;
   double Excess(const State* row, absl::Span<const double> means) const;
+  // What is known of a network, and predicted where it is not.
   std::vector<double> MeansOf(const State* row) const;
 
   const GuidedSpace& space_;
@@ -106,6 +117,8 @@ class GuidedPlan {
   std::vector<std::unique_ptr<ObjectivePredictor>> objectives_;
   std::vector<std::unique_ptr<ObjectivePredictor>> limited_;
   std::vector<double> reference_;
+  // What is known of networks from before the job, NaN where nothing is.
+  absl::flat_hash_map<uint64_t, std::vector<double>> known_;
   std::shared_ptr<const GuidedCandidates> found_;  // nullptr where too little is known
 };
 

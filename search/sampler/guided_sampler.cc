@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "search/sampler/fresh_proposals.h"
+#include "search/sampler/known_subnets.h"
 #include "search/sampler/option_checks.h"
 #include "search/sampler/settled_history.h"
 
@@ -77,6 +78,7 @@ std::shared_ptr<const GuidedPlan> GuidedSampler::PlanFor(const ProposeRequest& r
       SettledHistory(request.history, batch * options_.guided.batch, kGuidedUnsettled);
   Fingerprint fingerprint;
   fingerprint.Add(static_cast<uint64_t>(batch));
+  for (const ScoredTrial& trial : request.known) fingerprint.Add(trial);
   for (const ScoredTrial& trial : settled) fingerprint.Add(trial);
 
   const MutexLock lock(&mutex_);
@@ -88,7 +90,7 @@ std::shared_ptr<const GuidedPlan> GuidedSampler::PlanFor(const ProposeRequest& r
     space_ = *std::move(space);
   }
   Random random = Random::ForStream(seed_ ^ kSearchStream, static_cast<uint64_t>(batch));
-  plan_ = std::make_shared<const GuidedPlan>(*space_, options_, region_, std::move(settled),
+  plan_ = std::make_shared<const GuidedPlan>(*space_, options_, region_, request.known, std::move(settled),
                                              random.Next());
   plan_fingerprint_ = fingerprint.value();
   return plan_;
@@ -97,20 +99,23 @@ std::shared_ptr<const GuidedPlan> GuidedSampler::PlanFor(const ProposeRequest& r
 std::vector<Proposal> GuidedSampler::Propose(const ProposeRequest& request) const {
   std::vector<Proposal> proposals;
   std::vector<Architecture> pending(request.pending.begin(), request.pending.end());
+  const KnownSubnets known(region_, options_, request.known);
   for (int slot = 0; slot < request.slots; ++slot) {
     ProposeRequest one = request;
     one.pending = pending;
     one.slots = 1;
     one.proposed_so_far = request.proposed_so_far + slot;
     std::shared_ptr<const GuidedPlan> plan;
-    if (one.proposed_so_far >= initial_.samples()) plan = PlanFor(one, one.proposed_so_far);
-    const std::vector<Architecture> ranked =
+    if (one.proposed_so_far >= known.initial_samples()) plan = PlanFor(one, one.proposed_so_far);
+    std::vector<Architecture> ranked =
         plan == nullptr ? std::vector<Architecture>() : plan->Rank(one);
+    if (ranked.empty()) ranked = known.First(one);
     std::vector<Proposal> found = FreshProposals(
         region_, one, seed_, Patience(), [&](int64_t index, int attempt, Random* random) {
-          if (index < initial_.samples()) return initial_.Draw(index, attempt, random);
           const auto place = static_cast<size_t>(attempt);
-          return place < ranked.size() ? ranked[place] : region_.space().Sample(random);
+          if (place < ranked.size()) return ranked[place];
+          if (index < initial_.samples()) return initial_.Draw(index, attempt, random);
+          return region_.space().Sample(random);
         });
     if (found.empty()) break;
     if (plan != nullptr) found[0].predicted = plan->Predict(found[0].architecture);

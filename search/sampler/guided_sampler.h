@@ -2,7 +2,8 @@
 // The default strategy: learn from what was measured what every choice is worth, search tens of
 // thousands of candidates on that, and measure those that promise to add most to the hypervolume.
 //
-// The first proposals are spread over the cost range. After that, for every batch of proposals: a
+// The first proposals are spread over the cost range, unless what was measured before the job takes
+// their place (known_subnets.h). After that, for every batch of proposals: a
 // model per measured metric is fitted to the settled history (search/predictor/), an inner search
 // finds the best predicted networks at every cost, and each proposal takes the candidate whose
 // predicted objectives add most hypervolume to what is measured and to what is predicted of

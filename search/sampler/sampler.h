@@ -61,6 +61,10 @@ struct ProposeRequest {
   int slots = 0;
   // Proposals that this job has made before this request: it numbers the random streams.
   int64_t proposed_so_far = 0;
+  // Measured before the job began, each network once; the same in every request of a job. They are
+  // no trials of the job: they may be proposed, which costs it no measurement where all is known.
+  // NaN for objectives that are not known; `id` means nothing. "guided" alone looks at them.
+  absl::Span<const ScoredTrial> known = {};
 };
 
 // The contract, which sampler_contract_test.cc checks for every sampler of the factory:

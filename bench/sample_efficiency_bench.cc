@@ -119,22 +119,21 @@ absl::StatusOr<std::vector<ScoredTrial>> Search(const World& world, const Search
   while (static_cast<int>(history.size()) < task.evaluations) {
     const int free = std::min<int>(parallel - static_cast<int>(pending.size()),
                                    task.evaluations - static_cast<int>(proposed));
-    for (Proposal& proposal :
-         sampler->Propose({history, pending, free, proposed, task.known})) {
+    for (Proposal& proposal : sampler->Propose({history, pending, free, proposed, task.known})) {
       pending.push_back(std::move(proposal.architecture));
       ++proposed;
     }
     if (pending.empty()) {
-      return absl::InternalError(absl::StrCat(task.sampler, " has proposed nothing after ",
-                                              proposed));
+      return absl::InternalError(
+          absl::StrCat(task.sampler, " has proposed nothing after ", proposed));
     }
     const Architecture done = pending.front();
     pending.erase(pending.begin());
-    history.push_back({static_cast<int64_t>(history.size()) + 1,
-                       done,
-                       {-world.MeasuredAccuracy(done),
-                        task.on_device ? world.Cost(done) : world.Gmacs(done)},
-                       0});
+    history.push_back(
+        {static_cast<int64_t>(history.size()) + 1,
+         done,
+         {-world.MeasuredAccuracy(done), task.on_device ? world.Cost(done) : world.Gmacs(done)},
+         0});
   }
   return history;
 }
@@ -160,8 +159,7 @@ absl::StatusOr<std::vector<double>> Hypervolumes(const World& world,
 absl::StatusOr<std::vector<ScoredTrial>> Former(const World& world, uint64_t seed,
                                                 const SampleEfficiencyOptions& options) {
   const SearchTask task{"guided", seed + kFormerSeed, false, options.warm_from};
-  FORALL_ASSIGN_OR_RETURN(std::vector<ScoredTrial> trials,
-                          Search(world, task, options.parallel));
+  FORALL_ASSIGN_OR_RETURN(std::vector<ScoredTrial> trials, Search(world, task, options.parallel));
   std::vector<double> costs;
   for (ScoredTrial& trial : trials) {
     costs.push_back(world.Gmacs(trial.architecture));
@@ -203,8 +201,8 @@ absl::Status RunSampler(const World& world, const std::string& name, bool warm,
         "{\"benchmark\":\"sample-efficiency\",\"sampler\":\"%s\",\"evaluations\":%d,"
         "\"hypervolume_median\":%.4f,\"hypervolume_min\":%.4f,\"hypervolume_max\":%.4f,"
         "\"seeds\":%d,\"parallel\":%d,\"warm_from\":%d}\n",
-        name.c_str(), at[c], Median(by_checkpoint[c]), *low, *high, options.seeds,
-        options.parallel, warm ? options.warm_from : 0);
+        name.c_str(), at[c], Median(by_checkpoint[c]), *low, *high, options.seeds, options.parallel,
+        warm ? options.warm_from : 0);
   }
   std::printf(
       "{\"benchmark\":\"sample-efficiency\",\"sampler\":\"%s\",\"seconds_median\":%.2f,"

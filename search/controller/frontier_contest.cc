@@ -40,8 +40,7 @@ bool SurelyBetter(int64_t ours, int64_t images, int64_t lead) {
 double PairedFloor(const MeasurementIndex& index, const Reading& member) {
   if (member.evidence == nullptr || index.Bitmap(member.evidence->id).empty()) return kInfinity;
   const int64_t images = member.evidence->sample_count;
-  const int64_t ours =
-      std::llround(member.measured / 100 * static_cast<double>(images));
+  const int64_t ours = std::llround(member.measured / 100 * static_cast<double>(images));
   if (ours < 1 || ours > images || !SurelyBetter(ours, images, ours)) return -kInfinity;
   // The smallest lead that is enough: the larger it is, the surer.
   int64_t low = 0;

@@ -81,13 +81,14 @@ absl::StatusOr<Scope> FindScope(const Registry& registry,
   scope.dataset = supernet->second.record.dataset;
   for (const auto& [job_id, job] : registry.jobs) {
     const JobFold& fold = job->fold();
-    if (fold.record().supernet_sha256 == supernet->second.record.sha256) scope.jobs.push_back(&fold);
+    if (fold.record().supernet_sha256 == supernet->second.record.sha256)
+      scope.jobs.push_back(&fold);
   }
   return scope;
 }
 
-// Calls visit(TrialRef) for the job's trials in order; over a supernet, for the first trial of every
-// artifact, and of every architecture that was not exported, in order of jobs.
+// Calls visit(TrialRef) for the job's trials in order; over a supernet, for the first trial of
+// every artifact, and of every architecture that was not exported, in order of jobs.
 template <typename Visit>
 void VisitTrials(const Registry& registry, const Scope& scope, Visit visit) {
   std::vector<bool> seen_artifact(static_cast<size_t>(registry.index.subjects()), false);
@@ -215,10 +216,9 @@ absl::StatusOr<Question> AskedQuestion(
     question.objectives.readers.push_back(ReaderOf(registry, scope, wanted));
   }
   for (int i = 0; i < constraints.size(); ++i) {
-    FORALL_ASSIGN_OR_RETURN(
-        const Wanted wanted,
-        Resolve(registry, scope, constraints[i].metric(), constraints[i].condition(),
-                absl::StrCat("constraints[", i, "]")));
+    FORALL_ASSIGN_OR_RETURN(const Wanted wanted, Resolve(registry, scope, constraints[i].metric(),
+                                                         constraints[i].condition(),
+                                                         absl::StrCat("constraints[", i, "]")));
     question.limits.push_back({constraints[i], ReaderOf(registry, scope, wanted)});
   }
   return question;
@@ -324,9 +324,8 @@ std::vector<bool> FindContested(const Registry& registry, const Scope& scope,
   return contested;
 }
 
-void AddMember(const Registry& registry, const Scope& scope, const Question& question,
-               TrialRef ref, bool contested, bool knee,
-               v1::QueryParetoFrontierResponse* response) {
+void AddMember(const Registry& registry, const Scope& scope, const Question& question, TrialRef ref,
+               bool contested, bool knee, v1::QueryParetoFrontierResponse* response) {
   const TrialEntry& trial = TrialOf(scope, ref);
   v1::FrontierMember* member = response->add_members();
   *member->mutable_trial() = TrialView(registry, *scope.jobs[ref.job], trial);
@@ -350,9 +349,9 @@ absl::Status AddMembers(const Registry& registry, const Scope& scope, const Ques
   const int objectives = response->objectives_size();
   response->set_considered_trials(static_cast<int32_t>(candidates.trials.size()));
   if (eligible == 0) return absl::OkStatus();
-  const PointsView points{absl::MakeConstSpan(candidates.points)
-                              .first(eligible * static_cast<size_t>(objectives)),
-                          objectives};
+  const PointsView points{
+      absl::MakeConstSpan(candidates.points).first(eligible * static_cast<size_t>(objectives)),
+      objectives};
   FORALL_ASSIGN_OR_RETURN(std::vector<int32_t> rows, ParetoFilter(points));
   std::stable_sort(rows.begin(), rows.end(),
                    [&](int32_t a, int32_t b) { return points[a][0] < points[b][0]; });

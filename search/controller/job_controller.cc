@@ -51,8 +51,7 @@ absl::Duration MaxDuration(const v1::SearchJobSpec& spec) {
 
 absl::StatusOr<std::unique_ptr<JobController>> JobController::Create(
     JobRecord record, std::shared_ptr<const Family> family,
-    std::shared_ptr<const AccuracyPredictor> predictor, MeasurementIndex* index,
-    JobHost* host) {
+    std::shared_ptr<const AccuracyPredictor> predictor, MeasurementIndex* index, JobHost* host) {
   v1::SearchJobSpec spec;
   if (!spec.ParseFromString(record.spec)) {
     return absl::DataLossError(absl::StrCat("the spec of job ", record.id, " cannot be read"));

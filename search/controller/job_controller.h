@@ -38,8 +38,7 @@ class JobController {
   // record's spec is not one that this build accepts.
   static absl::StatusOr<std::unique_ptr<JobController>> Create(
       JobRecord record, std::shared_ptr<const Family> family,
-      std::shared_ptr<const AccuracyPredictor> predictor, MeasurementIndex* index,
-      JobHost* host);
+      std::shared_ptr<const AccuracyPredictor> predictor, MeasurementIndex* index, JobHost* host);
 
   // Loading: the log's events in order, then the tasks that are open, then Pump.
   absl::Status Replay(const EventRecord& record);

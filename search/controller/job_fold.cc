@@ -58,8 +58,7 @@ bool MayBecome(TrialState from, TrialState to) {
 
 }  // namespace
 
-JobFold::JobFold(JobRecord record, std::shared_ptr<const JobPlan> plan,
-                 MeasurementIndex* index)
+JobFold::JobFold(JobRecord record, std::shared_ptr<const JobPlan> plan, MeasurementIndex* index)
     : record_(std::move(record)),
       plan_(std::move(plan)),
       index_(index),
@@ -226,8 +225,7 @@ absl::Status JobFold::Propose(const JobEvent& event) {
   trial.final.resize(plan_->slots().size());
   trial.changed = event.sequence;
   active_.insert(event.trial);
-  rows_.push_back(
-      {.graph = index_->NumberOf(record.graph_key), .costs = trial.costs});
+  rows_.push_back({.graph = index_->NumberOf(record.graph_key), .costs = trial.costs});
   trials_.push_back(std::move(trial));
   return absl::OkStatus();
 }

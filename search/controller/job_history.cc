@@ -33,9 +33,8 @@ class Search {
   // Empty where nothing is known.
   std::vector<int64_t> Measurements(const TrialEntry& trial) const {
     std::vector<int64_t> found;
-    const ExportRecord* const exported =
-        index_.FindExport(fold_.record().supernet_sha256, trial.record.arch_key,
-                          plan_.spec().recipe(), calibration_);
+    const ExportRecord* const exported = index_.FindExport(
+        fold_.record().supernet_sha256, trial.record.arch_key, plan_.spec().recipe(), calibration_);
     const std::string artifact = exported == nullptr ? "" : exported->artifact_sha256;
     for (const MetricSlot& slot : plan_.slots()) {
       int64_t id = 0;

@@ -148,8 +148,7 @@ TEST_F(JobHistoryTest, WhatIsMeasuredAfterSubmissionChangesNothing) {
     ControllerHarness harness;
     harness.Register("w2", "board", "f2");
     harness.Register("w");
-    const std::string former =
-        harness.Submit(OnDevice(ControllerHarness::Spec(20), "pc"))->name();
+    const std::string former = harness.Submit(OnDevice(ControllerHarness::Spec(20), "pc"))->name();
     harness.RunToEnd(former);
     // Its device is away: it is submitted, and bound to it only later.
     harness.clock()->Advance(absl::Hours(1));

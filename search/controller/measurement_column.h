@@ -32,8 +32,8 @@ struct MeasurementCell {
 };
 
 // Thread-compatible. 32 bytes a subject, 2 KB at a time: a condition under which few subjects were
-// measured costs little. Accuracies and latencies are of different subjects whose numbers alternate,
-// so that half of a column can be empty.
+// measured costs little. Accuracies and latencies are of different subjects whose numbers
+// alternate, so that half of a column can be empty.
 class MeasurementColumn {
  public:
   // Takes records[place], which must count, unless a better one of the subject is there: higher

@@ -23,8 +23,8 @@ std::string ColumnName(const MeasurementKey& key) {
     return absl::StrCat(key.metric, "\n", key.recipe, "\n", key.dataset, "\n", key.split);
   }
   if (metric->source != MetricSource::kLatency) return "";
-  return absl::StrCat(key.metric, "\n", key.recipe, "\n", key.device, "\n",
-                      key.device_fingerprint, "\n", key.profile, "\n", key.batch);
+  return absl::StrCat(key.metric, "\n", key.recipe, "\n", key.device, "\n", key.device_fingerprint,
+                      "\n", key.profile, "\n", key.batch);
 }
 
 std::string ExportKey(const std::string& supernet, const std::string& arch_key,

@@ -110,8 +110,7 @@ bool MetricReader::Read(TrialRef ref, Reading* reading) const {
     if (value.has_value()) *reading = Known(*value);
     return value.has_value();
   }
-  const double value =
-      IsFinal(trial, *evidence) ? evidence->value : job.estimator(evidence->value);
+  const double value = IsFinal(trial, *evidence) ? evidence->value : job.estimator(evidence->value);
   const double shift = value - evidence->value;
   *reading = {value, evidence->low + shift, evidence->high + shift, evidence->value, evidence};
   return true;

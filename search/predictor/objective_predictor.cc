@@ -59,6 +59,7 @@ class Quality : public ObjectivePredictor {
   explicit Quality(PairwiseModel model) : model_(std::move(model)) {}
   double Mean(const State* row) const override { return -model_.Mean(row); }
   double Deviation(const State* row) const override { return model_.Deviation(row); }
+  double Noise() const override { return model_.Noise(); }
   const BatchScorer& scorer() const override { return model_; }
 
  private:
@@ -71,6 +72,7 @@ class Cost : public ObjectivePredictor {
       : correction_(std::move(correction)), cost_(std::move(cost)), scorer_(this) {}
   double Mean(const State* row) const override { return cost_.Evaluate(row); }
   double Deviation(const State* row) const override { return correction_.Deviation(row); }
+  double Noise() const override { return correction_.Noise(); }
   const FactoredCost* additive() const override { return &cost_; }
   const BatchScorer& scorer() const override { return scorer_; }
 
@@ -125,15 +127,17 @@ std::unique_ptr<ObjectivePredictor> KnownObjective(const CandidateSpace& space,
 std::unique_ptr<ObjectivePredictor> LearnQuality(const CandidateSpace& space,
                                                  const Candidates& rows,
                                                  absl::Span<const double> values,
-                                                 const PairwiseKernel& kernel) {
+                                                 const PairwiseKernel& kernel,
+                                                 const DimensionWeights& weights) {
   std::vector<double> scores(values.begin(), values.end());
   for (double& score : scores) score = -score;
-  return std::make_unique<Quality>(PairwiseModel(space, rows, scores, kernel));
+  return std::make_unique<Quality>(PairwiseModel(space, rows, scores, kernel, weights));
 }
 
 std::unique_ptr<ObjectivePredictor> LearnCost(const CandidateSpace& space, const Candidates& rows,
                                               absl::Span<const double> values,
-                                              const FactoredCost* prior) {
+                                              const FactoredCost* prior,
+                                              const DimensionWeights& weights) {
   FactoredSum sum(space);
   std::vector<double> rest(values.begin(), values.end());
   if (prior != nullptr) {
@@ -151,8 +155,8 @@ std::unique_ptr<ObjectivePredictor> LearnCost(const CandidateSpace& space, const
   Candidates first(space.width());
   for (size_t i = 0; i < std::min(rows.size(), kKernelRows); ++i) first.Append(rows.row(i));
   const PairwiseKernel kernel = PairwiseModel::Choose(
-      space, first, absl::MakeSpan(rest).subspan(0, first.size()), /*additive=*/true);
-  PairwiseModel correction(space, rows, rest, kernel);
+      space, first, absl::MakeSpan(rest).subspan(0, first.size()), /*additive=*/true, weights);
+  PairwiseModel correction(space, rows, rest, kernel, weights);
   correction.AddTo(&sum);
   absl::StatusOr<FactoredCost> cost = FactoredCost::FromSum(space, std::move(sum));
   if (!cost.ok()) return nullptr;

@@ -22,8 +22,10 @@ class ObjectivePredictor {
   virtual double Mean(const State* row) const = 0;
   // Of every candidate.
   virtual void Means(const Candidates& candidates, absl::Span<double> means) const;
-  // 0 for what is known exactly.
+  // Of what the metric is believed to be; 0 for what is known exactly.
   virtual double Deviation(const State* row) const = 0;
+  // Standard deviation of a measurement around that (PairwiseModel::Noise); 0 as well.
+  virtual double Noise() const { return 0; }
   // The means as an additive cost; nullptr when they are no sum of small tables.
   virtual const FactoredCost* additive() const { return nullptr; }
   // Scores of which more is better: the means negated.
@@ -42,14 +44,16 @@ std::unique_ptr<ObjectivePredictor> KnownObjective(const CandidateSpace& space,
 std::unique_ptr<ObjectivePredictor> LearnQuality(const CandidateSpace& space,
                                                  const Candidates& rows,
                                                  absl::Span<const double> values,
-                                                 const PairwiseKernel& kernel);
+                                                 const PairwiseKernel& kernel,
+                                                 const DimensionWeights& weights = {});
 
 // The same for an additive, positive metric that grows about as `prior` does (not owned; nullptr:
 // no such cost is known): a + b * prior, fitted by least squares of the relative errors, and an
 // additive model of what that leaves. nullptr when the result has no bounds (FactoredCost).
 std::unique_ptr<ObjectivePredictor> LearnCost(const CandidateSpace& space, const Candidates& rows,
                                               absl::Span<const double> values,
-                                              const FactoredCost* prior);
+                                              const FactoredCost* prior,
+                                              const DimensionWeights& weights = {});
 
 }  // namespace forall
 

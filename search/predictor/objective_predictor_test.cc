@@ -4,6 +4,7 @@
 #include <cmath>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "base/random.h"
@@ -67,6 +68,60 @@ class ObjectivePredictorTest : public ::testing::Test {
   const CandidateSpace space_;
   const FactoredCost macs_;
 };
+
+TEST_F(ObjectivePredictorTest, DimensionsWeighByWhatTheyTakeOfACost) {
+  const DimensionWeights weights = WeightsByCost(space_, macs_);
+  ASSERT_EQ(weights.size(), space_.width());
+  const auto of = [&](const std::string& name) {
+    for (size_t d = 0; d < space_.width(); ++d) {
+      if (space_.space().dimensions()[d].name == name) return weights[d];
+    }
+    return 0.0;
+  };
+  // The resolution takes half of everything, a kernel a little of its own block.
+  EXPECT_GT(of("r"), 2 * of("d2"));
+  EXPECT_GT(of("d2"), 1.2 * of("k2.1"));
+  EXPECT_DOUBLE_EQ(of("k2.1"), std::sqrt(0.3)) << "nothing is written off";
+}
+
+TEST_F(ObjectivePredictorTest, WithWeightsFewMeasurementsTeachMore) {
+  // An accuracy that grows with the logarithm of MACs, confounded as spread first samples are.
+  const auto accuracy = [this](const State* row) { return std::log(macs_.Evaluate(row)); };
+  const DimensionWeights weights = WeightsByCost(space_, macs_);
+  double with = 0;
+  double without = 0;
+  for (uint64_t seed = 1; seed <= 10; ++seed) {
+    const Candidates few = Draws(14, seed);
+    const Candidates others = Draws(200, 100 + seed);
+    std::vector<double> values;
+    for (size_t i = 0; i < few.size(); ++i) values.push_back(-accuracy(few.row(i)));
+    const auto weighed = LearnQuality(space_, few, values, {3, 0, 0.1}, weights);
+    const auto alike = LearnQuality(space_, few, values, {3, 0, 0.1});
+    for (size_t i = 0; i < others.size(); ++i) {
+      const double truth = -accuracy(others.row(i));
+      with += std::abs(weighed->Mean(others.row(i)) - truth);
+      without += std::abs(alike->Mean(others.row(i)) - truth);
+    }
+  }
+  EXPECT_LT(with, 0.85 * without);
+}
+
+TEST_F(ObjectivePredictorTest, NoiseIsWhatArchitecturesDoNotExplain) {
+  Random random(5);
+  const Candidates rows = Draws(250, 4);
+  std::vector<double> values;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    double normal = -6;
+    for (int k = 0; k < 12; ++k) normal += random.Double();
+    values.push_back(std::log(macs_.Evaluate(rows.row(i))) + 0.1 * normal);
+  }
+  const PairwiseKernel kernel = PairwiseModel::Choose(space_, rows, values, /*additive=*/false);
+  EXPECT_NEAR(LearnQuality(space_, rows, values, kernel)->Noise(), 0.1, 0.06);
+  EXPECT_EQ(KnownObjective(
+                space_, [](const Architecture&) { return 1.0; }, nullptr)
+                ->Noise(),
+            0);
+}
 
 TEST_F(ObjectivePredictorTest, CostIsAnAdditiveCorrectionOfWhatItIsInProportionTo) {
   const Candidates few = Draws(6, 1);

@@ -21,6 +21,7 @@ using Vector = Eigen::VectorXd;
 // an architecture was measured twice.
 constexpr double kLeastNoise = 1e-3;
 constexpr double kOneHotWeight = 0.5;
+constexpr double kLeastShare = 0.3;
 
 std::vector<size_t> Offsets(const CandidateSpace& space) {
   std::vector<size_t> offset = {0};
@@ -33,7 +34,8 @@ std::vector<size_t> Offsets(const CandidateSpace& space) {
 // Features of every state, a column each: that the dimension is active, how large its option is,
 // and which one it is. The first two let effects be shared between the options of a dimension,
 // which is what few measurements can tell; the last lets them differ.
-Matrix StateFeatures(const CandidateSpace& space) {
+Matrix StateFeatures(const CandidateSpace& space, const DimensionWeights& weights) {
+  FORALL_CHECK(weights.empty() || weights.size() == space.width());
   const std::vector<size_t> offset = Offsets(space);
   size_t features = 0;
   for (size_t d = 0; d < space.width(); ++d) features += space.inactive(d) + 2u;
@@ -48,6 +50,7 @@ Matrix StateFeatures(const CandidateSpace& space) {
       if (options > 1) matrix(first + 1, column) = 2.0 * option / (options - 1) - 1;
       matrix(first + 2 + option, column) = kOneHotWeight;
     }
+    if (!weights.empty()) matrix.middleRows(first, options + 2) *= weights[d];
     first += options + 2;
   }
   return matrix;
@@ -101,6 +104,27 @@ Centred Centre(absl::Span<const double> values) {
 
 }  // namespace
 
+DimensionWeights WeightsByCost(const CandidateSpace& space, const FactoredCost& cost) {
+  std::vector<State> row(space.width());
+  std::vector<State> largest(space.width());
+  for (size_t d = 0; d < space.width(); ++d) largest[d] = space.allowed(d).back();
+  space.Settle(largest.data(), nullptr);
+  const double most = std::log(cost.Evaluate(largest.data()));
+  DimensionWeights weights;
+  double squares = 0;
+  for (size_t d = 0; d < space.width(); ++d) {
+    row = largest;
+    row[d] = space.allowed(d).front();
+    space.Settle(row.data(), nullptr);
+    weights.push_back(most - std::log(cost.Evaluate(row.data())));
+    squares += weights.back() * weights.back();
+  }
+  const double mean = std::sqrt(squares / static_cast<double>(weights.size()));
+  if (!(mean > 0) || !std::isfinite(mean)) return {};
+  for (double& weight : weights) weight = std::sqrt(std::max(weight / mean, kLeastShare));
+  return weights;
+}
+
 struct PairwiseModel::Posterior {
   PairwiseKernel kernel;
   double variance = 1;
@@ -118,8 +142,9 @@ PairwiseModel::PairwiseModel(PairwiseModel&& other) noexcept = default;
 PairwiseModel::~PairwiseModel() = default;
 
 PairwiseKernel PairwiseModel::Choose(const CandidateSpace& space, const Candidates& rows,
-                                     absl::Span<const double> values, bool additive) {
-  const Design design = MakeDesign(space, rows, StateFeatures(space));
+                                     absl::Span<const double> values, bool additive,
+                                     const DimensionWeights& weights) {
+  const Design design = MakeDesign(space, rows, StateFeatures(space, weights));
   const Matrix linear = design.centred.transpose() * design.centred / design.scale;
   const Centred centred = Centre(values);
   PairwiseKernel best;
@@ -146,11 +171,12 @@ PairwiseKernel PairwiseModel::Choose(const CandidateSpace& space, const Candidat
 }
 
 PairwiseModel::PairwiseModel(const CandidateSpace& space, const Candidates& rows,
-                             absl::Span<const double> values, const PairwiseKernel& kernel)
+                             absl::Span<const double> values, const PairwiseKernel& kernel,
+                             const DimensionWeights& weights)
     : offset_(Offsets(space)), posterior_(std::make_unique<Posterior>()) {
   FORALL_CHECK(rows.size() == values.size() && rows.size() > 0);
   states_ = offset_.back();
-  const Matrix features = StateFeatures(space);
+  const Matrix features = StateFeatures(space, weights);
   const Design design = MakeDesign(space, rows, features);
   const Centred centred = Centre(values);
   Posterior& p = *posterior_;
@@ -217,6 +243,10 @@ double PairwiseModel::Deviation(const State* row) const {
   const double explained = p.factor.matrixL().solve(covariance).squaredNorm();
   const double prior = p.kernel.amplitude * (self + q * self * self);
   return std::sqrt(p.variance * std::max(prior - explained, 0.0));
+}
+
+double PairwiseModel::Noise() const {
+  return posterior_->kernel.noise * std::sqrt(posterior_->variance);
 }
 
 void PairwiseModel::Score(const Candidates& candidates, absl::Span<float> scores) const {

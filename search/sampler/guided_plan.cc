@@ -2,6 +2,7 @@
 #include "search/sampler/guided_plan.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <utility>
@@ -40,6 +41,41 @@ size_t KernelRows(size_t rows) {
   return chosen;
 }
 
+// The hypervolume that a measurement is expected to add: its mean over eight equally likely
+// outcomes around the prediction, the quantiles of the normal distribution, which each objective
+// takes in another order. Where everything measured so far was lucky, no prediction alone adds
+// anything.
+class ExpectedGain {
+ public:
+  // `noise`: standard deviations by objective. `gain` is not owned.
+  ExpectedGain(const HypervolumeGain* gain, std::vector<double> noise)
+      : gain_(gain), noise_(std::move(noise)), outcome_(noise_.size()) {
+    for (const double deviation : noise_) certain_ &= deviation == 0;
+  }
+
+  double Of(absl::Span<const double> means) {
+    if (certain_) return gain_->Gain(means);
+    double sum = 0;
+    for (size_t i = 0; i < kQuantiles.size(); ++i) {
+      // An odd stride visits all eight.
+      for (size_t k = 0; k < outcome_.size(); ++k) {
+        outcome_[k] = means[k] + noise_[k] * kQuantiles[(i * (2 * k + 1) + k) % kQuantiles.size()];
+      }
+      sum += gain_->Gain(outcome_);
+    }
+    return sum / static_cast<double>(kQuantiles.size());
+  }
+
+ private:
+  // At 1/16, 3/16, ... 15/16.
+  static constexpr std::array<double, 8> kQuantiles = {-1.5341, -0.8871, -0.4888, -0.1573,
+                                                       0.1573,  0.4888,  0.8871,  1.5341};
+  const HypervolumeGain* const gain_;
+  const std::vector<double> noise_;
+  std::vector<double> outcome_;
+  bool certain_ = true;
+};
+
 // Worse than all of `values`, so that each end of the frontier counts, and nothing beyond `bound`.
 double Reference(absl::Span<const double> values, double bound) {
   const auto [low, high] = std::minmax_element(values.begin(), values.end());
@@ -63,6 +99,7 @@ absl::StatusOr<std::unique_ptr<const GuidedSpace>> GuidedSpace::Create(
   FORALL_ASSIGN_OR_RETURN(CandidateSpace candidates, CandidateSpace::Usable(space, known));
   std::unique_ptr<GuidedSpace> guided(new GuidedSpace(std::move(candidates)));
   guided->cost_ = guided->Compile(options.cost);
+  if (guided->cost_.has_value()) guided->weights_ = WeightsByCost(guided->space_, *guided->cost_);
   for (const SearchedMetric& metric : options.objectives) {
     const bool scored = metric.scorer != nullptr;
     guided->scorers_.push_back(scored ? metric.scorer(guided->space_) : nullptr);
@@ -103,7 +140,8 @@ PairwiseKernel GuidedSpace::Kernel(const Candidates& rows, absl::Span<const doub
     if (known == key) return kernel;
   }
   if (kernels_.size() == kKernelsRemembered) kernels_.erase(kernels_.begin());
-  kernels_.emplace_back(key, PairwiseModel::Choose(space_, rows, values, /*additive=*/false));
+  kernels_.emplace_back(key,
+                        PairwiseModel::Choose(space_, rows, values, /*additive=*/false, weights_));
   return kernels_.back().second;
 }
 
@@ -194,13 +232,14 @@ std::unique_ptr<ObjectivePredictor> GuidedPlan::Learn(const SearchedMetric& metr
   }
   if (metric.kind == SearchedMetric::Kind::kCost) {
     if (metric.value == nullptr) known = space_.cost();
-    if (auto cost = LearnCost(space, data.rows, data.values, known); cost != nullptr) return cost;
+    auto cost = LearnCost(space, data.rows, data.values, known, space_.weights());
+    if (cost != nullptr) return cost;
   }
   Candidates first(space.width());
   for (size_t i = 0; i < KernelRows(data.rows.size()); ++i) first.Append(data.rows.row(i));
   const PairwiseKernel kernel =
       space_.Kernel(first, absl::MakeConstSpan(data.values).subspan(0, first.size()));
-  return LearnQuality(space, data.rows, data.values, kernel);
+  return LearnQuality(space, data.rows, data.values, kernel, space_.weights());
 }
 
 void GuidedPlan::AddKnown(const AdmissibleRegion& region, absl::Span<const ScoredTrial> known,
@@ -289,7 +328,8 @@ std::vector<Prediction> GuidedPlan::Predict(const Architecture& architecture) co
     return predictions;
   }
   for (const auto& objective : objectives_) {
-    predictions.push_back({objective->Mean(row.data()), objective->Deviation(row.data())});
+    predictions.push_back({objective->Mean(row.data()),
+                           std::hypot(objective->Deviation(row.data()), objective->Noise())});
   }
   return predictions;
 }
@@ -341,6 +381,9 @@ std::vector<Architecture> GuidedPlan::Rank(const ProposeRequest& request) const 
     double excess = 0;
     size_t candidate = 0;
   };
+  std::vector<double> noise;
+  for (const auto& objective : objectives_) noise.push_back(objective->Noise());
+  ExpectedGain expected(&*gain, std::move(noise));
   std::vector<Place> places;
   const size_t width = reference_.size();
   for (size_t i = 0; i < found_->architectures.size(); ++i) {
@@ -348,8 +391,9 @@ std::vector<Architecture> GuidedPlan::Rank(const ProposeRequest& request) const 
     const absl::Span<const double> means(&found_->means[i * width], width);
     const double excess = found_->excess[i];
     const bool known = i >= found_->architectures.size() - found_->known;
-    const double weight = known ? kKnownWeight : 1;
-    places.push_back({excess > 0 ? 0 : weight * gain->Gain(means), excess, i});
+    double value = 0;
+    if (excess == 0) value = known ? kKnownWeight * gain->Gain(means) : expected.Of(means);
+    places.push_back({value, excess, i});
   }
   std::sort(places.begin(), places.end(), [](const Place& a, const Place& b) {
     if (a.gain != b.gain) return a.gain > b.gain;

@@ -50,6 +50,8 @@ class GuidedSpace {
   const FactoredCost* cost() const { return Get(cost_); }
   const FactoredCost* objective(size_t i) const { return Get(objectives_[i]); }
   const FactoredCost* limited(size_t i) const { return Get(limited_[i]); }
+  // Of what is learned; by the cost where there is one.
+  const DimensionWeights& weights() const { return weights_; }
   const BatchScorer* scorer(size_t objective) const { return scorers_[objective].get(); }
 
   // Where nothing is learned, what was found once is all there is: `search` is called for it once.
@@ -67,6 +69,7 @@ class GuidedSpace {
 
   const CandidateSpace space_;
   std::optional<FactoredCost> cost_;
+  DimensionWeights weights_;
   std::vector<std::optional<FactoredCost>> objectives_;
   std::vector<std::optional<FactoredCost>> limited_;
   std::vector<std::unique_ptr<BatchScorer>> scorers_;  // by objective
@@ -86,9 +89,9 @@ class GuidedPlan {
              const AdmissibleRegion& region, absl::Span<const ScoredTrial> known,
              std::vector<ScoredTrial> settled, uint64_t seed);
 
-  // Candidates from the one to measure first: by the hypervolume that its predicted objectives add
-  // to what is measured and to what is predicted of everything else under way, of those that are
-  // predicted to keep the limits; then by how little the others break them. What was measured
+  // Candidates from the one to measure first: by the hypervolume that measuring it is expected to
+  // add to what is measured and to what is predicted of everything else under way, of those that
+  // are predicted to keep the limits; then by how little the others break them. What was measured
   // before the job stands among them with what is known of it. None that is in the request. Empty
   // where too little is known to learn from.
   std::vector<Architecture> Rank(const ProposeRequest& request) const;

@@ -90,8 +90,8 @@ std::shared_ptr<const GuidedPlan> GuidedSampler::PlanFor(const ProposeRequest& r
     space_ = *std::move(space);
   }
   Random random = Random::ForStream(seed_ ^ kSearchStream, static_cast<uint64_t>(batch));
-  plan_ = std::make_shared<const GuidedPlan>(*space_, options_, region_, request.known, std::move(settled),
-                                             random.Next());
+  plan_ = std::make_shared<const GuidedPlan>(*space_, options_, region_, request.known,
+                                             std::move(settled), random.Next());
   plan_fingerprint_ = fingerprint.value();
   return plan_;
 }
@@ -110,13 +110,14 @@ std::vector<Proposal> GuidedSampler::Propose(const ProposeRequest& request) cons
     std::vector<Architecture> ranked =
         plan == nullptr ? std::vector<Architecture>() : plan->Rank(one);
     if (ranked.empty()) ranked = known.First(one);
-    std::vector<Proposal> found = FreshProposals(
-        region_, one, seed_, Patience(), [&](int64_t index, int attempt, Random* random) {
-          const auto place = static_cast<size_t>(attempt);
-          if (place < ranked.size()) return ranked[place];
-          if (index < initial_.samples()) return initial_.Draw(index, attempt, random);
-          return region_.space().Sample(random);
-        });
+    std::vector<Proposal> found = FreshProposals(region_, one, seed_, Patience(),
+                                                 [&](int64_t index, int attempt, Random* random) {
+                                                   const auto place = static_cast<size_t>(attempt);
+                                                   if (place < ranked.size()) return ranked[place];
+                                                   if (index < initial_.samples())
+                                                     return initial_.Draw(index, attempt, random);
+                                                   return region_.space().Sample(random);
+                                                 });
     if (found.empty()) break;
     if (plan != nullptr) found[0].predicted = plan->Predict(found[0].architecture);
     pending.push_back(found[0].architecture);

@@ -80,9 +80,9 @@ class KnownSubnetsTest : public ::testing::Test {
  protected:
   // What a job of another sampler has measured.
   std::vector<ScoredTrial> Former(int trials) const {
-    std::vector<ScoredTrial> known = RunJob(
-        *CreateSampler("nsga2", world_.Options(), world_.space(), 5).value(), trials, 4,
-        [this](int64_t id, const Architecture& a) { return world_.Measure(id, a); });
+    std::vector<ScoredTrial> known =
+        RunJob(*CreateSampler("nsga2", world_.Options(), world_.space(), 5).value(), trials, 4,
+               [this](int64_t id, const Architecture& a) { return world_.Measure(id, a); });
     for (ScoredTrial& trial : known) trial.id = 0;
     return known;
   }
@@ -111,7 +111,8 @@ class KnownSubnetsTest : public ::testing::Test {
       }
       const Architecture done = pending.front();
       pending.erase(pending.begin());
-      history.push_back({static_cast<int64_t>(history.size()) + 1, done,
+      history.push_back({static_cast<int64_t>(history.size()) + 1,
+                         done,
                          {world_.Error(done), on_device ? Latency(done) : world_.Cost(done)}});
     }
     return history;
@@ -182,8 +183,7 @@ TEST_F(KnownSubnetsTest, FirstIsTheFrontierFromItsEndsAndLeavesOutWhatIsProposed
 
 TEST_F(KnownSubnetsTest, WhatBreaksALimitIsNotAmongTheFirst) {
   const AdmissibleRegion region(
-      world_.space(),
-      [this](const Architecture& a) { return world_.Cost(a) > 400; }, 1);
+      world_.space(), [this](const Architecture& a) { return world_.Cost(a) > 400; }, 1);
   std::vector<ScoredTrial> known = Former(60);
   for (ScoredTrial& row : known) {
     row.objectives[1] = kNaN;

@@ -395,6 +395,75 @@ TEST_F(ControllerTest, MemberWhoseFinalLatencyIsRejectedStaysContestedAndTheJobE
                                     v1::Verdict::REJECTED, v1::Verdict::REJECTED));
 }
 
+// A trial that lost by a latency which was only screened, and might have come out better, is timed
+// as carefully as the members before the frontier is settled; its accuracy is left alone.
+TEST_F(ControllerTest, ScreenedLatencyThatMightWinIsMeasuredFinally) {
+  harness_.Register("w");
+  const std::string name = SubmitOk(ControllerHarness::Spec(20));
+  std::map<std::string, double> ratio;
+  std::map<std::string, std::set<std::string>> finals;
+  std::string lucky;  // of equal accuracy with a member, slower by less than its interval
+  const auto script = [&](const v1::Task& task, v1::TaskResult* result) {
+    const bool final = task.fidelity() == "final";
+    if (task.kind() == v1::Task::ACCURACY) {
+      v1::AccuracyResult* measured = result->mutable_accuracy_result();
+      measured->set_top1_correct(measured->images() * 9 / 10);
+      if (final) finals[task.trial()].insert("accuracy");
+    }
+    if (task.kind() == v1::Task::LATENCY) {
+      v1::LatencyResult* measured = result->mutable_latency_result();
+      const auto number = static_cast<int>(ratio.size());
+      const double width = number == 4 ? 0.3 : 0.01;
+      if (!final) ratio[task.trial()] = 2 + 0.1 * number;
+      if (!final && number == 4) lucky = task.trial();
+      double value = ratio[task.trial()];
+      if (final) finals[task.trial()].insert("latency");
+      if (final && task.trial() == lucky) value = 1.5;
+      measured->set_ratio(value);
+      measured->set_ratio_low(value * (final ? 0.999 : 1 - width));
+      measured->set_ratio_high(value * (final ? 1.001 : 1 + width));
+    }
+  };
+  const v1::SearchJob job = harness_.RunToEnd(name, "w", script);
+  EXPECT_EQ(job.state(), v1::SearchJob::SUCCEEDED);
+  // The first one was ahead; the fifth is, now that it was timed, and so is measured in full.
+  ASSERT_EQ(job.frontier_size(), 1);
+  const std::vector<v1::FrontierMember> members = harness_.FrontierMembers(name);
+  EXPECT_EQ(members[0].trial().name(), lucky);
+  EXPECT_EQ(members[0].certainty(), v1::FrontierMember::CERTAIN);
+  EXPECT_THAT(finals[lucky], ElementsAre("accuracy", "latency"));
+  EXPECT_EQ(finals.size(), 2u) << "nobody else could have won";
+}
+
+TEST_F(ControllerTest, NoMoreLatenciesAreContestedThanThereAreMembers) {
+  harness_.Register("w");
+  const std::string name = SubmitOk(ControllerHarness::Spec(20));
+  std::map<std::string, int> timed;
+  std::set<std::string> accurate;
+  const v1::SearchJob job =
+      harness_.RunToEnd(name, "w", [&](const v1::Task& task, v1::TaskResult* result) {
+        const bool final = task.fidelity() == "final";
+        if (task.kind() == v1::Task::ACCURACY) {
+          v1::AccuracyResult* measured = result->mutable_accuracy_result();
+          measured->set_top1_correct(measured->images() * 9 / 10);
+          if (final) accurate.insert(task.trial());
+        }
+        if (task.kind() == v1::Task::LATENCY) {
+          v1::LatencyResult* measured = result->mutable_latency_result();
+          if (final) ++timed[task.trial()];
+          const double value = final ? 3 + 0.01 * static_cast<double>(timed.size()) : 3;
+          measured->set_ratio(value);
+          measured->set_ratio_low(value * 0.5);
+          measured->set_ratio_high(value * 1.5);
+        }
+      });
+  EXPECT_EQ(job.state(), v1::SearchJob::SUCCEEDED);
+  EXPECT_EQ(job.frontier_size(), 1);
+  EXPECT_EQ(job.finalized_trials(), 1);
+  EXPECT_LE(timed.size(), accurate.size() + 1);
+  for (const auto& [trial, count] : timed) EXPECT_EQ(count, 1) << trial;
+}
+
 // Screening flatters those that it selects. When final measuring takes the same from all, the
 // trials that lost at screening must not come in for having kept their flattering numbers: as they
 // are, all thirty would, one wave after the other.

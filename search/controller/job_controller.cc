@@ -341,42 +341,67 @@ void JobController::Finalize() {
   while (true) {
     const std::set<int64_t> wave = fold_.finalizing();
     for (const int64_t ordinal : wave) AdvanceFinal(ordinal);
-    if (!fold_.finalizing().empty()) return;
+    const std::set<int64_t> contesting = fold_.contesting();
+    for (const int64_t ordinal : contesting) AdvanceContest(ordinal);
+    if (!fold_.finalizing().empty() || !fold_.contesting().empty()) return;
     const std::vector<int64_t> members = fold_.frontier();
     for (const int64_t ordinal : members) {
       if (fold_.FindTrial(ordinal)->finalized) continue;
       Emit({.kind = "finalizing", .trial = ordinal});
     }
-    if (fold_.finalizing().empty()) break;
+    if (!fold_.finalizing().empty()) continue;
+    // Whoever is as good as a member but for a latency that was only screened is timed as
+    // carefully.
+    for (const int64_t ordinal : fold_.Contesting()) Emit({.kind = "contesting", .trial = ordinal});
+    if (fold_.contesting().empty()) break;
   }
   bool tested = true;
   for (const int64_t ordinal : fold_.frontier()) tested &= AdvanceTestSplit(ordinal);
   if (tested) SetState(JobState::kSucceeded, "");
 }
 
-bool JobController::AdvanceFinal(int64_t ordinal) {
-  const TrialEntry* trial = fold_.FindTrial(ordinal);
-  std::string failure = trial->failure;
-  for (const auto& [key, count] : trial->rejections) {
+// Why final numbers of a trial cannot be had; "" while they can.
+std::string JobController::FinalFailure(int64_t ordinal) const {
+  const TrialEntry& trial = *fold_.FindTrial(ordinal);
+  for (const auto& [key, count] : trial.rejections) {
     if (key.second == "final" && count >= kMaxRejections) {
-      failure = absl::StrCat("its final latency was rejected ", count, " times");
+      return absl::StrCat("its final latency was rejected ", count, " times");
     }
   }
+  return trial.failure;
+}
+
+bool JobController::HaveFinalLatencies(int64_t ordinal) {
+  bool complete = true;
+  for (size_t target = 0; target < fold_.plan().targets().size(); ++target) {
+    complete &= HaveLatency(ordinal, static_cast<int>(target), "final");
+  }
+  return complete;
+}
+
+void JobController::AdvanceFinal(int64_t ordinal) {
+  const std::string failure = FinalFailure(ordinal);
   if (failure.empty()) {
-    bool complete = HaveAccuracy(ordinal, "final");
-    for (size_t target = 0; target < fold_.plan().targets().size(); ++target) {
-      complete &= HaveLatency(ordinal, static_cast<int>(target), "final");
-    }
-    if (!complete) return false;
+    const bool accuracy = HaveAccuracy(ordinal, "final");
+    if (!HaveFinalLatencies(ordinal) || !accuracy) return;
   }
-  trial = fold_.FindTrial(ordinal);
-  const std::string broken = fold_.plan().DescribeViolation(*fold_.Values(*trial));
   Emit({.kind = "finalized", .trial = ordinal, .message = failure});
+  CloseFinal(ordinal);
+}
+
+void JobController::AdvanceContest(int64_t ordinal) {
+  if (FinalFailure(ordinal).empty() && !HaveFinalLatencies(ordinal)) return;
+  Emit({.kind = "contested", .trial = ordinal});
+  CloseFinal(ordinal);
+}
+
+void JobController::CloseFinal(int64_t ordinal) {
   CancelTasksOf(ordinal);
+  const std::string broken =
+      fold_.plan().DescribeViolation(*fold_.Values(*fold_.FindTrial(ordinal)));
   if (!broken.empty()) {
     Decide(ordinal, TrialState::kInfeasible, absl::StrCat("at final fidelity ", broken));
   }
-  return true;
 }
 
 bool JobController::AdvanceTestSplit(int64_t ordinal) {

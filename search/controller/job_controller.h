@@ -104,7 +104,11 @@ class JobController {
   void Decide(int64_t ordinal, TrialState state, const std::string& message,
               int64_t stopped_by = 0);
   void Finalize();
-  bool AdvanceFinal(int64_t ordinal);
+  std::string FinalFailure(int64_t ordinal) const;
+  bool HaveFinalLatencies(int64_t ordinal);
+  void AdvanceFinal(int64_t ordinal);
+  void AdvanceContest(int64_t ordinal);
+  void CloseFinal(int64_t ordinal);
   bool AdvanceTestSplit(int64_t ordinal);
   void StartFinalizing();
   std::string WhyNothingWasMeasured() const;

@@ -19,6 +19,9 @@
 //               reader
 //   finalizing  trial                                  a frontier member is measured finally
 //   finalized   trial, message                         message: why it could not be
+//   contesting  trial                                  its latencies are measured finally: by their
+//               intervals it could join the frontier
+//   contested   trial                                  that is done, or could not be
 //   state       state, message                         of the job
 #ifndef FORALL_SEARCH_CONTROLLER_JOB_EVENT_H_
 #define FORALL_SEARCH_CONTROLLER_JOB_EVENT_H_

@@ -181,6 +181,11 @@ absl::Status JobFold::Apply(const JobEvent& event) {
       trial->finalized = true;
       finalizing_.erase(event.trial);
       trial->finalize_error = event.message;
+    } else if (event.kind == "contesting") {
+      trial->contested = true;
+      contesting_.insert(event.trial);
+    } else if (event.kind == "contested") {
+      contesting_.erase(event.trial);
     } else {
       return Broken(event, "this build does not know the kind");
     }
@@ -575,15 +580,69 @@ void JobFold::CountBoth(const TrialEntry& trial, size_t slot, int sign) {
 }
 
 void JobFold::AddToFrontier(const TrialEntry& trial) {
-  std::optional<std::vector<double>> values = Values(trial);
+  const std::optional<std::vector<double>> values = Values(trial);
   if (!values.has_value() || StoppedBy(trial) != 0) return;
-  for (size_t slot = 0; slot < values->size(); ++slot) {
-    if (!HasFinal(trial, static_cast<int>(slot))) {
-      (*values)[slot] = FinalEstimate(plan_->slots()[slot].metric->id, (*values)[slot]);
-    }
-  }
   // Values are finite: results are checked before they are stored.
-  points_.Insert(trial.record.ordinal, plan_->Oriented(*values)).status().IgnoreError();
+  points_.Insert(trial.record.ordinal, plan_->Oriented(ComparedValues(trial, *values)))
+      .status()
+      .IgnoreError();
+}
+
+std::vector<double> JobFold::ComparedValues(const TrialEntry& trial,
+                                            std::vector<double> values) const {
+  for (size_t slot = 0; slot < values.size(); ++slot) {
+    if (HasFinal(trial, static_cast<int>(slot))) continue;
+    values[slot] = FinalEstimate(plan_->slots()[slot].metric->id, values[slot]);
+  }
+  return values;
+}
+
+// How far towards the favourable ends of their intervals a trial's screened latencies must come out
+// for it to join the frontier, 0 to 1; nullopt where they cannot help it.
+std::optional<double> JobFold::LuckToJoin(const TrialEntry& trial) const {
+  const std::optional<std::vector<double>> measured = Values(trial);
+  if (!measured.has_value() || StoppedBy(trial) != 0) return std::nullopt;
+  const std::vector<double> values = ComparedValues(trial, *measured);
+  std::vector<double> hopes = values;
+  for (const JobPlan::Goal& goal : plan_->objectives()) {
+    const MeasurementRecord* const evidence = Evidence(trial, goal.slot);
+    if (plan_->slots()[goal.slot].target < 0 || HasFinal(trial, goal.slot)) continue;
+    hopes[goal.slot] = goal.maximize ? evidence->high : evidence->low;
+  }
+  const auto covered = [&](double luck) {
+    std::vector<double> point = values;
+    for (size_t i = 0; i < point.size(); ++i) point[i] += luck * (hopes[i] - point[i]);
+    return points_.Covers(plan_->Oriented(point));
+  };
+  if (hopes == values || covered(1)) return std::nullopt;
+  double low = 0;
+  double high = 1;
+  for (int i = 0; i < 20; ++i) {
+    const double middle = (low + high) / 2;
+    (covered(middle) ? low : high) = middle;
+  }
+  return high;
+}
+
+std::vector<int64_t> JobFold::Contesting() const {
+  std::vector<std::pair<double, int64_t>> places;
+  size_t named = 0;
+  for (const int64_t ordinal : decided_) {
+    const TrialEntry& trial = trials_[ordinal - 1];
+    named += trial.contested;
+    if (trial.record.state != TrialState::kMeasured || trial.contested || trial.finalized ||
+        OnFrontier(ordinal)) {
+      continue;
+    }
+    const std::optional<double> luck = LuckToJoin(trial);
+    if (luck.has_value()) places.emplace_back(*luck, ordinal);
+  }
+  std::sort(places.begin(), places.end());
+  std::vector<int64_t> ordinals;
+  for (size_t i = 0; i < places.size() && named + i < frontier_.size(); ++i) {
+    ordinals.push_back(places[i].second);
+  }
+  return ordinals;
 }
 
 void JobFold::RebuildFrontier() {

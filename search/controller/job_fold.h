@@ -57,6 +57,7 @@ struct TrialEntry {
   bool finalizing = false;        // chosen for final measurements
   bool finalized = false;         // they are done, or could not be had
   std::string finalize_error;     // why not
+  bool contested = false;         // JobFold::Contesting named it
   int64_t changed = 0;            // sequence of the last event about it
 };
 
@@ -181,6 +182,14 @@ class JobFold {
   // Ordinals of trials chosen for final measurements that are not done, ascending.
   const std::set<int64_t>& finalizing() const { return finalizing_; }
 
+  // Ordinals of trials whose latencies are being measured finally for the frontier's sake,
+  // ascending.
+  const std::set<int64_t>& contesting() const { return contesting_; }
+  // Trials that are not on the frontier, but would be if their screened latencies came out at the
+  // favourable end of their intervals: those that need the smallest part of that first. So many
+  // that with those that were named before there are no more than frontier members.
+  std::vector<int64_t> Contesting() const;
+
   // Ordinals of the non-dominated measured trials, best first objective first (invariant 5),
   // without those that a race has stopped. A screened trial is compared with finally measured ones
   // by FinalEstimate.
@@ -216,6 +225,8 @@ class JobFold {
   void LearnScale(const TrialEntry& trial);
   void RebuildFrontier();
   void CountBoth(const TrialEntry& trial, size_t slot, int sign);
+  std::vector<double> ComparedValues(const TrialEntry& trial, std::vector<double> values) const;
+  std::optional<double> LuckToJoin(const TrialEntry& trial) const;
   void AddToFrontier(const TrialEntry& trial);
   void PublishFrontier();
   double ComputeHypervolume() const;
@@ -235,6 +246,7 @@ class JobFold {
   std::vector<int64_t> decided_;  // measured trials in order of decision
   std::set<int64_t> active_;
   std::set<int64_t> finalizing_;
+  std::set<int64_t> contesting_;
   int64_t counts_[8] = {};
   std::vector<int64_t> tier_trials_;
   int64_t reused_ = 0;

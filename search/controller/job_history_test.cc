@@ -2,7 +2,9 @@
 // Jobs that learn from what others measured before them.
 #include "search/controller/job_history.h"
 
+#include <cmath>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
@@ -13,6 +15,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "search/controller/controller.h"
+#include "search/controller/job_validator.h"
 #include "search/controller/resource_names.h"
 #include "search/controller/testing/controller_harness.h"
 
@@ -22,6 +25,7 @@ namespace {
 using ::forall::testing::CallAndWait;
 using ::forall::testing::ControllerHarness;
 using ::forall::testing::IsOk;
+using ::forall::testing::StatusIs;
 using ::testing::Contains;
 using ::testing::IsEmpty;
 using ::testing::Not;
@@ -75,7 +79,7 @@ class JobHistoryTest : public ::testing::Test {
   ControllerHarness harness_;
 };
 
-TEST_F(JobHistoryTest, AJobBeginsWithTheFrontierOfFormerOnesAndLearnsFromAll) {
+TEST_F(JobHistoryTest, AJobBeginsWithWhatFormerOnesFoundAndLearnsFromAll) {
   const std::string former = Run(ControllerHarness::Spec(30));
   std::set<std::string> measured;
   for (const std::string& key : Keys(&harness_, former)) measured.insert(key);
@@ -90,8 +94,6 @@ TEST_F(JobHistoryTest, AJobBeginsWithTheFrontierOfFormerOnesAndLearnsFromAll) {
     EXPECT_EQ(trial.reused(), measured.contains(trial.arch_key())) << trial.name();
   }
   EXPECT_TRUE(trials[0].reused());
-  EXPECT_TRUE(trials[1].reused());
-  EXPECT_GE(reused, 2);
   EXPECT_LT(reused, 12) << "nothing new was tried";
   // They are trials like others, and count in the budget.
   EXPECT_EQ(harness_.Job(name)->reused_trials(), reused);
@@ -177,8 +179,12 @@ TEST_F(JobHistoryTest, WhatIsMeasuredAfterSubmissionChangesNothing) {
 }
 
 TEST_F(JobHistoryTest, RejectedLatenciesAndOtherImagesAreNotKnown) {
-  Run(ControllerHarness::Spec(16), [](const v1::Task& task, v1::TaskResult* result) {
-    if (task.kind() != v1::Task::LATENCY || task.arch_key().back() > '7') return;
+  // Some latencies are trusted at the third attempt, the others never.
+  std::map<std::string, int> attempts;
+  const std::string former = Run(ControllerHarness::Spec(16), [&](const v1::Task& task,
+                                                                  v1::TaskResult* result) {
+    if (task.kind() != v1::Task::LATENCY || task.fidelity() == "final") return;
+    if (++attempts[task.trial()] > 2 && task.arch_key().back() > '7') return;
     v1::Verdict* verdict = result->mutable_latency_result()->mutable_verdict();
     verdict->set_state(v1::Verdict::REJECTED);
     verdict->add_reasons("the reference ran at another pace");
@@ -188,13 +194,15 @@ TEST_F(JobHistoryTest, RejectedLatenciesAndOtherImagesAreNotKnown) {
     if (record.verdict == VerdictState::kRejected) rejected.insert(record.id);
   }
   ASSERT_THAT(rejected, Not(IsEmpty()));
-  const std::string name = Run(Guided(3));
-  int without_latency = 0;
-  for (const KnownSubnet& subnet : KnownOf(&harness_, name)) {
+  const v1::SearchJob job = *harness_.Job(former);
+  EXPECT_GT(job.failed_trials(), 0);
+  const std::vector<KnownSubnet> known = KnownOf(&harness_, Run(Guided(3)));
+  int with_latency = 0;
+  for (const KnownSubnet& subnet : known) {
     for (const int64_t id : subnet.measurements) EXPECT_FALSE(rejected.contains(id));
-    without_latency += subnet.measurements[1] == 0 ? 1 : 0;
+    with_latency += subnet.measurements[1] != 0 ? 1 : 0;
   }
-  EXPECT_GT(without_latency, 0);
+  EXPECT_EQ(with_latency, job.measured_trials());
 
   v1::SearchJobSpec more_images = Guided(3);
   more_images.mutable_fidelity()->set_screening_images(3000);
@@ -202,6 +210,41 @@ TEST_F(JobHistoryTest, RejectedLatenciesAndOtherImagesAreNotKnown) {
     EXPECT_EQ(subnet.measurements[0], 0) << "its images are not those that the job screens with";
     EXPECT_NE(subnet.measurements[1], 0);
   }
+}
+
+// What a log may say of the past: nothing that came after its job.
+TEST(JobFoldKnownTest, RefusesMeasurementsOfLaterAndOfOtherMetrics) {
+  const std::shared_ptr<const Family> family = FindFamily("fashion_mnist").value();
+  v1::SearchJobSpec spec = Guided(3);
+  FillDefaults("fashion_mnist", &spec);
+  const std::shared_ptr<const JobPlan> plan = JobPlan::Create(spec, family).value();
+  MeasurementIndex index;
+  for (int64_t id = 4; id <= 6; ++id) {
+    MeasurementRecord record;
+    record.id = id;
+    record.key.metric = id == 6 ? "latency_ms" : "accuracy_top1";
+    record.value = 90;
+    index.Add(record);
+  }
+  JobRecord job;
+  job.id = 1;
+  job.history_snapshot = 4;
+  const auto apply = [&](std::vector<int64_t> measurements, JobFold* fold) {
+    return fold->Apply(
+        {.kind = "known",
+         .sequence = 1,
+         .subnets = {{family->search_space().Smallest().choices, std::move(measurements)}}});
+  };
+  for (const std::vector<int64_t>& wrong :
+       {std::vector<int64_t>{5, 0}, {6, 0}, {7, 0}, {4}, {4, 0, 0}}) {
+    JobFold fold(job, plan, &index);
+    EXPECT_THAT(apply(wrong, &fold), StatusIs(absl::StatusCode::kDataLoss));
+  }
+  JobFold fold(job, plan, &index);
+  EXPECT_THAT(apply({4, 0}, &fold), IsOk());
+  ASSERT_THAT(fold.known(), SizeIs(1));
+  EXPECT_EQ(fold.known()[0].objectives[0], -90);
+  EXPECT_TRUE(std::isnan(fold.known()[0].objectives[1]));
 }
 
 // A screened value stays what the job knows, though a final one stands beside it.

@@ -28,6 +28,7 @@
 #include "base/testing/temp_dir.h"
 #include "cli/child_process.h"
 #include "cli/client.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "search/store/sqlite_result_store.h"
 
@@ -159,78 +160,95 @@ struct Outcome {
   int worker_kills = 0;
 };
 
-std::vector<std::string> EventLog(const std::string& database) {
+std::vector<std::string> EventLog(const std::string& database, int64_t job = 1) {
   std::vector<std::string> log;
   const auto store = SqliteResultStore::Create({.path = database});
   EXPECT_THAT(store, testing::IsOk());
   if (!store.ok()) return log;
-  const auto events = (*store)->LoadEvents(1, 0, 1'000'000);
+  const auto events = (*store)->LoadEvents(job, 0, 1'000'000);
   EXPECT_THAT(events, testing::IsOk());
   for (const EventRecord& event : *events) log.push_back(event.kind + " " + event.payload);
   return log;
 }
 
-// Runs the job to its end, killing the controller or the worker every `mean_life` or so (never when
+v1::SearchJob Submit(const v1::SearchJobSpec& spec, const std::string& address) {
+  Client client(address);
+  v1::SubmitSearchJobRequest request;
+  *request.mutable_spec() = spec;
+  const auto job = client.Call(client.search(), &v1::SearchService::Stub::SubmitSearchJob, request);
+  EXPECT_THAT(job, testing::IsOk());
+  return job.ok() ? *job : v1::SearchJob();
+}
+
+// Follows a job to its end, killing the controller or the worker every `mean_life` or so (never when
 // infinite).
-Outcome RunJob(const v1::SearchJobSpec& spec, absl::Duration mean_life) {
-  testing::TempDir dir;
-  ControllerProcess controller(dir);
-  controller.Start();
-  Outcome outcome;
+void Follow(const std::string& name, absl::Duration mean_life, ControllerProcess* controller,
+            WorkerProcess* worker, Outcome* outcome) {
   Random random(99);
-  {
-    Client client(controller.address());
-    v1::SubmitSearchJobRequest request;
-    *request.mutable_spec() = spec;
-    request.set_request_id("once");
-    const auto job =
-        client.Call(client.search(), &v1::SearchService::Stub::SubmitSearchJob, request);
-    EXPECT_THAT(job, testing::IsOk());
-  }
-  WorkerProcess worker(dir, [address = controller.address()](const std::string& log) {
-    return std::vector<std::string>{Program("scripted-worker"), address, log};
-  });
-  worker.Start();
   const absl::Time give_up = Clock::Real()->Now() + absl::Minutes(4);
   while (!::testing::Test::HasFatalFailure() && Clock::Real()->Now() < give_up) {
     const bool disturb = mean_life != absl::InfiniteDuration();
     Clock::Real()->SleepFor(disturb ? mean_life * (0.2 + 1.6 * random.Double())
                                     : absl::Milliseconds(100));
-    Client client(controller.address());
+    Client client(controller->address());
     v1::GetSearchJobRequest request;
-    request.set_name("searchJobs/1");
+    request.set_name(name);
     const auto job = client.Call(client.search(), &v1::SearchService::Stub::GetSearchJob, request);
     if (job.ok() && HasEnded(job->state())) break;
     if (!disturb) continue;
     if (random.Bernoulli(0.5)) {
-      controller.Kill();
-      ++outcome.controller_kills;
-      controller.Start();
+      controller->Kill();
+      ++outcome->controller_kills;
+      controller->Start();
     } else {
-      worker.Kill();
-      ++outcome.worker_kills;
-      worker.Start();
+      worker->Kill();
+      ++outcome->worker_kills;
+      worker->Start();
     }
+  }
+}
+
+// Runs one job after the other, all but the last undisturbed; the outcome is the last one's.
+Outcome RunJobs(const std::vector<v1::SearchJobSpec>& specs, absl::Duration mean_life) {
+  testing::TempDir dir;
+  ControllerProcess controller(dir);
+  controller.Start();
+  Outcome outcome;
+  WorkerProcess worker(dir, [address = controller.address()](const std::string& log) {
+    return std::vector<std::string>{Program("scripted-worker"), address, log};
+  });
+  std::string name;
+  for (const v1::SearchJobSpec& spec : specs) {
+    name = Submit(spec, controller.address()).name();
+    if (&spec == &specs.front()) worker.Start();
+    Follow(name, &spec == &specs.back() ? mean_life : absl::InfiniteDuration(), &controller,
+           &worker, &outcome);
   }
   worker.Kill();
   for (const std::string& line : worker.LogLines()) {
     const std::vector<std::string> fields = absl::StrSplit(line, '\t');
     double value = 0;
     EXPECT_TRUE(fields.size() == 2 && absl::SimpleAtod(fields[1], &value)) << line;
-    if (fields.size() == 2) outcome.acknowledged[fields[0]] = value;
+    if (fields.size() == 2 && absl::StartsWith(fields[0], name + "/")) {
+      outcome.acknowledged[fields[0]] = value;
+    }
   }
   Client client(controller.address());
   v1::GetSearchJobRequest get;
-  get.set_name("searchJobs/1");
+  get.set_name(name);
   outcome.job = *client.Call(client.search(), &v1::SearchService::Stub::GetSearchJob, get);
-  outcome.trials = *client.ListTrials("searchJobs/1");
+  outcome.trials = *client.ListTrials(name);
   v1::QueryParetoFrontierRequest query;
-  query.set_parent("searchJobs/1");
+  query.set_parent(name);
   outcome.frontier =
       *client.Call(client.search(), &v1::SearchService::Stub::QueryParetoFrontier, query);
   controller.Stop();
-  outcome.log = EventLog(dir / "forall.db");
+  outcome.log = EventLog(dir / "forall.db", static_cast<int64_t>(specs.size()));
   return outcome;
+}
+
+Outcome RunJob(const v1::SearchJobSpec& spec, absl::Duration mean_life) {
+  return RunJobs({spec}, mean_life);
 }
 
 // "accuracy_top1 final validation" and the like: what must be unique within a trial.
@@ -304,6 +322,28 @@ TEST(KillTest, Invariant4KilledControllerAndWorkerLeaveTheSameLogAndFrontier) {
   ExpectTheSame(disturbed, calm);
   RecordProperty("controller_kills", disturbed.controller_kills);
   RecordProperty("worker_kills", disturbed.worker_kills);
+}
+
+// A job that learns from what another one has measured.
+TEST(KillTest, Invariant4KilledControllerAndWorkerLeaveAWarmJobTheSame) {
+  v1::SearchJobSpec former = MakeSpec();
+  former.mutable_sampler()->set_algorithm("nsga2");
+  former.mutable_budget()->set_max_trials(40);
+  v1::SearchJobSpec warm = MakeSpec();
+  warm.mutable_budget()->set_max_trials(40);
+  warm.set_seed(12);
+  const Outcome calm = RunJobs({former, warm}, absl::InfiniteDuration());
+  ASSERT_EQ(calm.job.state(), v1::SearchJob::SUCCEEDED) << calm.job.error();
+  EXPECT_GT(calm.job.reused_trials(), 2);
+  EXPECT_LT(calm.job.reused_trials(), 40);
+  ASSERT_THAT(calm.log, ::testing::Contains(::testing::StartsWith("known ")));
+
+  const Outcome disturbed = RunJobs({former, warm}, absl::Milliseconds(40));
+  EXPECT_GE(disturbed.controller_kills, 3);
+  EXPECT_GE(disturbed.worker_kills, 3);
+  ASSERT_EQ(disturbed.job.state(), v1::SearchJob::SUCCEEDED) << disturbed.job.error();
+  ExpectNothingLostOrDoubled(disturbed);
+  ExpectTheSame(disturbed, calm);
 }
 
 // Each accuracy in two to ten parts, of which the kills hit some between the first and the last.

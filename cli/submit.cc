@@ -13,8 +13,10 @@
 #include "base/status_macros.h"
 #include "base/unique_id.h"
 #include "cli/command.h"
+#include "cli/estimate_format.h"
 #include "cli/expressions.h"
 #include "cli/job_file.h"
+#include "nlohmann/json.hpp"
 
 namespace forall {
 namespace {
@@ -32,6 +34,8 @@ struct SubmitOptions {
   std::string request_id;
   std::string accuracy_predictor;
   bool cold_start = false;
+  bool dry_run = false;
+  bool json = false;
 };
 
 // The file's job with what the flags say laid over it.
@@ -76,7 +80,20 @@ absl::StatusOr<v1::SearchJobSpec> MakeSpec(const SubmitOptions& options) {
   return spec;
 }
 
+absl::Status Estimate(v1::SearchJobSpec spec, bool json, Client* client) {
+  v1::EstimateSearchJobRequest request;
+  *request.mutable_spec() = std::move(spec);
+  FORALL_ASSIGN_OR_RETURN(
+      const v1::SearchJobEstimate estimate,
+      client->Call(client->search(), &v1::SearchService::Stub::EstimateSearchJob, request));
+  std::cout << (json ? EstimateJson(estimate).dump(2) + "\n" : EstimateTable(estimate));
+  return absl::OkStatus();
+}
+
 absl::Status Submit(const SubmitOptions& options, const CommandContext& context) {
+  if (options.json && !options.dry_run) {
+    return absl::InvalidArgumentError("--json: is of --dry-run");
+  }
   FORALL_ASSIGN_OR_RETURN(v1::SearchJobSpec spec, MakeSpec(options));
   Client client(context.controller);
   // A file is given to the controller first; what it holds already is named by its hash.
@@ -86,6 +103,7 @@ absl::Status Submit(const SubmitOptions& options, const CommandContext& context)
     if (!uploaded.ok()) return WithContext(uploaded.status(), "accuracy_predictor");
     spec.set_accuracy_predictor(*uploaded);
   }
+  if (options.dry_run) return Estimate(std::move(spec), options.json, &client);
   v1::SubmitSearchJobRequest request;
   *request.mutable_spec() = std::move(spec);
   // Unique, so that a call that the network repeats makes one job.
@@ -130,6 +148,9 @@ void AddSubmitCommand(CLI::App* app, CommandContext* context) {
       ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()));
   command->add_option("--accuracy-predictor", options->accuracy_predictor,
                       "For predicted_accuracy_top1: a file of forall predictor import");
+  command->add_flag("--dry-run", options->dry_run,
+                    "Say what the job would cost, and start nothing");
+  command->add_flag("--json", options->json, "With --dry-run: as JSON");
   command->add_flag("--cold-start", options->cold_start,
                     "Do not learn from what was measured on the supernet before");
   command->add_option("--name", options->name, "A name for people");

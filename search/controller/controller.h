@@ -68,6 +68,8 @@ class Controller : private JobHost {
 
   // Search: jobs and trials.
   void SubmitSearchJob(const v1::SubmitSearchJobRequest& request, Done<v1::SearchJob> done);
+  void EstimateSearchJob(const v1::EstimateSearchJobRequest& request,
+                         Done<v1::SearchJobEstimate> done);
   void GetSearchJob(const v1::GetSearchJobRequest& request, Done<v1::SearchJob> done);
   void ListSearchJobs(const v1::ListSearchJobsRequest& request,
                       Done<v1::ListSearchJobsResponse> done);
@@ -179,6 +181,17 @@ class Controller : private JobHost {
   void NotifyOfWaitingLocked(Outbox* outbox) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   v1::SearchJob JobViewLocked(const JobController& job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<v1::SearchJob> SubmitLocked(const v1::SubmitSearchJobRequest& request)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<v1::SearchJobEstimate> EstimateLocked(const v1::SearchJobSpec& spec)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // What the spec's supernet stands for; fills in what the spec leaves to it.
+  absl::StatusOr<SupernetEntry> FindSupernetLocked(v1::SearchJobSpec* spec)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The job of a filled-in spec, of which nothing is stored or remembered yet; or why there can be
+  // none.
+  absl::StatusOr<std::unique_ptr<JobController>> DraftLocked(const v1::SearchJobSpec& spec,
+                                                             const SupernetEntry& supernet,
+                                                             JobRecord* record)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status CheckTargetsLocked(const v1::SearchJobSpec& spec) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<std::unique_ptr<Registry>> ReadStore();

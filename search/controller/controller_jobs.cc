@@ -14,6 +14,7 @@
 #include "search/controller/controller.h"
 #include "search/controller/controller_answer.h"
 #include "search/controller/frontier_query.h"
+#include "search/controller/job_estimate.h"
 #include "search/controller/job_validator.h"
 #include "search/controller/prediction_ledger.h"
 #include "search/controller/resource_names.h"
@@ -120,8 +121,8 @@ absl::Status Controller::CheckTargetsLocked(const v1::SearchJobSpec& spec) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<v1::SearchJob> Controller::SubmitLocked(const v1::SubmitSearchJobRequest& request) {
-  FORALL_ASSIGN_OR_RETURN(const std::string supernet, ParseSupernetName(request.spec().supernet()));
+absl::StatusOr<SupernetEntry> Controller::FindSupernetLocked(v1::SearchJobSpec* spec) {
+  FORALL_ASSIGN_OR_RETURN(const std::string supernet, ParseSupernetName(spec->supernet()));
   const auto entry = registry_->supernets.find(supernet);
   if (entry == registry_->supernets.end()) {
     std::vector<std::string> known_supernets;
@@ -129,56 +130,65 @@ absl::StatusOr<v1::SearchJob> Controller::SubmitLocked(const v1::SubmitSearchJob
       if (known_supernets.size() < kMostNamesListed) known_supernets.push_back(id);
     }
     std::sort(known_supernets.begin(), known_supernets.end());
-    return absl::NotFoundError(absl::StrCat("spec.supernet: there is no ",
-                                            request.spec().supernet(), "; known are ",
-                                            absl::StrJoin(known_supernets, ", ")));
+    return absl::NotFoundError(absl::StrCat("spec.supernet: there is no ", spec->supernet(),
+                                            "; known are ", absl::StrJoin(known_supernets, ", ")));
   }
-  v1::SearchJobSpec spec = request.spec();
-  FillDefaults(entry->second.record.dataset, &spec);
-  if (spec.dataset().empty()) {
+  const std::string& dataset = entry->second.record.dataset;
+  FillDefaults(dataset, spec);
+  if (spec->dataset().empty()) {
     return absl::InvalidArgumentError(
-        absl::StrCat("spec.dataset: required, since ", spec.supernet(), " does not name its own"));
+        absl::StrCat("spec.dataset: required, since ", spec->supernet(), " does not name its own"));
   }
-  if (!entry->second.record.dataset.empty() && spec.dataset() != entry->second.record.dataset) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "spec.dataset: ", spec.supernet(), " was trained on \"", entry->second.record.dataset,
-        "\" and takes its images; got \"", spec.dataset(), "\""));
+  if (!dataset.empty() && spec->dataset() != dataset) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("spec.dataset: ", spec->supernet(), " was trained on \"", dataset,
+                     "\" and takes its images; got \"", spec->dataset(), "\""));
   }
+  return entry->second;
+}
+
+absl::StatusOr<std::unique_ptr<JobController>> Controller::DraftLocked(
+    const v1::SearchJobSpec& spec, const SupernetEntry& supernet, JobRecord* record) {
+  FORALL_RETURN_IF_ERROR(CheckFeasible(spec, *supernet.family));
+  FORALL_RETURN_IF_ERROR(CheckTargetsLocked(spec));
+  record->id = registry_->ids.job + 1;
+  record->spec = spec.SerializeAsString();
+  record->supernet_sha256 = supernet.record.sha256;
+  record->history_snapshot = registry_->index.highest_id();
+  record->create_time = Now();
+  record->update_time = record->create_time;
+  std::shared_ptr<const AccuracyPredictor> predictor;
+  if (!spec.accuracy_predictor().empty()) {
+    FORALL_ASSIGN_OR_RETURN(predictor, LoadPredictor(spec.accuracy_predictor(), supernet.family));
+  }
+  FORALL_ASSIGN_OR_RETURN(std::unique_ptr<JobController> job,
+                          JobController::Create(*record, supernet.family, std::move(predictor),
+                                                &registry_->index, this));
+  if (job->CanPropose()) return job;
+  if (job->fold().plan().needs_prediction()) {
+    return absl::FailedPreconditionError(
+        "spec.accuracy_predictor: no subnet was found that it was trained for and that meets the "
+        "constraints; relax them, or take a predictor of more options");
+  }
+  return absl::FailedPreconditionError(absl::StrCat(
+      "spec.constraints: each can be met alone, but no subnet was found that meets all ",
+      spec.constraints_size(), " together; relax one of them"));
+}
+
+absl::StatusOr<v1::SearchJob> Controller::SubmitLocked(const v1::SubmitSearchJobRequest& request) {
+  v1::SearchJobSpec spec = request.spec();
+  FORALL_ASSIGN_OR_RETURN(const SupernetEntry supernet, FindSupernetLocked(&spec));
   JobRecord record;
-  record.spec = spec.SerializeAsString();
   record.request_id = request.request_id();
   const auto known = registry_->jobs_by_request.find(request.request_id());
   if (!request.request_id().empty() && known != registry_->jobs_by_request.end()) {
     const JobController& job = *registry_->jobs[known->second];
-    if (job.fold().record().spec == record.spec) return JobViewLocked(job);
+    if (job.fold().record().spec == spec.SerializeAsString()) return JobViewLocked(job);
     return absl::AlreadyExistsError(
         absl::StrCat("request_id: it was used for another spec, by ", JobName(known->second)));
   }
-  FORALL_RETURN_IF_ERROR(CheckFeasible(spec, *entry->second.family));
-  FORALL_RETURN_IF_ERROR(CheckTargetsLocked(spec));
-  record.id = registry_->ids.job + 1;
-  record.supernet_sha256 = entry->second.record.sha256;
-  record.history_snapshot = registry_->index.highest_id();
-  record.create_time = Now();
-  record.update_time = record.create_time;
-  std::shared_ptr<const AccuracyPredictor> predictor;
-  if (!spec.accuracy_predictor().empty()) {
-    FORALL_ASSIGN_OR_RETURN(predictor,
-                            LoadPredictor(spec.accuracy_predictor(), entry->second.family));
-  }
   FORALL_ASSIGN_OR_RETURN(std::unique_ptr<JobController> job,
-                          JobController::Create(record, entry->second.family, std::move(predictor),
-                                                &registry_->index, this));
-  if (!job->CanPropose()) {
-    if (job->fold().plan().needs_prediction()) {
-      return absl::FailedPreconditionError(
-          "spec.accuracy_predictor: no subnet was found that it was trained for and that meets the "
-          "constraints; relax them, or take a predictor of more options");
-    }
-    return absl::FailedPreconditionError(absl::StrCat(
-        "spec.constraints: each can be met alone, but no subnet was found that meets all ",
-        spec.constraints_size(), " together; relax one of them"));
-  }
+                          DraftLocked(spec, supernet, &record));
   if (const std::string& artifact = spec.accuracy_predictor(); !artifact.empty()) {
     FORALL_ASSIGN_OR_RETURN(const int64_t size, options_.artifacts->Size(artifact));
     open_.batch.insert_artifacts.push_back({artifact, size, record.create_time});
@@ -187,12 +197,47 @@ absl::StatusOr<v1::SearchJob> Controller::SubmitLocked(const v1::SubmitSearchJob
   if (!record.request_id.empty()) registry_->jobs_by_request[record.request_id] = record.id;
   JobController* const added = job.get();
   registry_->jobs[record.id] = std::move(job);
-  FORALL_LOG(INFO) << "job accepted job=" << JobName(record.id) << " supernet=" << supernet
+  FORALL_LOG(INFO) << "job accepted job=" << JobName(record.id)
+                   << " supernet=" << supernet.record.id
                    << " sampler=" << spec.sampler().algorithm()
                    << " trials=" << spec.budget().max_trials();
   open_.batch.insert_jobs.push_back(std::move(record));
   added->Pump();
   return JobViewLocked(*added);
+}
+
+absl::StatusOr<v1::SearchJobEstimate> Controller::EstimateLocked(const v1::SearchJobSpec& given) {
+  v1::SearchJobSpec spec = given;
+  FORALL_ASSIGN_OR_RETURN(const SupernetEntry supernet, FindSupernetLocked(&spec));
+  JobRecord record;
+  FORALL_ASSIGN_OR_RETURN(const std::unique_ptr<JobController> draft,
+                          DraftLocked(spec, supernet, &record));
+  // As the job would bind its targets if it began now.
+  JobFold fold(record, draft->fold().shared_plan(), &registry_->index);
+  for (size_t i = 0; i < fold.bindings().size(); ++i) {
+    const std::optional<TargetBinding> found = FindDevice(fold.plan().targets()[i]);
+    if (!found.has_value()) continue;
+    FORALL_RETURN_IF_ERROR(fold.Apply({.kind = "bound",
+                                       .sequence = fold.sequence() + 1,
+                                       .target = static_cast<int>(i),
+                                       .device = found->device,
+                                       .fingerprint = found->fingerprint,
+                                       .profile = found->profile}));
+  }
+  v1::SearchJobEstimate estimate = EstimateJob(*registry_, fold, leases_->ActiveOffers());
+  for (const std::string& warning : JobView(*draft).warnings()) estimate.add_warnings(warning);
+  return estimate;
+}
+
+void Controller::EstimateSearchJob(const v1::EstimateSearchJobRequest& request,
+                                   Done<v1::SearchJobEstimate> done) {
+  const absl::Status valid = ValidateSearchJobSpec(request.spec());
+  if (!valid.ok()) return done(valid);
+  Answer<v1::SearchJobEstimate>(std::move(done),
+                                [&]() -> absl::StatusOr<v1::SearchJobEstimate> {
+                                  mu_.AssertHeld();
+                                  return EstimateLocked(request.spec());
+                                });
 }
 
 void Controller::SubmitSearchJob(const v1::SubmitSearchJobRequest& request,

@@ -83,6 +83,7 @@ class Search {
   // In the order in which JobController::HaveLatency reuses them.
   int64_t Latency(const MetricSlot& slot, const TrialEntry& trial,
                   const std::string& artifact) const {
+    if (!fold_.bindings()[slot.target].has_value()) return 0;
     const int64_t screening = index_.FindLatency(
         LatencyKeyOf(fold_, slot.target, LatencyGraphKey(plan_, trial, slot.target)),
         FidelityLevel::kScreening, up_to_);

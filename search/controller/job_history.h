@@ -21,7 +21,8 @@ namespace forall {
 // A graph's latency counts whatever supernet of the space its weights were of.
 //
 // At most kMostKnownSubnets (known_subnets.h) of the 10,000 latest, in order of their first trial
-// there. Empty for a job that measures nothing. All targets of `fold` must be bound.
+// there. Empty for a job that measures nothing. Of a target
+// that is not bound no latency is known.
 std::vector<KnownSubnet> FindHistory(const Registry& registry, const JobFold& fold);
 
 // How many networks have a value for every measured objective.

@@ -17,6 +17,7 @@
 #include "proto/forall/v1/fleet_service.pb.h"
 #include "search/controller/job_controller.h"
 #include "search/controller/measurement_index.h"
+#include "search/controller/task_durations.h"
 #include "search/queue/lease_table.h"
 #include "search/store/result_store.h"
 #include "space/family.h"
@@ -44,6 +45,7 @@ struct Registry {
   std::map<int64_t, std::unique_ptr<JobController>> jobs;
   absl::flat_hash_map<std::string, int64_t> jobs_by_request;
   absl::flat_hash_map<int64_t, TaskEntry> tasks;
+  TaskDurations durations;
   // Tasks that are open in the store, in order of id: to be queued.
   std::vector<QueuedTask> open_tasks;
 };

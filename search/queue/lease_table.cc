@@ -101,6 +101,14 @@ int LeaseTable::ActiveWorkers() const {
   return active;
 }
 
+std::vector<WorkerOffer> LeaseTable::ActiveOffers() const {
+  std::vector<WorkerOffer> offers;
+  for (const auto& [name, entry] : workers_) {
+    if (entry.state == WorkerState::kActive) offers.push_back(entry.offer);
+  }
+  return offers;
+}
+
 void LeaseTable::AddTask(QueuedTask task) {
   const auto [it, inserted] = tasks_.try_emplace(task.id);
   if (!inserted) {
@@ -147,6 +155,14 @@ bool LeaseTable::IsLeased(int64_t task) const {
   return it != tasks_.end() && it->second.leased;
 }
 
+double LeaseTable::SecondsHeld(int64_t task) const {
+  const auto it = tasks_.find(task);
+  if (it == tasks_.end() || !it->second.leased || it->second.granted_ns < 0) return 0;
+  const auto worker = workers_.find(it->second.worker);
+  const int64_t since = std::max(it->second.granted_ns, worker->second.result_ns);
+  return 1e-9 * static_cast<double>(options_.clock->SteadyNanos() - since);
+}
+
 std::vector<int64_t> LeaseTable::Tasks() const {
   std::vector<int64_t> ids;
   for (const auto& [id, entry] : tasks_) ids.push_back(id);
@@ -185,6 +201,7 @@ void LeaseTable::GiveTo(TaskEntry* entry, const std::string& worker, WorkerEntry
   Dequeue(entry);
   entry->leased = true;
   entry->limbo = false;
+  entry->granted_ns = -1;
   entry->worker = worker;
   entry->token = std::move(token);
   entry->expires_ns = options_.clock->SteadyNanos() + absl::ToInt64Nanoseconds(lease_time());
@@ -236,6 +253,7 @@ std::vector<Grant> LeaseTable::Take(const std::string& worker, WorkerEntry* entr
       last_served_job_ = it->first;
       // May erase the job's queues: the iterator is not used again.
       GiveTo(task, worker, entry, absl::StrCat(options_.epoch, "-", next_token_++));
+      task->granted_ns = options_.clock->SteadyNanos();
       grants.push_back({task->task.id, task->token, options_.clock->Now() + lease_time(),
                         task->task.attempts++});
       found = true;
@@ -379,13 +397,16 @@ void LeaseTable::Complete(int64_t task) {
   WorkerEntry& worker = workers_[it->second.worker];
   ++worker.completed;
   worker.failures_in_row = 0;
+  worker.result_ns = options_.clock->SteadyNanos();
   Erase(task);
 }
 
 void LeaseTable::FailForGood(int64_t task) {
   const auto it = tasks_.find(task);
   if (it == tasks_.end()) return;
-  ++workers_[it->second.worker].failed;
+  WorkerEntry& worker = workers_[it->second.worker];
+  ++worker.failed;
+  worker.result_ns = options_.clock->SteadyNanos();
   Erase(task);
 }
 
@@ -397,6 +418,7 @@ FailureOutcome LeaseTable::Fail(int64_t task, bool unable, const std::string& me
   const std::string worker = entry.worker;
   WorkerEntry& worker_entry = workers_[worker];
   outcome.attempts = entry.task.attempts;
+  worker_entry.result_ns = options_.clock->SteadyNanos();
   ++worker_entry.failed;
   if (++worker_entry.failures_in_row >= kFailuresOfQuarantine) {
     worker_entry.state = WorkerState::kQuarantined;

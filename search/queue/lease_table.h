@@ -118,6 +118,8 @@ class LeaseTable {
   std::vector<std::string> Workers() const;
   // Workers that may be given work.
   int ActiveWorkers() const;
+  // What these offer, in order of their names.
+  std::vector<WorkerOffer> ActiveOffers() const;
 
   // A task of a job that goes on becomes leasable. One that is already there stays with whoever has
   // it; what it failed on is replaced by what is given.
@@ -125,6 +127,10 @@ class LeaseTable {
   // Takes a task away: it was completed, cancelled or failed for good. Its lease, if any, is lost.
   void RemoveTask(int64_t task);
   bool IsLeased(int64_t task) const;
+  // Seconds that a leased task has kept its worker: since its lease, or since the worker's last
+  // result if that came later, since a worker takes several tasks and does one after the other. 0
+  // for a lease that an earlier life of the controller gave.
+  double SecondsHeld(int64_t task) const;
   // Ids of all tasks in the table, ascending.
   std::vector<int64_t> Tasks() const;
   // Waiting tasks of a held job are not leased; leased ones go on.
@@ -192,6 +198,7 @@ class LeaseTable {
     std::string worker;  // of the current lease
     std::string token;   // of the current or the last lease
     int64_t expires_ns = 0;
+    int64_t granted_ns = -1;  // -1: the lease was taken up from an earlier life
     bool limbo = false;  // of the worker's former life, until its first heartbeat
     int losses = 0;
     std::map<std::string, std::string> unable;  // worker -> what it said
@@ -202,6 +209,7 @@ class LeaseTable {
     WorkerState state = WorkerState::kActive;
     std::string reason;
     int64_t seen_ns = 0;
+    int64_t result_ns = 0;  // of its last result
     absl::Time seen;
     bool awaits_first_heartbeat = false;
     bool draining = false;  // also while it is lost

@@ -119,6 +119,36 @@ TEST_F(LeaseTableTest, LateResultOfATaskNobodyTookIsAccepted) {
   EXPECT_TRUE(table_->IsLeased(1));
 }
 
+// A worker takes several tasks and does one after the other: what it waited for is nobody's time.
+TEST_F(LeaseTableTest, TellsHowLongATaskHeldItsWorker) {
+  table_->RegisterWorker("a", Offer());
+  for (int64_t task = 1; task <= 4; ++task) table_->AddTask(Task(task));
+  Lease("a", 3);
+  EXPECT_EQ(table_->SecondsHeld(4), 0) << "not leased";
+  clock_.Advance(absl::Seconds(5));
+  EXPECT_EQ(table_->SecondsHeld(1), 5);
+  table_->Complete(1);
+  EXPECT_EQ(table_->SecondsHeld(1), 0) << "gone";
+  clock_.Advance(absl::Seconds(2));
+  EXPECT_EQ(table_->SecondsHeld(2), 2);
+  table_->Fail(2, /*unable=*/false, "no luck");
+  clock_.Advance(absl::Seconds(1));
+  EXPECT_EQ(table_->SecondsHeld(3), 1);
+  clock_.Advance(absl::Seconds(30));
+  Lease("a");
+  clock_.Advance(absl::Seconds(3));
+  EXPECT_EQ(table_->SecondsHeld(2), 3) << "since its own lease";
+}
+
+TEST_F(LeaseTableTest, WhenALeaseOfAnEarlierEpochBeganIsNotKnown) {
+  table_->RegisterWorker("a", Offer());
+  table_->AddTask(Task(1));
+  EXPECT_THAT(Lost("a", {{1, "2-8"}}), IsEmpty());
+  clock_.Advance(absl::Seconds(9));
+  EXPECT_TRUE(table_->IsLeased(1));
+  EXPECT_EQ(table_->SecondsHeld(1), 0);
+}
+
 TEST_F(LeaseTableTest, LeaseOfAnEarlierEpochIsAdoptedAtTheFirstHeartbeat) {
   table_->RegisterWorker("a", Offer());
   table_->RegisterWorker("b", Offer());

@@ -12,6 +12,12 @@ grpc::ServerUnaryReactor* SearchServiceImpl::SubmitSearchJob(
   return AnswerUnary(context, controller_, &Controller::SubmitSearchJob, *request, response);
 }
 
+grpc::ServerUnaryReactor* SearchServiceImpl::EstimateSearchJob(
+    Context* context, const v1::EstimateSearchJobRequest* request,
+    v1::SearchJobEstimate* response) {
+  return AnswerUnary(context, controller_, &Controller::EstimateSearchJob, *request, response);
+}
+
 grpc::ServerUnaryReactor* SearchServiceImpl::GetSearchJob(Context* context,
                                                           const v1::GetSearchJobRequest* request,
                                                           v1::SearchJob* response) {

@@ -18,6 +18,8 @@ class SearchServiceImpl : public v1::SearchService::CallbackService {
   using Unary = grpc::ServerUnaryReactor;
   Unary* SubmitSearchJob(Context* context, const v1::SubmitSearchJobRequest* request,
                          v1::SearchJob* response) override;
+  Unary* EstimateSearchJob(Context* context, const v1::EstimateSearchJobRequest* request,
+                           v1::SearchJobEstimate* response) override;
   Unary* GetSearchJob(Context* context, const v1::GetSearchJobRequest* request,
                       v1::SearchJob* response) override;
   Unary* ListSearchJobs(Context* context, const v1::ListSearchJobsRequest* request,

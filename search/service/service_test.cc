@@ -83,6 +83,25 @@ TEST_F(ServiceTest, ErrorsNameTheField) {
   EXPECT_THAT(status.error_message(), HasSubstr("spec.budget.max_trials"));
 }
 
+TEST_F(ServiceTest, EstimatesAJobOrRefusesItAsASubmission) {
+  harness_.Register("w");
+  harness_.RunToEnd(Submit(6).name());
+  grpc::ClientContext context;
+  v1::EstimateSearchJobRequest request;
+  *request.mutable_spec() = ControllerHarness::Spec(40);
+  v1::SearchJobEstimate estimate;
+  ASSERT_TRUE(search_->EstimateSearchJob(&context, request, &estimate).ok());
+  ASSERT_THAT(estimate.work(), SizeIs(4));
+  EXPECT_EQ(estimate.work(0).measurements(), 40);
+  EXPECT_EQ(estimate.work(2).condition().device(), "devices/pc");
+
+  grpc::ClientContext refused;
+  request.mutable_spec()->mutable_budget()->set_max_trials(-4);
+  const grpc::Status status = search_->EstimateSearchJob(&refused, request, &estimate);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), HasSubstr("spec.budget.max_trials"));
+}
+
 TEST_F(ServiceTest, WatchFollowsAJobToItsEndAndResumes) {
   harness_.Register("w");
   const v1::SearchJob job = Submit(6);

@@ -148,9 +148,11 @@ absl::Status BatchWriter::Insert(const TaskRecord& task) {
   FORALL_ASSIGN_OR_RETURN(const int64_t worker, interner_.KeyId(task.completed_by));
   return db_->Run(
       "INSERT INTO tasks (id, job, trial, kind, payload, state, attempts, completed_by, "
-      "completed_token, result_fingerprint, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      "completed_token, result_fingerprint, error, seconds) "
+      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
       task.id, task.job_id, Reference(task.trial_id), task.kind, Blob{task.payload}, task.state,
-      task.attempts, worker, task.completed_token, task.result_fingerprint, task.error);
+      task.attempts, worker, task.completed_token, task.result_fingerprint, task.error,
+      task.seconds);
 }
 
 absl::Status BatchWriter::Insert(const MeasurementRecord& m) {
@@ -293,9 +295,9 @@ absl::Status BatchWriter::Update(const TaskRecord& task) {
   FORALL_ASSIGN_OR_RETURN(const int64_t worker, interner_.KeyId(task.completed_by));
   FORALL_RETURN_IF_ERROR(
       db_->Run("UPDATE tasks SET state = ?, attempts = ?, completed_by = ?, completed_token = ?, "
-               "result_fingerprint = ?, error = ? WHERE id = ? AND state = ?",
+               "result_fingerprint = ?, error = ?, seconds = ? WHERE id = ? AND state = ?",
                task.state, task.attempts, worker, task.completed_token, task.result_fingerprint,
-               task.error, task.id, TaskState::kOpen));
+               task.error, task.seconds, task.id, TaskState::kOpen));
   if (db_->changes() == 1) return absl::OkStatus();
   FORALL_ASSIGN_OR_RETURN(Statement find, db_->Query("SELECT 1 FROM tasks WHERE id = ?", task.id));
   FORALL_ASSIGN_OR_RETURN(const bool found, find.Step());

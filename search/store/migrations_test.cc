@@ -113,6 +113,21 @@ TEST_F(MigrateTest, DatasetsOfTheSecondSchemaAreKeptAndOfUnknownSize) {
   EXPECT_THAT(db_->QueryInt64("SELECT count(*) FROM accuracy_parts"), IsOkAndHolds(0));
 }
 
+TEST_F(MigrateTest, TasksOfTheThirdSchemaAreKeptAndOfUnknownDuration) {
+  ASSERT_GE(StoreMigrations().size(), 4u);
+  FORALL_ASSERT_OK(Migrate(db_.get(), StoreMigrations().subspan(0, 3)));
+  FORALL_ASSERT_OK(db_->Execute(
+      "INSERT INTO keys (id, text) VALUES (1, '');"
+      "INSERT INTO jobs (id, spec, supernet, state, error, history_snapshot, create_time, "
+      "update_time) VALUES (1, x'00', 1, 1, '', 0, 0, 0);"
+      "INSERT INTO tasks (id, job, kind, payload, state, attempts, completed_by, completed_token, "
+      "result_fingerprint, error) VALUES (9, 1, 2, x'00', 2, 1, 1, 't', 'f', '')"));
+  FORALL_ASSERT_OK(Migrate(db_.get(), StoreMigrations()));
+  EXPECT_THAT(db_->QueryInt64("SELECT count(*) FROM tasks WHERE id = 9 AND state = 2 AND "
+                              "completed_token = 't' AND seconds = 0"),
+              IsOkAndHolds(1));
+}
+
 TEST_F(MigrateTest, TheEventLogIsAppendOnly) {
   FORALL_ASSERT_OK(Migrate(db_.get(), StoreMigrations()));
   FORALL_ASSERT_OK(db_->Run("INSERT INTO job_events VALUES (1, 1, 'kind', '{}', 0)"));

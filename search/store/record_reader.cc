@@ -80,6 +80,7 @@ absl::StatusOr<TaskRecord> TaskFrom(const Statement& row) {
   task.completed_token = row.Text(8);
   task.result_fingerprint = row.Text(9);
   task.error = row.Text(10);
+  task.seconds = row.Double(11);
   return task;
 }
 
@@ -212,7 +213,7 @@ absl::StatusOr<std::vector<TrialRecord>> ReadTrials(Db* db, int64_t job_id) {
 absl::StatusOr<std::vector<TaskRecord>> ReadTasks(Db* db, int64_t job_id) {
   return ReadAll<TaskRecord>(
       db->Query("SELECT tasks.id, job, trial, kind, payload, state, attempts, w.text, "
-                "completed_token, result_fingerprint, error "
+                "completed_token, result_fingerprint, error, seconds "
                 "FROM tasks JOIN keys AS w ON w.id = completed_by WHERE job = ? ORDER BY tasks.id",
                 job_id),
       TaskFrom);

@@ -80,6 +80,8 @@ struct TaskRecord {
   std::string
       result_fingerprint;  // SHA-256 of the accepted result: makes a repeated call recognisable
   std::string error;
+  // That it had its worker, when it was done; 0: not known.
+  double seconds = 0;
   bool operator==(const TaskRecord&) const = default;
 };
 
@@ -238,7 +240,7 @@ struct StoreBatch {
   std::vector<TrialRecord> insert_trials;
   std::vector<TrialRecord> update_trials;  // artifact, state, error, reused, end_time
   std::vector<TaskRecord> insert_tasks;
-  // Attempts, state, completion. A task that is no longer open in the store refuses every update:
+  // Attempts, state, completion, seconds. A task that is no longer open in the store refuses every update:
   // the whole batch fails with Aborted.
   std::vector<TaskRecord> update_tasks;
   // A second measurement of the same task, metric and condition is refused: AlreadyExists.

@@ -57,7 +57,8 @@ inline TaskRecord MakeTask(int64_t id, int64_t job_id, int64_t trial_id) {
           .completed_by = "",
           .completed_token = "",
           .result_fingerprint = "",
-          .error = "task error"};
+          .error = "task error",
+          .seconds = 0};
 }
 
 // The task as a worker has finished it.
@@ -68,6 +69,7 @@ inline TaskRecord Done(TaskRecord task) {
   task.completed_token = "5-17";
   task.result_fingerprint = std::string(64, 'f');
   task.error = "";
+  task.seconds = 12.25;
   return task;
 }
 

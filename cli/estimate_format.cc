@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/estimate_format.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "cli/text_table.h"
+#include "nlohmann/json.hpp"
+
+namespace forall {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using Work = v1::SearchJobEstimate::Work;
+
+constexpr size_t kWidth = 100;
+
+std::string Hours(double hours) {
+  if (hours > 0 && hours < 0.01) return "< 0.01";
+  return absl::StrFormat("%.2f", hours);
+}
+
+// Where it is measured: a device, a class, or a split of images.
+std::string Place(const Work& work) {
+  const v1::Condition& condition = work.condition();
+  if (!condition.device().empty()) {
+    return std::string(absl::StripPrefix(condition.device(), "devices/"));
+  }
+  if (!condition.device_class().empty()) return absl::StrCat("class:", condition.device_class());
+  return condition.split().empty() ? "any device" : condition.split();
+}
+
+std::string Basis(const Work& work) {
+  if (!work.has_seconds_each()) return "-";
+  // The device has a column of its own.
+  const bool scaled = absl::StrContains(work.basis(), "scaled");
+  return absl::StrCat(work.basis_count(), work.basis_count() == 1 ? " like it" : " like them",
+                      scaled ? ", scaled" : "");
+}
+
+// Lines of at most kWidth columns, those after the first indented.
+std::string Wrapped(const std::string& text) {
+  std::string lines;
+  std::string line;
+  for (const absl::string_view word : absl::StrSplit(text, ' ')) {
+    if (!line.empty() && line.size() + 1 + word.size() > kWidth) {
+      absl::StrAppend(&lines, line, "\n");
+      line = " ";
+    }
+    absl::StrAppend(&line, line.empty() ? "" : " ", word);
+  }
+  return absl::StrCat(lines, line, "\n");
+}
+
+Json OrNull(bool known, double value) { return known ? Json(value) : Json(nullptr); }
+
+}  // namespace
+
+std::string EstimateTable(const v1::SearchJobEstimate& estimate) {
+  std::string text;
+  if (estimate.work().empty()) {
+    text = "Nothing is measured: all that the job asks for is known exactly or predicted.\n";
+  } else {
+    TextTable table(
+        {"METRIC", "WHERE", "FIDELITY", "AT MOST", "SECONDS EACH", "DEVICE-HOURS", "MEDIAN OF"});
+    for (const Work& work : estimate.work()) {
+      table.AddRow({work.metric(), Place(work), work.fidelity(), absl::StrCat(work.measurements()),
+                    work.has_seconds_each() ? absl::StrFormat("%.2f", work.seconds_each()) : "-",
+                    work.has_device_hours() ? Hours(work.device_hours()) : "-", Basis(work)});
+    }
+    absl::StrAppend(&text, table.Render(), "At most ", Hours(estimate.device_hours()),
+                    " device-hours",
+                    std::all_of(estimate.work().begin(), estimate.work().end(),
+                                [](const Work& work) {
+                                  return work.has_device_hours() || work.measurements() == 0;
+                                })
+                        ? ""
+                        : " as far as is known");
+    if (estimate.has_wall_hours()) {
+      absl::StrAppend(&text, "; ", Hours(estimate.wall_hours()),
+                      " hours with the workers that are connected");
+    }
+    absl::StrAppend(&text, ".\n");
+    if (estimate.known_subnets() > 0) {
+      absl::StrAppend(&text, "It would begin with ", estimate.known_subnets(),
+                      " subnets whose values are known.\n");
+    }
+  }
+  for (const v1::SearchJobEstimate::Range& range : estimate.ranges()) {
+    absl::StrAppend(&text, range.metric(), " from ",
+                    absl::StrFormat("%.0f to %.0f\n", range.least(), range.most()));
+  }
+  for (const std::string& warning : estimate.warnings()) {
+    absl::StrAppend(&text, Wrapped(absl::StrCat("warning: ", warning)));
+  }
+  return text;
+}
+
+Json EstimateJson(const v1::SearchJobEstimate& estimate) {
+  Json json;
+  json["work"] = Json::array();
+  for (const Work& work : estimate.work()) {
+    Json item;
+    item["metric"] = work.metric();
+    item["where"] = Place(work);
+    item["fidelity"] = work.fidelity();
+    item["measurements"] = work.measurements();
+    item["seconds_each"] = OrNull(work.has_seconds_each(), work.seconds_each());
+    item["basis_count"] = work.basis_count();
+    item["basis"] = work.basis();
+    item["device_hours"] = OrNull(work.has_device_hours(), work.device_hours());
+    json["work"].push_back(std::move(item));
+  }
+  json["device_hours"] = estimate.device_hours();
+  json["wall_hours"] = OrNull(estimate.has_wall_hours(), estimate.wall_hours());
+  json["known_subnets"] = estimate.known_subnets();
+  json["ranges"] = Json::array();
+  for (const v1::SearchJobEstimate::Range& range : estimate.ranges()) {
+    json["ranges"].push_back(
+        {{"metric", range.metric()}, {"least", range.least()}, {"most", range.most()}});
+  }
+  json["warnings"] = Json::array();
+  for (const std::string& warning : estimate.warnings()) json["warnings"].push_back(warning);
+  return json;
+}
+
+}  // namespace forall

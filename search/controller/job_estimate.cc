@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "search/controller/job_estimate.h"
+
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "search/controller/job_history.h"
+#include "search/controller/resource_names.h"
+#include "search/controller/task_durations.h"
+#include "search/sampler/admissible_region.h"
+
+namespace forall {
+namespace {
+
+constexpr double kSecondsPerHour = 3600;
+constexpr int64_t kTrialsPerMember = 5;  // where no job of this kind has ended
+
+// Trials that a job has measured finally.
+int64_t Finalized(const JobFold& fold) {
+  return std::count_if(fold.trials().begin(), fold.trials().end(),
+                       [](const TrialEntry& trial) { return trial.finalizing; });
+}
+
+class Estimator {
+ public:
+  Estimator(const Registry& registry, const JobFold& fold, const std::vector<WorkerOffer>& workers)
+      : registry_(registry), fold_(fold), plan_(fold.plan()), workers_(workers) {}
+
+  v1::SearchJobEstimate Estimate() {
+    const v1::SearchJobSpec& spec = plan_.spec();
+    const v1::Fidelity& fidelity = spec.fidelity();
+    const int32_t trials = spec.budget().max_trials();
+    const bool measures = plan_.needs_accuracy() || !plan_.targets().empty();
+    const int32_t members = measures ? Members() : 0;
+    export_ = measures ? Find({.kind = v1::Task::EXPORT}) : std::nullopt;
+    const int32_t screening = fidelity.tiers().empty() ? fidelity.screening_images()
+                                                       : *fidelity.tiers().rbegin();
+    const bool screens = fidelity.screening_images() != fidelity.final_images();
+    if (plan_.needs_accuracy()) {
+      AddAccuracy(screens ? "screening" : "final", "validation", screening, trials, true);
+      if (screens) AddAccuracy("final", "validation", fidelity.final_images(), members, false);
+      if (fidelity.test_split()) AddAccuracy("final", "test", 0, members, false);
+    }
+    for (size_t i = 0; i < plan_.targets().size(); ++i) {
+      const bool exports = !plan_.needs_accuracy() && i == 0;
+      AddLatency(static_cast<int>(i), "screening", trials, exports);
+      AddLatency(static_cast<int>(i), "final", members, false);
+    }
+    AddTotals();
+    AddRanges();
+    if (spec.sampler().algorithm() == "guided" && !spec.cold_start()) {
+      estimate_.set_known_subnets(
+          static_cast<int32_t>(CountComplete(fold_, FindHistory(registry_, fold_))));
+    }
+    return std::move(estimate_);
+  }
+
+ private:
+  // Kinds of work that wait for the same workers.
+  struct Share {
+    double seconds = 0;
+    int64_t workers = 0;
+  };
+
+  std::optional<Duration> Find(Work work) const {
+    work.supernet_sha256 = fold_.record().supernet_sha256;
+    work.recipe = plan_.spec().recipe();
+    return registry_.durations.Find(work);
+  }
+
+  int32_t Members() {
+    const int64_t trials = plan_.spec().budget().max_trials();
+    const auto metrics = [](const JobPlan& plan) {
+      std::vector<std::string> ids;
+      for (const JobPlan::Goal& goal : plan.objectives()) {
+        ids.push_back(plan.slots()[goal.slot].metric->id);
+      }
+      return ids;
+    };
+    int64_t members = 0;
+    for (const auto& [id, job] : registry_.jobs) {
+      const JobFold& other = job->fold();
+      if (other.record().state == JobState::kSucceeded &&
+          other.record().supernet_sha256 == fold_.record().supernet_sha256 &&
+          metrics(other.plan()) == metrics(plan_)) {
+        members = std::max(members, Finalized(other));
+      }
+    }
+    if (members == 0) {
+      members = std::max<int64_t>(1, trials / kTrialsPerMember);
+      estimate_.add_warnings(absl::StrCat(
+          "no job of this supernet and these objectives has ended yet: final measurements of ",
+          members, " frontier members are assumed"));
+    }
+    return static_cast<int32_t>(std::min(members, trials));
+  }
+
+  int64_t CountWorkers(const TaskNeeds& needs) const {
+    return std::count_if(workers_.begin(), workers_.end(), [&](const WorkerOffer& offer) {
+      return Satisfies(offer, needs);
+    });
+  }
+
+  void Add(v1::SearchJobEstimate::Work view, const std::optional<Duration>& duration, bool exports,
+           const std::string& place, const std::string& share, int64_t workers) {
+    if (duration.has_value()) {
+      const double seconds =
+          duration->seconds + (exports && export_.has_value() ? export_->seconds : 0);
+      view.set_seconds_each(seconds);
+      view.set_basis_count(static_cast<int32_t>(duration->count));
+      view.set_basis(absl::StrCat("of this supernet", place));
+      view.set_device_hours(view.measurements() * seconds / kSecondsPerHour);
+      shares_[share].seconds += view.measurements() * seconds;
+      total_seconds_ += view.measurements() * seconds;
+    } else if (view.measurements() > 0) {
+      complete_ = false;
+      estimate_.add_warnings(absl::StrCat("how long ", view.metric(), " takes", place, " (",
+                                          view.fidelity(),
+                                          ") is not known: none was timed yet"));
+    }
+    shares_[share].workers = workers;
+    *estimate_.add_work() = std::move(view);
+  }
+
+  void WarnOfNoWorker(const std::string& what) {
+    complete_ = false;
+    if (warned_.insert(what).second) estimate_.add_warnings(what);
+  }
+
+  void AddAccuracy(const std::string& fidelity, const std::string& split, int64_t images,
+                   int32_t measurements, bool exports) {
+    v1::SearchJobEstimate::Work view;
+    for (const MetricSlot& slot : plan_.slots()) {
+      if (slot.metric->source != MetricSource::kAccuracy) continue;
+      view.set_metric(slot.metric->id);  // One evaluation has both.
+      break;
+    }
+    const std::string& dataset = plan_.spec().dataset();
+    view.mutable_condition()->set_dataset(dataset);
+    view.mutable_condition()->set_split(split);
+    view.set_fidelity(fidelity);
+    view.set_measurements(measurements);
+    // Of a split that nobody has seen: as many as there are for validation.
+    int64_t all = registry_.index.AllImages(dataset, split);
+    if (all == 0) all = registry_.index.AllImages(dataset, "validation");
+    if (all > 0) images = images == 0 ? all : std::min(images, all);
+    const std::optional<Duration> duration =
+        images == 0 ? std::nullopt : Find({.kind = v1::Task::ACCURACY, .images = images});
+    std::string place;
+    if (duration.has_value() && duration->images != images) {
+      place = absl::StrCat(", scaled from ", duration->images, " to ", images, " images");
+    }
+    const int64_t workers = CountWorkers({.kind = TaskKind::kAccuracy, .dataset = dataset});
+    if (workers == 0 || (exports && CountWorkers({.kind = TaskKind::kExport,
+                                                  .dataset = dataset}) == 0)) {
+      WarnOfNoWorker(absl::StrCat("no worker that has dataset \"", dataset, "\" is connected"));
+    }
+    Add(std::move(view), duration, exports, place, "accuracy", workers);
+  }
+
+  void AddLatency(int index, const std::string& fidelity, int32_t measurements, bool exports) {
+    const LatencyTarget& target = plan_.targets()[index];
+    const std::optional<TargetBinding>& binding = fold_.bindings()[index];
+    v1::SearchJobEstimate::Work view;
+    view.set_metric("latency_ms");
+    view.set_fidelity(fidelity);
+    view.set_measurements(measurements);
+    v1::Condition* const condition = view.mutable_condition();
+    condition->set_device(binding.has_value() ? DeviceName(binding->device) : target.device);
+    condition->set_device_class(target.device_class);
+    condition->set_profile(binding.has_value() ? binding->profile : target.profile);
+    condition->set_batch(target.batch);
+    std::string where = " on any device";
+    if (!target.device_class.empty()) where = absl::StrCat(" on a ", target.device_class);
+    if (!condition->device().empty()) where = absl::StrCat(" on ", condition->device());
+    int64_t workers = 0;
+    if (binding.has_value()) {
+      workers = CountWorkers({.kind = TaskKind::kLatency,
+                              .device = binding->device,
+                              .device_fingerprint = binding->fingerprint,
+                              .profile = binding->profile});
+    }
+    if (workers == 0) {
+      WarnOfNoWorker(absl::StrCat("no worker that measures latency_ms", where, " is connected"));
+    }
+    const std::optional<Duration> duration =
+        condition->device().empty() ? std::nullopt
+                                    : Find({.kind = v1::Task::LATENCY,
+                                            .device = condition->device(),
+                                            .fidelity = fidelity,
+                                            .batch = target.batch});
+    const std::string share = absl::StrCat("latency ", condition->device());
+    Add(std::move(view), duration, exports, where, share, workers);
+  }
+
+  void AddTotals() {
+    estimate_.set_device_hours(total_seconds_ / kSecondsPerHour);
+    if (!complete_) return;
+    double wall = workers_.empty() ? 0 : total_seconds_ / static_cast<double>(workers_.size());
+    for (const auto& [name, share] : shares_) {
+      wall = std::max(wall,
+                      share.seconds / static_cast<double>(std::max<int64_t>(1, share.workers)));
+    }
+    estimate_.set_wall_hours(wall / kSecondsPerHour);
+  }
+
+  void AddRanges() {
+    std::vector<const MetricInfo*> metrics;
+    for (const MetricSlot& slot : plan_.slots()) {
+      if (slot.metric->source == MetricSource::kExactCost) metrics.push_back(slot.metric);
+    }
+    if (metrics.empty()) return;
+    const AdmissibleRegion region(
+        plan_.family().search_space(),
+        [this](const Architecture& architecture) { return plan_.Admissible(architecture); },
+        static_cast<uint64_t>(plan_.spec().seed()));
+    std::vector<Costs> ends;
+    for (const Architecture& end : region.ends()) ends.push_back(plan_.CostsOf(end));
+    for (const MetricInfo* metric : metrics) {
+      double least = std::numeric_limits<double>::infinity();
+      double most = -least;
+      for (const Costs& costs : ends) {
+        least = std::min(least, ExactCost(costs, metric->id));
+        most = std::max(most, ExactCost(costs, metric->id));
+      }
+      if (ends.empty()) continue;
+      v1::SearchJobEstimate::Range* const range = estimate_.add_ranges();
+      range->set_metric(metric->id);
+      range->set_least(least);
+      range->set_most(most);
+    }
+  }
+
+  const Registry& registry_;
+  const JobFold& fold_;
+  const JobPlan& plan_;
+  const std::vector<WorkerOffer>& workers_;
+  v1::SearchJobEstimate estimate_;
+  std::optional<Duration> export_;
+  std::map<std::string, Share> shares_;
+  std::set<std::string> warned_;
+  double total_seconds_ = 0;
+  bool complete_ = true;  // all durations known, and a worker for everything
+};
+
+}  // namespace
+
+v1::SearchJobEstimate EstimateJob(const Registry& registry, const JobFold& fold,
+                                  const std::vector<WorkerOffer>& workers) {
+  return Estimator(registry, fold, workers).Estimate();
+}
+
+}  // namespace forall

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// How long the work of searches has taken, task by task, so that a job can be told what it would
+// cost before it is begun.
+#ifndef FORALL_SEARCH_CONTROLLER_TASK_DURATIONS_H_
+#define FORALL_SEARCH_CONTROLLER_TASK_DURATIONS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <tuple>
+
+#include "proto/forall/v1/fleet_service.pb.h"
+
+namespace forall {
+
+// Tasks that are expected to take about the same.
+struct Work {
+  v1::Task::Kind kind = v1::Task::EXPORT;
+  std::string supernet_sha256;
+  std::string recipe;
+  std::string device = {};    // devices/*, of a latency
+  std::string fidelity = {};  // of a latency
+  int32_t batch = 0;          // of a latency
+  int64_t images = 0;         // of an accuracy
+
+  // `images`: how many the task's result was of.
+  static Work Of(const v1::Task& task, int64_t images);
+  bool operator<(const Work& other) const { return Key() < other.Key(); }
+
+ private:
+  std::tuple<int, const std::string&, const std::string&, const std::string&, const std::string&,
+             int32_t, int64_t>
+  Key() const {
+    return {kind, supernet_sha256, recipe, device, fidelity, batch, images};
+  }
+};
+
+// How many images a task is of; `all`: those of its split, 0: not known. 0 when it cannot be told.
+int64_t ImagesOf(const v1::Task& task, int64_t all);
+
+struct Duration {
+  double seconds = 0;  // median
+  int64_t count = 0;   // of so many tasks
+  int64_t images = 0;  // of an accuracy: of tasks of so many images, scaled
+};
+
+// Seconds from a task's lease, or from its worker's result before where that came later, to its
+// own result. Of each kind of work the latest 300 are remembered. Thread-compatible.
+class TaskDurations {
+ public:
+  static constexpr size_t kRemembered = 300;
+
+  // What is not positive and finite is not counted, nor an accuracy of no image.
+  void Add(const Work& work, double seconds);
+
+  // nullopt where none was ever done. Accuracies of another number of images stand in for those
+  // wanted, the nearest in proportion, as if each image took the same.
+  std::optional<Duration> Find(const Work& work) const;
+
+ private:
+  std::map<Work, std::deque<double>> seconds_;
+};
+
+}  // namespace forall
+
+#endif  // FORALL_SEARCH_CONTROLLER_TASK_DURATIONS_H_

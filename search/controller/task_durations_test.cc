@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "search/controller/task_durations.h"
+
+#include <cmath>
+
+#include "gtest/gtest.h"
+
+namespace forall {
+namespace {
+
+Work Accuracy(int64_t images, const std::string& supernet = "s") {
+  return {.kind = v1::Task::ACCURACY, .supernet_sha256 = supernet, .recipe = "fp32",
+          .images = images};
+}
+
+Work Latency(const std::string& device, const std::string& fidelity) {
+  return {.kind = v1::Task::LATENCY, .supernet_sha256 = "s", .recipe = "fp32", .device = device,
+          .fidelity = fidelity, .batch = 1};
+}
+
+TEST(TaskDurationsTest, GivesTheMedianOfTheLatest) {
+  TaskDurations durations;
+  EXPECT_FALSE(durations.Find(Accuracy(100)).has_value());
+  for (const double seconds : {5.0, 1.0, 100.0}) durations.Add(Accuracy(100), seconds);
+  EXPECT_EQ(durations.Find(Accuracy(100))->seconds, 5);
+  durations.Add(Accuracy(100), 7);
+  EXPECT_EQ(durations.Find(Accuracy(100))->seconds, 6);
+  EXPECT_EQ(durations.Find(Accuracy(100))->count, 4);
+  for (size_t i = 0; i < TaskDurations::kRemembered; ++i) durations.Add(Accuracy(100), 2);
+  EXPECT_EQ(durations.Find(Accuracy(100))->seconds, 2);
+  EXPECT_EQ(durations.Find(Accuracy(100))->count, 300);
+}
+
+TEST(TaskDurationsTest, WhatWasNotSeenIsNotCounted) {
+  TaskDurations durations;
+  for (const double seconds : {0.0, -1.0, std::nan(""), std::numeric_limits<double>::infinity()}) {
+    durations.Add(Accuracy(100), seconds);
+  }
+  EXPECT_FALSE(durations.Find(Accuracy(100)).has_value());
+}
+
+TEST(TaskDurationsTest, KeepsKindsOfWorkApart) {
+  TaskDurations durations;
+  durations.Add(Latency("devices/a", "screening"), 1);
+  durations.Add(Latency("devices/a", "final"), 4);
+  durations.Add(Latency("devices/b", "screening"), 9);
+  EXPECT_EQ(durations.Find(Latency("devices/a", "screening"))->seconds, 1);
+  EXPECT_EQ(durations.Find(Latency("devices/a", "final"))->seconds, 4);
+  EXPECT_EQ(durations.Find(Latency("devices/b", "screening"))->seconds, 9);
+  EXPECT_FALSE(durations.Find(Latency("devices/b", "final")).has_value());
+  EXPECT_FALSE(durations.Find(Accuracy(100)).has_value());
+  EXPECT_FALSE(
+      durations.Find({.kind = v1::Task::EXPORT, .supernet_sha256 = "s", .recipe = "fp32"})
+          .has_value());
+}
+
+TEST(TaskDurationsTest, ScalesAccuraciesOfTheNearestNumberOfImages) {
+  TaskDurations durations;
+  durations.Add(Accuracy(100), 1);
+  durations.Add(Accuracy(1000), 8);
+  durations.Add(Accuracy(100, "other"), 77);
+  EXPECT_EQ(durations.Find(Accuracy(200))->seconds, 2);
+  EXPECT_EQ(durations.Find(Accuracy(200))->images, 100);
+  EXPECT_EQ(durations.Find(Accuracy(2000))->seconds, 16);
+  EXPECT_EQ(durations.Find(Accuracy(1000))->seconds, 8);
+}
+
+TEST(TaskDurationsTest, ReadsATask) {
+  v1::Task task;
+  task.set_kind(v1::Task::LATENCY);
+  task.set_supernet_sha256("s");
+  task.set_recipe("fp32");
+  task.set_device("devices/a");
+  task.set_fidelity("final");
+  task.set_batch(1);
+  TaskDurations durations;
+  durations.Add(Work::Of(task, 0), 3);
+  EXPECT_EQ(durations.Find(Latency("devices/a", "final"))->seconds, 3);
+  // Where and how an accuracy is measured does not matter, how many images it has does.
+  task.set_kind(v1::Task::ACCURACY);
+  durations.Add(Work::Of(task, 50), 2);
+  EXPECT_EQ(durations.Find(Accuracy(50))->seconds, 2);
+}
+
+}  // namespace
+}  // namespace forall

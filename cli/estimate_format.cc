@@ -75,14 +75,13 @@ std::string EstimateTable(const v1::SearchJobEstimate& estimate) {
                     work.has_seconds_each() ? absl::StrFormat("%.2f", work.seconds_each()) : "-",
                     work.has_device_hours() ? Hours(work.device_hours()) : "-", Basis(work)});
     }
-    absl::StrAppend(&text, table.Render(), "At most ", Hours(estimate.device_hours()),
-                    " device-hours",
-                    std::all_of(estimate.work().begin(), estimate.work().end(),
-                                [](const Work& work) {
-                                  return work.has_device_hours() || work.measurements() == 0;
-                                })
-                        ? ""
-                        : " as far as is known");
+    absl::StrAppend(
+        &text, table.Render(), "At most ", Hours(estimate.device_hours()), " device-hours",
+        std::all_of(
+            estimate.work().begin(), estimate.work().end(),
+            [](const Work& work) { return work.has_device_hours() || work.measurements() == 0; })
+            ? ""
+            : " as far as is known");
     if (estimate.has_wall_hours()) {
       absl::StrAppend(&text, "; ", Hours(estimate.wall_hours()),
                       " hours with the workers that are connected");

@@ -27,8 +27,12 @@ absl::Status ListJobs(const CommandContext& context) {
   const bool races = std::any_of(jobs.begin(), jobs.end(), [](const v1::SearchJob& job) {
     return !job.tier_trials().empty();
   });
+  const bool spares = std::any_of(jobs.begin(), jobs.end(), [](const v1::SearchJob& job) {
+    return job.spared_accuracies() > 0;
+  });
   std::vector<std::string> header = {"JOB",        "STATE",  "MEASURED",
                                      "INFEASIBLE", "REUSED", "FRONTIER"};
+  if (spares) header.emplace_back("SPARED");
   if (races) header.emplace_back("TIERS");
   for (const char* column : {"CREATED", "OBJECTIVES", "NAME"}) header.emplace_back(column);
   TextTable table(std::move(header));
@@ -43,6 +47,7 @@ absl::Status ListJobs(const CommandContext& context) {
         absl::StrCat(job.infeasible_trials()),
         absl::StrCat(job.reused_trials()),
         absl::StrCat(job.frontier_size())};
+    if (spares) row.push_back(absl::StrCat(job.spared_accuracies()));
     // "60 > 31": so many were measured at each tier of images.
     if (races) row.push_back(absl::StrJoin(job.tier_trials(), " > "));
     row.push_back(absl::FormatTime(

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 
@@ -50,7 +51,10 @@ std::string ProgressLine(const v1::SearchJob& job, std::optional<absl::Duration>
     absl::StrAppend(&text, "  ", job.infeasible_trials(), " infeasible");
   }
   if (job.failed_trials() > 0) absl::StrAppend(&text, "  ", job.failed_trials(), " failed");
-  if (!job.stop_reason().empty()) absl::StrAppend(&text, "  plateau");
+  if (!job.stop_reason().empty()) {
+    absl::StrAppend(
+        &text, absl::StrContains(job.stop_reason(), "plateau") ? "  plateau" : "  stopped early");
+  }
   if (!job.waiting_reason().empty()) absl::StrAppend(&text, "  waits for ", job.waiting_reason());
   if (eta.has_value()) absl::StrAppend(&text, "  ETA ", absl::FormatDuration(*eta));
   const int bar = std::clamp(width - static_cast<int>(text.size()) - 2, 0, 30);

@@ -31,8 +31,15 @@ absl::Status Watch(const std::string& name, const CommandContext& context) {
               << (last.infeasible_trials() > 0
                       ? absl::StrCat(", ", last.infeasible_trials(), " more break a constraint")
                       : "")
-              << "; " << last.frontier_size() << " on the frontier. Next: forall frontier "
-              << last.name() << "\n";
+              << (last.spared_accuracies() > 0
+                      ? absl::StrCat(" (", last.spared_accuracies(),
+                                     " by their latency alone, which spared their accuracy)")
+                      : "")
+              << "; " << last.frontier_size() << " on the frontier. "
+              << (last.stop_reason().empty()
+                      ? ""
+                      : absl::StrCat("It stopped early: ", last.stop_reason(), ". "))
+              << "Next: forall frontier " << last.name() << "\n";
     return absl::OkStatus();
   }
   if (last.state() == v1::SearchJob::CANCELLED)

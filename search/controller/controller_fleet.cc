@@ -391,8 +391,7 @@ void Controller::AcceptLocked(const std::string& worker, const v1::TaskResult& r
   const v1::Task wire = *task->wire;
   JobController* const job = registry_->jobs[task->record.job_id].get();
   task->record.seconds = leases_->SecondsHeld(task->record.id);
-  registry_->durations.Add(Work::Of(wire, result.accuracy_result().images()),
-                           task->record.seconds);
+  registry_->durations.Add(Work::Of(wire, result.accuracy_result().images()), task->record.seconds);
   leases_->Complete(task->record.id);
   CloseTaskLocked(task, TaskState::kDone, "");
   if (result.has_export_result()) {

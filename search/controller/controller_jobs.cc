@@ -187,8 +187,7 @@ absl::StatusOr<v1::SearchJob> Controller::SubmitLocked(const v1::SubmitSearchJob
     return absl::AlreadyExistsError(
         absl::StrCat("request_id: it was used for another spec, by ", JobName(known->second)));
   }
-  FORALL_ASSIGN_OR_RETURN(std::unique_ptr<JobController> job,
-                          DraftLocked(spec, supernet, &record));
+  FORALL_ASSIGN_OR_RETURN(std::unique_ptr<JobController> job, DraftLocked(spec, supernet, &record));
   if (const std::string& artifact = spec.accuracy_predictor(); !artifact.empty()) {
     FORALL_ASSIGN_OR_RETURN(const int64_t size, options_.artifacts->Size(artifact));
     open_.batch.insert_artifacts.push_back({artifact, size, record.create_time});
@@ -233,11 +232,10 @@ void Controller::EstimateSearchJob(const v1::EstimateSearchJobRequest& request,
                                    Done<v1::SearchJobEstimate> done) {
   const absl::Status valid = ValidateSearchJobSpec(request.spec());
   if (!valid.ok()) return done(valid);
-  Answer<v1::SearchJobEstimate>(std::move(done),
-                                [&]() -> absl::StatusOr<v1::SearchJobEstimate> {
-                                  mu_.AssertHeld();
-                                  return EstimateLocked(request.spec());
-                                });
+  Answer<v1::SearchJobEstimate>(std::move(done), [&]() -> absl::StatusOr<v1::SearchJobEstimate> {
+    mu_.AssertHeld();
+    return EstimateLocked(request.spec());
+  });
 }
 
 void Controller::SubmitSearchJob(const v1::SubmitSearchJobRequest& request,

@@ -260,6 +260,47 @@ TEST_F(ControllerTest, LatencyThatBreaksALimitSparesTheAccuracy) {
   EXPECT_LT(job.infeasible_trials(), 14);
 }
 
+// A limit on a latency, which the harness measures to 1 %.
+v1::SearchJobSpec LimitedSpec(int trials) {
+  v1::SearchJobSpec spec = ControllerHarness::Spec(trials);
+  v1::Constraint* constraint = spec.add_constraints();
+  constraint->set_metric("latency_ms");
+  constraint->set_at_most(2);
+  return spec;
+}
+
+TEST_F(ControllerTest, LimitWithinTheIntervalOfALatencySparesNothing) {
+  harness_.Register("w");
+  const std::string name = SubmitOk(LimitedSpec(12));
+  const v1::SearchJob job =
+      harness_.RunToEnd(name, "w", [](const v1::Task& task, v1::TaskResult* result) {
+        if (task.kind() == v1::Task::LATENCY) result->mutable_latency_result()->set_ratio_low(0);
+      });
+  EXPECT_GT(job.infeasible_trials(), 0);
+  EXPECT_EQ(job.spared_accuracies(), 0);
+  for (const v1::Trial& trial : harness_.Trials(name)) EXPECT_GT(trial.accuracy_images(), 0);
+}
+
+// What an earlier job has measured would have cost nothing.
+TEST_F(ControllerTest, KnownAccuracyIsNotCountedAsSpared) {
+  harness_.Register("w");
+  v1::SearchJobSpec spec = ControllerHarness::Spec(20);
+  spec.mutable_sampler()->set_algorithm("random");
+  harness_.RunToEnd(SubmitOk(spec));
+  v1::SearchJobSpec limited = LimitedSpec(20);
+  limited.mutable_sampler()->set_algorithm("random");
+  const std::string name = SubmitOk(limited);
+  const v1::SearchJob job = harness_.RunToEnd(name);
+  EXPECT_GT(job.infeasible_trials(), 0);
+  EXPECT_EQ(job.spared_accuracies(), 0);
+  harness_.Restart();
+  EXPECT_EQ(harness_.Job(name)->spared_accuracies(), 0);
+  // Where nothing was known, something is spared.
+  ControllerHarness alone;
+  alone.Register("w");
+  EXPECT_GT(alone.RunToEnd(alone.Submit(limited)->name()).spared_accuracies(), 0);
+}
+
 TEST_F(ControllerTest, PlateauEndsTheSearchAndSaysSo) {
   harness_.Register("w");
   v1::SearchJobSpec spec = ControllerHarness::Spec(200);
@@ -271,6 +312,10 @@ TEST_F(ControllerTest, PlateauEndsTheSearchAndSaysSo) {
   EXPECT_GE(job.measured_trials(), 11);
   EXPECT_LT(job.measured_trials(), 60);
   EXPECT_THAT(job.stop_reason(), HasSubstr("plateau_trials"));
+  EXPECT_EQ(job.error(), "");
+  harness_.Restart();
+  harness_.Register("w");
+  EXPECT_EQ(harness_.Job(name)->stop_reason(), job.stop_reason());
   // Where every improvement counts and there is one, it goes on to the end of its budget.
   spec.mutable_budget()->set_max_trials(20);
   spec.mutable_budget()->set_plateau_trials(19);
@@ -818,6 +863,43 @@ TEST_F(ControllerTest, BudgetOfTimeEndsTheSearch) {
   const v1::SearchJob job = harness_.RunToEnd(name);
   EXPECT_EQ(job.state(), v1::SearchJob::SUCCEEDED);
   EXPECT_LT(job.proposed_trials(), 30);
+  EXPECT_THAT(job.stop_reason(), HasSubstr("budget.max_duration of 1m"));
+  harness_.Restart();
+  EXPECT_EQ(harness_.Job(name)->stop_reason(), job.stop_reason());
+}
+
+TEST_F(ControllerTest, ASpaceThatIsExhaustedEndsTheSearchAndSaysSo) {
+  harness_.Register("w");
+  v1::SearchJobSpec spec = ControllerHarness::Spec(500);
+  v1::Constraint* constraint = spec.add_constraints();
+  constraint->set_metric("macs");
+  v1::EstimateSearchJobRequest request;
+  *request.mutable_spec() = spec;
+  request.mutable_spec()->mutable_constraints(0)->set_at_most(1e12);
+  const absl::StatusOr<v1::SearchJobEstimate> estimate =
+      CallAndWait(controller(), &Controller::EstimateSearchJob, request);
+  FORALL_ASSERT_OK(estimate);
+  constraint->set_at_most(estimate->ranges(0).least());
+  const v1::SearchJob job = harness_.RunToEnd(SubmitOk(spec));
+  EXPECT_EQ(job.state(), v1::SearchJob::SUCCEEDED);
+  EXPECT_LT(job.proposed_trials(), 20);
+  EXPECT_THAT(job.stop_reason(), HasSubstr("no further subnet"));
+}
+
+// Subnets that break a limit bring the search no further, and count.
+TEST_F(ControllerTest, PlateauCountsWhateverWasDecided) {
+  harness_.Register("w");
+  v1::SearchJobSpec spec = LimitedSpec(200);
+  spec.mutable_constraints(0)->set_at_most(1);
+  spec.mutable_sampler()->set_algorithm("random");
+  spec.mutable_budget()->set_plateau_trials(15);
+  spec.mutable_budget()->set_plateau_improvement(0.3);
+  spec.set_parallelism(1);
+  const std::string name = SubmitOk(spec);
+  const v1::SearchJob job = harness_.RunToEnd(name);
+  EXPECT_THAT(job.stop_reason(), HasSubstr("plateau_trials"));
+  EXPECT_GT(job.infeasible_trials(), 5);
+  EXPECT_LT(job.measured_trials(), 15);
 }
 
 TEST_F(ControllerTest, UpdatesCarryEveryChangedTrialOnceAndResume) {

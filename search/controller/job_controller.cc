@@ -117,8 +117,10 @@ void JobController::SetState(JobState state, const std::string& message) {
   }
   FORALL_LOG(INFO) << "job changed state job=" << JobName(fold_.record().id)
                    << " state=" << v1::SearchJob::State_Name(static_cast<int>(state))
-                   << (message.empty() ? "" : " error=\"") << message
-                   << (message.empty() ? "" : "\"");
+                   << (message.empty()              ? ""
+                       : state == JobState::kFailed ? " error=\""
+                                                    : " reason=\"")
+                   << message << (message.empty() ? "" : "\"");
   host_->JobStateChanged(fold_.record().id, state);
 }
 
@@ -184,12 +186,21 @@ bool JobController::BudgetIsSpent() const {
 
 std::string JobController::StopReason() const {
   const v1::Budget& budget = fold_.plan().spec().budget();
+  if (!fold_.stop_reason().empty()) return fold_.stop_reason();
   if (static_cast<int64_t>(fold_.trials().size()) >= budget.max_trials()) return "";
   if (fold_.plateau_reached()) {
     return absl::StrCat("the last ", budget.plateau_trials(),
-                        " measured subnets have hardly added hypervolume (budget.plateau_trials)");
+                        " subnets have hardly added hypervolume (budget.plateau_trials)");
   }
-  return "";
+  // A job that has ended is not overtaken by the clock.
+  if (fold_.record().state != JobState::kRunning) return "";
+  if (exhausted_) {
+    return absl::StrCat("no further subnet was found that meets the exact constraints, after ",
+                        fold_.trials().size());
+  }
+  if (!TimeIsUp()) return "";
+  return absl::StrCat("budget.max_duration of ",
+                      absl::FormatDuration(MaxDuration(fold_.plan().spec())), " is over");
 }
 
 int JobController::Parallelism() const {
@@ -300,11 +311,24 @@ void JobController::Advance(int64_t ordinal) {
   Decide(ordinal, TrialState::kMeasured, "", better);
 }
 
+bool JobController::AccuracyIsKnown(int64_t ordinal) const {
+  const TrialEntry& trial = *fold_.FindTrial(ordinal);
+  std::vector<std::string> metrics;
+  for (size_t slot = 0; slot < fold_.plan().slots().size(); ++slot) {
+    const MetricInfo& metric = *fold_.plan().slots()[slot].metric;
+    if (metric.source != MetricSource::kAccuracy) continue;
+    if (fold_.Evidence(trial, static_cast<int>(slot)) == nullptr) metrics.push_back(metric.id);
+  }
+  if (metrics.empty() || trial.record.artifact_sha256.empty()) return false;
+  return !FindAccuracies(AccuracyWire(ordinal, ScreeningFidelity(), "validation"), metrics).empty();
+}
+
 void JobController::Decide(int64_t ordinal, TrialState state, const std::string& message,
                            int64_t stopped_by) {
   const TrialEntry* trial = fold_.FindTrial(ordinal);
   JobEvent event{.kind = "decided", .trial = ordinal, .state = static_cast<int>(state)};
   event.reused = state == TrialState::kMeasured && !trial->needed_measuring;
+  event.accuracy_known = state == TrialState::kInfeasible && AccuracyIsKnown(ordinal);
   event.message = message;
   event.stopped_by = stopped_by;
   if (const auto values = fold_.Values(*trial); values.has_value()) event.values = *values;
@@ -314,7 +338,7 @@ void JobController::Decide(int64_t ordinal, TrialState state, const std::string&
 }
 
 void JobController::StartFinalizing() {
-  if (fold_.measured() > 0) return SetState(JobState::kFinalizing, "");
+  if (fold_.measured() > 0) return SetState(JobState::kFinalizing, StopReason());
   SetState(JobState::kFailed, WhyNothingWasMeasured());
 }
 

@@ -77,7 +77,8 @@ class JobController {
   const JobFold& fold() const { return fold_; }
   // For people: what it waits for as far as the job itself knows.
   std::string WaitingReason() const;
-  // The same of why it proposes no more, before budget.max_trials.
+  // The same of why it proposes no more, before budget.max_trials; "" while it does, and where that
+  // is spent.
   std::string StopReason() const;
 
  private:
@@ -101,6 +102,8 @@ class JobController {
   bool BudgetIsSpent() const;
   int Parallelism() const;
   void Advance(int64_t ordinal);
+  // Of a trial that is decided without its accuracy: an earlier job has measured it.
+  bool AccuracyIsKnown(int64_t ordinal) const;
   void Decide(int64_t ordinal, TrialState state, const std::string& message,
               int64_t stopped_by = 0);
   void Finalize();

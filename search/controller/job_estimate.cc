@@ -39,8 +39,8 @@ class Estimator {
     const bool measures = plan_.needs_accuracy() || !plan_.targets().empty();
     const int32_t members = measures ? Members() : 0;
     export_ = measures ? Find({.kind = v1::Task::EXPORT}) : std::nullopt;
-    const int32_t screening = fidelity.tiers().empty() ? fidelity.screening_images()
-                                                       : *fidelity.tiers().rbegin();
+    const int32_t screening =
+        fidelity.tiers().empty() ? fidelity.screening_images() : *fidelity.tiers().rbegin();
     const bool screens = fidelity.screening_images() != fidelity.final_images();
     if (plan_.needs_accuracy()) {
       AddAccuracy(screens ? "screening" : "final", "validation", screening, trials, true);
@@ -102,9 +102,8 @@ class Estimator {
   }
 
   int64_t CountWorkers(const TaskNeeds& needs) const {
-    return std::count_if(workers_.begin(), workers_.end(), [&](const WorkerOffer& offer) {
-      return Satisfies(offer, needs);
-    });
+    return std::count_if(workers_.begin(), workers_.end(),
+                         [&](const WorkerOffer& offer) { return Satisfies(offer, needs); });
   }
 
   void Add(v1::SearchJobEstimate::Work view, const std::optional<Duration>& duration, bool exports,
@@ -121,8 +120,7 @@ class Estimator {
     } else if (view.measurements() > 0) {
       complete_ = false;
       estimate_.add_warnings(absl::StrCat("how long ", view.metric(), " takes", place, " (",
-                                          view.fidelity(),
-                                          ") is not known: none was timed yet"));
+                                          view.fidelity(), ") is not known: none was timed yet"));
     }
     shares_[share].workers = workers;
     *estimate_.add_work() = std::move(view);
@@ -157,8 +155,8 @@ class Estimator {
       place = absl::StrCat(", scaled from ", duration->images, " to ", images, " images");
     }
     const int64_t workers = CountWorkers({.kind = TaskKind::kAccuracy, .dataset = dataset});
-    if (workers == 0 || (exports && CountWorkers({.kind = TaskKind::kExport,
-                                                  .dataset = dataset}) == 0)) {
+    if (workers == 0 ||
+        (exports && CountWorkers({.kind = TaskKind::kExport, .dataset = dataset}) == 0)) {
       WarnOfNoWorker(absl::StrCat("no worker that has dataset \"", dataset, "\" is connected"));
     }
     Add(std::move(view), duration, exports, place, "accuracy", workers);
@@ -189,12 +187,12 @@ class Estimator {
     if (workers == 0) {
       WarnOfNoWorker(absl::StrCat("no worker that measures latency_ms", where, " is connected"));
     }
-    const std::optional<Duration> duration =
-        condition->device().empty() ? std::nullopt
-                                    : Find({.kind = v1::Task::LATENCY,
-                                            .device = condition->device(),
-                                            .fidelity = fidelity,
-                                            .batch = target.batch});
+    const std::optional<Duration> duration = condition->device().empty()
+                                                 ? std::nullopt
+                                                 : Find({.kind = v1::Task::LATENCY,
+                                                         .device = condition->device(),
+                                                         .fidelity = fidelity,
+                                                         .batch = target.batch});
     const std::string share = absl::StrCat("latency ", condition->device());
     Add(std::move(view), duration, exports, where, share, workers);
   }
@@ -204,8 +202,8 @@ class Estimator {
     if (!complete_) return;
     double wall = workers_.empty() ? 0 : total_seconds_ / static_cast<double>(workers_.size());
     for (const auto& [name, share] : shares_) {
-      wall = std::max(wall,
-                      share.seconds / static_cast<double>(std::max<int64_t>(1, share.workers)));
+      wall =
+          std::max(wall, share.seconds / static_cast<double>(std::max<int64_t>(1, share.workers)));
     }
     estimate_.set_wall_hours(wall / kSecondsPerHour);
   }

@@ -145,8 +145,7 @@ TEST_F(JobEstimateTest, MoreWorkersTakeLessWallClockTimeButADeviceIsOne) {
     FORALL_ASSERT_OK(CallAndWait(harness_.controller(), &Controller::RegisterWorker, request));
   }
   const v1::SearchJobEstimate many = EstimateOk(ControllerHarness::Spec(100));
-  const double latencies =
-      many.work(2).device_hours() + many.work(3).device_hours();
+  const double latencies = many.work(2).device_hours() + many.work(3).device_hours();
   EXPECT_NEAR(many.wall_hours(), latencies, 1e-9);
 }
 

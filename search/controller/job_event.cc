@@ -30,6 +30,7 @@ void VisitFields(Event& event, Visitor visit) {
   visit("stopped_by", event.stopped_by);
   visit("last", event.last);
   visit("reused", event.reused);
+  visit("accuracy_known", event.accuracy_known);
   visit("choices", event.choices);
   visit("measurements", event.measurements);
   visit("artifact", event.artifact);

@@ -15,14 +15,15 @@
 //   rejected    trial, task, fidelity, target, measurements, message  a latency nobody can trust
 //   failed      trial, task, worker, reason, message, last  last: the task is not tried again
 //   climbed     trial                                  goes on to the next tier of images
-//   decided     trial, state, message, reused, stopped_by; values, hypervolume, frontier for the
-//               reader
+//   decided     trial, state, message, reused, stopped_by, accuracy_known; values, hypervolume,
+//               frontier for the reader
 //   finalizing  trial                                  a frontier member is measured finally
 //   finalized   trial, message                         message: why it could not be
 //   contesting  trial                                  its latencies are measured finally: by their
 //               intervals it could join the frontier
 //   contested   trial                                  that is done, or could not be
-//   state       state, message                         of the job
+//   state       state, message                         of the job; message: why it failed, or why it
+//               proposed no more before its budget of trials was spent
 #ifndef FORALL_SEARCH_CONTROLLER_JOB_EVENT_H_
 #define FORALL_SEARCH_CONTROLLER_JOB_EVENT_H_
 
@@ -56,6 +57,7 @@ struct JobEvent {
   int64_t stopped_by = 0;  // ordinal of the trial that was shown to be better
   bool last = false;
   bool reused = false;
+  bool accuracy_known = false;  // of a trial that was decided without its accuracy
   std::vector<int32_t> choices = {};
   std::vector<int64_t> measurements = {};
   std::string artifact = {};

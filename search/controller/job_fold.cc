@@ -17,7 +17,6 @@ namespace {
 // What budget.plateau_improvement is when it is not given.
 constexpr double kPlateauImprovement = 0.0005;
 
-constexpr int kCheapObjectives = 4;
 constexpr int64_t kCheapMembers = 50;
 
 Frontier NewFrontier(const JobPlan& plan) {
@@ -345,7 +344,7 @@ absl::Status JobFold::Decide(const JobEvent& event, TrialEntry* trial) {
   reused_ += to == TrialState::kMeasured && event.reused;
   // Infeasible by what was measured first: the rest is not known, and not wanted.
   const bool gated = to == TrialState::kInfeasible && !values.has_value() && trial->failure.empty();
-  spared_accuracies_ += gated;
+  spared_accuracies_ += gated && !event.accuracy_known;
   ScoredTrial scored;
   scored.id = event.trial;
   scored.architecture = trial->architecture;
@@ -365,8 +364,9 @@ absl::Status JobFold::Decide(const JobEvent& event, TrialEntry* trial) {
     AddToFrontier(*trial);
     PublishFrontier();
     hypervolume_history_.emplace_back(event.trial, hypervolume_);
-    plateau_reached_ |= IsPlateau();
   }
+  hypervolumes_.push_back(hypervolume_);
+  plateau_reached_ |= IsPlateau();
   return absl::OkStatus();
 }
 
@@ -377,8 +377,13 @@ absl::Status JobFold::ChangeState(const JobEvent& event) {
                                       static_cast<int>(record_.state), " to ", event.state));
   }
   record_.state = to;
-  record_.error = event.message;
-  if (to == JobState::kFinalizing) start_finalizing_ = event.time;
+  record_.error.clear();
+  if (to == JobState::kFinalizing) {
+    start_finalizing_ = event.time;
+    stop_reason_ = event.message;
+  } else {
+    record_.error = event.message;
+  }
   if (ended()) {
     record_.end_time = event.time;
     for (const int64_t ordinal : active_) {
@@ -450,11 +455,13 @@ std::string JobFold::BrokenLatencyLimit(const TrialEntry& trial) const {
 bool JobFold::IsPlateau() const {
   const v1::Budget& budget = plan_->spec().budget();
   const size_t trials = static_cast<size_t>(budget.plateau_trials());
-  if (trials == 0 || hypervolume_history_.size() <= trials) return false;
-  const double before = hypervolume_history_[hypervolume_history_.size() - 1 - trials].second;
+  if (trials == 0 || hypervolumes_.size() <= trials) return false;
+  const double before = hypervolumes_[hypervolumes_.size() - 1 - trials];
+  // Before anything feasible was found there is nothing that could have grown.
+  if (before <= 0) return false;
   const double share =
       budget.plateau_improvement() > 0 ? budget.plateau_improvement() : kPlateauImprovement;
-  return hypervolume_history_.back().second < before * (1 + share);
+  return hypervolumes_.back() < before * (1 + share);
 }
 
 bool JobFold::HasFinal(const TrialEntry& trial, int slot) const {

@@ -99,6 +99,10 @@ struct TargetBinding {
 // Thread-compatible: the controller's lock guards it.
 class JobFold {
  public:
+  // With more objectives than these a hypervolume takes too long once the frontier is large: it is
+  // then 0, and no plateau can be seen.
+  static constexpr int kCheapObjectives = 4;
+
   // `index` is not owned and must outlive it; it must hold a measurement before an event names it.
   // It learns of the job's subjects.
   JobFold(JobRecord record, std::shared_ptr<const JobPlan> plan, MeasurementIndex* index);
@@ -135,11 +139,14 @@ class JobFold {
   int64_t infeasible() const { return counts_[static_cast<int>(TrialState::kInfeasible)]; }
   int64_t failed() const { return counts_[static_cast<int>(TrialState::kFailed)]; }
   int64_t reused() const { return reused_; }
-  // Infeasible by a latency, their accuracy not measured.
+  // Infeasible by a latency, their accuracy not measured, by earlier jobs neither.
   int64_t spared_accuracies() const { return spared_accuracies_; }
-  // Whether the last budget.plateau_trials measured trials have hardly added hypervolume.
-  // Once reached it stays so.
+  // Whether the last budget.plateau_trials trials that were decided, feasible or not, have hardly
+  // added hypervolume. Once reached it stays so.
   bool plateau_reached() const { return plateau_reached_; }
+  // Why the job had proposed no more when it went on to final measurements, "" where its budget of
+  // trials was spent.
+  const std::string& stop_reason() const { return stop_reason_; }
 
   // Value of a slot, by the best measurement there is; nullopt while there is none.
   std::optional<double> Value(const TrialEntry& trial, int slot) const;
@@ -251,7 +258,9 @@ class JobFold {
   std::vector<int64_t> tier_trials_;
   int64_t reused_ = 0;
   int64_t spared_accuracies_ = 0;
+  std::vector<double> hypervolumes_;  // after each decided trial
   bool plateau_reached_ = false;
+  std::string stop_reason_;
   Frontier points_;
   // Over the trials that have both a final and a screening value, per slot.
   struct BothSums {

@@ -181,14 +181,14 @@ TEST_F(JobHistoryTest, WhatIsMeasuredAfterSubmissionChangesNothing) {
 TEST_F(JobHistoryTest, RejectedLatenciesAndOtherImagesAreNotKnown) {
   // Some latencies are trusted at the third attempt, the others never.
   std::map<std::string, int> attempts;
-  const std::string former = Run(ControllerHarness::Spec(16), [&](const v1::Task& task,
-                                                                  v1::TaskResult* result) {
-    if (task.kind() != v1::Task::LATENCY || task.fidelity() == "final") return;
-    if (++attempts[task.trial()] > 2 && task.arch_key().back() > '7') return;
-    v1::Verdict* verdict = result->mutable_latency_result()->mutable_verdict();
-    verdict->set_state(v1::Verdict::REJECTED);
-    verdict->add_reasons("the reference ran at another pace");
-  });
+  const std::string former =
+      Run(ControllerHarness::Spec(16), [&](const v1::Task& task, v1::TaskResult* result) {
+        if (task.kind() != v1::Task::LATENCY || task.fidelity() == "final") return;
+        if (++attempts[task.trial()] > 2 && task.arch_key().back() > '7') return;
+        v1::Verdict* verdict = result->mutable_latency_result()->mutable_verdict();
+        verdict->set_state(v1::Verdict::REJECTED);
+        verdict->add_reasons("the reference ran at another pace");
+      });
   std::set<int64_t> rejected;
   for (const MeasurementRecord& record : *harness_.sqlite()->LoadMeasurements()) {
     if (record.verdict == VerdictState::kRejected) rejected.insert(record.id);

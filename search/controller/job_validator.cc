@@ -15,6 +15,7 @@
 #include "base/status_macros.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/unknown_field_set.h"
+#include "search/controller/job_fold.h"
 #include "search/controller/resource_names.h"
 #include "search/sampler/sampler_factory.h"
 #include "space/cost_model.h"
@@ -198,6 +199,11 @@ absl::Status CheckBudget(const v1::SearchJobSpec& spec) {
   if (!(improvement >= 0 && improvement < 1)) {
     return Invalid("spec.budget.plateau_improvement", "must be from 0 to below 1, got ",
                    improvement);
+  }
+  if (spec.budget().plateau_trials() > 0 && spec.objectives_size() > JobFold::kCheapObjectives) {
+    return Invalid("spec.budget.plateau_trials", "the hypervolume of ", spec.objectives_size(),
+                   " objectives is not followed once the frontier is large, only that of up to ",
+                   JobFold::kCheapObjectives, "; use max_trials or max_duration");
   }
   if (improvement > 0 && spec.budget().plateau_trials() == 0) {
     return Invalid("spec.budget.plateau_improvement",

@@ -74,6 +74,15 @@ TEST(JobValidatorTest, NamesTheFieldOfEveryMistake) {
        }},
       {"spec.budget.plateau_improvement",
        [](auto* s) { s->mutable_budget()->set_plateau_improvement(0.1); }},
+      {"spec.budget.plateau_trials",
+       [](auto* s) {
+         s->mutable_budget()->set_plateau_trials(5);
+         s->clear_objectives();
+         for (const char* metric :
+              {"accuracy_top1", "macs", "params", "model_bytes", "peak_activation_bytes"}) {
+           s->add_objectives()->set_metric(metric);
+         }
+       }},
       {"spec.objectives", [](auto* s) { s->clear_objectives(); }},
       {"spec.objectives",
        [](auto* s) {

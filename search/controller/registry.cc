@@ -118,10 +118,9 @@ absl::Status LoadTasksOf(ResultStore* store, JobController* job, const FailedOn&
           wire->images() == 0 && wire->part_images() == 0) {
         asked_for_all[id] = {wire->dataset(), wire->split()};
       }
-      registry->durations.Add(
-          Work::Of(*wire,
-                   ImagesOf(*wire, registry->index.AllImages(wire->dataset(), wire->split()))),
-          record.seconds);
+      registry->durations.Add(Work::Of(*wire, ImagesOf(*wire, registry->index.AllImages(
+                                                                  wire->dataset(), wire->split()))),
+                              record.seconds);
       registry->tasks[id] = {std::move(record), nullptr};
     }
   }

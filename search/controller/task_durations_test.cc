@@ -9,13 +9,17 @@ namespace forall {
 namespace {
 
 Work Accuracy(int64_t images, const std::string& supernet = "s") {
-  return {.kind = v1::Task::ACCURACY, .supernet_sha256 = supernet, .recipe = "fp32",
-          .images = images};
+  return {
+      .kind = v1::Task::ACCURACY, .supernet_sha256 = supernet, .recipe = "fp32", .images = images};
 }
 
 Work Latency(const std::string& device, const std::string& fidelity) {
-  return {.kind = v1::Task::LATENCY, .supernet_sha256 = "s", .recipe = "fp32", .device = device,
-          .fidelity = fidelity, .batch = 1};
+  return {.kind = v1::Task::LATENCY,
+          .supernet_sha256 = "s",
+          .recipe = "fp32",
+          .device = device,
+          .fidelity = fidelity,
+          .batch = 1};
 }
 
 TEST(TaskDurationsTest, GivesTheMedianOfTheLatest) {
@@ -49,9 +53,8 @@ TEST(TaskDurationsTest, KeepsKindsOfWorkApart) {
   EXPECT_EQ(durations.Find(Latency("devices/b", "screening"))->seconds, 9);
   EXPECT_FALSE(durations.Find(Latency("devices/b", "final")).has_value());
   EXPECT_FALSE(durations.Find(Accuracy(100)).has_value());
-  EXPECT_FALSE(
-      durations.Find({.kind = v1::Task::EXPORT, .supernet_sha256 = "s", .recipe = "fp32"})
-          .has_value());
+  EXPECT_FALSE(durations.Find({.kind = v1::Task::EXPORT, .supernet_sha256 = "s", .recipe = "fp32"})
+                   .has_value());
 }
 
 TEST(TaskDurationsTest, ScalesAccuraciesOfTheNearestNumberOfImages) {

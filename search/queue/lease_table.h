@@ -199,7 +199,7 @@ class LeaseTable {
     std::string token;   // of the current or the last lease
     int64_t expires_ns = 0;
     int64_t granted_ns = -1;  // -1: the lease was taken up from an earlier life
-    bool limbo = false;  // of the worker's former life, until its first heartbeat
+    bool limbo = false;       // of the worker's former life, until its first heartbeat
     int losses = 0;
     std::map<std::string, std::string> unable;  // worker -> what it said
   };

@@ -240,8 +240,8 @@ struct StoreBatch {
   std::vector<TrialRecord> insert_trials;
   std::vector<TrialRecord> update_trials;  // artifact, state, error, reused, end_time
   std::vector<TaskRecord> insert_tasks;
-  // Attempts, state, completion, seconds. A task that is no longer open in the store refuses every update:
-  // the whole batch fails with Aborted.
+  // Attempts, state, completion, seconds. A task that is no longer open in the store refuses every
+  // update: the whole batch fails with Aborted.
   std::vector<TaskRecord> update_tasks;
   // A second measurement of the same task, metric and condition is refused: AlreadyExists.
   std::vector<MeasurementRecord> insert_measurements;

@@ -34,18 +34,18 @@ class DryRunTest : public ::testing::Test {
  protected:
   DryRunTest() {
     const std::string bin = Environment("FORALL_BIN_DIR");
-    auto process = ChildProcess::Start(
-        {bin + "/forall-controller", "--db", dir_ / "forall.db", "--listen", "127.0.0.1:0",
-         "--port-file", dir_ / "port", "--supernet",
-         Environment("FORALL_SOURCE_DIR") + "/supernets/fashion_mnist"},
-        dir_ / "controller.log");
+    auto process =
+        ChildProcess::Start({bin + "/forall-controller", "--db", dir_ / "forall.db", "--listen",
+                             "127.0.0.1:0", "--port-file", dir_ / "port", "--supernet",
+                             Environment("FORALL_SOURCE_DIR") + "/supernets/fashion_mnist"},
+                            dir_ / "controller.log");
     EXPECT_THAT(process, testing::IsOk());
     controller_ = *std::move(process);
     for (int i = 0; i < 1000 && controller_->IsRunning(); ++i) {
       const absl::StatusOr<std::string> port = ReadFile(dir_ / "port");
       if (port.ok() && !port->empty()) {
-        forall_ = absl::StrCat(bin, "/forall --controller 127.0.0.1:",
-                               absl::StripAsciiWhitespace(*port), " ");
+        forall_ = absl::StrCat(
+            bin, "/forall --controller 127.0.0.1:", absl::StripAsciiWhitespace(*port), " ");
         return;
       }
       Clock::Real()->SleepFor(absl::Milliseconds(10));

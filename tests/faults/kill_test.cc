@@ -180,8 +180,8 @@ v1::SearchJob Submit(const v1::SearchJobSpec& spec, const std::string& address) 
   return job.ok() ? *job : v1::SearchJob();
 }
 
-// Follows a job to its end, killing the controller or the worker every `mean_life` or so (never when
-// infinite).
+// Follows a job to its end, killing the controller or the worker every `mean_life` or so (never
+// when infinite).
 void Follow(const std::string& name, absl::Duration mean_life, ControllerProcess* controller,
             WorkerProcess* worker, Outcome* outcome) {
   Random random(99);

@@ -386,6 +386,7 @@ absl::Status JobFold::ChangeState(const JobEvent& event) {
   }
   if (ended()) {
     record_.end_time = event.time;
+    known_ = {};  // Nothing is proposed any more.
     for (const int64_t ordinal : active_) {
       TrialEntry& trial = trials_[ordinal - 1];
       trial.record.state = TrialState::kCancelled;

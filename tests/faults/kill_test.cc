@@ -334,7 +334,7 @@ TEST(KillTest, Invariant4KilledControllerAndWorkerLeaveAWarmJobTheSame) {
   warm.set_seed(12);
   const Outcome calm = RunJobs({former, warm}, absl::InfiniteDuration());
   ASSERT_EQ(calm.job.state(), v1::SearchJob::SUCCEEDED) << calm.job.error();
-  EXPECT_GT(calm.job.reused_trials(), 2);
+  EXPECT_GE(calm.job.reused_trials(), 1);
   EXPECT_LT(calm.job.reused_trials(), 40);
   ASSERT_THAT(calm.log, ::testing::Contains(::testing::StartsWith("known ")));
 

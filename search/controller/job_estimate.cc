@@ -154,9 +154,12 @@ class Estimator {
     if (duration.has_value() && duration->images != images) {
       place = absl::StrCat(", scaled from ", duration->images, " to ", images, " images");
     }
-    const int64_t workers = CountWorkers({.kind = TaskKind::kAccuracy, .dataset = dataset});
-    if (workers == 0 ||
-        (exports && CountWorkers({.kind = TaskKind::kExport, .dataset = dataset}) == 0)) {
+    TaskNeeds needs;
+    needs.dataset = dataset;
+    const bool exported = !exports || CountWorkers(needs) > 0;  // TaskKind::kExport
+    needs.kind = TaskKind::kAccuracy;
+    const int64_t workers = CountWorkers(needs);
+    if (workers == 0 || !exported) {
       WarnOfNoWorker(absl::StrCat("no worker that has dataset \"", dataset, "\" is connected"));
     }
     Add(std::move(view), duration, exports, place, "accuracy", workers);
@@ -179,10 +182,12 @@ class Estimator {
     if (!condition->device().empty()) where = absl::StrCat(" on ", condition->device());
     int64_t workers = 0;
     if (binding.has_value()) {
-      workers = CountWorkers({.kind = TaskKind::kLatency,
-                              .device = binding->device,
-                              .device_fingerprint = binding->fingerprint,
-                              .profile = binding->profile});
+      TaskNeeds needs;
+      needs.kind = TaskKind::kLatency;
+      needs.device = binding->device;
+      needs.device_fingerprint = binding->fingerprint;
+      needs.profile = binding->profile;
+      workers = CountWorkers(needs);
     }
     if (workers == 0) {
       WarnOfNoWorker(absl::StrCat("no worker that measures latency_ms", where, " is connected"));

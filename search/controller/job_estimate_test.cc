@@ -17,7 +17,6 @@ namespace {
 using ::forall::testing::CallAndWait;
 using ::forall::testing::ControllerHarness;
 using ::forall::testing::IsOk;
-using ::forall::testing::StatusIs;
 using ::testing::Contains;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;

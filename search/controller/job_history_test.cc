@@ -22,7 +22,6 @@
 namespace forall {
 namespace {
 
-using ::forall::testing::CallAndWait;
 using ::forall::testing::ControllerHarness;
 using ::forall::testing::IsOk;
 using ::forall::testing::StatusIs;
@@ -190,7 +189,9 @@ TEST_F(JobHistoryTest, RejectedLatenciesAndOtherImagesAreNotKnown) {
         verdict->add_reasons("the reference ran at another pace");
       });
   std::set<int64_t> rejected;
-  for (const MeasurementRecord& record : *harness_.sqlite()->LoadMeasurements()) {
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::vector<MeasurementRecord> stored,
+                              harness_.sqlite()->LoadMeasurements());
+  for (const MeasurementRecord& record : stored) {
     if (record.verdict == VerdictState::kRejected) rejected.insert(record.id);
   }
   ASSERT_THAT(rejected, Not(IsEmpty()));
@@ -252,7 +253,9 @@ TEST_F(JobHistoryTest, KnownValuesAreOfScreeningsWhereThereAreSome) {
   Run(ControllerHarness::Spec(16));
   const std::string name = Run(Guided(3));
   std::map<int64_t, MeasurementRecord> records;
-  for (const MeasurementRecord& record : *harness_.sqlite()->LoadMeasurements()) {
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::vector<MeasurementRecord> stored,
+                              harness_.sqlite()->LoadMeasurements());
+  for (const MeasurementRecord& record : stored) {
     records[record.id] = record;
   }
   const std::vector<KnownSubnet> known = KnownOf(&harness_, name);

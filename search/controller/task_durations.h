@@ -19,8 +19,8 @@ namespace forall {
 // Tasks that are expected to take about the same.
 struct Work {
   v1::Task::Kind kind = v1::Task::EXPORT;
-  std::string supernet_sha256;
-  std::string recipe;
+  std::string supernet_sha256 = {};
+  std::string recipe = {};
   std::string device = {};    // devices/*, of a latency
   std::string fidelity = {};  // of a latency
   int32_t batch = 0;          // of a latency

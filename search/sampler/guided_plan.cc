@@ -31,9 +31,14 @@ constexpr size_t kKernelsRemembered = 16;
 constexpr size_t kLeastValues = 2;
 // What was measured before adds its hypervolume for certain, costs less to measure, mostly nothing,
 // and a model may promise wonders where measurements are noisy. So one that is known counts for
-// twice what it adds, and at every second proposal for so much that what adds a twentieth of the
-// best promise comes first: the former frontier is soon the job's own.
-constexpr double kKnownWeights[] = {20, 2};
+// twice what it adds, and at every second of the first proposals for much more: what is worth
+// having of the former frontier is soon the job's own, and what is left of it later is not.
+double KnownWeight(int64_t index) {
+  constexpr double kAlways = 2;
+  constexpr double kAtFirst = 20;
+  if (index % 2 != 0) return kAlways;
+  return std::max(kAlways, kAtFirst / (1 + static_cast<double>(index) / 20));
+}
 
 size_t KernelRows(size_t rows) {
   size_t chosen = std::min(rows, kLeastKernelRows);
@@ -385,6 +390,7 @@ std::vector<Architecture> GuidedPlan::Rank(const ProposeRequest& request) const 
   std::vector<double> noise;
   for (const auto& objective : objectives_) noise.push_back(objective->Noise());
   ExpectedGain expected(&*gain, std::move(noise));
+  const double known_weight = KnownWeight(request.proposed_so_far);
   std::vector<Place> places;
   const size_t width = reference_.size();
   for (size_t i = 0; i < found_->architectures.size(); ++i) {
@@ -392,9 +398,8 @@ std::vector<Architecture> GuidedPlan::Rank(const ProposeRequest& request) const 
     const absl::Span<const double> means(&found_->means[i * width], width);
     const double excess = found_->excess[i];
     const bool known = i >= found_->architectures.size() - found_->known;
-    const double weight = kKnownWeights[request.proposed_so_far % 2];
     double value = 0;
-    if (excess == 0) value = known ? weight * gain->Gain(means) : expected.Of(means);
+    if (excess == 0) value = known ? known_weight * gain->Gain(means) : expected.Of(means);
     places.push_back({value, excess, i});
   }
   std::sort(places.begin(), places.end(), [](const Place& a, const Place& b) {

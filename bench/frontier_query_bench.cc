@@ -75,7 +75,7 @@ class World {
     record.supernet_sha256 = "supernet";
     // Replaying never calls the host.
     FORALL_ASSIGN_OR_RETURN(std::unique_ptr<JobController> job,
-                            JobController::Create(record, family_, nullptr, &registry_.index,
+                            JobController::Create(record, family_, {}, &registry_.index,
                                                   /*host=*/nullptr));
     FORALL_RETURN_IF_ERROR(Apply(job.get(), {.kind = "submitted"}));
     FORALL_RETURN_IF_ERROR(Apply(job.get(), {.kind = "bound",

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "cli/client.h"
+#include "latency/table/latency_table.h"
 #include "space/family.h"
 
 namespace CLI {
@@ -55,6 +56,9 @@ std::string DefaultData();
 // InvalidArgument naming the file and `command`, which makes what is wanted of it, when it is a
 // PyTorch checkpoint; OK for everything else, a file that cannot be read included.
 absl::Status RefuseCheckpoint(const std::string& path, const std::string& command);
+// A table of `forall table import`. InvalidArgument naming the file, and what makes one, for
+// anything else, a published table included.
+absl::StatusOr<LatencyTable> ReadLatencyTable(const std::string& path);
 // What went wrong with a file of this machine, rather than with something on the controller.
 absl::Status LocalFile(const absl::Status& status);
 

@@ -223,6 +223,9 @@ Fields JobFields(v1::SearchJobSpec* spec) {
       {"parallelism", Integer32([=](int32_t v) { spec->set_parallelism(v); })},
       {"accuracy_predictor", Text([=](const std::string& v) { spec->set_accuracy_predictor(v); })},
       {"cold_start", Flag([=](bool v) { spec->set_cold_start(v); })},
+      {"latency_tables",
+       Expressions([](const std::string& v) -> absl::StatusOr<std::string> { return v; },
+                   [=](const std::string& v) { spec->add_latency_tables(v); })},
       {"recipe", Text([=](const std::string& v) { spec->set_recipe(v); })},
   };
 }

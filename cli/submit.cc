@@ -36,6 +36,7 @@ struct SubmitOptions {
   bool cold_start = false;
   bool dry_run = false;
   bool json = false;
+  std::vector<std::string> latency_tables;
 };
 
 // The file's job with what the flags say laid over it.
@@ -76,6 +77,10 @@ absl::StatusOr<v1::SearchJobSpec> MakeSpec(const SubmitOptions& options) {
     spec.set_accuracy_predictor(options.accuracy_predictor);
   }
   if (options.cold_start) spec.set_cold_start(true);
+  if (!options.latency_tables.empty()) {
+    spec.clear_latency_tables();
+    for (const std::string& file : options.latency_tables) spec.add_latency_tables(file);
+  }
   if (options.parallelism.has_value()) spec.set_parallelism(*options.parallelism);
   return spec;
 }
@@ -90,19 +95,33 @@ absl::Status Estimate(v1::SearchJobSpec spec, bool json, Client* client) {
   return absl::OkStatus();
 }
 
+// Files are given to the controller first; what it holds already is named by its hash.
+absl::Status UploadFiles(Client* client, v1::SearchJobSpec* spec) {
+  if (const std::string file = spec->accuracy_predictor(); !file.empty() && !IsSha256Hex(file)) {
+    FORALL_RETURN_IF_ERROR(RefuseCheckpoint(file, "forall predictor import"));
+    absl::StatusOr<std::string> uploaded = client->UploadArtifact(file);
+    if (!uploaded.ok()) return WithContext(uploaded.status(), "accuracy_predictor");
+    spec->set_accuracy_predictor(*uploaded);
+  }
+  for (int i = 0; i < spec->latency_tables_size(); ++i) {
+    const std::string file = spec->latency_tables(i);
+    if (IsSha256Hex(file)) continue;
+    const std::string field = absl::StrCat("latency_tables[", i, "]");
+    FORALL_RETURN_IF_ERROR(WithContext(ReadLatencyTable(file).status(), field));
+    absl::StatusOr<std::string> uploaded = client->UploadArtifact(file);
+    if (!uploaded.ok()) return WithContext(uploaded.status(), field);
+    spec->set_latency_tables(i, *uploaded);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Submit(const SubmitOptions& options, const CommandContext& context) {
   if (options.json && !options.dry_run) {
     return absl::InvalidArgumentError("--json: is of --dry-run");
   }
   FORALL_ASSIGN_OR_RETURN(v1::SearchJobSpec spec, MakeSpec(options));
   Client client(context.controller);
-  // A file is given to the controller first; what it holds already is named by its hash.
-  if (const std::string file = spec.accuracy_predictor(); !file.empty() && !IsSha256Hex(file)) {
-    FORALL_RETURN_IF_ERROR(RefuseCheckpoint(file, "forall predictor import"));
-    absl::StatusOr<std::string> uploaded = client.UploadArtifact(file);
-    if (!uploaded.ok()) return WithContext(uploaded.status(), "accuracy_predictor");
-    spec.set_accuracy_predictor(*uploaded);
-  }
+  FORALL_RETURN_IF_ERROR(UploadFiles(&client, &spec));
   if (options.dry_run) return Estimate(std::move(spec), options.json, &client);
   v1::SubmitSearchJobRequest request;
   *request.mutable_spec() = std::move(spec);
@@ -120,6 +139,7 @@ absl::Status Submit(const SubmitOptions& options, const CommandContext& context)
   FORALL_RETURN_IF_ERROR(submitted.status());
   const v1::SearchJob& job = *submitted;
   std::cout << job.name() << "\n";
+  for (const std::string& warning : job.warnings()) std::cerr << "Warning: " << warning << "\n";
   std::cerr << "Submitted. Follow it with: forall watch " << job.name() << "\n";
   return absl::OkStatus();
 }
@@ -153,6 +173,11 @@ void AddSubmitCommand(CLI::App* app, CommandContext* context) {
   command->add_flag("--json", options->json, "With --dry-run: as JSON");
   command->add_flag("--cold-start", options->cold_start,
                     "Do not learn from what was measured on the supernet before");
+  command
+      ->add_option("--latency-table", options->latency_tables,
+                   "For predicted_latency_ms@DEVICE, or to begin latency_ms@DEVICE with: a file of "
+                   "forall table import; may be repeated")
+      ->allow_extra_args(false);
   command->add_option("--name", options->name, "A name for people");
   command->add_option("--parallelism", options->parallelism,
                       "Trials in flight at once; 0: decided by the number of workers");

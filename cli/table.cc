@@ -38,17 +38,6 @@ absl::StatusOr<std::string> ReadLocal(const std::string& path, uint64_t most) {
   return text;
 }
 
-absl::StatusOr<LatencyTable> ReadTable(const std::string& path) {
-  FORALL_ASSIGN_OR_RETURN(const std::string text, ReadLocal(path, kMaxTableFile));
-  absl::StatusOr<LatencyTable> table = ParseLatencyTable(text);
-  if (!table.ok()) {
-    return WithContext(
-        table.status(),
-        absl::StrCat(path, ": no table of forall's (forall table import makes one)"));
-  }
-  return table;
-}
-
 struct TableImportOptions {
   std::vector<std::string> files;
   std::string output;
@@ -80,7 +69,7 @@ struct LintOptions {
 };
 
 absl::Status Lint(const LintOptions& options) {
-  FORALL_ASSIGN_OR_RETURN(const LatencyTable table, ReadTable(options.file));
+  FORALL_ASSIGN_OR_RETURN(const LatencyTable table, ReadLatencyTable(options.file));
   std::map<int32_t, std::vector<std::string>> required;
   if (!options.space.empty()) {
     FORALL_ASSIGN_OR_RETURN(const std::shared_ptr<const Family> family, FamilyOf(options.space));
@@ -95,7 +84,7 @@ absl::Status Lint(const LintOptions& options) {
   }
   std::vector<NamedTable> others;
   for (const std::string& path : options.others) {
-    FORALL_ASSIGN_OR_RETURN(LatencyTable other, ReadTable(path));
+    FORALL_ASSIGN_OR_RETURN(LatencyTable other, ReadLatencyTable(path));
     others.push_back({path, std::move(other)});
   }
   const std::vector<TableFinding> findings = LintTable(table, required, others);
@@ -133,7 +122,7 @@ struct SumOptions {
 };
 
 absl::Status PrintSum(const SumOptions& options) {
-  FORALL_ASSIGN_OR_RETURN(const LatencyTable table, ReadTable(options.file));
+  FORALL_ASSIGN_OR_RETURN(const LatencyTable table, ReadLatencyTable(options.file));
   FORALL_ASSIGN_OR_RETURN(const std::shared_ptr<const Family> family, FamilyOf(options.space));
   FORALL_ASSIGN_OR_RETURN(const std::string text, ReadLocal(options.architecture, 4 << 20));
   absl::StatusOr<Architecture> architecture =
@@ -223,6 +212,17 @@ void AddSum(CLI::App* table, CommandContext* context) {
 }
 
 }  // namespace
+
+absl::StatusOr<LatencyTable> ReadLatencyTable(const std::string& path) {
+  FORALL_ASSIGN_OR_RETURN(const std::string text, ReadLocal(path, kMaxTableFile));
+  absl::StatusOr<LatencyTable> table = ParseLatencyTable(text);
+  if (!table.ok()) {
+    return WithContext(
+        table.status(),
+        absl::StrCat(path, ": no table of forall's (forall table import makes one)"));
+  }
+  return table;
+}
 
 void AddTableCommand(CLI::App* app, CommandContext* context) {
   CLI::App* table = app->add_subcommand("table", "Latency lookup tables, no controller");

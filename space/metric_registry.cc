@@ -12,6 +12,7 @@ const std::vector<MetricInfo>& Metrics() {
       {"accuracy_top5", "top-5 accuracy", "%", true, MetricSource::kAccuracy},
       {"predicted_accuracy_top1", "predicted top-1 accuracy", "%", true, MetricSource::kPrediction},
       {"latency_ms", "latency (median)", "ms", false, MetricSource::kLatency},
+      {"predicted_latency_ms", "predicted latency", "ms", false, MetricSource::kTable},
       {"macs", "multiply-accumulates", "", false, MetricSource::kExactCost},
       {"params", "parameters", "", false, MetricSource::kExactCost},
       {"model_bytes", "model size", "bytes", false, MetricSource::kExactCost},

@@ -12,8 +12,9 @@
 
 namespace forall {
 
-// kPrediction: of a predictor that the job names, known as soon as an architecture is.
-enum class MetricSource { kExactCost, kPrediction, kAccuracy, kLatency };
+// kPrediction: of a predictor that the job names; kTable: the sum over a latency table that the job
+// names. Both are known as soon as an architecture is, and are no measurements.
+enum class MetricSource { kExactCost, kPrediction, kTable, kAccuracy, kLatency };
 
 struct MetricInfo {
   std::string id;     // "accuracy_top1", "latency_ms", "macs", ...
@@ -25,6 +26,10 @@ struct MetricInfo {
 
 // Every metric, in the order of the documentation.
 const std::vector<MetricInfo>& Metrics();
+// Whether nothing is measured and nobody here can say how far off it is.
+inline bool IsPredicted(const MetricInfo& metric) {
+  return metric.source == MetricSource::kPrediction || metric.source == MetricSource::kTable;
+}
 // nullptr when there is none of that id.
 const MetricInfo* FindMetric(absl::string_view id);
 // "accuracy_top1, accuracy_top5, ..." for error messages.

@@ -17,15 +17,15 @@
 namespace forall {
 namespace {
 
-// The published ones have 1.5 MB.
-constexpr int64_t kMostPredictorBytes = int64_t{16} << 20;
+// A published predictor has 1.5 MB, a table of five resolutions 0.1 MB.
+constexpr int64_t kMostFileBytes = int64_t{16} << 20;
 
-absl::StatusOr<std::string> ReadPredictorFile(const ArtifactStore& artifacts,
-                                              const std::string& sha256) {
+absl::StatusOr<std::string> ReadJobFile(const ArtifactStore& artifacts, const std::string& sha256) {
   FORALL_ASSIGN_OR_RETURN(const int64_t size, artifacts.Size(sha256));
-  if (size > kMostPredictorBytes) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "artifact ", sha256, " has ", size, " bytes, a predictor at most ", kMostPredictorBytes));
+  if (size > kMostFileBytes) {
+    return absl::InvalidArgumentError(absl::StrCat("artifact ", sha256, " has ", size,
+                                                   " bytes, a predictor or table at most ",
+                                                   kMostFileBytes));
   }
   FORALL_ASSIGN_OR_RETURN(const std::string path, artifacts.PathOf(sha256));
   FORALL_ASSIGN_OR_RETURN(std::string bytes, ReadFile(path));
@@ -201,23 +201,60 @@ void Controller::PumpUnfinishedLocked() {
 absl::StatusOr<std::unique_ptr<Registry>> Controller::ReadStore() {
   return LoadRegistry(
       options_.store, this,
-      [this](const std::string& sha256, const std::shared_ptr<const Family>& family) {
-        return LoadPredictor(sha256, family);
+      [this](const v1::SearchJobSpec& spec, const std::shared_ptr<const Family>& family) {
+        return LoadFiles(spec, family);
       });
+}
+
+absl::StatusOr<JobFiles> Controller::LoadFiles(const v1::SearchJobSpec& spec,
+                                               const std::shared_ptr<const Family>& family) {
+  MutexLock lock(&files_mu_);
+  JobFiles files;
+  if (!spec.accuracy_predictor().empty()) {
+    FORALL_ASSIGN_OR_RETURN(files.predictor, LoadPredictor(spec.accuracy_predictor(), family));
+  }
+  for (int i = 0; i < spec.latency_tables_size(); ++i) {
+    const std::string field = absl::StrCat("spec.latency_tables[", i, "]");
+    absl::StatusOr<std::shared_ptr<const CompiledTable>> table =
+        LoadTable(spec.latency_tables(i), family);
+    if (!table.ok()) return WithContext(table.status(), field);
+    for (int j = 0; j < i; ++j) {
+      if (files.tables[j]->conditions().device != (*table)->conditions().device) continue;
+      return absl::InvalidArgumentError(
+          absl::StrCat(field, ": is of \"", (*table)->conditions().device, "\", as latency_tables[",
+                       j, "] is; give one table for each device"));
+    }
+    files.tables.push_back(*std::move(table));
+  }
+  return files;
 }
 
 absl::StatusOr<std::shared_ptr<const AccuracyPredictor>> Controller::LoadPredictor(
     const std::string& sha256, const std::shared_ptr<const Family>& family) {
   constexpr char kField[] = "spec.accuracy_predictor";
-  MutexLock lock(&predictors_mu_);
   std::weak_ptr<const AccuracyPredictor>& known = predictors_[{sha256, family.get()}];
   if (std::shared_ptr<const AccuracyPredictor> predictor = known.lock()) return predictor;
-  absl::StatusOr<std::string> bytes = ReadPredictorFile(*options_.artifacts, sha256);
+  absl::StatusOr<std::string> bytes = ReadJobFile(*options_.artifacts, sha256);
   if (!bytes.ok()) return WithContext(bytes.status(), kField);
   FORALL_ASSIGN_OR_RETURN(std::shared_ptr<const AccuracyPredictor> predictor,
                           AccuracyPredictor::Parse(*std::move(bytes), kField, family));
   known = predictor;
   return predictor;
+}
+
+absl::StatusOr<std::shared_ptr<const CompiledTable>> Controller::LoadTable(
+    const std::string& sha256, const std::shared_ptr<const Family>& family) {
+  std::weak_ptr<const CompiledTable>& known = tables_[{sha256, family.get()}];
+  if (std::shared_ptr<const CompiledTable> table = known.lock()) return table;
+  FORALL_ASSIGN_OR_RETURN(const std::string bytes, ReadJobFile(*options_.artifacts, sha256));
+  absl::StatusOr<LatencyTable> table = ParseLatencyTable(bytes);
+  if (!table.ok()) {
+    return WithContext(table.status(), "is no latency table (forall table import makes one)");
+  }
+  FORALL_ASSIGN_OR_RETURN(std::shared_ptr<const CompiledTable> compiled,
+                          CompiledTable::Compile(*std::move(table), family));
+  known = compiled;
+  return compiled;
 }
 
 void Controller::Reload() {

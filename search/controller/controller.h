@@ -195,8 +195,15 @@ class Controller : private JobHost {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status CheckTargetsLocked(const v1::SearchJobSpec& spec) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<std::unique_ptr<Registry>> ReadStore();
+  // Errors name the field of the spec.
+  absl::StatusOr<JobFiles> LoadFiles(const v1::SearchJobSpec& spec,
+                                     const std::shared_ptr<const Family>& family);
   absl::StatusOr<std::shared_ptr<const AccuracyPredictor>> LoadPredictor(
-      const std::string& sha256, const std::shared_ptr<const Family>& family);
+      const std::string& sha256, const std::shared_ptr<const Family>& family)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(files_mu_);
+  absl::StatusOr<std::shared_ptr<const CompiledTable>> LoadTable(
+      const std::string& sha256, const std::shared_ptr<const Family>& family)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(files_mu_);
   absl::StatusOr<v1::Trial> TrialByKeyLocked(const std::string& key)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<v1::ExportSubnetResponse> ExportLocked(const std::string& name)
@@ -279,11 +286,12 @@ class Controller : private JobHost {
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   int64_t commits_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t failed_commits_ ABSL_GUARDED_BY(mu_) = 0;
-  // Guards predictors_ alone; taken with mu_ held or not, never the other way round.
-  Mutex predictors_mu_;
-  // Those that some job holds, by artifact and family: jobs share them.
-  std::map<std::pair<std::string, const Family*>, std::weak_ptr<const AccuracyPredictor>>
-      predictors_ ABSL_GUARDED_BY(predictors_mu_);
+  // Guards what jobs share alone; taken with mu_ held or not, never the other way round.
+  Mutex files_mu_;
+  // Those that some job holds, by artifact and family.
+  using FileKey = std::pair<std::string, const Family*>;
+  std::map<FileKey, std::weak_ptr<const AccuracyPredictor>> predictors_ ABSL_GUARDED_BY(files_mu_);
+  std::map<FileKey, std::weak_ptr<const CompiledTable>> tables_ ABSL_GUARDED_BY(files_mu_);
   Thread background_;
 };
 

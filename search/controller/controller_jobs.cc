@@ -19,6 +19,7 @@
 #include "search/controller/prediction_ledger.h"
 #include "search/controller/resource_names.h"
 #include "search/controller/resource_views.h"
+#include "search/controller/table_check.h"
 #include "space/identity.h"
 
 namespace forall {
@@ -29,6 +30,13 @@ constexpr size_t kMostNamesListed = 20;
 constexpr size_t kTrialsPerUpdate = 100;
 constexpr size_t kPageBytes = 2 << 20;
 constexpr size_t kLeastKeyLength = sizeof(kArchKeyPrefix) - 1 + 8;
+
+// Artifacts that a job cannot do without.
+std::vector<std::string> FilesOf(const v1::SearchJobSpec& spec) {
+  std::vector<std::string> files(spec.latency_tables().begin(), spec.latency_tables().end());
+  if (!spec.accuracy_predictor().empty()) files.push_back(spec.accuracy_predictor());
+  return files;
+}
 
 }  // namespace
 
@@ -51,6 +59,7 @@ std::string Controller::WaitingReasonLocked(const JobController& job) const {
   const JobState state = job.fold().record().state;
   if (state != JobState::kRunning && state != JobState::kFinalizing) return "";
   if (std::string reason = job.WaitingReason(); !reason.empty()) return reason;
+  if (!job.fold().plan().measures()) return "";
   if (leases_->ActiveWorkers() == 0) {
     for (const std::string& worker : leases_->Workers()) {
       const std::optional<WorkerStatus> status = leases_->FindWorker(worker);
@@ -157,18 +166,24 @@ absl::StatusOr<std::unique_ptr<JobController>> Controller::DraftLocked(
   record->history_snapshot = registry_->index.highest_id();
   record->create_time = Now();
   record->update_time = record->create_time;
-  std::shared_ptr<const AccuracyPredictor> predictor;
-  if (!spec.accuracy_predictor().empty()) {
-    FORALL_ASSIGN_OR_RETURN(predictor, LoadPredictor(spec.accuracy_predictor(), supernet.family));
-  }
+  FORALL_ASSIGN_OR_RETURN(JobFiles files, LoadFiles(spec, supernet.family));
   FORALL_ASSIGN_OR_RETURN(std::unique_ptr<JobController> job,
-                          JobController::Create(*record, supernet.family, std::move(predictor),
+                          JobController::Create(*record, supernet.family, std::move(files),
                                                 &registry_->index, this));
+  FORALL_ASSIGN_OR_RETURN(
+      std::vector<std::string> warnings,
+      CheckTables(*registry_, job->fold().plan(), record->supernet_sha256));
+  job->Warn(std::move(warnings));
   if (job->CanPropose()) return job;
   if (job->fold().plan().needs_prediction()) {
     return absl::FailedPreconditionError(
         "spec.accuracy_predictor: no subnet was found that it was trained for and that meets the "
         "constraints; relax them, or take a predictor of more options");
+  }
+  if (!job->fold().plan().table_targets().empty()) {
+    return absl::FailedPreconditionError(
+        "spec.latency_tables: no subnet was found that all of them have rows for and that meets "
+        "the constraints together; relax them, or complete the tables");
   }
   return absl::FailedPreconditionError(absl::StrCat(
       "spec.constraints: each can be met alone, but no subnet was found that meets all ",
@@ -188,7 +203,7 @@ absl::StatusOr<v1::SearchJob> Controller::SubmitLocked(const v1::SubmitSearchJob
         absl::StrCat("request_id: it was used for another spec, by ", JobName(known->second)));
   }
   FORALL_ASSIGN_OR_RETURN(std::unique_ptr<JobController> job, DraftLocked(spec, supernet, &record));
-  if (const std::string& artifact = spec.accuracy_predictor(); !artifact.empty()) {
+  for (const std::string& artifact : FilesOf(spec)) {
     FORALL_ASSIGN_OR_RETURN(const int64_t size, options_.artifacts->Size(artifact));
     open_.batch.insert_artifacts.push_back({artifact, size, record.create_time});
   }

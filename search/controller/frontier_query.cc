@@ -28,6 +28,7 @@ namespace {
 // A metric under a condition that leaves nothing open.
 struct Wanted {
   const MetricInfo* metric = nullptr;
+  int slot = -1;  // of a predicted latency: that of its job
   bool maximize = false;
   MeasurementKey key;                      // without its subject
   std::optional<DeploymentRecipe> recipe;  // that of the key, parsed
@@ -193,6 +194,9 @@ absl::StatusOr<Wanted> Resolve(const Registry& registry, const Scope& scope,
     wanted.key.dataset = condition.dataset().empty() ? scope.dataset : condition.dataset();
     wanted.key.split = condition.split().empty() ? "validation" : condition.split();
   }
+  if (wanted.metric->source == MetricSource::kTable) {
+    wanted.slot = scope.job->fold().plan().FindTableSlot(condition);
+  }
   if (wanted.metric->source == MetricSource::kLatency) {
     wanted.key.batch = std::max(condition.batch(), 1);
     FORALL_RETURN_IF_ERROR(ResolvePlace(registry, scope, condition, field, &wanted.key));
@@ -201,6 +205,7 @@ absl::StatusOr<Wanted> Resolve(const Registry& registry, const Scope& scope,
 }
 
 MetricReader ReaderOf(const Registry& registry, const Scope& scope, const Wanted& wanted) {
+  if (wanted.slot >= 0) return MetricReader(scope.job->fold(), wanted.slot);
   return MetricReader(registry.index, scope.jobs, *wanted.metric, wanted.key, wanted.recipe);
 }
 
@@ -324,9 +329,19 @@ std::vector<bool> FindContested(const Registry& registry, const Scope& scope,
   return contested;
 }
 
+// Of what a job knows without measuring.
+MetricSlot KnownSlot(const JobPlan& plan, const v1::Objective& objective) {
+  if (const int slot = plan.FindTableSlot(objective.condition());
+      slot >= 0 && objective.metric() == plan.slots()[slot].metric->id) {
+    return plan.slots()[slot];
+  }
+  return {FindMetric(objective.metric())};
+}
+
 void AddMember(const Registry& registry, const Scope& scope, const Question& question, TrialRef ref,
                bool contested, bool knee, v1::QueryParetoFrontierResponse* response) {
   const TrialEntry& trial = TrialOf(scope, ref);
+  const JobPlan& plan = scope.jobs[ref.job]->plan();
   v1::FrontierMember* member = response->add_members();
   *member->mutable_trial() = TrialView(registry, *scope.jobs[ref.job], trial);
   for (int i = 0; i < response->objectives_size(); ++i) {
@@ -336,7 +351,7 @@ void AddMember(const Registry& registry, const Scope& scope, const Question& que
     *member->add_measurements() =
         reading.evidence != nullptr
             ? MeasurementView(registry, *reading.evidence)
-            : KnownView(trial, *FindMetric(response->objectives(i).metric()));
+            : KnownView(plan, trial, KnownSlot(plan, response->objectives(i)));
   }
   member->set_certainty(contested ? v1::FrontierMember::CONTESTED : v1::FrontierMember::CERTAIN);
   member->set_knee(knee);
@@ -372,30 +387,46 @@ absl::Status AddMembers(const Registry& registry, const Scope& scope, const Ques
 template <typename Items>
 bool RestsOnPrediction(const Items& items) {
   return std::any_of(items.begin(), items.end(), [](const auto& item) {
-    return FindMetric(item.metric())->source == MetricSource::kPrediction;
+    return IsPredicted(*FindMetric(item.metric()));
   });
 }
 
-// Predictions are of the predictor that a job names: those of two jobs cannot be compared.
-absl::Status CheckPredictions(const Scope& scope, const v1::QueryParetoFrontierRequest& request) {
-  const bool has_predictor =
-      scope.job != nullptr && !scope.job->fold().plan().spec().accuracy_predictor().empty();
-  const auto check = [&](const std::string& field, const std::string& metric) -> absl::Status {
-    if (has_predictor || FindMetric(metric)->source != MetricSource::kPrediction) {
-      return absl::OkStatus();
-    }
+// Predictions are of the predictor and of the tables that a job names: those of two jobs cannot be
+// compared.
+absl::Status CheckPrediction(const Scope& scope, const std::string& field,
+                             const std::string& metric, const v1::Condition& condition) {
+  const MetricSource source = FindMetric(metric)->source;
+  if (source != MetricSource::kPrediction && source != MetricSource::kTable) {
+    return absl::OkStatus();
+  }
+  if (scope.job == nullptr) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(field, ".metric: ", metric, " can only be asked of one job, whose ",
+                     source == MetricSource::kTable ? "table" : "predictor", " it is of"));
+  }
+  const JobPlan& plan = scope.job->fold().plan();
+  if (source == MetricSource::kPrediction && plan.spec().accuracy_predictor().empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(field, ".metric: ", metric, " needs a job that names an accuracy predictor"));
+  }
+  if (source == MetricSource::kTable && plan.FindTableSlot(condition) < 0) {
     return absl::InvalidArgumentError(absl::StrCat(
-        field, ".metric: ", metric,
-        scope.job == nullptr ? " can only be asked of one job, whose predictor it is of"
-                             : " needs a job that names an accuracy predictor"));
-  };
+        field, ".condition: ", metric, plan.table_targets().empty() ? "" : " of this device",
+        " is neither an objective nor a constraint of ", JobName(scope.job->fold().record().id)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckPredictions(const Scope& scope, const v1::QueryParetoFrontierRequest& request) {
   for (int i = 0; i < request.objectives_size(); ++i) {
-    FORALL_RETURN_IF_ERROR(
-        check(absl::StrCat("objectives[", i, "]"), request.objectives(i).metric()));
+    FORALL_RETURN_IF_ERROR(CheckPrediction(scope, absl::StrCat("objectives[", i, "]"),
+                                           request.objectives(i).metric(),
+                                           request.objectives(i).condition()));
   }
   for (int i = 0; i < request.constraints_size(); ++i) {
-    FORALL_RETURN_IF_ERROR(
-        check(absl::StrCat("constraints[", i, "]"), request.constraints(i).metric()));
+    FORALL_RETURN_IF_ERROR(CheckPrediction(scope, absl::StrCat("constraints[", i, "]"),
+                                           request.constraints(i).metric(),
+                                           request.constraints(i).condition()));
   }
   return absl::OkStatus();
 }

@@ -25,6 +25,7 @@ absl::StatusOr<std::unique_ptr<Sampler>> MakeSampler(const std::shared_ptr<const
   options.admissible = [plan](const Architecture& architecture) {
     return plan->Admissible(architecture);
   };
+  options.anchors = plan->Anchors();
   options.cost = [plan](const Architecture& architecture) {
     return static_cast<double>(plan->CostsOf(architecture).macs);
   };
@@ -50,14 +51,14 @@ absl::Duration MaxDuration(const v1::SearchJobSpec& spec) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<JobController>> JobController::Create(
-    JobRecord record, std::shared_ptr<const Family> family,
-    std::shared_ptr<const AccuracyPredictor> predictor, MeasurementIndex* index, JobHost* host) {
+    JobRecord record, std::shared_ptr<const Family> family, JobFiles files,
+    MeasurementIndex* index, JobHost* host) {
   v1::SearchJobSpec spec;
   if (!spec.ParseFromString(record.spec)) {
     return absl::DataLossError(absl::StrCat("the spec of job ", record.id, " cannot be read"));
   }
   FORALL_ASSIGN_OR_RETURN(std::shared_ptr<const JobPlan> plan,
-                          JobPlan::Create(spec, std::move(family), std::move(predictor)));
+                          JobPlan::Create(spec, std::move(family), std::move(files)));
   FORALL_ASSIGN_OR_RETURN(std::unique_ptr<Sampler> sampler, MakeSampler(plan));
   return std::unique_ptr<JobController>(new JobController(
       JobFold(std::move(record), std::move(plan), index), std::move(sampler), host));
@@ -130,7 +131,7 @@ void JobController::StoreTrial(int64_t ordinal) {
 
 void JobController::Pump() {
   more_to_do_ = false;
-  if (fold_.sequence() == 0) Emit({.kind = "submitted"});
+  if (fold_.sequence() == 0) Emit({.kind = "submitted", .warnings = std::move(warnings_)});
   if (fold_.record().state == JobState::kRunning && !cannot_propose_.empty()) {
     SetState(JobState::kFailed, cannot_propose_);
   }
@@ -234,6 +235,7 @@ JobEvent JobController::ProposedEvent(int64_t ordinal, const Proposal& proposal)
   if (const auto predicted = fold_.plan().PredictedAccuracy(proposal.architecture)) {
     event.values = {*predicted};
   }
+  event.latencies = fold_.plan().PredictedLatencies(proposal.architecture);
   SetExpected(fold_.plan(), proposal.predicted, &event);
   return event;
 }

@@ -33,12 +33,14 @@ class JobController {
   // A latency that nobody can trust is measured again; after so many the trial has failed.
   static constexpr int kMaxRejections = 3;
 
-  // `index` and `host` are not owned and must outlive it. `predictor` is what the spec names,
-  // nullptr when it names none or it cannot be had (CannotPropose). InvalidArgument when the
-  // record's spec is not one that this build accepts.
-  static absl::StatusOr<std::unique_ptr<JobController>> Create(
-      JobRecord record, std::shared_ptr<const Family> family,
-      std::shared_ptr<const AccuracyPredictor> predictor, MeasurementIndex* index, JobHost* host);
+  // `index` and `host` are not owned and must outlive it. `files` are what the spec
+  // names, none where they cannot be had (CannotPropose). InvalidArgument when the record's spec is
+  // not one that this build accepts.
+  static absl::StatusOr<std::unique_ptr<JobController>> Create(JobRecord record,
+                                                               std::shared_ptr<const Family> family,
+                                                               JobFiles files,
+                                                               MeasurementIndex* index,
+                                                               JobHost* host);
 
   // Loading: the log's events in order, then the tasks that are open, then Pump.
   absl::Status Replay(const EventRecord& record);
@@ -46,6 +48,12 @@ class JobController {
   // Something that proposing needs is gone: the next Pump fails the job with this message if it is
   // running. What was proposed and measured stays as it is.
   void CannotPropose(std::string why) { cannot_propose_ = std::move(why); }
+
+  // What was doubtful at submission, for the log of a new job.
+  void Warn(std::vector<std::string> warnings) { warnings_ = std::move(warnings); }
+  const std::vector<std::string>& warnings() const {
+    return fold_.sequence() == 0 ? warnings_ : fold_.warnings();
+  }
 
   // Does whatever can be done now: binds, proposes, creates tasks, decides. Bounded: when it
   // stopped with more to do, more_to_do() is true.
@@ -152,8 +160,9 @@ class JobController {
   std::unique_ptr<Sampler> sampler_;
   JobHost* host_;
   std::map<int64_t, OpenTask> open_tasks_;
-  std::string cannot_propose_;  // "" while it can
-  bool exhausted_ = false;      // the sampler knew nothing more for the history so far
+  std::string cannot_propose_;         // "" while it can
+  std::vector<std::string> warnings_;  // until the log has them
+  bool exhausted_ = false;             // the sampler knew nothing more for the history so far
   bool more_to_do_ = false;
 };
 

@@ -42,7 +42,9 @@ void VisitFields(Event& event, Visitor visit) {
   visit("worker", event.worker);
   visit("reason", event.reason);
   visit("message", event.message);
+  visit("warnings", event.warnings);
   visit("values", event.values);
+  visit("latencies", event.latencies);
   visit("expected", event.expected);
   visit("deviations", event.deviations);
   visit("subnets", event.subnets);

@@ -4,11 +4,11 @@
 // one knew, and makes the same proposals for the same log.
 //
 // Kinds and the fields they use (others are left out of the JSON):
-//   submitted
+//   submitted   warnings                             what was doubtful then
 //   bound       target, device, fingerprint, profile   a latency target has found its device
 //   known       subnets                                what the job learns from besides its trials
-//   proposed    trial, trial_id, choices; values of a predictor, expected, deviations   the
-//               sampler's decision, and what it predicts
+//   proposed    trial, trial_id, choices; values of a predictor, latencies, expected, deviations
+//               the sampler's decision, and what it predicts
 //   exported    trial, task, artifact                  task 0: an earlier export was reused
 //   part        trial, task, fidelity, split           a part of an accuracy is in
 //   measured    trial, task, fidelity, split, target, measurements   task 0: reused, or joined
@@ -70,7 +70,9 @@ struct JobEvent {
   std::string worker = {};
   std::string reason = {};
   std::string message = {};
+  std::vector<std::string> warnings = {};
   std::vector<double> values = {};
+  std::vector<double> latencies = {};  // of a proposal: by tables, in the plan's order
   // Of a proposal that was predicted: per objective, in its own unit and orientation.
   std::vector<double> expected = {};
   std::vector<double> deviations = {};

@@ -85,15 +85,20 @@ JobFold::JobFold(JobRecord record, std::shared_ptr<const JobPlan> plan, Measurem
 }
 
 bool IsKnownUnmeasured(const MetricInfo& metric) {
-  return metric.source == MetricSource::kExactCost || metric.source == MetricSource::kPrediction;
+  return metric.source == MetricSource::kExactCost || IsPredicted(metric);
 }
 
-std::optional<double> KnownValue(const TrialEntry& trial, const MetricInfo& metric) {
-  switch (metric.source) {
+std::optional<double> KnownValue(const TrialEntry& trial, const MetricSlot& slot) {
+  switch (slot.metric->source) {
     case MetricSource::kExactCost:
-      return ExactCost(trial.costs, metric.id);
+      return ExactCost(trial.costs, slot.metric->id);
     case MetricSource::kPrediction:
       return trial.predicted_accuracy;
+    case MetricSource::kTable:
+      if (slot.table < 0 || slot.table >= static_cast<int>(trial.predicted_latencies.size())) {
+        return std::nullopt;
+      }
+      return trial.predicted_latencies[slot.table];
     case MetricSource::kAccuracy:
     case MetricSource::kLatency:
       return std::nullopt;
@@ -140,7 +145,9 @@ absl::Status JobFold::Apply(const JobEvent& event) {
     FORALL_RETURN_IF_ERROR(Know(event));
   } else if (event.kind == "state") {
     FORALL_RETURN_IF_ERROR(ChangeState(event));
-  } else if (event.kind != "submitted") {
+  } else if (event.kind == "submitted") {
+    warnings_ = event.warnings;
+  } else {
     if (FindTrial(event.trial) == nullptr) {
       return Broken(event, absl::StrCat("trial ", event.trial, " was never proposed"));
     }
@@ -206,6 +213,10 @@ absl::Status JobFold::Propose(const JobEvent& event) {
   const DeploymentRecipe& recipe = plan_->recipe();
   trial.costs = CountCosts(network, recipe);
   if (!event.values.empty()) trial.predicted_accuracy = event.values[0];
+  if (event.latencies.size() != plan_->table_targets().size()) {
+    return Broken(event, "it has another number of predicted latencies than the job");
+  }
+  trial.predicted_latencies = event.latencies;
   if (!event.expected.empty() && (event.expected.size() != plan_->objectives().size() ||
                                   event.deviations.size() != event.expected.size())) {
     return Broken(event, "it expects another number of objectives than the job has");
@@ -249,11 +260,12 @@ absl::Status JobFold::Know(const JobEvent& event) {
     if (plan_->needs_prediction()) {
       entry.predicted_accuracy = plan_->PredictedAccuracy(known.architecture);
     }
+    entry.predicted_latencies = plan_->PredictedLatencies(known.architecture);
     std::vector<double> values;
     for (size_t slot = 0; slot < subnet.measurements.size(); ++slot) {
       const MetricInfo& metric = *plan_->slots()[slot].metric;
       const int64_t id = subnet.measurements[slot];
-      std::optional<double> value = KnownValue(entry, metric);
+      std::optional<double> value = KnownValue(entry, plan_->slots()[slot]);
       if (id != 0) {
         const MeasurementRecord* const measurement = index_->Find(id);
         if (measurement == nullptr || measurement->key.metric != metric.id ||
@@ -410,7 +422,7 @@ const MeasurementRecord* JobFold::SearchedEvidence(const TrialEntry& trial, int 
 
 std::optional<double> JobFold::Value(const TrialEntry& trial, int slot) const {
   const MetricInfo& metric = *plan_->slots()[slot].metric;
-  if (IsKnownUnmeasured(metric)) return KnownValue(trial, metric);
+  if (IsKnownUnmeasured(metric)) return KnownValue(trial, plan_->slots()[slot]);
   const MeasurementRecord* measurement = Evidence(trial, slot);
   if (measurement == nullptr) return std::nullopt;
   return measurement->value;
@@ -563,7 +575,8 @@ void JobFold::LearnScale(const TrialEntry& trial) {
                             : 1.0;
   for (size_t i = 0; i < plan_->objectives().size(); ++i) {
     const JobPlan::Goal& goal = plan_->objectives()[i];
-    if (plan_->slots()[goal.slot].metric->source != MetricSource::kLatency) continue;
+    const MetricSource source = plan_->slots()[goal.slot].metric->source;
+    if (source != MetricSource::kLatency && source != MetricSource::kTable) continue;
     const double worst = *Value(trial, goal.slot) * growth;
     (goal.maximize ? ideal_ : reference_)[i] = worst;
   }

@@ -32,6 +32,8 @@ struct TrialEntry {
   Architecture architecture;
   Costs costs;
   std::optional<double> predicted_accuracy;  // where the job names a predictor
+  // By latency tables, one for each of the plan's table targets, in ms.
+  std::vector<double> predicted_latencies;
   // What the sampler predicted when it proposed it: an entry per objective of the plan, in its own
   // unit and orientation, and its standard deviation. Empty where it predicted nothing.
   std::vector<Prediction> expected;
@@ -85,9 +87,9 @@ struct FinalEstimator {
 };
 
 // What is known of a trial without measuring it: exact costs, and predictions where the job has a
-// predictor. nullopt for metrics that are measured.
+// predictor or a table. nullopt for metrics that are measured.
 bool IsKnownUnmeasured(const MetricInfo& metric);
-std::optional<double> KnownValue(const TrialEntry& trial, const MetricInfo& metric);
+std::optional<double> KnownValue(const TrialEntry& trial, const MetricSlot& slot);
 
 // Where a latency target was bound.
 struct TargetBinding {
@@ -115,6 +117,8 @@ class JobFold {
   const JobPlan& plan() const { return *plan_; }
   const std::shared_ptr<const JobPlan>& shared_plan() const { return plan_; }
   int64_t sequence() const { return sequence_; }
+  // What was doubtful at submission.
+  const std::vector<std::string>& warnings() const { return warnings_; }
   const std::vector<TrialEntry>& trials() const { return trials_; }
   // As long as trials().
   const std::vector<TrialRow>& rows() const { return rows_; }
@@ -210,8 +214,9 @@ class JobFold {
     return hypervolume_history_;
   }
   // In the order of the objectives and in their units: an exact cost spans the smallest and the
-  // largest subnet's, an accuracy 0 to 100, a latency 0 to the first measured trial's times how
-  // many more MACs the largest subnet has (0 until there is one). Once known they never change.
+  // largest subnet's, an accuracy 0 to 100, a latency (measured or predicted) 0 to the first
+  // measured trial's times how many more MACs the largest subnet has (0 until there is one). Once
+  // known they never change.
   const std::vector<double>& hypervolume_reference() const { return reference_; }
   const std::vector<double>& hypervolume_ideal() const { return ideal_; }
   // Oriented objectives (lower is better) as the hypervolume takes them: 0 is the ideal, 1 the
@@ -242,6 +247,7 @@ class JobFold {
   std::shared_ptr<const JobPlan> plan_;
   MeasurementIndex* index_;
   int64_t sequence_ = 0;
+  std::vector<std::string> warnings_;
   std::vector<TrialEntry> trials_;
   std::vector<TrialRow> rows_;
   // By batch and recipe; as many as there were trials when they were last asked for.

@@ -63,6 +63,9 @@ class Search {
                                 : plan_.PredictedAccuracy(trial.architecture))
                     .value_or(value);
       }
+      if (metric.source == MetricSource::kTable) {
+        value = plan_.KnownValue(plan_.slots()[slot], trial.architecture, &costs).value_or(value);
+      }
       if (measurements[slot] != 0) value = index_.Find(measurements[slot])->value;
       values.push_back(value);
     }

@@ -5,8 +5,10 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "search/controller/resource_names.h"
 #include "search/inner/predictor_scorer.h"
 
 namespace forall {
@@ -15,34 +17,40 @@ namespace {
 // A violation relative to its bound; a bound near 0 must not make it endless.
 double Relative(double excess, double bound) { return excess / std::max(std::abs(bound), 1e-9); }
 
+// The device of a table that a condition names; "" for none.
+std::string LabelOf(const v1::Condition& condition) {
+  if (!condition.device_class().empty()) return condition.device_class();
+  const absl::StatusOr<std::string> device = ParseDeviceName(condition.device());
+  return device.ok() ? *device : "";
+}
+
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<const JobPlan>> JobPlan::Create(
-    const v1::SearchJobSpec& spec, std::shared_ptr<const Family> family,
-    std::shared_ptr<const AccuracyPredictor> predictor) {
+absl::StatusOr<std::shared_ptr<const JobPlan>> JobPlan::Create(const v1::SearchJobSpec& spec,
+                                                               std::shared_ptr<const Family> family,
+                                                               JobFiles files) {
   std::shared_ptr<JobPlan> plan(new JobPlan);
   plan->spec_ = spec;
   plan->family_ = std::move(family);
-  plan->predictor_ = std::move(predictor);
+  plan->files_ = std::move(files);
   const SearchSpace& space = plan->family_->search_space();
   FORALL_RETURN_IF_ERROR(plan->family_->Describe(space.Smallest()).status());
   FORALL_RETURN_IF_ERROR(plan->family_->Describe(space.Largest()).status());
   FORALL_ASSIGN_OR_RETURN(plan->recipe_, ParseRecipe(spec.recipe()));
   plan->smallest_ = plan->CostsOf(space.Smallest());
   plan->largest_ = plan->CostsOf(space.Largest());
-  for (const v1::Objective& objective : spec.objectives()) {
-    if (FindMetric(objective.metric()) == nullptr) {
-      return absl::InvalidArgumentError(absl::StrCat("no metric ", objective.metric()));
-    }
-    plan->objectives_.push_back({plan->SlotOf(objective.metric(), objective.condition()),
-                                 objective.goal() == v1::Objective::MAXIMIZE});
+  for (int i = 0; i < spec.objectives_size(); ++i) {
+    const v1::Objective& objective = spec.objectives(i);
+    FORALL_ASSIGN_OR_RETURN(
+        const int slot, plan->SlotOf(absl::StrCat("spec.objectives[", i, "]"), objective.metric(),
+                                     objective.condition()));
+    plan->objectives_.push_back({slot, objective.goal() == v1::Objective::MAXIMIZE});
   }
-  for (const v1::Constraint& constraint : spec.constraints()) {
-    if (FindMetric(constraint.metric()) == nullptr) {
-      return absl::InvalidArgumentError(absl::StrCat("no metric ", constraint.metric()));
-    }
+  for (int i = 0; i < spec.constraints_size(); ++i) {
+    const v1::Constraint& constraint = spec.constraints(i);
     Limit limit;
-    limit.slot = plan->SlotOf(constraint.metric(), constraint.condition());
+    FORALL_ASSIGN_OR_RETURN(limit.slot, plan->SlotOf(absl::StrCat("spec.constraints[", i, "]"),
+                                                     constraint.metric(), constraint.condition()));
     if (constraint.has_at_most()) limit.at_most = constraint.at_most();
     if (constraint.has_at_least()) limit.at_least = constraint.at_least();
     plan->limits_.push_back(limit);
@@ -71,14 +79,89 @@ int JobPlan::TargetOf(const v1::Condition& condition) {
   return static_cast<int>(targets_.size()) - 1;
 }
 
-int JobPlan::SlotOf(const std::string& metric, const v1::Condition& condition) {
-  MetricSlot slot{FindMetric(metric), -1};
-  if (slot.metric->source == MetricSource::kLatency) slot.target = TargetOf(condition);
-  if (slot.metric->source == MetricSource::kAccuracy) needs_accuracy_ = true;
-  if (slot.metric->source == MetricSource::kPrediction) needs_prediction_ = true;
-  for (size_t i = 0; i < slots_.size(); ++i) {
-    if (slots_[i].metric == slot.metric && slots_[i].target == slot.target)
+std::shared_ptr<const CompiledTable> JobPlan::TableFor(const v1::Condition& condition) const {
+  const std::string label = LabelOf(condition);
+  if (label.empty()) return files_.tables.size() == 1 ? files_.tables.front() : nullptr;
+  for (const std::shared_ptr<const CompiledTable>& table : files_.tables) {
+    if (table->conditions().device == label) return table;
+  }
+  return nullptr;
+}
+
+std::shared_ptr<const CompiledTable> JobPlan::PriorOf(const LatencyTarget& target) const {
+  v1::Condition condition;
+  condition.set_device(target.device);
+  condition.set_device_class(target.device_class);
+  return LabelOf(condition).empty() ? nullptr : TableFor(condition);
+}
+
+int JobPlan::FindTableTarget(const v1::Condition& condition) const {
+  const std::string label = LabelOf(condition);
+  if (label.empty()) return table_targets_.size() == 1 ? 0 : -1;
+  for (size_t i = 0; i < table_targets_.size(); ++i) {
+    // Who names no device has one table only.
+    const std::string known = LabelOf(table_targets_[i].condition);
+    if (known == label || (known.empty() && (files_.tables.empty() || TableFor(condition)))) {
       return static_cast<int>(i);
+    }
+  }
+  return -1;
+}
+
+int JobPlan::FindTableSlot(const v1::Condition& condition) const {
+  const int target = FindTableTarget(condition);
+  for (size_t i = 0; target >= 0 && i < slots_.size(); ++i) {
+    if (slots_[i].table == target) return static_cast<int>(i);
+  }
+  return -1;
+}
+
+absl::StatusOr<int> JobPlan::TableTargetOf(const std::string& field,
+                                           const v1::Condition& condition) {
+  TableTarget target{condition, TableFor(condition)};
+  if (target.table == nullptr && !files_.tables.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        field, ".condition.device: the latency tables of this job are of ",
+        absl::StrJoin(files_.tables, ", ",
+                      [](std::string* out, const auto& table) {
+                        absl::StrAppend(out, "\"", table->conditions().device, "\"");
+                      }),
+        "; name one of these (predicted_latency_ms@DEVICE, or @class:TEXT where it has other "
+        "characters than a device's name)"));
+  }
+  if (const int known = FindTableTarget(condition); known >= 0) return known;
+  table_targets_.push_back(std::move(target));
+  return static_cast<int>(table_targets_.size()) - 1;
+}
+
+absl::StatusOr<int> JobPlan::SlotOf(const std::string& field, const std::string& metric,
+                                    const v1::Condition& condition) {
+  MetricSlot slot{FindMetric(metric)};
+  if (slot.metric == nullptr) {
+    return absl::InvalidArgumentError(absl::StrCat(field, ".metric: no metric ", metric));
+  }
+  switch (slot.metric->source) {
+    case MetricSource::kLatency:
+      slot.target = TargetOf(condition);
+      break;
+    case MetricSource::kTable: {
+      FORALL_ASSIGN_OR_RETURN(slot.table, TableTargetOf(field, condition));
+      break;
+    }
+    case MetricSource::kAccuracy:
+      needs_accuracy_ = true;
+      break;
+    case MetricSource::kPrediction:
+      needs_prediction_ = true;
+      break;
+    case MetricSource::kExactCost:
+      break;
+  }
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    if (slots_[i].metric == slot.metric && slots_[i].target == slot.target &&
+        slots_[i].table == slot.table) {
+      return static_cast<int>(i);
+    }
   }
   slots_.push_back(slot);
   return static_cast<int>(slots_.size()) - 1;
@@ -90,30 +173,71 @@ Costs JobPlan::CostsOf(const Architecture& architecture) const {
 }
 
 std::optional<double> JobPlan::PredictedAccuracy(const Architecture& architecture) const {
-  return predictor_ == nullptr ? std::nullopt : predictor_->Predict(architecture);
+  return files_.predictor == nullptr ? std::nullopt : files_.predictor->Predict(architecture);
+}
+
+std::vector<double> JobPlan::PredictedLatencies(const Architecture& architecture) const {
+  std::vector<double> latencies;
+  for (const TableTarget& target : table_targets_) {
+    const std::optional<double> latency =
+        target.table == nullptr ? std::nullopt : target.table->Of(architecture);
+    if (!latency.has_value()) return {};
+    latencies.push_back(*latency);
+  }
+  return latencies;
+}
+
+std::optional<double> JobPlan::KnownValue(const MetricSlot& slot, const Architecture& architecture,
+                                          const Costs* costs) const {
+  switch (slot.metric->source) {
+    case MetricSource::kExactCost:
+      return ExactCost(costs == nullptr ? CostsOf(architecture) : *costs, slot.metric->id);
+    case MetricSource::kPrediction:
+      return PredictedAccuracy(architecture);
+    case MetricSource::kTable: {
+      const CompiledTable* const table = table_targets_[slot.table].table.get();
+      return table == nullptr ? std::nullopt : table->Of(architecture);
+    }
+    case MetricSource::kAccuracy:
+    case MetricSource::kLatency:
+      return std::nullopt;
+  }
+  return std::nullopt;
 }
 
 bool JobPlan::Admissible(const Architecture& architecture) const {
+  // What is cheap to know decides first.
+  for (size_t i = 0; i < table_targets_.size(); ++i) {
+    const CompiledTable* const table = table_targets_[i].table.get();
+    if (table == nullptr || !table->Of(architecture).has_value()) return false;
+  }
+  const auto keeps = [&](const Limit& limit, const Costs* costs) {
+    const std::optional<double> value = KnownValue(slots_[limit.slot], architecture, costs);
+    return !value.has_value() || ((!limit.at_most.has_value() || *value <= *limit.at_most) &&
+                                  (!limit.at_least.has_value() || *value >= *limit.at_least));
+  };
   bool exact = false;
   for (const Limit& limit : limits_) {
     exact |= slots_[limit.slot].metric->source == MetricSource::kExactCost;
+    if (slots_[limit.slot].metric->source == MetricSource::kTable && !keeps(limit, nullptr)) {
+      return false;
+    }
   }
-  std::optional<double> predicted;
-  if (needs_prediction_) {
-    predicted = PredictedAccuracy(architecture);
-    if (!predicted.has_value()) return false;
-  }
-  if (!exact && !needs_prediction_) return true;
-  const Costs costs = CostsOf(architecture);
+  if (needs_prediction_ && !PredictedAccuracy(architecture).has_value()) return false;
+  const Costs costs = exact ? CostsOf(architecture) : Costs();
+  return std::all_of(limits_.begin(), limits_.end(),
+                     [&](const Limit& limit) { return keeps(limit, &costs); });
+}
+
+std::vector<Architecture> JobPlan::Anchors() const {
+  std::vector<Architecture> anchors;
   for (const Limit& limit : limits_) {
-    const MetricInfo& metric = *slots_[limit.slot].metric;
-    const bool predicts = metric.source == MetricSource::kPrediction;
-    if (!predicts && metric.source != MetricSource::kExactCost) continue;
-    const double value = predicts ? *predicted : ExactCost(costs, metric.id);
-    if (limit.at_most.has_value() && value > *limit.at_most) return false;
-    if (limit.at_least.has_value() && value < *limit.at_least) return false;
+    const int table = slots_[limit.slot].table;
+    if (table >= 0 && table_targets_[table].table != nullptr) {
+      anchors.push_back(table_targets_[table].table->Fastest());
+    }
   }
-  return true;
+  return anchors;
 }
 
 std::vector<double> JobPlan::Oriented(absl::Span<const double> values) const {
@@ -140,21 +264,18 @@ SearchedMetric JobPlan::Searched(const std::shared_ptr<const JobPlan>& plan, int
   SearchedMetric searched;
   switch (metric.source) {
     case MetricSource::kExactCost:
-      searched.kind = SearchedMetric::Kind::kKnown;
-      searched.value = [plan, &metric, sign](const Architecture& a) {
-        return sign * ExactCost(plan->CostsOf(a), metric.id);
-      };
-      break;
     case MetricSource::kPrediction:
+    case MetricSource::kTable:
       searched.kind = SearchedMetric::Kind::kKnown;
-      // An architecture that the predictor does not know is not admissible; NaN is never chosen.
-      searched.value = [plan, sign](const Architecture& a) {
-        return sign * plan->PredictedAccuracy(a).value_or(std::nan(""));
+      // An architecture that is not known of is not admissible; NaN is never chosen.
+      searched.value = [plan, slot, sign](const Architecture& a) {
+        return sign * plan->KnownValue(plan->slots_[slot], a, nullptr).value_or(std::nan(""));
       };
-      if (maximize && plan->predictor_ != nullptr) {
+      if (metric.source == MetricSource::kPrediction && maximize &&
+          plan->files_.predictor != nullptr) {
         searched.scorer = [plan](const CandidateSpace& space) -> std::unique_ptr<BatchScorer> {
           absl::StatusOr<std::unique_ptr<PredictorScorer>> scorer =
-              PredictorScorer::Create(space, *plan->predictor_);
+              PredictorScorer::Create(space, *plan->files_.predictor);
           return scorer.ok() ? *std::move(scorer) : nullptr;
         };
       }
@@ -164,6 +285,10 @@ SearchedMetric JobPlan::Searched(const std::shared_ptr<const JobPlan>& plan, int
       break;
     case MetricSource::kLatency:
       searched.kind = maximize ? SearchedMetric::Kind::kQuality : SearchedMetric::Kind::kCost;
+      if (const auto table = plan->PriorOf(plan->targets_[plan->slots_[slot].target]);
+          !maximize && table != nullptr) {
+        searched.value = [table](const Architecture& a) { return table->Estimate(a); };
+      }
       break;
   }
   for (const Limit& limit : plan->limits_) {

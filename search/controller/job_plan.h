@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "proto/forall/v1/resources.pb.h"
+#include "search/inner/compiled_table.h"
 #include "search/sampler/sampler.h"
 #include "space/cost_model.h"
 #include "space/family.h"
@@ -29,10 +30,25 @@ struct LatencyTarget {
   int32_t batch = 1;
 };
 
+// Files that a spec names, as the controller has read them.
+struct JobFiles {
+  std::shared_ptr<const AccuracyPredictor> predictor;  // of spec.accuracy_predictor, or nullptr
+  // Of spec.latency_tables, in their order. None although the spec names some: they are lost, and
+  // the job can only show what its log says.
+  std::vector<std::shared_ptr<const CompiledTable>> tables;
+};
+
+// A latency that is predicted by a table.
+struct TableTarget {
+  v1::Condition condition;                     // device or device_class: whose table
+  std::shared_ptr<const CompiledTable> table;  // nullptr when it is lost
+};
+
 // One number that the job needs about every trial.
 struct MetricSlot {
   const MetricInfo* metric = nullptr;
   int target = -1;  // of a latency: index into targets
+  int table = -1;   // of a predicted latency: index into table_targets
 };
 
 // Thread-safe.
@@ -48,20 +64,24 @@ class JobPlan {
     bool maximize = false;
   };
 
-  // `spec` must be valid and have its defaults (job_validator.h).
-  // `predictor` is what spec.accuracy_predictor names; nullptr when it names none.
-  static absl::StatusOr<std::shared_ptr<const JobPlan>> Create(
-      const v1::SearchJobSpec& spec, std::shared_ptr<const Family> family,
-      std::shared_ptr<const AccuracyPredictor> predictor = nullptr);
+  // `spec` must be valid and have its defaults (job_validator.h). InvalidArgument naming the field
+  // for a predicted latency of a device that no table is of.
+  static absl::StatusOr<std::shared_ptr<const JobPlan>> Create(const v1::SearchJobSpec& spec,
+                                                               std::shared_ptr<const Family> family,
+                                                               JobFiles files = {});
 
   const v1::SearchJobSpec& spec() const { return spec_; }
   const Family& family() const { return *family_; }
   const std::shared_ptr<const Family>& shared_family() const { return family_; }
   const std::vector<MetricSlot>& slots() const { return slots_; }
   const std::vector<LatencyTarget>& targets() const { return targets_; }
+  const std::vector<TableTarget>& table_targets() const { return table_targets_; }
+  const std::vector<std::shared_ptr<const CompiledTable>>& tables() const { return files_.tables; }
   const std::vector<Goal>& objectives() const { return objectives_; }
   const std::vector<Limit>& limits() const { return limits_; }
   bool needs_accuracy() const { return needs_accuracy_; }
+  // Whether a trial needs workers at all.
+  bool measures() const { return needs_accuracy_ || !targets_.empty(); }
   // Whether a constraint is on a latency.
   bool limits_latency() const { return limits_latency_; }
 
@@ -71,13 +91,30 @@ class JobPlan {
   Costs CostsOf(const Architecture& architecture) const;
   const Costs& smallest_costs() const { return smallest_; }
   const Costs& largest_costs() const { return largest_; }
-  // Whether an objective or a constraint is a prediction.
+  // Whether an objective or a constraint is an accuracy predictor's.
   bool needs_prediction() const { return needs_prediction_; }
   // In percent; nullopt when the job has no predictor, or it was not trained for the architecture.
   std::optional<double> PredictedAccuracy(const Architecture& architecture) const;
+  // One for each of table_targets, in ms; empty when one of them cannot be summed.
+  std::vector<double> PredictedLatencies(const Architecture& architecture) const;
+  // The table of the condition's device or class, or the only one for a condition that names
+  // neither; nullptr when there is none.
+  std::shared_ptr<const CompiledTable> TableFor(const v1::Condition& condition) const;
+  // The table that is believed of a latency before it is measured; nullptr when there is none.
+  std::shared_ptr<const CompiledTable> PriorOf(const LatencyTarget& target) const;
+  // Index of the slot of the predicted latency that a condition means, or -1: the one of the same
+  // table.
+  int FindTableSlot(const v1::Condition& condition) const;
+  // What the slot is without measuring; nullopt for what is measured or cannot be known. `costs` of
+  // the architecture, nullptr: to be counted.
+  std::optional<double> KnownValue(const MetricSlot& slot, const Architecture& architecture,
+                                   const Costs* costs) const;
   // Whether the constraints on what is known without measuring hold: exact costs and predictions.
   // An architecture that a wanted prediction cannot be made for is not admissible.
   bool Admissible(const Architecture& architecture) const;
+
+  // The fastest subnets of the tables whose predicted latencies are limited.
+  std::vector<Architecture> Anchors() const;
 
   // Slots that constraints limit and that are no objectives, once each, and all that limits them.
   const std::vector<int>& limited() const { return limited_; }
@@ -97,8 +134,11 @@ class JobPlan {
 
  private:
   JobPlan() = default;
-  int SlotOf(const std::string& metric, const v1::Condition& condition);
+  absl::StatusOr<int> SlotOf(const std::string& field, const std::string& metric,
+                             const v1::Condition& condition);
   int TargetOf(const v1::Condition& condition);
+  int FindTableTarget(const v1::Condition& condition) const;
+  absl::StatusOr<int> TableTargetOf(const std::string& field, const v1::Condition& condition);
 
   v1::SearchJobSpec spec_;
   std::shared_ptr<const Family> family_;
@@ -111,7 +151,8 @@ class JobPlan {
                                  bool maximize);
   bool needs_accuracy_ = false;
   bool limits_latency_ = false;
-  std::shared_ptr<const AccuracyPredictor> predictor_;
+  std::vector<TableTarget> table_targets_;
+  JobFiles files_;
   bool needs_prediction_ = false;
   DeploymentRecipe recipe_;
   Costs smallest_;

@@ -28,6 +28,7 @@ namespace {
 // Whole batches of every size that workers use.
 constexpr int kPartMultiple = 64;
 constexpr int kMaxTiers = 8;
+constexpr int kMaxTables = 16;
 constexpr int kMaxObjectives = 8;
 constexpr int kMaxConstraints = 16;
 constexpr int kMaxTrials = 1'000'000;
@@ -103,10 +104,18 @@ absl::Status CheckCondition(const std::string& field, const v1::Condition& condi
   const MetricSource source = FindMetric(metric)->source;
   const bool on_device = !condition.device().empty() || !condition.device_class().empty() ||
                          !condition.profile().empty() || condition.batch() != 0;
-  if (on_device && source != MetricSource::kLatency) {
+  if (source == MetricSource::kTable && (!condition.profile().empty() || condition.batch() != 0)) {
+    return Invalid(field, metric,
+                   " holds under its table's conditions; leave profile and batch out");
+  }
+  if (on_device && source != MetricSource::kLatency && source != MetricSource::kTable) {
     return Invalid(field, metric,
                    " does not depend on device, device_class, profile or batch; leave "
                    "them out");
+  }
+  if (source == MetricSource::kTable && !condition.device().empty() &&
+      !condition.device_class().empty()) {
+    return Invalid(field, "name a table's device in device or in device_class, not in both");
   }
   if (!condition.device().empty() && !ParseDeviceName(condition.device()).ok()) {
     return Invalid(absl::StrCat(field, ".device"), "want devices/ID, got ",
@@ -333,23 +342,47 @@ absl::Status CheckOneDatasetAndRecipe(const v1::SearchJobSpec& spec) {
   return absl::OkStatus();
 }
 
+bool Uses(const v1::SearchJobSpec& spec, MetricSource source) {
+  const auto is_of = [source](const auto& item) {
+    return FindMetric(item.metric())->source == source;
+  };
+  return std::any_of(spec.objectives().begin(), spec.objectives().end(), is_of) ||
+         std::any_of(spec.constraints().begin(), spec.constraints().end(), is_of);
+}
+
 absl::Status CheckPredictor(const v1::SearchJobSpec& spec) {
   const std::string& sha256 = spec.accuracy_predictor();
   if (!sha256.empty() && !IsSha256Hex(sha256)) {
     return Invalid("spec.accuracy_predictor", "want the SHA-256 of an uploaded predictor, got ",
                    Quoted(sha256));
   }
-  bool needed = false;
-  for (const v1::Objective& objective : spec.objectives()) {
-    needed |= FindMetric(objective.metric())->source == MetricSource::kPrediction;
-  }
-  for (const v1::Constraint& constraint : spec.constraints()) {
-    needed |= FindMetric(constraint.metric())->source == MetricSource::kPrediction;
-  }
-  if (!needed || !sha256.empty()) return absl::OkStatus();
+  if (!sha256.empty() || !Uses(spec, MetricSource::kPrediction)) return absl::OkStatus();
   return Invalid("spec.accuracy_predictor",
                  "predicted_accuracy_top1 needs one; forall predictor import makes it of a "
                  "checkpoint, and accuracy_predictor in a job file names it");
+}
+
+absl::Status CheckTables(const v1::SearchJobSpec& spec) {
+  if (spec.latency_tables_size() > kMaxTables) {
+    return Invalid("spec.latency_tables", "at most ", kMaxTables, ", got ",
+                   spec.latency_tables_size());
+  }
+  for (int i = 0; i < spec.latency_tables_size(); ++i) {
+    const std::string field = absl::StrCat("spec.latency_tables[", i, "]");
+    if (!IsSha256Hex(spec.latency_tables(i))) {
+      return Invalid(field, "want the SHA-256 of an uploaded table, got ",
+                     Quoted(spec.latency_tables(i)));
+    }
+    for (int j = 0; j < i; ++j) {
+      if (spec.latency_tables(i) == spec.latency_tables(j)) {
+        return Invalid(field, "is there twice");
+      }
+    }
+  }
+  if (!spec.latency_tables().empty() || !Uses(spec, MetricSource::kTable)) return absl::OkStatus();
+  return Invalid("spec.latency_tables",
+                 "predicted_latency_ms needs the device's table; forall table import makes it of "
+                 "published ones, and latency_tables in a job file names it");
 }
 
 // Two bounds on one number must leave something between them.
@@ -427,6 +460,7 @@ absl::Status ValidateSearchJobSpec(const v1::SearchJobSpec& spec) {
     return Invalid("spec.recipe", ParseRecipe(spec.recipe()).status().message());
   }
   FORALL_RETURN_IF_ERROR(CheckPredictor(spec));
+  FORALL_RETURN_IF_ERROR(CheckTables(spec));
   return CheckOneDatasetAndRecipe(spec);
 }
 

@@ -34,6 +34,8 @@ MetricReader::MetricReader(const MeasurementIndex& index, absl::Span<const JobFo
     case MetricSource::kPrediction:
       source_ = Source::kPrediction;
       return;
+    case MetricSource::kTable:
+      return;  // of a job's own slot alone
     case MetricSource::kAccuracy:
       column_ = index.FindColumn(key);
       if (column_ != nullptr) source_ = Source::kAccuracy;

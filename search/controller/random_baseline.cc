@@ -12,11 +12,15 @@
 namespace forall {
 namespace {
 
-// A metric, and for a latency the place where the job measures it.
+// A metric, and for a latency the place where the job measures it, or the table's name.
 using Quantity = std::tuple<std::string, std::string, std::string, std::string, int32_t>;
 
 Quantity QuantityOf(const JobFold& fold, int slot) {
   const MetricSlot& wanted = fold.plan().slots()[slot];
+  if (wanted.table >= 0) {
+    const v1::Condition& condition = fold.plan().table_targets()[wanted.table].condition;
+    return {wanted.metric->id, condition.device(), condition.device_class(), "", 0};
+  }
   if (wanted.target < 0) return {wanted.metric->id, "", "", "", 0};
   const TargetBinding binding = fold.bindings()[wanted.target].value_or(TargetBinding());
   return {wanted.metric->id, binding.device, binding.fingerprint, binding.profile,
@@ -42,6 +46,14 @@ std::vector<Limit> Limits(const JobFold& fold) {
   return limits;
 }
 
+// They only matter where they are what is asked for.
+bool SameTables(const JobFold& a, const JobFold& b) {
+  if (a.plan().table_targets().empty()) return true;
+  const auto& of_a = a.plan().spec().latency_tables();
+  const auto& of_b = b.plan().spec().latency_tables();
+  return std::equal(of_a.begin(), of_a.end(), of_b.begin(), of_b.end());
+}
+
 bool SameQuestion(const JobFold& a, const JobFold& b) {
   const v1::SearchJobSpec& sa = a.plan().spec();
   const v1::SearchJobSpec& sb = b.plan().spec();
@@ -49,7 +61,7 @@ bool SameQuestion(const JobFold& a, const JobFold& b) {
   const v1::Fidelity& fb = sb.fidelity();
   return a.record().supernet_sha256 == b.record().supernet_sha256 && sa.dataset() == sb.dataset() &&
          sa.recipe() == sb.recipe() && sa.accuracy_predictor() == sb.accuracy_predictor() &&
-         CalibrationKey(sa) == CalibrationKey(sb) &&
+         SameTables(a, b) && CalibrationKey(sa) == CalibrationKey(sb) &&
          fa.screening_images() == fb.screening_images() &&
          std::equal(fa.tiers().begin(), fa.tiers().end(), fb.tiers().begin(), fb.tiers().end()) &&
          Goals(a) == Goals(b) && Limits(a) == Limits(b);

@@ -128,7 +128,7 @@ absl::Status LoadTasksOf(ResultStore* store, JobController* job, const FailedOn&
   return absl::OkStatus();
 }
 
-absl::Status LoadJob(ResultStore* store, JobHost* host, const FindPredictor& find_predictor,
+absl::Status LoadJob(ResultStore* store, JobHost* host, const FindJobFiles& find_files,
                      JobRecord record, Registry* registry) {
   const int64_t id = record.id;
   v1::SearchJobSpec spec;
@@ -139,15 +139,12 @@ absl::Status LoadJob(ResultStore* store, JobHost* host, const FindPredictor& fin
     return absl::DataLossError(absl::StrCat(spec.supernet(), " is not in the store"));
   }
   if (!record.request_id.empty()) registry->jobs_by_request[record.request_id] = id;
-  absl::StatusOr<std::shared_ptr<const AccuracyPredictor>> predictor = nullptr;
-  if (!spec.accuracy_predictor().empty()) {
-    predictor = find_predictor(spec.accuracy_predictor(), entry->second.family);
-  }
+  absl::StatusOr<JobFiles> files = find_files(spec, entry->second.family);
   FORALL_ASSIGN_OR_RETURN(
       std::unique_ptr<JobController> job,
       JobController::Create(std::move(record), entry->second.family,
-                            predictor.ok() ? *predictor : nullptr, &registry->index, host));
-  if (!predictor.ok()) job->CannotPropose(std::string(predictor.status().message()));
+                            files.ok() ? *files : JobFiles(), &registry->index, host));
+  if (!files.ok()) job->CannotPropose(std::string(files.status().message()));
   FailedOn failed_on;
   FORALL_RETURN_IF_ERROR(ReplayEvents(store, id, job.get(), &failed_on));
   FORALL_RETURN_IF_ERROR(LoadTasksOf(store, job.get(), failed_on, registry));
@@ -158,14 +155,14 @@ absl::Status LoadJob(ResultStore* store, JobHost* host, const FindPredictor& fin
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Registry>> LoadRegistry(ResultStore* store, JobHost* host,
-                                                       const FindPredictor& find_predictor) {
+                                                       const FindJobFiles& find_files) {
   auto registry = std::make_unique<Registry>();
   FORALL_RETURN_IF_ERROR(LoadCatalog(store, registry.get()));
   FORALL_ASSIGN_OR_RETURN(std::vector<JobRecord> jobs, store->LoadJobs());
   for (JobRecord& record : jobs) {
     const std::string name = JobName(record.id);
     FORALL_RETURN_IF_ERROR(
-        WithContext(LoadJob(store, host, find_predictor, std::move(record), registry.get()), name));
+        WithContext(LoadJob(store, host, find_files, std::move(record), registry.get()), name));
   }
   std::sort(registry->open_tasks.begin(), registry->open_tasks.end(),
             [](const QueuedTask& a, const QueuedTask& b) { return a.id < b.id; });

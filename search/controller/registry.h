@@ -21,7 +21,6 @@
 #include "search/queue/lease_table.h"
 #include "search/store/result_store.h"
 #include "space/family.h"
-#include "supernet/predictor/accuracy_predictor.h"
 
 namespace forall {
 
@@ -50,15 +49,15 @@ struct Registry {
   std::vector<QueuedTask> open_tasks;
 };
 
-// Where predictors come from: spec.accuracy_predictor and the family it must be of.
-using FindPredictor = std::function<absl::StatusOr<std::shared_ptr<const AccuracyPredictor>>(
-    const std::string& sha256, const std::shared_ptr<const Family>& family)>;
+// Where the files come from that a spec names: of a job of this family.
+using FindJobFiles = std::function<absl::StatusOr<JobFiles>(
+    const v1::SearchJobSpec& spec, const std::shared_ptr<const Family>& family)>;
 
-// Reads all of it; jobs get `host`, which they do not call yet. A job whose predictor cannot be had
+// Reads all of it; jobs get `host`, which they do not call yet. A job whose files cannot be had
 // is loaded from its log alone and proposes nothing more. DataLoss when what is stored contradicts
 // itself.
 absl::StatusOr<std::unique_ptr<Registry>> LoadRegistry(ResultStore* store, JobHost* host,
-                                                       const FindPredictor& find_predictor);
+                                                       const FindJobFiles& find_files);
 
 }  // namespace forall
 

@@ -66,6 +66,7 @@ v1::SearchJob JobView(const JobController& job) {
   view.set_waiting_reason(job.WaitingReason());
   view.set_stop_reason(job.StopReason());
   view.set_spared_accuracies(static_cast<int32_t>(fold.spared_accuracies()));
+  for (const std::string& warning : job.warnings()) view.add_warnings(warning);
   return view;
 }
 
@@ -97,8 +98,14 @@ v1::Trial TrialView(const Registry& registry, const JobFold& fold, const TrialEn
   // Exact costs first, then what was measured: the final ones before those they replace, the
   // rejected ones, which count for nothing, last.
   for (const MetricInfo& metric : Metrics()) {
-    if (!KnownValue(trial, metric).has_value()) continue;
-    *view.add_measurements() = KnownView(trial, metric);
+    MetricSlot slot{&metric};
+    const int tables = metric.source == MetricSource::kTable
+                           ? static_cast<int>(trial.predicted_latencies.size())
+                           : 0;
+    for (slot.table = tables > 0 ? 0 : -1; slot.table < tables; ++slot.table) {
+      if (!KnownValue(trial, slot).has_value()) continue;
+      *view.add_measurements() = KnownView(fold.plan(), trial, slot);
+    }
   }
   for (const bool rejected : {false, true}) {
     for (const FidelityLevel level : {FidelityLevel::kFinal, FidelityLevel::kScreening}) {
@@ -115,11 +122,12 @@ v1::Trial TrialView(const Registry& registry, const JobFold& fold, const TrialEn
   return view;
 }
 
-v1::Measurement KnownView(const TrialEntry& trial, const MetricInfo& metric) {
+v1::Measurement KnownView(const JobPlan& plan, const TrialEntry& trial, const MetricSlot& slot) {
   v1::Measurement view;
   view.set_trial(TrialName(trial.record.job_id, trial.record.ordinal));
-  view.set_metric(metric.id);
-  view.set_value(KnownValue(trial, metric).value_or(0));
+  view.set_metric(slot.metric->id);
+  if (slot.table >= 0) *view.mutable_condition() = plan.table_targets()[slot.table].condition;
+  view.set_value(KnownValue(trial, slot).value_or(0));
   view.mutable_interval()->set_low(view.value());
   view.mutable_interval()->set_high(view.value());
   view.mutable_interval()->set_confidence(1);
@@ -127,7 +135,7 @@ v1::Measurement KnownView(const TrialEntry& trial, const MetricInfo& metric) {
   view.mutable_verdict()->set_state(v1::Verdict::TRUSTED);
   view.set_fidelity("final");
   view.set_subject(trial.record.arch_key);
-  if (metric.source == MetricSource::kPrediction) {
+  if (IsPredicted(*slot.metric)) {
     // How far off it is nobody knows here.
     view.mutable_interval()->set_confidence(0);
     view.mutable_interval()->set_kind("predicted");

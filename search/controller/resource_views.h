@@ -21,7 +21,7 @@ v1::Trial TrialView(const Registry& registry, const JobFold& fold, const TrialEn
 // What is known of the trial without measuring, in the form of a measurement: an exact cost, or a
 // prediction, whose fidelity and interval are "predicted" and whose verdict is NOISY for that
 // reason.
-v1::Measurement KnownView(const TrialEntry& trial, const MetricInfo& metric);
+v1::Measurement KnownView(const JobPlan& plan, const TrialEntry& trial, const MetricSlot& slot);
 v1::Measurement MeasurementView(const Registry& registry, const MeasurementRecord& record);
 v1::Supernet SupernetView(const SupernetEntry& supernet, int64_t size_bytes);
 v1::Device DeviceView(const DeviceRecord& device);

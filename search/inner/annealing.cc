@@ -22,6 +22,8 @@ constexpr double kColdest = 0.1;
 constexpr double kLeastShare = 0.9;
 constexpr int kTriesPerStep = 30;
 constexpr int kMostDrySteps = 50;
+// A step in which hardly one chain of so many moves is dry.
+constexpr size_t kHardly = 16;
 constexpr size_t kReach = 6;
 
 struct Chain {
@@ -83,7 +85,7 @@ class Annealing {
     }
     const absl::Span<const float> scores = state_.ScorePool();
     for (size_t i = 0; i < moved.size(); ++i) MaybeMove(scores[i], moved[i]);
-    return !moved.empty();
+    return kHardly * moved.size() > chains_.size();
   }
 
   double Temperature(const Chain& chain) const {

@@ -23,8 +23,10 @@ constexpr size_t kSiblings = 8;
 constexpr size_t kLeastReach = 4;
 constexpr uint64_t kReaches = 4;
 constexpr int kPrices = 14;
-// Turns in a row without a new candidate after which the space counts as exhausted.
-constexpr int kMostDryTurns = 200;
+// Turns in a row with hardly a new candidate after which the space counts as exhausted: narrow
+// bounds leave few networks, and the last of them would take as many turns as there are.
+constexpr int kMostDryTurns = 50;
+constexpr size_t kHardly = 4;
 
 class Evolution {
  public:
@@ -41,7 +43,7 @@ class Evolution {
       MakeChildren(target.cell);
       AddBest();
       state_.ScorePool();
-      dry = state_.scored() > before ? 0 : dry + 1;
+      dry = state_.scored() > before + kHardly ? 0 : dry + 1;
     }
   }
 

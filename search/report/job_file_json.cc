@@ -101,6 +101,7 @@ std::string JobFileJson(const v1::SearchJobSpec& spec, bool* complete) {
   if (!spec.recipe().empty()) json["recipe"] = spec.recipe();
   if (!spec.accuracy_predictor().empty()) json["accuracy_predictor"] = spec.accuracy_predictor();
   if (spec.cold_start()) json["cold_start"] = true;
+  if (!spec.latency_tables().empty()) json["latency_tables"] = spec.latency_tables();
   return json.dump(2, ' ', false, Json::error_handler_t::replace);
 }
 

@@ -74,23 +74,32 @@ int64_t Size(const SearchSpace& space, const Architecture& architecture) {
 
 }  // namespace
 
-AdmissibleRegion::AdmissibleRegion(SearchSpace space, Predicate admissible, uint64_t seed)
+AdmissibleRegion::AdmissibleRegion(SearchSpace space, Predicate admissible, uint64_t seed,
+                                   const std::vector<Architecture>& anchors)
     : space_(std::move(space)), admissible_(std::move(admissible)) {
-  AddEnd(space_.Smallest(), +1, seed);
-  AddEnd(space_.Largest(), -1, seed + 1);
+  AddEnd(space_.Smallest(), +1, seed, anchors);
+  AddEnd(space_.Largest(), -1, seed + 1, anchors);
 }
 
-void AdmissibleRegion::AddEnd(const Architecture& corner, int inwards, uint64_t seed) {
+void AdmissibleRegion::AddEnd(const Architecture& corner, int inwards, uint64_t seed,
+                              const std::vector<Architecture>& anchors) {
   std::optional<Architecture> best;
+  const auto reach = [&](Architecture inside, Random* random) {
+    Architecture end = StepOutwards(*this, std::move(inside), -inwards, random);
+    if (!best.has_value() || inwards * (Size(space_, end) - Size(space_, *best)) < 0) {
+      best = std::move(end);
+    }
+  };
   for (int walk = 0; walk < kWalks; ++walk) {
     Random random = Random::ForStream(seed, walk);
     std::optional<Architecture> inside = StepInside(*this, corner, inwards, &random);
     if (!inside.has_value()) continue;
-    Architecture end = StepOutwards(*this, *std::move(inside), -inwards, &random);
-    if (!best.has_value() || inwards * (Size(space_, end) - Size(space_, *best)) < 0) {
-      best = std::move(end);
-    }
+    reach(*std::move(inside), &random);
     if (*best == space_.Canonical(corner)) break;
+  }
+  for (size_t i = 0; i < anchors.size(); ++i) {
+    Random random = Random::ForStream(seed, kWalks + i);
+    if (Contains(anchors[i])) reach(space_.Canonical(anchors[i]), &random);
   }
   if (best.has_value() && (ends_.empty() || ends_.front() != *best)) {
     ends_.push_back(*std::move(best));

@@ -20,8 +20,10 @@ class AdmissibleRegion {
 
   // Finds the ends: the smallest and the largest network where they are admissible, otherwise what
   // a few random walks reach that start there, step inwards until they are inside, and then as far
-  // back outwards as they can. A pure function of the arguments. An empty predicate admits all.
-  AdmissibleRegion(SearchSpace space, Predicate admissible, uint64_t seed);
+  // back outwards as they can, or what is reached so from an admissible one of `anchors`. A pure
+  // function of the arguments. An empty predicate admits all.
+  AdmissibleRegion(SearchSpace space, Predicate admissible, uint64_t seed,
+                   const std::vector<Architecture>& anchors = {});
 
   const SearchSpace& space() const { return space_; }
   bool Contains(const Architecture& architecture) const {
@@ -38,7 +40,8 @@ class AdmissibleRegion {
                 const std::function<bool(const Architecture&)>& visit) const;
 
  private:
-  void AddEnd(const Architecture& corner, int inwards, uint64_t seed);
+  void AddEnd(const Architecture& corner, int inwards, uint64_t seed,
+              const std::vector<Architecture>& anchors);
 
   SearchSpace space_;
   Predicate admissible_;

@@ -30,7 +30,7 @@ absl::StatusOr<std::unique_ptr<Sampler>> EvolutionSampler::Create(SamplerOptions
 
 EvolutionSampler::EvolutionSampler(SamplerOptions options, SearchSpace space, uint64_t seed)
     : options_(options.evolution),
-      region_(std::move(space), std::move(options.admissible), seed),
+      region_(std::move(space), std::move(options.admissible), seed, options.anchors),
       initial_(region_, std::move(options.cost), options.initial_samples),
       seed_(seed) {}
 

@@ -5,15 +5,17 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <queue>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/memory/memory.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "base/status_macros.h"
+#include "search/inner/frontier_search.h"
 #include "search/pareto/hypervolume_gain.h"
-#include "search/sampler/candidate_search.h"
 
 namespace forall {
 namespace {
@@ -27,6 +29,15 @@ constexpr size_t kMostRows = 800;
 constexpr size_t kLeastKernelRows = 8;
 constexpr size_t kMostKernelRows = 300;
 constexpr size_t kKernelsRemembered = 16;
+// Where nothing is learned: so many proposals rest on one search, of so many times more candidates.
+constexpr int64_t kProposalsPerStage = 500;
+constexpr int64_t kKnownShare = 8;
+// Trials before a stage that its first plan may not have seen.
+constexpr int64_t kUnsettledAtMost = 8;
+constexpr size_t kOrdered = kProposalsPerStage + 100;
+constexpr size_t kMostRanked = 128;
+// Apart from the streams of proposals.
+constexpr uint64_t kSearchStream = 0x67756964656421ull;
 // Of every metric, before anything is learned.
 constexpr size_t kLeastValues = 2;
 // What was measured before adds its hypervolume for certain, costs less to measure, mostly nothing,
@@ -82,6 +93,11 @@ class ExpectedGain {
   bool certain_ = true;
 };
 
+// Whether every plan of the stage has seen the trial.
+bool IsBefore(int64_t stage, const ScoredTrial& trial) {
+  return trial.id + kUnsettledAtMost <= stage * kProposalsPerStage;
+}
+
 // Worse than all of `values`, so that each end of the frontier counts, and nothing beyond `bound`.
 double Reference(absl::Span<const double> values, double bound) {
   const auto [low, high] = std::minmax_element(values.begin(), values.end());
@@ -95,9 +111,11 @@ double Reference(absl::Span<const double> values, double bound) {
 absl::StatusOr<std::unique_ptr<const GuidedSpace>> GuidedSpace::Create(
     const SearchSpace& space, const SamplerOptions& options) {
   const auto known = [&options](const Architecture& architecture) {
-    for (const SearchedMetric& metric : options.objectives) {
-      if (metric.scorer != nullptr && std::isnan(metric.value(architecture))) {
-        return absl::NotFoundError("nothing is known of this network");
+    for (const std::vector<SearchedMetric>* metrics : {&options.objectives, &options.limited}) {
+      for (const SearchedMetric& metric : *metrics) {
+        if (metric.kind == SearchedMetric::Kind::kKnown && std::isnan(metric.value(architecture))) {
+          return absl::NotFoundError("nothing is known of this network");
+        }
       }
     }
     return absl::OkStatus();
@@ -128,9 +146,12 @@ std::optional<FactoredCost> GuidedSpace::Compile(
 }
 
 std::shared_ptr<const GuidedCandidates> GuidedSpace::Remember(
-    const std::function<std::shared_ptr<const GuidedCandidates>()>& search) const {
+    int64_t stage, const std::function<std::shared_ptr<const GuidedCandidates>()>& search) const {
   const MutexLock lock(&mutex_);
-  if (found_ == nullptr) found_ = search();
+  if (found_stage_ != stage) {
+    found_ = search();
+    found_stage_ = stage;
+  }
   return found_;
 }
 
@@ -198,7 +219,7 @@ std::vector<GuidedPlan::Data> GuidedPlan::Collect(absl::Span<const ScoredTrial> 
 
 GuidedPlan::GuidedPlan(const GuidedSpace& space, const SamplerOptions& options,
                        const AdmissibleRegion& region, absl::Span<const ScoredTrial> known,
-                       std::vector<ScoredTrial> settled, uint64_t seed)
+                       std::vector<ScoredTrial> settled, int64_t first, uint64_t seed)
     : space_(space), options_(options), settled_(std::move(settled)) {
   const std::vector<Data> data = Collect(known);
   for (const Data& metric : data) {
@@ -224,8 +245,14 @@ GuidedPlan::GuidedPlan(const GuidedSpace& space, const SamplerOptions& options,
       known_[space.space().Key(row.data())] = trial.objectives;
     }
   }
-  const auto search = [&] { return Search(region, known, data.front().rows, seed); };
-  found_ = learns ? search() : space.Remember(search);
+  if (learns) {
+    const int64_t batch = first / options.guided.batch;
+    Random random = Random::ForStream(seed ^ kSearchStream, static_cast<uint64_t>(batch));
+    found_ = Search(region, known, data.front().rows, random.Next());
+  } else {
+    const int64_t stage = first / kProposalsPerStage;
+    found_ = space.Remember(stage, [&] { return SearchKnown(region, stage, seed); });
+  }
 }
 
 std::unique_ptr<ObjectivePredictor> GuidedPlan::Learn(const SearchedMetric& metric,
@@ -267,37 +294,141 @@ void GuidedPlan::AddKnown(const AdmissibleRegion& region, absl::Span<const Score
   }
 }
 
+void GuidedPlan::Collect(std::vector<CandidateCost>* costs,
+                         std::vector<const BatchScorer*>* scorers) const {
+  for (const auto& objective : objectives_) {
+    if (objective->additive() == nullptr) scorers->push_back(&objective->scorer());
+  }
+  // Of costs alone, one is searched at every value of the others.
+  const size_t first_cost = scorers->empty() ? 1 : 0;
+  if (scorers->empty()) scorers->push_back(&objectives_[0]->scorer());
+  for (size_t i = first_cost; i < objectives_.size(); ++i) {
+    if (objectives_[i]->additive() == nullptr) continue;
+    costs->push_back({objectives_[i]->additive(), options_.objectives[i].bound, true});
+  }
+  const bool alone = costs->empty();
+  for (size_t i = 0; i < limited_.size(); ++i) {
+    if (limited_[i]->additive() == nullptr) continue;
+    costs->push_back({limited_[i]->additive(), options_.limited[i].bound, alone});
+  }
+  if (costs->empty() && space_.cost() != nullptr) costs->push_back({space_.cost()});
+}
+
 std::shared_ptr<const GuidedCandidates> GuidedPlan::Search(const AdmissibleRegion& region,
                                                            absl::Span<const ScoredTrial> known,
                                                            const Candidates& start,
                                                            uint64_t seed) const {
   std::vector<CandidateCost> costs;
   std::vector<const BatchScorer*> scorers;
-  for (const auto& objective : objectives_) {
-    if (objective->additive() == nullptr) scorers.push_back(&objective->scorer());
-  }
-  // Of costs alone, one is searched at every value of the others.
-  const size_t first_cost = scorers.empty() ? 1 : 0;
-  if (scorers.empty()) scorers.push_back(&objectives_[0]->scorer());
-  for (size_t i = first_cost; i < objectives_.size(); ++i) {
-    if (objectives_[i]->additive() == nullptr) continue;
-    costs.push_back({objectives_[i]->additive(), options_.objectives[i].bound, true});
-  }
-  const bool alone = costs.empty();
-  for (size_t i = 0; i < limited_.size(); ++i) {
-    if (limited_[i]->additive() == nullptr) continue;
-    costs.push_back({limited_[i]->additive(), options_.limited[i].bound, alone});
-  }
-  if (costs.empty() && space_.cost() != nullptr) costs.push_back({space_.cost()});
-  auto result = std::make_shared<GuidedCandidates>(space_.space().width());
+  Collect(&costs, &scorers);
+  std::vector<Candidates> found;
   for (const BatchScorer* scorer : scorers) {
-    const Candidates found =
-        SearchCandidates(space_.space(), costs, *scorer, start, options_.guided.candidates, seed);
-    for (size_t i = 0; i < found.size(); ++i) {
-      if (known_.contains(space_.space().Key(found.row(i)))) continue;
-      Architecture architecture = space_.space().ToArchitecture(found.row(i));
+    found.push_back(
+        SearchCandidates(space_.space(), costs, *scorer, start, options_.guided.candidates, seed));
+  }
+  std::shared_ptr<GuidedCandidates> result = Assess(region, found);
+  AddKnown(region, known, result.get());
+  return result;
+}
+
+std::shared_ptr<const GuidedCandidates> GuidedPlan::SearchKnown(const AdmissibleRegion& region,
+                                                                int64_t stage,
+                                                                uint64_t seed) const {
+  const CandidateSpace& space = space_.space();
+  // Of the stages before, so that every plan of this one searches alike.
+  FrontierSearchOptions options;
+  options.budget = kKnownShare * options_.guided.candidates;
+  options.seed = Random::ForStream(seed ^ kSearchStream, static_cast<uint64_t>(stage)).Next();
+  Candidates start(space.width());
+  std::vector<State> row(space.width());
+  for (const ScoredTrial& trial : settled_) {
+    if (!IsBefore(stage, trial) || trial.constraint_violation > 0 ||
+        !space.ToRow(trial.architecture, row.data()).ok()) {
+      continue;
+    }
+    options.initial.push_back(trial.architecture);
+    start.Append(row.data());
+  }
+  std::vector<CandidateCost> costs;
+  std::vector<const BatchScorer*> scorers;
+  Collect(&costs, &scorers);
+  std::vector<SearchedCost> searched;
+  for (const CandidateCost& cost : costs)
+    searched.push_back({.cost = cost.cost, .high = cost.high});
+  std::vector<Candidates> found;
+  for (const BatchScorer* scorer : scorers) {
+    const absl::StatusOr<FrontierSearchResult> result =
+        SearchFrontier(space, searched, *scorer, options);
+    for (size_t i = 0; result.ok() && i < result->frontier.size(); ++i) {
+      start.Append(result->frontier[i].row.data());
+    }
+    // Those are the best ones; what comes next to them is wanted as well.
+    found.push_back(
+        SearchCandidates(space, costs, *scorer, start, options_.guided.candidates, options.seed));
+    found.push_back(start);
+  }
+  std::shared_ptr<GuidedCandidates> result = Assess(region, found);
+  result->order = GreedyOrder(*result, stage);
+  return result;
+}
+
+// A gain only falls while others are added, so that one which is the largest after it was computed
+// anew is the largest of all (Minoux, "Accelerated greedy algorithms", 1978).
+std::vector<size_t> GuidedPlan::GreedyOrder(const GuidedCandidates& found, int64_t stage) const {
+  const size_t width = objectives_.size();
+  const auto means = [&](size_t i) {
+    return absl::MakeConstSpan(found.means).subspan(i * width, width);
+  };
+  std::vector<bool> counts;
+  std::vector<std::vector<double>> columns(width);
+  for (size_t i = 0; i < found.rows.size(); ++i) {
+    counts.push_back(found.excess[i] == 0 && std::isfinite(absl::c_accumulate(means(i), 0.0)));
+    for (size_t k = 0; counts[i] && k < width; ++k) columns[k].push_back(means(i)[k]);
+  }
+  if (columns[0].empty()) return {};
+  std::vector<double> reference;
+  for (size_t k = 0; k < width; ++k) {
+    reference.push_back(Reference(columns[k], options_.objectives[k].bound));
+  }
+  absl::StatusOr<HypervolumeGain> gain = HypervolumeGain::Create(reference);
+  FORALL_CHECK(gain.ok()) << gain.status();
+  for (const ScoredTrial& trial : settled_) {
+    if (IsBefore(stage, trial) && trial.constraint_violation == 0) gain->Add(trial.objectives);
+  }
+  // By gain, then the earlier row.
+  std::priority_queue<std::pair<double, int64_t>> open;
+  for (size_t i = 0; i < found.rows.size(); ++i) {
+    open.emplace(counts[i] ? gain->Gain(means(i)) : 0, -static_cast<int64_t>(i));
+  }
+  std::vector<size_t> order;
+  while (!open.empty()) {
+    const auto [before, negated] = open.top();
+    open.pop();
+    const size_t i = static_cast<size_t>(-negated);
+    // Beyond a stage's proposals nobody looks closely.
+    const bool exact = before > 0 && order.size() < kOrdered;
+    const double now = exact ? gain->Gain(means(i)) : before;
+    if (now < before && !open.empty() && now < open.top().first) {
+      open.emplace(now, negated);
+      continue;
+    }
+    if (exact) gain->Add(means(i));
+    order.push_back(i);
+  }
+  return order;
+}
+
+std::shared_ptr<GuidedCandidates> GuidedPlan::Assess(const AdmissibleRegion& region,
+                                                     absl::Span<const Candidates> found) const {
+  auto result = std::make_shared<GuidedCandidates>(space_.space().width());
+  absl::flat_hash_set<uint64_t> seen;
+  for (const Candidates& rows : found) {
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const uint64_t key = space_.space().Key(rows.row(i));
+      if (known_.contains(key) || !seen.insert(key).second) continue;
+      Architecture architecture = space_.space().ToArchitecture(rows.row(i));
       if (!region.Contains(architecture)) continue;
-      result->rows.Append(found.row(i));
+      result->rows.Append(rows.row(i));
       result->architectures.push_back(std::move(architecture));
     }
   }
@@ -311,7 +442,6 @@ std::shared_ptr<const GuidedCandidates> GuidedPlan::Search(const AdmissibleRegio
   for (size_t i = 0; i < means.size(); ++i) {
     result->excess.push_back(Excess(result->rows.row(i), {&result->means[i * width], width}));
   }
-  AddKnown(region, known, result.get());
   return result;
 }
 
@@ -353,8 +483,28 @@ double GuidedPlan::Excess(const State* row, absl::Span<const double> means) cons
   return sum;
 }
 
+std::vector<Architecture> GuidedPlan::RankKnown(const ProposeRequest& request) const {
+  absl::flat_hash_set<uint64_t> taken;
+  std::vector<State> row(space_.space().width());
+  const auto take = [&](const Architecture& architecture) {
+    if (space_.space().ToRow(architecture, row.data()).ok()) {
+      taken.insert(space_.space().Key(row.data()));
+    }
+  };
+  for (const ScoredTrial& trial : request.history) take(trial.architecture);
+  for (const Architecture& architecture : request.pending) take(architecture);
+  std::vector<Architecture> ranked;
+  for (const size_t i : found_->order) {
+    if (ranked.size() == kMostRanked) break;
+    if (taken.contains(space_.space().Key(found_->rows.row(i)))) continue;
+    ranked.push_back(found_->architectures[i]);
+  }
+  return ranked;
+}
+
 std::vector<Architecture> GuidedPlan::Rank(const ProposeRequest& request) const {
   if (found_ == nullptr) return {};
+  if (!found_->order.empty()) return RankKnown(request);
   absl::StatusOr<HypervolumeGain> gain = HypervolumeGain::Create(reference_);
   FORALL_CHECK(gain.ok()) << gain.status();
   absl::flat_hash_set<uint64_t> taken;

@@ -21,6 +21,7 @@
 #include "search/predictor/objective_predictor.h"
 #include "search/predictor/pairwise_model.h"
 #include "search/sampler/admissible_region.h"
+#include "search/sampler/candidate_search.h"
 #include "search/sampler/sampler.h"
 
 namespace forall {
@@ -34,6 +35,8 @@ struct GuidedCandidates {
   std::vector<double> excess;  // by how much the bounds are broken, relative to these; 0: kept
   // So many at the end were measured before the job: means are what is known, where it is.
   size_t known = 0;
+  // Where nothing is learned, the rows from the one to propose first.
+  std::vector<size_t> order;
 };
 
 // A job's space and what is known of its metrics, as tables. Thread-safe; immutable but for memos.
@@ -54,9 +57,10 @@ class GuidedSpace {
   const DimensionWeights& weights() const { return weights_; }
   const BatchScorer* scorer(size_t objective) const { return scorers_[objective].get(); }
 
-  // Where nothing is learned, what was found once is all there is: `search` is called for it once.
+  // Where nothing is learned, many plans rest on one search: `search` is called when `stage` is not
+  // the one asked for last.
   std::shared_ptr<const GuidedCandidates> Remember(
-      const std::function<std::shared_ptr<const GuidedCandidates>()>& search) const;
+      int64_t stage, const std::function<std::shared_ptr<const GuidedCandidates>()>& search) const;
   // PairwiseModel::Choose, remembered: plans that follow each other ask for the same.
   PairwiseKernel Kernel(const Candidates& rows, absl::Span<const double> values) const;
 
@@ -77,6 +81,7 @@ class GuidedSpace {
   mutable Mutex mutex_;
   // The latest, by the rows and values that they were chosen for.
   mutable std::vector<std::pair<uint64_t, PairwiseKernel>> kernels_ ABSL_GUARDED_BY(mutex_);
+  mutable int64_t found_stage_ ABSL_GUARDED_BY(mutex_) = -1;
   mutable std::shared_ptr<const GuidedCandidates> found_ ABSL_GUARDED_BY(mutex_);
 };
 
@@ -84,10 +89,11 @@ class GuidedSpace {
 class GuidedPlan {
  public:
   // `space` and `options` are not owned. `settled`: the finished trials that may be learned from,
-  // as may `known` (ProposeRequest).
+  // as may `known` (ProposeRequest), before proposal `first`. `seed`: of the job; every plan draws
+  // from streams of its own.
   GuidedPlan(const GuidedSpace& space, const SamplerOptions& options,
              const AdmissibleRegion& region, absl::Span<const ScoredTrial> known,
-             std::vector<ScoredTrial> settled, uint64_t seed);
+             std::vector<ScoredTrial> settled, int64_t first, uint64_t seed);
 
   // Candidates from the one to measure first: by the hypervolume that measuring it is expected to
   // add to what is measured and to what is predicted of everything else under way, of those that
@@ -108,6 +114,17 @@ class GuidedPlan {
   std::shared_ptr<const GuidedCandidates> Search(const AdmissibleRegion& region,
                                                  absl::Span<const ScoredTrial> known,
                                                  const Candidates& start, uint64_t seed) const;
+  // The same where all is known: as thorough as a search can be, once for many plans.
+  std::shared_ptr<const GuidedCandidates> SearchKnown(const AdmissibleRegion& region, int64_t stage,
+                                                      uint64_t seed) const;
+  // The costs that candidates are kept apart by or limited by, and what scores them.
+  void Collect(std::vector<CandidateCost>* costs, std::vector<const BatchScorer*>* scorers) const;
+  // Admissible ones, each once, with what is predicted of them.
+  std::shared_ptr<GuidedCandidates> Assess(const AdmissibleRegion& region,
+                                           absl::Span<const Candidates> found) const;
+  // Each adds most hypervolume to the trials before `stage` and to those that stand before it.
+  std::vector<size_t> GreedyOrder(const GuidedCandidates& found, int64_t stage) const;
+  std::vector<Architecture> RankKnown(const ProposeRequest& request) const;
   void AddKnown(const AdmissibleRegion& region, absl::Span<const ScoredTrial> known,
                 GuidedCandidates* candidates) const;
   double Excess(const State* row, absl::Span<const double> means) const;

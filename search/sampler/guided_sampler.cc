@@ -15,9 +15,6 @@
 namespace forall {
 namespace {
 
-// Apart from the streams of proposals.
-constexpr uint64_t kSearchStream = 0x67756964656421ull;
-
 absl::Status CheckMetrics(absl::Span<const SearchedMetric> metrics, absl::string_view field) {
   for (size_t i = 0; i < metrics.size(); ++i) {
     if (metrics[i].kind == SearchedMetric::Kind::kKnown && metrics[i].value == nullptr) {
@@ -67,7 +64,7 @@ absl::StatusOr<std::unique_ptr<Sampler>> GuidedSampler::Create(SamplerOptions op
 
 GuidedSampler::GuidedSampler(SamplerOptions options, SearchSpace space, uint64_t seed)
     : options_(std::move(options)),
-      region_(std::move(space), options_.admissible, seed),
+      region_(std::move(space), options_.admissible, seed, options_.anchors),
       initial_(region_, options_.cost, options_.guided.initial_samples),
       seed_(seed) {}
 
@@ -89,9 +86,9 @@ std::shared_ptr<const GuidedPlan> GuidedSampler::PlanFor(const ProposeRequest& r
     if (!space.ok()) return nullptr;
     space_ = *std::move(space);
   }
-  Random random = Random::ForStream(seed_ ^ kSearchStream, static_cast<uint64_t>(batch));
   plan_ = std::make_shared<const GuidedPlan>(*space_, options_, region_, request.known,
-                                             std::move(settled), random.Next());
+                                             std::move(settled), batch * options_.guided.batch,
+                                             seed_);
   plan_fingerprint_ = fingerprint.value();
   return plan_;
 }

@@ -26,7 +26,7 @@ absl::StatusOr<std::unique_ptr<Sampler>> Nsga2Sampler::Create(SamplerOptions opt
 
 Nsga2Sampler::Nsga2Sampler(SamplerOptions options, SearchSpace space, uint64_t seed)
     : options_(options.nsga2),
-      region_(std::move(space), std::move(options.admissible), seed),
+      region_(std::move(space), std::move(options.admissible), seed, options.anchors),
       initial_(region_, std::move(options.cost), options.initial_samples),
       seed_(seed) {}
 

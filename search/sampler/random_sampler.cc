@@ -8,7 +8,8 @@
 namespace forall {
 
 RandomSampler::RandomSampler(SamplerOptions options, SearchSpace space, uint64_t seed)
-    : region_(std::move(space), std::move(options.admissible), seed), seed_(seed) {}
+    : region_(std::move(space), std::move(options.admissible), seed, options.anchors),
+      seed_(seed) {}
 
 std::vector<Proposal> RandomSampler::Propose(const ProposeRequest& request) const {
   const Patience patience{.repair_after = 256, .attempts = 320};

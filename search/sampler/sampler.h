@@ -137,6 +137,9 @@ struct SamplerOptions {
   // is measured (MACs, parameters, memory). Empty: all do. Pure and thread-safe; called tens to
   // hundreds of times per proposal.
   std::function<bool(const Architecture&)> admissible;
+  // Networks that are likely to be admissible where few are, e.g. the cheapest ones of costs that
+  // are limited: the way into the admissible region starts from these too.
+  std::vector<Architecture> anchors;
   // A positive exact cost, e.g. MACs, over whose range the first samples are spread. Needed by all
   // but "random". Pure and thread-safe.
   std::function<double(const Architecture&)> cost;

@@ -23,6 +23,7 @@
 #include "bench/frontier_query_bench.h"
 #include "bench/image_bench.h"
 #include "bench/measured_search_bench.h"
+#include "bench/multi_device_bench.h"
 #include "bench/pareto_bench.h"
 #include "bench/predictor_bench.h"
 #include "bench/sample_efficiency_bench.h"
@@ -49,6 +50,8 @@ benchmarks that take minutes, or published data
               thread (--predictor, --tables, --bounds)
   measured-search  samplers on the supernet that ships, measured on this machine (20 minutes)
   sample-efficiency  every sampler in a world made from a published accuracy predictor (--predictor)
+  multi-device  one search for several devices against one for each (--predictor, --tables for each)
+  table-prior   how few measurements a latency takes with a lookup table (--tables for each device)
   predictors  models of accuracy on DyNAS-T's ImageNet evaluations (--logs)
 
 flags
@@ -70,9 +73,9 @@ flags
   --warm-from=N   of sample-efficiency: "guided" again, knowing what a search of another seed measured in N
                   evaluations; with --tables=PATH (of w1.2) its accuracies alone, the cost being that device's latency
 
-flags of ofa-search
+flags of ofa-search, multi-device and table-prior
   --tables=PATH     a folder with a device's published lookup tables (YAML or JSON, one file per resolution), or
-                    forall's own file
+                    forall's own file; given once for each device
   --bounds=A,B,...  upper bounds in ms, or in millions of multiply-accumulates
   --objective=NAME  latency (default; needs --tables) or macs
   --space=NAME      search space (default ofa_mbv3_w1.2)
@@ -91,10 +94,17 @@ struct Options {
   PredictorBenchOptions predictor;
   SampleEfficiencyOptions sample_efficiency;
   MeasuredSearchOptions measured_search;
+  MultiDeviceOptions multi_device;  // its `search` is the one below
   ParetoBenchOptions pareto;
   FrontierQueryBenchOptions frontier_query;
   SearchBenchOptions search;
 };
+
+MultiDeviceOptions WithSearch(const Options& options) {
+  MultiDeviceOptions of_search = options.multi_device;
+  of_search.search = options.search;
+  return of_search;
+}
 
 struct Benchmark {
   const char* name;
@@ -125,6 +135,10 @@ constexpr Benchmark kBenchmarks[] = {
     {"measured-search",
      [](const Options& options) { return RunMeasuredSearchBench(options.measured_search); }, true},
     {"predictors", [](const Options& options) { return RunPredictorBench(options.predictor); },
+     true},
+    {"multi-device",
+     [](const Options& options) { return RunMultiDeviceBench(WithSearch(options)); }, true},
+    {"table-prior", [](const Options& options) { return RunTablePriorBench(WithSearch(options)); },
      true},
     {"ofa-search", [](const Options& options) { return RunOfaSearch(options.search); }, true},
 };
@@ -207,17 +221,20 @@ absl::Status ReadFlag(absl::string_view flag, absl::string_view value, Options* 
   if (flag == "--sampler") {
     options->sample_efficiency.samplers = absl::StrSplit(value, ',');
     options->measured_search.samplers = absl::StrSplit(value, ',');
+    options->multi_device.samplers = absl::StrSplit(value, ',');
     return absl::OkStatus();
   }
   if (flag == "--at") {
     options->sample_efficiency.at.clear();
     options->predictor.at.clear();
     options->measured_search.at.clear();
+    options->multi_device.at.clear();
     for (const absl::string_view text : absl::StrSplit(value, ',')) {
       FORALL_RETURN_IF_ERROR(ReadNumber(flag, text, &number));
       options->sample_efficiency.at.push_back(static_cast<int>(number));
       options->predictor.at.push_back(static_cast<int>(number));
       options->measured_search.at.push_back(static_cast<int>(number));
+      options->multi_device.at.push_back(static_cast<int>(number));
     }
     return absl::OkStatus();
   }
@@ -232,14 +249,17 @@ absl::Status ReadFlag(absl::string_view flag, absl::string_view value, Options* 
       options->sample_efficiency.seeds = static_cast<int>(number);
       options->predictor.seeds = static_cast<int>(number);
       options->measured_search.seeds = static_cast<int>(number);
+      options->multi_device.seeds = static_cast<int>(number);
     }
     if (flag == "--first-seed") {
       options->sample_efficiency.first_seed = number;
       options->measured_search.first_seed = number;
+      options->multi_device.first_seed = number;
     }
     if (flag == "--parallel") {
       options->sample_efficiency.parallel = static_cast<int>(number);
       options->measured_search.parallel = static_cast<int>(number);
+      options->multi_device.parallel = static_cast<int>(number);
     }
     return absl::OkStatus();
   }

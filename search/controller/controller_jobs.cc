@@ -167,12 +167,11 @@ absl::StatusOr<std::unique_ptr<JobController>> Controller::DraftLocked(
   record->create_time = Now();
   record->update_time = record->create_time;
   FORALL_ASSIGN_OR_RETURN(JobFiles files, LoadFiles(spec, supernet.family));
-  FORALL_ASSIGN_OR_RETURN(std::unique_ptr<JobController> job,
-                          JobController::Create(*record, supernet.family, std::move(files),
-                                                &registry_->index, this));
   FORALL_ASSIGN_OR_RETURN(
-      std::vector<std::string> warnings,
-      CheckTables(*registry_, job->fold().plan(), record->supernet_sha256));
+      std::unique_ptr<JobController> job,
+      JobController::Create(*record, supernet.family, std::move(files), &registry_->index, this));
+  FORALL_ASSIGN_OR_RETURN(std::vector<std::string> warnings,
+                          CheckTables(*registry_, job->fold().plan(), record->supernet_sha256));
   job->Warn(std::move(warnings));
   if (job->CanPropose()) return job;
   if (job->fold().plan().needs_prediction()) {

@@ -386,9 +386,8 @@ absl::Status AddMembers(const Registry& registry, const Scope& scope, const Ques
 // Of objectives or of constraints.
 template <typename Items>
 bool RestsOnPrediction(const Items& items) {
-  return std::any_of(items.begin(), items.end(), [](const auto& item) {
-    return IsPredicted(*FindMetric(item.metric()));
-  });
+  return std::any_of(items.begin(), items.end(),
+                     [](const auto& item) { return IsPredicted(*FindMetric(item.metric())); });
 }
 
 // Predictions are of the predictor and of the tables that a job names: those of two jobs cannot be

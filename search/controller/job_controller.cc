@@ -51,8 +51,8 @@ absl::Duration MaxDuration(const v1::SearchJobSpec& spec) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<JobController>> JobController::Create(
-    JobRecord record, std::shared_ptr<const Family> family, JobFiles files,
-    MeasurementIndex* index, JobHost* host) {
+    JobRecord record, std::shared_ptr<const Family> family, JobFiles files, MeasurementIndex* index,
+    JobHost* host) {
   v1::SearchJobSpec spec;
   if (!spec.ParseFromString(record.spec)) {
     return absl::DataLossError(absl::StrCat("the spec of job ", record.id, " cannot be read"));

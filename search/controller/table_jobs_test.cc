@@ -291,6 +291,7 @@ TEST_F(TableJobsTest, ATableOfTheDeviceIsWhereTheSearchBegins) {
   harness_.Register("w", "pc");
   v1::SearchJobSpec spec = ControllerHarness::Spec(24);
   spec.mutable_sampler()->set_algorithm("guided");
+  spec.set_cold_start(true);  // what the jobs before have measured would be another beginning
   spec.mutable_objectives(1)->mutable_condition()->set_device("devices/pc");
   ASSERT_EQ(spec.objectives(1).metric(), "latency_ms");
   const auto proposed = [&](const std::string& table) {

@@ -86,9 +86,9 @@ std::shared_ptr<const GuidedPlan> GuidedSampler::PlanFor(const ProposeRequest& r
     if (!space.ok()) return nullptr;
     space_ = *std::move(space);
   }
-  plan_ = std::make_shared<const GuidedPlan>(*space_, options_, region_, request.known,
-                                             std::move(settled), batch * options_.guided.batch,
-                                             seed_);
+  plan_ =
+      std::make_shared<const GuidedPlan>(*space_, options_, region_, request.known,
+                                         std::move(settled), batch * options_.guided.batch, seed_);
   plan_fingerprint_ = fingerprint.value();
   return plan_;
 }

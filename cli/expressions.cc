@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
 #include "base/status_macros.h"
 #include "space/metric_registry.h"
@@ -94,15 +95,27 @@ absl::StatusOr<v1::Constraint> ParseConstraint(absl::string_view text) {
   return constraint;
 }
 
-std::string ObjectiveText(const v1::Objective& objective) {
-  const v1::Condition& condition = objective.condition();
+std::string MetricText(const std::string& metric, const v1::Condition& condition) {
   if (!condition.device().empty()) {
-    return absl::StrCat(objective.metric(), "@", absl::StripPrefix(condition.device(), "devices/"));
+    return absl::StrCat(metric, "@", absl::StripPrefix(condition.device(), "devices/"));
   }
   if (!condition.device_class().empty()) {
-    return absl::StrCat(objective.metric(), "@", kClassPrefix, condition.device_class());
+    return absl::StrCat(metric, "@", kClassPrefix, condition.device_class());
   }
-  return objective.metric();
+  return metric;
+}
+
+std::string ConstraintText(const v1::Constraint& constraint) {
+  const std::string metric = MetricText(constraint.metric(), constraint.condition());
+  std::string text;
+  if (constraint.has_at_most()) text = absl::StrFormat("%s<=%.15g", metric, constraint.at_most());
+  if (!constraint.has_at_least()) return text;
+  return absl::StrFormat("%s%s%s>=%.15g", text, text.empty() ? "" : " and ", metric,
+                         constraint.at_least());
+}
+
+std::string ObjectiveText(const v1::Objective& objective) {
+  return MetricText(objective.metric(), objective.condition());
 }
 
 }  // namespace forall

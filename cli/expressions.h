@@ -23,6 +23,10 @@ absl::StatusOr<v1::Constraint> ParseConstraint(absl::string_view text);
 // "fashion_mnist" or "supernets/fashion_mnist" -> "supernets/fashion_mnist"; likewise for others.
 std::string WithCollection(absl::string_view collection, absl::string_view name);
 
+// "latency_ms@pi5-lab": how both notations begin.
+std::string MetricText(const std::string& metric, const v1::Condition& condition);
+// The notation that ParseConstraint reads; of two bounds one after the other, with " and " between.
+std::string ConstraintText(const v1::Constraint& constraint);
 // The notation that ParseObjective reads.
 std::string ObjectiveText(const v1::Objective& objective);
 

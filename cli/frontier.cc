@@ -44,6 +44,7 @@ absl::Status ShowFrontier(const FrontierOptions& options, const CommandContext& 
     std::cout << FrontierJson(frontier).dump(2) << "\n";
   } else if (options.format == "csv") {
     std::cout << FrontierCsv(frontier);
+    std::cerr << ClosestText(frontier);
   } else {
     std::cout << FrontierTable(frontier);
   }

@@ -2,6 +2,7 @@
 #include "cli/frontier_format.h"
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 #include <utility>
 #include <vector>
@@ -148,6 +149,19 @@ bool IsObjective(const v1::QueryParetoFrontierResponse& frontier, absl::string_v
       [&](const v1::Objective& objective) { return ObjectiveText(objective) == metric; });
 }
 
+// "latency_ms 8.300 is 3.8 % above 8.000", "accuracy_top1 90.10 is 1.9 % below 92.00".
+std::string MissText(const v1::ClosestTrial::Miss& miss) {
+  const v1::Constraint& constraint = miss.constraint();
+  const bool above = constraint.has_at_most() && miss.value() > constraint.at_most();
+  const double bound = above ? constraint.at_most() : constraint.at_least();
+  // Of nothing there is no share.
+  const std::string excess =
+      bound == 0 ? "" : absl::StrFormat("%.2g %% ", 100 * miss.relative_excess());
+  return absl::StrCat(MetricText(constraint.metric(), constraint.condition()), " ",
+                      Quantity(constraint.metric(), miss.value()), " is ", excess,
+                      above ? "above " : "below ", Quantity(constraint.metric(), bound));
+}
+
 // Images behind the members' accuracies; 0 of those that have none.
 std::set<int64_t> AccuracyImages(const v1::QueryParetoFrontierResponse& frontier) {
   std::set<int64_t> images;
@@ -169,7 +183,21 @@ Json MeasuredJson(const v1::Trial& trial) {
   return json;
 }
 
+std::string ClosestText(const v1::QueryParetoFrontierResponse& frontier) {
+  if (frontier.closest().empty()) return "";
+  std::string text = "No measured subnet meets the constraints. The closest:\n";
+  for (const v1::ClosestTrial& closest : frontier.closest()) {
+    absl::StrAppend(&text, "  ", absl::StripPrefix(closest.trial().name(), "searchJobs/"), "  ",
+                    ArchitectureSummary(closest.trial()), "\n");
+    for (const v1::ClosestTrial::Miss& miss : closest.misses()) {
+      absl::StrAppend(&text, "    ", MissText(miss), "\n");
+    }
+  }
+  return text;
+}
+
 std::string FrontierTable(const v1::QueryParetoFrontierResponse& frontier) {
+  if (!frontier.closest().empty()) return ClosestText(frontier);
   std::vector<std::string> header = {""};
   for (const v1::Objective& objective : frontier.objectives())
     header.push_back(ObjectiveText(objective));
@@ -277,6 +305,21 @@ Json FrontierJson(const v1::QueryParetoFrontierResponse& frontier) {
     AddMeasurements(member.measurements(), &item["measurements"]);
     AddMeasurements(trial.measurements(), &item["measurements"]);
     json["members"].push_back(std::move(item));
+  }
+  for (const v1::ClosestTrial& closest : frontier.closest()) {
+    Json item;
+    item["trial"] = closest.trial().name();
+    for (int i = 0; i < std::min(closest.values_size(), frontier.objectives_size()); ++i) {
+      Json& value = item["values"][ObjectiveText(frontier.objectives(i))];
+      if (std::isfinite(closest.values(i))) value = closest.values(i);
+    }
+    item["misses"] = Json::array();
+    for (const v1::ClosestTrial::Miss& miss : closest.misses()) {
+      item["misses"].push_back({{"constraint", ConstraintText(miss.constraint())},
+                                {"value", miss.value()},
+                                {"relative_excess", miss.relative_excess()}});
+    }
+    json["closest"].push_back(std::move(item));
   }
   return json;
 }

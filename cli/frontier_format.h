@@ -11,17 +11,23 @@
 namespace forall {
 
 // Fits 100 columns for two objectives. The knee is marked with '*', a contested member with '~',
-// a value that is estimated from a screening with "est.".
+// a value that is estimated from a screening with "est.". Where nothing meets the constraints, the
+// closest trials and what they miss follow in words.
 std::string FrontierTable(const v1::QueryParetoFrontierResponse& frontier);
 
 // One line per member, header first: per objective value, low, high, verdict and fidelity
 // (screening, final, or estimated where the value is); then costs, keys, the architecture as JSON
-// (quoted).
+// (quoted). Nothing but the header where nothing meets the constraints: see ClosestText.
 std::string FrontierCsv(const v1::QueryParetoFrontierResponse& frontier);
 
-// {"objectives": [...], "hypervolume": x, "considered_trials": n, "members": [...]};
-// docs/quickstart.md lists the fields of a member.
+// {"objectives": [...], "hypervolume": x, "considered_trials": n, "members": [...]}, and where
+// there are such "closest": [{"trial", "values": {objective: x or null}, "misses": [{"constraint",
+// "value", "relative_excess"}]}]. docs/quickstart.md lists the fields of a member.
 nlohmann::ordered_json FrontierJson(const v1::QueryParetoFrontierResponse& frontier);
+
+// That nothing meets the constraints, and a line per closest trial with all that it misses; ""
+// where the response names none.
+std::string ClosestText(const v1::QueryParetoFrontierResponse& frontier);
 
 // A trial's measurements by name ("accuracy_top1", "accuracy_top1@test", "latency_ms@devices/pi5"),
 // as a member of FrontierJson has them: of equal names the one of highest fidelity.

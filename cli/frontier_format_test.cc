@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/frontier_format.h"
 
+#include <limits>
 #include <string>
 
 #include "gmock/gmock.h"
@@ -132,6 +133,54 @@ TEST(FrontierFormatTest, ShowsOnHowManyImagesMembersStand) {
   EXPECT_THAT(table, Not(HasSubstr("accuracies on")));
   EXPECT_THAT(FrontierCsv(frontier), HasSubstr(",2500,contested,"));
   EXPECT_EQ(FrontierJson(frontier)["members"][0]["accuracy_images"], 2500);
+}
+
+// As a controller answers where nothing is feasible: two trials, one without its accuracy.
+v1::QueryParetoFrontierResponse MakeClosest() {
+  v1::QueryParetoFrontierResponse frontier = MakeFrontier();
+  v1::ClosestTrial* closest = frontier.add_closest();
+  *closest->mutable_trial() = frontier.members(0).trial();
+  frontier.clear_members();
+  frontier.set_considered_trials(0);
+  closest->add_values(std::numeric_limits<double>::quiet_NaN());
+  closest->add_values(8.3);
+  v1::ClosestTrial::Miss* miss = closest->add_misses();
+  miss->mutable_constraint()->set_metric("latency_ms");
+  miss->mutable_constraint()->mutable_condition()->set_device("devices/lab");
+  miss->mutable_constraint()->set_at_most(8);
+  miss->set_value(8.3);
+  miss->set_relative_excess(0.0375);
+  miss = closest->add_misses();
+  miss->mutable_constraint()->set_metric("macs");
+  miss->mutable_constraint()->set_at_least(30e6);
+  miss->set_value(29.7e6);
+  miss->set_relative_excess(0.01);
+  return frontier;
+}
+
+TEST(FrontierFormatTest, SaysWhatIsClosestWhereNothingMeetsTheConstraints) {
+  const v1::QueryParetoFrontierResponse frontier = MakeClosest();
+  const std::string table = FrontierTable(frontier);
+  EXPECT_THAT(table, HasSubstr("No measured subnet meets the constraints"));
+  EXPECT_THAT(table, HasSubstr("1/trials/17"));
+  EXPECT_THAT(table, HasSubstr("latency_ms@lab 8.300 is 3.8 % above 8.000"));
+  EXPECT_THAT(table, HasSubstr("macs 29.70 M is 1 % below 30.00 M"));
+  size_t start = 0;
+  for (size_t end; (end = table.find('\n', start)) != std::string::npos; start = end + 1) {
+    EXPECT_LE(end - start, 100u);
+  }
+  const auto json = FrontierJson(frontier);
+  EXPECT_TRUE(json["members"].empty());
+  const auto& closest = json["closest"][0];
+  EXPECT_EQ(closest["trial"], "searchJobs/1/trials/17");
+  EXPECT_TRUE(closest["values"]["accuracy_top1"].is_null()) << "it was not measured";
+  EXPECT_EQ(closest["values"]["latency_ms"], 8.3);
+  EXPECT_EQ(closest["misses"][0]["constraint"], "latency_ms@lab<=8");
+  EXPECT_EQ(closest["misses"][1]["constraint"], "macs>=30000000");
+  EXPECT_EQ(closest["misses"][1]["relative_excess"], 0.01);
+  const std::string csv = FrontierCsv(frontier);
+  EXPECT_EQ(csv.find('\n'), csv.size() - 1) << "a header and no words";
+  EXPECT_FALSE(FrontierJson(MakeFrontier()).contains("closest"));
 }
 
 }  // namespace

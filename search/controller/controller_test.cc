@@ -2,6 +2,7 @@
 #include "search/controller/controller.h"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -214,6 +215,48 @@ TEST_F(ControllerTest, ExactConstraintsAreKeptByEveryProposal) {
       }
     }
   }
+}
+
+TEST_F(ControllerTest, FrontierWithoutFeasibleTrialsNamesTheClosest) {
+  harness_.Register("w");
+  v1::SearchJobSpec spec = ControllerHarness::Spec(12);
+  v1::Constraint* constraint = spec.add_constraints();
+  constraint->set_metric("latency_ms");
+  constraint->set_at_most(1e-3);
+  const std::string name = SubmitOk(spec);
+  EXPECT_EQ(harness_.RunToEnd(name).infeasible_trials(), 12);
+  const v1::QueryParetoFrontierResponse own = harness_.Frontier(name);
+  EXPECT_THAT(own.members(), IsEmpty());
+  ASSERT_THAT(own.closest(), SizeIs(3));
+  double last = 0;
+  for (const v1::ClosestTrial& closest : own.closest()) {
+    EXPECT_EQ(closest.trial().state(), v1::Trial::INFEASIBLE);
+    ASSERT_THAT(closest.misses(), SizeIs(1));
+    const v1::ClosestTrial::Miss& miss = closest.misses(0);
+    EXPECT_EQ(miss.constraint().metric(), "latency_ms");
+    EXPECT_DOUBLE_EQ(miss.relative_excess(), (miss.value() - 1e-3) / 1e-3);
+    EXPECT_GE(miss.relative_excess(), last);
+    last = miss.relative_excess();
+    // The latency spared the accuracy.
+    ASSERT_THAT(closest.values(), SizeIs(2));
+    EXPECT_TRUE(std::isnan(closest.values(0)));
+    EXPECT_EQ(closest.values(1), miss.value());
+  }
+  // Over the supernet, whose constraints are only those of the question.
+  v1::QueryParetoFrontierRequest request;
+  request.set_supernet("supernets/fashion_mnist");
+  request.add_objectives()->set_metric("macs");
+  *request.add_constraints() = *constraint;
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::QueryParetoFrontierResponse all,
+                              CallAndWait(controller(), &Controller::QueryParetoFrontier, request));
+  EXPECT_THAT(all.members(), IsEmpty());
+  ASSERT_THAT(all.closest(), SizeIs(3));
+  EXPECT_EQ(all.closest(0).trial().name(), own.closest(0).trial().name());
+  request.mutable_constraints(0)->set_at_most(1e6);
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::QueryParetoFrontierResponse met,
+                              CallAndWait(controller(), &Controller::QueryParetoFrontier, request));
+  EXPECT_THAT(met.members(), SizeIs(1));
+  EXPECT_THAT(met.closest(), IsEmpty());
 }
 
 TEST_F(ControllerTest, TrialThatBreaksAMeasuredConstraintIsInfeasibleAndOffTheFrontier) {

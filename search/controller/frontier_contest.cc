@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <string>
 
 #include "search/controller/paired_test.h"
 
@@ -19,6 +20,26 @@ constexpr double kEstablished = 0.025;
 constexpr double kSurelyEstablished = 0.0249;
 
 enum class Chance { kNone, kEqual, kBetter };
+
+// What there is to compare of a trial in one objective.
+struct Side {
+  Reading reading;
+  const MeasurementRecord* evidence = nullptr;
+  const std::string* bits = nullptr;  // nullptr when they are not known
+};
+
+std::vector<Side> SidesOf(const MeasurementIndex& index, const FrontierObjectives& objectives,
+                          TrialRef trial) {
+  std::vector<Side> sides(objectives.size());
+  for (size_t i = 0; i < sides.size(); ++i) {
+    objectives.readers[i].Read(trial, &sides[i].reading);
+    sides[i].evidence = objectives.readers[i].Evidence(trial);
+    if (!objectives.maximize[i] || sides[i].evidence == nullptr) continue;
+    const std::string& bits = index.Bitmap(sides[i].evidence->id);
+    if (!bits.empty()) sides[i].bits = &bits;
+  }
+  return sides;
+}
 
 double WorseEnd(const Reading& reading, bool maximize) {
   return maximize ? -reading.low : reading.high;
@@ -37,10 +58,10 @@ bool SurelyBetter(int64_t ours, int64_t images, int64_t lead) {
 
 // An accuracy, in percent, below which nobody measured on the same images could take the member's
 // place by the paired test.
-double PairedFloor(const MeasurementIndex& index, const Reading& member) {
-  if (member.evidence == nullptr || index.Bitmap(member.evidence->id).empty()) return kInfinity;
+double PairedFloor(const Side& member) {
+  if (member.bits == nullptr) return kInfinity;
   const int64_t images = member.evidence->sample_count;
-  const int64_t ours = std::llround(member.measured / 100 * static_cast<double>(images));
+  const int64_t ours = std::llround(member.reading.measured / 100 * static_cast<double>(images));
   if (ours < 1 || ours > images || !SurelyBetter(ours, images, ours)) return -kInfinity;
   // The smallest lead that is enough: the larger it is, the surer.
   int64_t low = 0;
@@ -53,9 +74,15 @@ double PairedFloor(const MeasurementIndex& index, const Reading& member) {
 }
 
 // The member's side of Hope: who does not reach it in every objective cannot take its place.
-double Bar(const MeasurementIndex& index, const Reading& member, bool maximize) {
-  const double end = WorseEnd(member, maximize);
-  return maximize ? std::max(end, -PairedFloor(index, member)) : end;
+double Bar(const Side& member, bool maximize) {
+  const double end = WorseEnd(member.reading, maximize);
+  return maximize ? std::max(end, -PairedFloor(member)) : end;
+}
+
+bool Reaches(const float* hope, const double* bar, size_t objectives) {
+  bool reaches = true;
+  for (size_t i = 0; i < objectives; ++i) reaches &= hope[i] <= bar[i];
+  return reaches;
 }
 
 // Says of most points that reach no member's bars in all objectives that they do not. A grid over
@@ -77,11 +104,8 @@ class BarGrid {
     for (size_t axis = 0; axis < axes; ++axis) Accumulate(axis == 0 ? 1 : cells_per_axis_);
   }
 
-  bool MayReach(const double* hope) const {
-    const double* const cell = highest_.data() + CellOf(hope) * objectives_;
-    bool reaches = true;
-    for (size_t i = 0; i < objectives_; ++i) reaches &= hope[i] <= cell[i];
-    return reaches;
+  bool MayReach(const float* hope) const {
+    return Reaches(hope, highest_.data() + CellOf(hope) * objectives_, objectives_);
   }
 
  private:
@@ -101,7 +125,8 @@ class BarGrid {
     return high > low && std::isfinite(scale) ? Axis{low, scale} : Axis{0, 0};
   }
   // Never larger for a smaller value.
-  size_t CellOf(const double* point) const {
+  template <typename T>
+  size_t CellOf(const T* point) const {
     size_t cell = 0;
     for (size_t axis = axes_.size(); axis-- > 0;) {
       const Axis& a = axes_[axis];
@@ -130,14 +155,6 @@ class BarGrid {
   std::vector<double> highest_;  // by cell, a value per objective
 };
 
-using Readings = std::vector<Reading>;
-
-Readings ReadAll(const FrontierObjectives& objectives, TrialRef trial) {
-  Readings readings(objectives.size());
-  for (size_t i = 0; i < readings.size(); ++i) objectives.readers[i].Read(trial, &readings[i]);
-  return readings;
-}
-
 Chance ByIntervals(const Reading& other, const Reading& member, bool maximize) {
   const double theirs = BetterEnd(other, maximize);
   const double ours = WorseEnd(member, maximize);
@@ -146,32 +163,34 @@ Chance ByIntervals(const Reading& other, const Reading& member, bool maximize) {
 }
 
 // By the images that both have seen, where there are such; otherwise by their intervals.
-Chance ByImages(const MeasurementIndex& index, const Reading& other, const Reading& member) {
-  const MeasurementRecord* const theirs = other.evidence;
-  const MeasurementRecord* const ours = member.evidence;
+Chance ByImages(const Side& other, const Side& member) {
   // Not on the images that two of different fidelity share: on those the finalist was selected.
-  if (theirs != nullptr && ours != nullptr && theirs->sample_count == ours->sample_count &&
-      theirs->key.dataset == ours->key.dataset && theirs->key.split == ours->key.split) {
-    const std::string& their_bits = index.Bitmap(theirs->id);
-    if (!their_bits.empty()) {
-      const Discordance discordance =
-          CountDiscordance(their_bits, index.Bitmap(ours->id), ours->sample_count);
-      if (SecondIsBetterPValue(discordance) <= kEstablished) return Chance::kNone;
-      return discordance.only_first > 0 ? Chance::kBetter : Chance::kEqual;
-    }
+  if (other.bits == nullptr || member.bits == nullptr ||
+      other.evidence->sample_count != member.evidence->sample_count ||
+      other.evidence->key.dataset != member.evidence->key.dataset ||
+      other.evidence->key.split != member.evidence->key.split) {
+    return ByIntervals(other.reading, member.reading, /*maximize=*/true);
   }
-  return ByIntervals(other, member, /*maximize=*/true);
+  const Discordance discordance =
+      CountDiscordance(*other.bits, *member.bits, member.evidence->sample_count);
+  // The better of two is never established to be the worse: no need to ask how likely that is.
+  if (discordance.only_first < discordance.only_second &&
+      SecondIsBetterPValue(discordance) <= kEstablished) {
+    return Chance::kNone;
+  }
+  return discordance.only_first > 0 ? Chance::kBetter : Chance::kEqual;
 }
 
-bool CouldReplace(const MeasurementIndex& index, const Readings& other, const Readings& member,
+bool CouldReplace(const std::vector<Side>& other, const std::vector<Side>& member,
                   const std::vector<bool>& maximize) {
   bool better = false;
   // The cheap comparisons first: they exclude most.
   for (const bool paired : {false, true}) {
     for (size_t i = 0; i < maximize.size(); ++i) {
       if (maximize[i] != paired) continue;
-      const Chance chance = paired ? ByImages(index, other[i], member[i])
-                                   : ByIntervals(other[i], member[i], /*maximize=*/false);
+      const Chance chance =
+          paired ? ByImages(other[i], member[i])
+                 : ByIntervals(other[i].reading, member[i].reading, /*maximize=*/false);
       if (chance == Chance::kNone) return false;
       better |= chance == Chance::kBetter;
     }
@@ -181,9 +200,13 @@ bool CouldReplace(const MeasurementIndex& index, const Readings& other, const Re
 
 }  // namespace
 
-double Hope(const Reading& reading, bool maximize) {
+float Hope(const Reading& reading, bool maximize) {
   // The paired test sees the accuracy as it was measured, not an estimate.
-  return maximize ? -std::max(reading.high, reading.measured) : reading.low;
+  const double hope = maximize ? -std::max(reading.high, reading.measured) : reading.low;
+  // Two units in the last place, and what is smaller than any: below, whichever way it was rounded.
+  const float rounded = static_cast<float>(hope);
+  return rounded - std::abs(rounded) * 2 * std::numeric_limits<float>::epsilon() -
+         std::numeric_limits<float>::min();
 }
 
 std::vector<bool> FindReplaceable(const MeasurementIndex& index,
@@ -194,33 +217,28 @@ std::vector<bool> FindReplaceable(const MeasurementIndex& index,
   const size_t k = objectives.size();
   std::vector<bool> replaceable(members.size(), false);
   if (members.empty()) return replaceable;
-  std::vector<Readings> readings;
+  std::vector<std::vector<Side>> sides;
   std::vector<double> bars;
   for (const size_t member : members) {
-    readings.push_back(ReadAll(objectives, candidates.trials[member]));
-    for (size_t i = 0; i < k; ++i) {
-      bars.push_back(Bar(index, readings.back()[i], objectives.maximize[i]));
-    }
+    sides.push_back(SidesOf(index, objectives, candidates.trials[member]));
+    for (size_t i = 0; i < k; ++i) bars.push_back(Bar(sides.back()[i], objectives.maximize[i]));
   }
   const BarGrid grid(bars, k);
-  std::vector<size_t> rivals;
-  std::vector<double> hopes;
+  std::vector<uint32_t> rivals;
+  std::vector<float> hopes;
   for (size_t rival = 0; rival < candidates.trials.size(); ++rival) {
-    const double* const hope = candidates.hopes.data() + rival * k;
+    const float* const hope = candidates.hopes.data() + rival * k;
     if (!grid.MayReach(hope)) continue;
-    rivals.push_back(rival);
+    rivals.push_back(static_cast<uint32_t>(rival));
     hopes.insert(hopes.end(), hope, hope + k);
   }
   for (size_t m = 0; m < members.size(); ++m) {
     const double* const bar = bars.data() + m * k;
     for (size_t r = 0; r < rivals.size() && !replaceable[m]; ++r) {
-      const double* const hope = hopes.data() + r * k;
-      size_t reached = 0;
-      while (reached < k && hope[reached] <= bar[reached]) ++reached;
-      if (reached < k || rivals[r] == members[m]) continue;
+      if (!Reaches(hopes.data() + r * k, bar, k) || rivals[r] == members[m]) continue;
       const TrialRef rival = candidates.trials[rivals[r]];
       replaceable[m] =
-          CouldReplace(index, ReadAll(objectives, rival), readings[m], objectives.maximize) &&
+          CouldReplace(SidesOf(index, objectives, rival), sides[m], objectives.maximize) &&
           may_replace(rival);
     }
   }

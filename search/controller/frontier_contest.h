@@ -15,13 +15,11 @@
 
 namespace forall {
 
-// Trials that have a value for every objective of a query.
+// Trials that have a value for every objective of a query, and an entry per objective of what each
+// could turn out to be at best, by its interval or by a paired test.
 struct FrontierCandidates {
   std::vector<TrialRef> trials;
-  // Row-major, an entry per objective, lower is better: the values; and no worse than what the
-  // trial's value could turn out to be, by its interval or by a paired test (Hope).
-  std::vector<double> points;
-  std::vector<double> hopes;
+  std::vector<float> hopes;  // row-major, lower is better; rounded down
 };
 
 // What a query compares by.
@@ -32,7 +30,7 @@ struct FrontierObjectives {
 };
 
 // An entry of FrontierCandidates::hopes.
-double Hope(const Reading& reading, bool maximize);
+float Hope(const Reading& reading, bool maximize);
 
 // Of each of `members` (places in `candidates`) whether some other candidate could take its place:
 // in no objective the member is established to be better, and in one the other could be. For

@@ -2,6 +2,9 @@
 #include "search/controller/frontier_query.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
 #include <optional>
 #include <set>
 #include <tuple>
@@ -243,50 +246,90 @@ bool Holds(const v1::Constraint& constraint, double value) {
   return !constraint.has_at_least() || value >= constraint.at_least();
 }
 
-// Adds the trial when it has all values and meets the limits.
-void AddCandidate(const Question& question, TrialRef trial, std::vector<Reading>* readings,
-                  FrontierCandidates* candidates) {
-  Reading limited;
-  for (const Limit& limit : question.limits) {
-    if (!limit.reader.Read(trial, &limited) || !Holds(limit.constraint, limited.value)) return;
+// The candidates of a question, and among them its frontier. Trials come in by the hundred
+// thousand: what can be no member is dropped a block at a time, while the block is in the cache.
+class Collector {
+ public:
+  Collector(const Question& question, size_t most)
+      : question_(question), readings_(question.objectives.size()) {
+    candidates_.trials.reserve(most);
+    candidates_.hopes.reserve(most * readings_.size());
   }
-  const FrontierObjectives& objectives = question.objectives;
-  readings->resize(objectives.size());
-  for (size_t i = 0; i < objectives.size(); ++i) {
-    if (!objectives.readers[i].Read(trial, &(*readings)[i])) return;
-  }
-  candidates->trials.push_back(trial);
-  for (size_t i = 0; i < objectives.size(); ++i) {
-    const Reading& reading = (*readings)[i];
-    candidates->points.push_back(objectives.maximize[i] ? -reading.value : reading.value);
-    candidates->hopes.push_back(Hope(reading, objectives.maximize[i]));
-  }
-}
 
-// The trials that can be members come first; the others only contest them. `eligible` is how many.
-FrontierCandidates FindCandidates(const Registry& registry, const Scope& scope,
-                                  const Question& question, size_t* eligible) {
-  FrontierCandidates candidates;
-  std::vector<Reading> readings;
-  // A job's frontier keeps the job's hard constraints, under any objectives.
-  const auto counts = [&](TrialRef trial) {
-    return scope.job == nullptr || TrialOf(scope, trial).record.state == TrialState::kMeasured;
-  };
-  const auto on_frontier = [&](TrialRef trial) {
-    return scope.jobs[trial.job]->OnFrontier(TrialOf(scope, trial).record.ordinal);
-  };
-  VisitTrials(registry, scope, [&](TrialRef trial) {
-    if (!counts(trial) || (scope.own_objectives && !on_frontier(trial))) return;
-    AddCandidate(question, trial, &readings, &candidates);
-  });
-  *eligible = candidates.trials.size();
-  if (!scope.own_objectives) return candidates;
-  VisitTrials(registry, scope, [&](TrialRef trial) {
-    if (counts(trial) && !on_frontier(trial)) {
-      AddCandidate(question, trial, &readings, &candidates);
+  // Adds the trial when it has all values and meets the limits; it can be a member when `eligible`.
+  absl::Status Add(TrialRef trial, bool eligible) {
+    Reading limited;
+    for (const Limit& limit : question_.limits) {
+      if (!limit.reader.Read(trial, &limited) || !Holds(limit.constraint, limited.value)) {
+        return absl::OkStatus();
+      }
     }
+    const FrontierObjectives& objectives = question_.objectives;
+    for (size_t i = 0; i < objectives.size(); ++i) {
+      if (!objectives.readers[i].Read(trial, &readings_[i])) return absl::OkStatus();
+    }
+    candidates_.trials.push_back(trial);
+    for (size_t i = 0; i < objectives.size(); ++i) {
+      candidates_.hopes.push_back(Hope(readings_[i], objectives.maximize[i]));
+      if (!eligible) continue;
+      points_.push_back(objectives.maximize[i] ? -readings_[i].value : readings_[i].value);
+    }
+    if (eligible) rows_.push_back(static_cast<int32_t>(candidates_.trials.size()) - 1);
+    return rows_.size() >= next_filter_ ? Filter() : absl::OkStatus();
+  }
+
+  // Leaves the members: their places among the candidates, ascending, and their points. Of equal
+  // points the first stays.
+  absl::Status Filter() {
+    FORALL_ASSIGN_OR_RETURN(const std::vector<int32_t> kept, ParetoFilter(points()));
+    const size_t k = readings_.size();
+    for (size_t i = 0; i < kept.size(); ++i) {
+      const size_t from = static_cast<size_t>(kept[i]);
+      rows_[i] = rows_[from];
+      std::copy_n(points_.begin() + static_cast<int64_t>(from * k), k,
+                  points_.begin() + static_cast<int64_t>(i * k));
+    }
+    rows_.resize(kept.size());
+    points_.resize(kept.size() * k);
+    next_filter_ = 2 * kept.size() + kBlock;
+    return absl::OkStatus();
+  }
+
+  const FrontierCandidates& candidates() const { return candidates_; }
+  const std::vector<int32_t>& rows() const { return rows_; }
+  PointsView points() const { return {points_, static_cast<int>(readings_.size())}; }
+
+ private:
+  static constexpr size_t kBlock = 8192;
+
+  const Question& question_;
+  FrontierCandidates candidates_;
+  std::vector<int32_t> rows_;
+  std::vector<double> points_;
+  size_t next_filter_ = kBlock;
+  std::vector<Reading> readings_;
+};
+
+absl::StatusOr<Collector> Collect(const Registry& registry, const Scope& scope,
+                                  const Question& question) {
+  size_t most = 0;
+  for (const JobFold* job : scope.jobs) most += job->rows().size();
+  Collector collector(question, most);
+  absl::Status status;
+  VisitTrials(registry, scope, [&](TrialRef ref) {
+    bool eligible = true;
+    if (scope.job != nullptr) {
+      const TrialRecord& trial = TrialOf(scope, ref).record;
+      // A job's frontier keeps the job's hard constraints, under any objectives.
+      if (trial.state != TrialState::kMeasured) return;
+      // Of its own objectives, only what its frontier holds can be a member.
+      eligible = !scope.own_objectives || scope.jobs[ref.job]->OnFrontier(trial.ordinal);
+    }
+    status.Update(collector.Add(ref, eligible));
   });
-  return candidates;
+  FORALL_RETURN_IF_ERROR(status);
+  FORALL_RETURN_IF_ERROR(collector.Filter());
+  return collector;
 }
 
 // Whether what is behind the member is itself in doubt.
@@ -295,12 +338,9 @@ bool IsDoubtful(const Scope& scope, const Question& question, TrialRef ref) {
   // Over all jobs, the evidence may be another's, which did get its final numbers.
   if (scope.job != nullptr && !trial.finalize_error.empty()) return true;
   for (const MetricReader& reader : question.objectives.readers) {
-    Reading reading;
-    reader.Read(ref, &reading);
-    if (reading.evidence == nullptr) continue;
-    if (reading.evidence->verdict != VerdictState::kTrusted || !IsFinal(trial, *reading.evidence)) {
-      return true;
-    }
+    const MeasurementRecord* const evidence = reader.Evidence(ref);
+    if (evidence == nullptr) continue;
+    if (evidence->verdict != VerdictState::kTrusted || !IsFinal(trial, *evidence)) return true;
   }
   return false;
 }
@@ -345,13 +385,15 @@ void AddMember(const Registry& registry, const Scope& scope, const Question& que
   v1::FrontierMember* member = response->add_members();
   *member->mutable_trial() = TrialView(registry, *scope.jobs[ref.job], trial);
   for (int i = 0; i < response->objectives_size(); ++i) {
+    const MetricReader& reader = question.objectives.readers[static_cast<size_t>(i)];
     Reading reading;
-    question.objectives.readers[static_cast<size_t>(i)].Read(ref, &reading);
+    reader.Read(ref, &reading);
     member->add_values(reading.value);
+    const MeasurementRecord* const evidence = reader.Evidence(ref);
     *member->add_measurements() =
-        reading.evidence != nullptr
-            ? MeasurementView(registry, *reading.evidence)
-            : KnownView(plan, trial, KnownSlot(plan, response->objectives(i)));
+          evidence != nullptr
+              ? MeasurementView(registry, *evidence)
+              : KnownView(plan, trial, KnownSlot(plan, response->objectives(i)));
   }
   member->set_certainty(contested ? v1::FrontierMember::CONTESTED : v1::FrontierMember::CERTAIN);
   member->set_knee(knee);
@@ -359,20 +401,21 @@ void AddMember(const Registry& registry, const Scope& scope, const Question& que
 
 absl::Status AddMembers(const Registry& registry, const Scope& scope, const Question& question,
                         v1::QueryParetoFrontierResponse* response) {
-  size_t eligible = 0;
-  const FrontierCandidates candidates = FindCandidates(registry, scope, question, &eligible);
+  FORALL_ASSIGN_OR_RETURN(const Collector collector, Collect(registry, scope, question));
+  const FrontierCandidates& candidates = collector.candidates();
+  const PointsView points = collector.points();
   const int objectives = response->objectives_size();
   response->set_considered_trials(static_cast<int32_t>(candidates.trials.size()));
-  if (eligible == 0) return absl::OkStatus();
-  const PointsView points{
-      absl::MakeConstSpan(candidates.points).first(eligible * static_cast<size_t>(objectives)),
-      objectives};
-  FORALL_ASSIGN_OR_RETURN(std::vector<int32_t> rows, ParetoFilter(points));
-  std::stable_sort(rows.begin(), rows.end(),
+  if (points.size() == 0) return absl::OkStatus();
+  std::vector<int32_t> order(collector.rows().size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
                    [&](int32_t a, int32_t b) { return points[a][0] < points[b][0]; });
+  std::vector<int32_t> rows;
   std::vector<double> frontier;
-  for (const int32_t row : rows) {
-    frontier.insert(frontier.end(), points[row], points[row] + objectives);
+  for (const int32_t member : order) {
+    rows.push_back(collector.rows()[static_cast<size_t>(member)]);
+    frontier.insert(frontier.end(), points[member], points[member] + objectives);
   }
   FORALL_ASSIGN_OR_RETURN(const int32_t knee, KneeRow(PointsView{frontier, objectives}));
   const std::vector<bool> contested = FindContested(registry, scope, question, candidates, rows);
@@ -381,6 +424,104 @@ absl::Status AddMembers(const Registry& registry, const Scope& scope, const Ques
               contested[i], static_cast<int32_t>(i) == knee, response);
   }
   return absl::OkStatus();
+}
+
+// How far beyond its bound, as a share of the bound.
+double RelativeExcess(const v1::Constraint& constraint, double value) {
+  const double bound = constraint.has_at_most() && value > constraint.at_most()
+                           ? constraint.at_most()
+                           : constraint.at_least();
+  return std::abs(value - bound) / (bound == 0 ? 1 : std::abs(bound));
+}
+
+// How a trial stands to the constraints.
+struct Distance {
+  TrialRef trial;
+  bool complete = true;  // it has all values that were asked for
+  double excess = 0;     // summed over the constraints that it breaks
+  std::vector<v1::ClosestTrial::Miss> misses;
+};
+
+Distance DistanceOf(const Question& question, const std::vector<Limit>& own_limits,
+                    TrialRef trial) {
+  Distance distance{trial, true, 0, {}};
+  Reading reading;
+  const auto look_at = [&](const Limit& limit, bool own) {
+    if (!limit.reader.Read(trial, &reading)) {
+      distance.complete = false;
+      return;
+    }
+    // The job judged what it measured, not an estimate.
+    const double value = own ? reading.measured : reading.value;
+    if (Holds(limit.constraint, value)) return;
+    v1::ClosestTrial::Miss& miss = distance.misses.emplace_back();
+    *miss.mutable_constraint() = limit.constraint;
+    miss.set_value(value);
+    miss.set_relative_excess(RelativeExcess(limit.constraint, value));
+    distance.excess += miss.relative_excess();
+  };
+  for (const Limit& limit : own_limits) look_at(limit, true);
+  for (const Limit& limit : question.limits) look_at(limit, false);
+  for (const MetricReader& reader : question.objectives.readers) {
+    distance.complete &= reader.Read(trial, &reading);
+  }
+  return distance;
+}
+
+void AddClosestTrial(const Registry& registry, const Scope& scope, const Question& question,
+                     Distance distance, v1::QueryParetoFrontierResponse* response) {
+  v1::ClosestTrial* const closest = response->add_closest();
+  const JobFold& job = *scope.jobs[distance.trial.job];
+  *closest->mutable_trial() = TrialView(registry, job, TrialOf(scope, distance.trial));
+  for (const MetricReader& reader : question.objectives.readers) {
+    Reading reading;
+    const bool known = reader.Read(distance.trial, &reading);
+    closest->add_values(known ? reading.value : std::numeric_limits<double>::quiet_NaN());
+  }
+  std::stable_sort(
+      distance.misses.begin(), distance.misses.end(),
+      [](const auto& a, const auto& b) { return a.relative_excess() > b.relative_excess(); });
+  for (v1::ClosestTrial::Miss& miss : distance.misses) *closest->add_misses() = std::move(miss);
+}
+
+// Where nothing meets the constraints: what misses them by the least.
+void AddClosest(const Registry& registry, const Scope& scope, const Question& question,
+                v1::QueryParetoFrontierResponse* response) {
+  constexpr size_t kMost = 3;
+  std::vector<Limit> own_limits;
+  for (int i = 0; scope.job != nullptr && i < scope.job->fold().plan().spec().constraints_size();
+       ++i) {
+    const JobPlan& plan = scope.job->fold().plan();
+    own_limits.push_back(
+        {plan.spec().constraints(i),
+         MetricReader(scope.job->fold(), plan.limits()[static_cast<size_t>(i)].slot)});
+  }
+  if (own_limits.empty() && question.limits.empty()) return;
+  // What a job stopped measuring once it had broken a limit only counts where nothing else does.
+  const auto nearer = [](const Distance& a, const Distance& b) {
+    if (a.complete != b.complete) return a.complete;
+    return a.excess < b.excess;
+  };
+  std::vector<Distance> nearest;
+  VisitTrials(registry, scope, [&](TrialRef ref) {
+    if (scope.job != nullptr) {
+      const TrialEntry& trial = TrialOf(scope, ref);
+      const TrialState state = trial.record.state;
+      if (!trial.failure.empty() ||
+          (state != TrialState::kMeasured && state != TrialState::kInfeasible)) {
+        return;
+      }
+    }
+    Distance distance = DistanceOf(question, own_limits, ref);
+    if (distance.misses.empty()) return;
+    nearest.insert(std::upper_bound(nearest.begin(), nearest.end(), distance, nearer),
+                   std::move(distance));
+    if (nearest.size() > kMost) nearest.pop_back();
+  });
+  for (Distance& distance : nearest) {
+    if (distance.complete != nearest.front().complete) break;
+    AddClosestTrial(registry, scope, question, std::move(distance), response);
+  }
 }
 
 // Of objectives or of constraints.
@@ -466,6 +607,7 @@ absl::StatusOr<v1::QueryParetoFrontierResponse> QueryFrontier(
     question.objectives.maximize.push_back(objective.goal() == v1::Objective::MAXIMIZE);
   }
   FORALL_RETURN_IF_ERROR(AddMembers(registry, scope, question, &response));
+  if (response.considered_trials() == 0) AddClosest(registry, scope, question, &response);
   return response;
 }
 

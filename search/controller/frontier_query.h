@@ -21,6 +21,10 @@ namespace forall {
 // or when some other trial could take its place: in no objective the member is established to be
 // better, and in one the other could be. For top-1 accuracies on the same images "established" is
 // the exact paired test at 2.5 %; otherwise it is that the intervals do not meet.
+//
+// Where no trial meets the constraints, those of the job included, the answer names the closest:
+// trials with all the values that were asked for or, when there is none, trials that broke a limit
+// before all was measured, whose missing values are NaN.
 absl::StatusOr<v1::QueryParetoFrontierResponse> QueryFrontier(
     const Registry& registry, const v1::QueryParetoFrontierRequest& request);
 

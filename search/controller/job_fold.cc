@@ -174,6 +174,7 @@ absl::Status JobFold::Apply(const JobEvent& event) {
       trial->needed_measuring = true;
     } else if (event.kind == "failed") {
       trial->needed_measuring = true;
+      if (!event.last) trial->attempt_failure = absl::StrCat(event.worker, ": ", event.message);
       if (event.last && trial->failure.empty()) {
         trial->failure = event.message.empty() ? "its task failed" : event.message;
         trial->failure_state = static_cast<TrialState>(event.state);
@@ -240,7 +241,8 @@ absl::Status JobFold::Propose(const JobEvent& event) {
   trial.final.resize(plan_->slots().size());
   trial.changed = event.sequence;
   active_.insert(event.trial);
-  rows_.push_back({.graph = index_->NumberOf(record.graph_key), .costs = trial.costs});
+  rows_.push_back({.graph = index_->NumberOf(record.graph_key)});
+  costs_.push_back(trial.costs);
   trials_.push_back(std::move(trial));
   return absl::OkStatus();
 }

@@ -55,6 +55,7 @@ struct TrialEntry {
   // The first failure that was final, "" while there is none.
   std::string failure;
   TrialState failure_state = TrialState::kActive;
+  std::string attempt_failure;    // the last attempt at a task that failed and was tried again
   bool needed_measuring = false;  // something was not reused
   bool finalizing = false;        // chosen for final measurements
   bool finalized = false;         // they are done, or could not be had
@@ -69,7 +70,6 @@ struct TrialRow {
   SubjectId graph = kNoSubject;     // at batch 1, under the job's recipe
   bool has_final = false;           // of TrialEntry::final some measurement is there
   bool screened_finally = false;    // some measurement of final fidelity was its screening
-  Costs costs;
 };
 
 // What a screening value is compared as where other trials of the job have final ones: their mean
@@ -120,8 +120,9 @@ class JobFold {
   // What was doubtful at submission.
   const std::vector<std::string>& warnings() const { return warnings_; }
   const std::vector<TrialEntry>& trials() const { return trials_; }
-  // As long as trials().
+  // Both as long as trials().
   const std::vector<TrialRow>& rows() const { return rows_; }
+  const std::vector<Costs>& costs() const { return costs_; }
   // What keys the trials' screening latencies at another batch or recipe than rows() has them for,
   // as long as trials(). What was asked for once is kept. Good until the next event.
   const std::vector<SubjectId>& Graphs(int32_t batch, const DeploymentRecipe& recipe) const;
@@ -250,6 +251,7 @@ class JobFold {
   std::vector<std::string> warnings_;
   std::vector<TrialEntry> trials_;
   std::vector<TrialRow> rows_;
+  std::vector<Costs> costs_;
   // By batch and recipe; as many as there were trials when they were last asked for.
   mutable std::map<std::pair<int32_t, std::string>, std::vector<SubjectId>> graphs_;
   absl::flat_hash_set<std::string> keys_;

@@ -15,12 +15,12 @@ bool Replaces(const MeasurementRecord& later, const MeasurementRecord& earlier) 
 
 void MeasurementColumn::Offer(SubjectId subject, const std::deque<MeasurementRecord>& records,
                               size_t place) {
-  const size_t block = static_cast<size_t>(subject) / kBlock;
-  if (block >= blocks_.size()) blocks_.resize(block + 1);
-  if (blocks_[block] == nullptr) {
-    blocks_[block] = std::make_unique<std::array<MeasurementCell, kBlock>>();
-  }
-  MeasurementCell& cell = (*blocks_[block])[static_cast<size_t>(subject) % kBlock];
+  Blocks& blocks = blocks_[subject & 1];
+  const size_t at = static_cast<size_t>(subject) / 2;
+  if (at / kBlock >= blocks.size()) blocks.resize(at / kBlock + 1);
+  std::unique_ptr<Block>& block = blocks[at / kBlock];
+  if (block == nullptr) block = std::make_unique<Block>();
+  MeasurementCell& cell = (*block)[at % kBlock];
   const MeasurementRecord& record = records[place];
   if (cell.known() && !Replaces(record, records[static_cast<size_t>(cell.place)])) return;
   cell = {record.value, record.low, record.high, static_cast<int32_t>(place), record.fidelity};

@@ -16,7 +16,8 @@
 
 namespace forall {
 
-// A subject's number: 0, 1, ... in the order in which the measurement index first heard of them.
+// A subject's number: ascending in the order in which the measurement index first heard of them,
+// even for artifacts, odd for graphs.
 using SubjectId = int32_t;
 constexpr SubjectId kNoSubject = -1;
 
@@ -32,24 +33,27 @@ struct MeasurementCell {
 };
 
 // Thread-compatible. 32 bytes a subject, 2 KB at a time: a condition under which few subjects were
-// measured costs little. Accuracies and latencies are of different subjects whose numbers
-// alternate, so that half of a column can be empty.
+// measured costs little. Artifacts and graphs lie apart, for a column is mostly of one kind.
 class MeasurementColumn {
  public:
   // Takes records[place], which must count, unless a better one of the subject is there: higher
   // fidelity first; then, for what is no latency, more samples; then the later one.
   void Offer(SubjectId subject, const std::deque<MeasurementRecord>& records, size_t place);
   const MeasurementCell& operator[](SubjectId subject) const {
-    const size_t block = static_cast<size_t>(subject) / kBlock;
-    if (subject < 0 || block >= blocks_.size() || blocks_[block] == nullptr) return kNone;
-    return (*blocks_[block])[static_cast<size_t>(subject) % kBlock];
+    if (subject < 0) return kNone;
+    const Blocks& blocks = blocks_[subject & 1];
+    const size_t at = static_cast<size_t>(subject) / 2;
+    if (at / kBlock >= blocks.size() || blocks[at / kBlock] == nullptr) return kNone;
+    return (*blocks[at / kBlock])[at % kBlock];
   }
 
  private:
   static constexpr size_t kBlock = 64;
   static constexpr MeasurementCell kNone = {};
 
-  std::vector<std::unique_ptr<std::array<MeasurementCell, kBlock>>> blocks_;
+  using Block = std::array<MeasurementCell, kBlock>;
+  using Blocks = std::vector<std::unique_ptr<Block>>;
+  std::array<Blocks, 2> blocks_;  // of even and of odd subjects
 };
 
 // The one that counts of an artifact's and its graph's latency: higher fidelity, then the later.

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "space/metric_registry.h"
 
@@ -62,9 +63,13 @@ const MeasurementRecord* MeasurementIndex::Find(int64_t id) const {
 
 SubjectId MeasurementIndex::NumberOf(absl::string_view subject) {
   if (const auto it = numbers_.find(subject); it != numbers_.end()) return it->second;
-  const SubjectId number = static_cast<SubjectId>(names_.size());
+  // As GraphKey makes them (space/identity.h). Only the layout of columns depends on it.
+  const bool graph = absl::StartsWith(subject, "g1-");
+  SubjectId& next = graph ? next_graph_ : next_artifact_;
+  const SubjectId number = next;
+  next += 2;
   names_.emplace_back(subject);
-  about_.emplace_back();
+  if (number >= subjects()) about_.resize(number + 1);
   numbers_[names_.back()] = number;
   return number;
 }

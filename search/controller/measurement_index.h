@@ -3,8 +3,8 @@
 // Measurements are global; a job refers to them by id.
 //
 // Beside the records themselves stand columns, one per metric and condition, in which a query finds
-// the measurement that counts of each subject without touching the records. They cost 32 to 64
-// bytes a measurement (measurement_column.h), and a subject's name and number about 100.
+// the measurement that counts of each subject without touching the records. They cost 32
+// bytes a measurement (measurement_column.h), and a subject's name and number about 150.
 #ifndef FORALL_SEARCH_CONTROLLER_MEASUREMENT_INDEX_H_
 #define FORALL_SEARCH_CONTROLLER_MEASUREMENT_INDEX_H_
 
@@ -132,6 +132,9 @@ class MeasurementIndex {
   // Keys are names_.
   absl::flat_hash_map<absl::string_view, SubjectId> numbers_;
   std::deque<std::string> names_;
+  // Even and odd, so that those of a kind are neighbours in a column.
+  SubjectId next_artifact_ = 0;
+  SubjectId next_graph_ = 1;
   std::vector<std::vector<const MeasurementRecord*>> about_;  // by subject
   absl::flat_hash_map<std::string, MeasurementColumn> columns_;
   std::set<LatencyPlace> latency_places_;

@@ -10,7 +10,7 @@ bool Holds(const std::vector<int64_t>& ids, int64_t id) {
   return std::find(ids.begin(), ids.end(), id) != ids.end();
 }
 
-Reading Known(double value) { return {value, value, value, value, nullptr}; }
+Reading Known(double value) { return {value, value, value, value}; }
 
 }  // namespace
 
@@ -59,63 +59,77 @@ MetricReader::MetricReader(const JobFold& job, int slot) : slot_(slot) {
   jobs_.push_back({&job, job.rows().data(), job.EstimatorOf(metric.id)});
 }
 
-void MetricReader::ReadCell(const Job& job, uint32_t trial, const MeasurementCell& cell,
-                            Reading* reading) const {
-  reading->evidence = &index_->all()[static_cast<size_t>(cell.place)];
-  *reading = {cell.value, cell.low, cell.high, cell.value, reading->evidence};
-  if (!job.estimator.known) return;
-  const TrialRow& row = job.rows[trial];
-  // Mostly the row tells, without a look at the trial.
-  const bool final = row.has_final || row.screened_finally
-                         ? IsFinal(job.fold->trials()[trial], *reading->evidence)
-                         : cell.fidelity == FidelityLevel::kFinal;
-  if (final) return;
-  reading->value = job.estimator(cell.value);
-  const double shift = reading->value - cell.value;
-  reading->low = cell.low + shift;
-  reading->high = cell.high + shift;
+const MeasurementCell& MetricReader::CellOf(TrialRef ref) const {
+  const Job& job = jobs_[ref.job];
+  const TrialRow& row = job.rows[ref.trial];
+  if (source_ == Source::kAccuracy) return (*column_)[row.artifact];
+  SubjectId graph = job.graphs == nullptr ? row.graph : job.graphs[ref.trial];
+  if (!job.has_graphs) graph = kNoSubject;
+  return BetterLatency((*column_)[row.artifact], (*column_)[graph]);
+}
+
+Reading MetricReader::Compared(TrialRef ref, const Reading& measured, bool final) const {
+  if (final) return measured;
+  const double value = jobs_[ref.job].estimator(measured.measured);
+  const double shift = value - measured.measured;
+  return {value, measured.low + shift, measured.high + shift, measured.measured};
 }
 
 bool MetricReader::Read(TrialRef ref, Reading* reading) const {
   const Job& job = jobs_[ref.job];
+  const auto read_known = [&](const std::optional<double>& value) {
+    if (value.has_value()) *reading = Known(*value);
+    return value.has_value();
+  };
   switch (source_) {
     case Source::kNothing:
       return false;
     case Source::kCost:
-      *reading = Known(static_cast<double>(job.rows[ref.trial].costs.*cost_));
+      *reading = Known(static_cast<double>(job.fold->costs()[ref.trial].*cost_));
       return true;
-    case Source::kPrediction: {
-      const std::optional<double>& predicted = job.fold->trials()[ref.trial].predicted_accuracy;
-      if (predicted.has_value()) *reading = Known(*predicted);
-      return predicted.has_value();
-    }
-    case Source::kAccuracy: {
-      const MeasurementCell& cell = (*column_)[job.rows[ref.trial].artifact];
-      if (cell.known()) ReadCell(job, ref.trial, cell, reading);
-      return cell.known();
-    }
+    case Source::kPrediction:
+      return read_known(job.fold->trials()[ref.trial].predicted_accuracy);
+    case Source::kAccuracy:
     case Source::kLatency: {
+      const MeasurementCell& cell = CellOf(ref);
+      if (!cell.known()) return false;
+      *reading = {cell.value, cell.low, cell.high, cell.value};
+      if (!job.estimator.known) return true;
       const TrialRow& row = job.rows[ref.trial];
-      SubjectId graph = job.graphs == nullptr ? row.graph : job.graphs[ref.trial];
-      if (!job.has_graphs) graph = kNoSubject;
-      const MeasurementCell& cell = BetterLatency((*column_)[row.artifact], (*column_)[graph]);
-      if (cell.known()) ReadCell(job, ref.trial, cell, reading);
-      return cell.known();
+      // Mostly the row tells, without a look at trial and record.
+      const bool final = row.has_final || row.screened_finally
+                             ? IsFinal(job.fold->trials()[ref.trial], *Evidence(ref))
+                             : cell.fidelity == FidelityLevel::kFinal;
+      *reading = Compared(ref, *reading, final);
+      return true;
+    }
+    case Source::kOwn: {
+      const MeasurementRecord* const evidence = Evidence(ref);
+      const TrialEntry& trial = job.fold->trials()[ref.trial];
+      if (evidence == nullptr) return read_known(job.fold->Value(trial, slot_));
+      *reading = {evidence->value, evidence->low, evidence->high, evidence->value};
+      *reading = Compared(ref, *reading, IsFinal(trial, *evidence));
+      return true;
+    }
+  }
+  return false;
+}
+
+const MeasurementRecord* MetricReader::Evidence(TrialRef ref) const {
+  switch (source_) {
+    case Source::kNothing:
+    case Source::kCost:
+    case Source::kPrediction:
+      return nullptr;
+    case Source::kAccuracy:
+    case Source::kLatency: {
+      const MeasurementCell& cell = CellOf(ref);
+      return cell.known() ? &index_->all()[static_cast<size_t>(cell.place)] : nullptr;
     }
     case Source::kOwn:
-      break;
+      return jobs_[ref.job].fold->Evidence(jobs_[ref.job].fold->trials()[ref.trial], slot_);
   }
-  const TrialEntry& trial = job.fold->trials()[ref.trial];
-  const MeasurementRecord* const evidence = job.fold->Evidence(trial, slot_);
-  if (evidence == nullptr) {
-    const std::optional<double> value = job.fold->Value(trial, slot_);
-    if (value.has_value()) *reading = Known(*value);
-    return value.has_value();
-  }
-  const double value = IsFinal(trial, *evidence) ? evidence->value : job.estimator(evidence->value);
-  const double shift = value - evidence->value;
-  *reading = {value, evidence->low + shift, evidence->high + shift, evidence->value, evidence};
-  return true;
+  return nullptr;
 }
 
 }  // namespace forall

@@ -27,8 +27,7 @@ struct Reading {
   double value = 0;
   double low = 0;
   double high = 0;
-  double measured = 0;                          // the value itself
-  const MeasurementRecord* evidence = nullptr;  // nullptr for what is known without measuring
+  double measured = 0;  // the value itself
 };
 
 // Whether the trial's job takes the measurement for a final one: a number that another job took at
@@ -49,6 +48,8 @@ class MetricReader {
 
   // False when the trial lacks the value.
   bool Read(TrialRef ref, Reading* reading) const;
+  // What the trial's value was measured by; nullptr when it lacks one or it is known without.
+  const MeasurementRecord* Evidence(TrialRef ref) const;
 
  private:
   enum class Source { kNothing, kCost, kPrediction, kAccuracy, kLatency, kOwn };
@@ -59,8 +60,10 @@ class MetricReader {
     const SubjectId* graphs = nullptr;  // nullptr: those of the rows
     bool has_graphs = true;             // false for a recipe that cannot be parsed
   };
-  void ReadCell(const Job& job, uint32_t trial, const MeasurementCell& cell,
-                Reading* reading) const;
+  // Of an accuracy or a latency.
+  const MeasurementCell& CellOf(TrialRef ref) const;
+  // As it is compared.
+  Reading Compared(TrialRef ref, const Reading& measured, bool final) const;
 
   Source source_ = Source::kNothing;
   std::vector<Job> jobs_;

@@ -133,9 +133,22 @@ std::string Row(const ReportData& data, const std::vector<Column>& columns, cons
   return html;
 }
 
+std::string ClosestHtml(const ReportData& data) {
+  std::string html =
+      "<p class=\"empty\">The frontier is empty: no measured subnet meets the constraints. The "
+      "closest:</p><ol class=\"closest\">";
+  for (const ReportData::Closest& closest : data.closest) {
+    absl::StrAppend(&html, "<li><b>", EscapeHtml(closest.architecture), "</b> <small>trial ",
+                    EscapeHtml(LastSegment(closest.trial->name())),
+                    "</small>: ", EscapeHtml(absl::StrJoin(closest.misses, "; ")), "</li>");
+  }
+  return absl::StrCat(html, "</ol>");
+}
+
 }  // namespace
 
 std::string FrontierTableHtml(const ReportData& data) {
+  if (data.members.empty() && !data.closest.empty()) return ClosestHtml(data);
   if (data.members.empty()) {
     return "<p class=\"empty\">The frontier is empty: no measured subnet had every objective's "
            "value "

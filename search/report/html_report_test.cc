@@ -16,6 +16,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "search/report/html_text.h"
 #include "search/report/method_section.h"
 #include "search/report/page_assets.h"
 #include "search/report/testing/sample_job.h"
@@ -385,6 +386,22 @@ TEST(HtmlReportTest, ShowsAnEmptyFrontier) {
   EXPECT_TRUE(IsWellFormed(Markup(page)));
   EXPECT_THAT(page, HasSubstr("The frontier is empty"));
   EXPECT_EQ(Count(Markup(page), " data-i=\""), 120u);
+}
+
+TEST(HtmlReportTest, NamesTheClosestWhereNothingIsFeasible) {
+  ReportInput input = MakeSampleJob({});
+  v1::ClosestTrial* const closest = input.frontier.add_closest();
+  *closest->mutable_trial() = input.frontier.members(0).trial();
+  input.frontier.clear_members();
+  v1::ClosestTrial::Miss* const miss = closest->add_misses();
+  miss->mutable_constraint()->set_metric("macs");
+  miss->mutable_constraint()->set_at_most(20e6);
+  miss->set_value(21e6);
+  miss->set_relative_excess(0.05);
+  const std::string page = RenderReport(input);
+  EXPECT_THAT(page, HasSubstr("no measured subnet meets the constraints"));
+  EXPECT_THAT(page, HasSubstr("\u00a0M is 5 % above 20.00\u00a0M"));
+  EXPECT_THAT(page, HasSubstr(absl::StrCat("trial ", LastSegment(closest->trial().name()))));
 }
 
 TEST(HtmlReportTest, ShowsAnEmptyInput) {

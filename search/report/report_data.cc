@@ -9,6 +9,7 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
 #include "search/report/html_text.h"
 #include "space/metric_registry.h"
@@ -160,6 +161,36 @@ void FillNetwork(const ReportInput& input, Subnet* subnet) {
   }
 }
 
+std::string MissText(const v1::ClosestTrial::Miss& miss) {
+  const v1::Constraint& constraint = miss.constraint();
+  v1::Objective objective;
+  objective.set_metric(constraint.metric());
+  *objective.mutable_condition() = constraint.condition();
+  const Axis axis = ObjectiveAxis(objective, 0);
+  const bool above = constraint.has_at_most() && miss.value() > constraint.at_most();
+  const double bound = above ? constraint.at_most() : constraint.at_least();
+  // Of nothing there is no share.
+  const std::string excess =
+      bound == 0 ? "" : absl::StrFormat("%.2g %% ", 100 * miss.relative_excess());
+  return absl::StrCat(axis.label, " ", ValueWithUnit(axis, miss.value() * axis.factor), " is ",
+                      excess, above ? "above " : "below ",
+                      ValueWithUnit(axis, bound * axis.factor));
+}
+
+void AddClosest(const ReportInput& input, ReportData* data) {
+  for (const v1::ClosestTrial& closest : input.frontier.closest()) {
+    Subnet subnet;
+    subnet.trial = &closest.trial();
+    FillNetwork(input, &subnet);
+    ReportData::Closest& added = data->closest.emplace_back();
+    added.trial = &closest.trial();
+    added.architecture = subnet.architecture;
+    for (const v1::ClosestTrial::Miss& miss : closest.misses()) {
+      added.misses.push_back(MissText(miss));
+    }
+  }
+}
+
 // Keeps an even selection: first and last of every stretch have the same chance.
 void Thin(ReportData* data) {
   const size_t count = data->others.size();
@@ -240,6 +271,7 @@ ReportData MakeReportData(const ReportInput& input) {
     data.members.push_back(std::move(subnet));
   }
   AddOthers(input, &data);
+  AddClosest(input, &data);
   for (Subnet& subnet : data.members) FillNetwork(input, &subnet);
   for (Subnet& subnet : data.others) FillNetwork(input, &subnet);
   return data;

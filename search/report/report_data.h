@@ -62,6 +62,13 @@ struct ReportData {
   std::vector<Subnet> members;
   // Other subnets with at least one reading, in order of proposal.
   std::vector<Subnet> others;
+  // Where nothing meets the constraints: what misses them by the least, in words without HTML.
+  struct Closest {
+    const v1::Trial* trial = nullptr;
+    std::string architecture;
+    std::vector<std::string> misses;  // "latency (median) on pi5 8.300 ms is 3.8 % above 8.000 ms"
+  };
+  std::vector<Closest> closest;
   // Of `others`, how many were left out, evenly, so that a page stays a page.
   int64_t left_out = 0;
 

@@ -220,6 +220,10 @@ class Controller : private JobHost {
   v1::Worker WorkerViewLocked(const std::string& worker) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status CompleteLocked(const std::string& worker, const v1::TaskResult& result)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // A result with numbers that cannot be: the attempt has failed. What to answer.
+  absl::Status RejectLocked(const std::string& worker, const v1::TaskResult& result,
+                            const absl::Status& judged, TaskEntry* task)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status AlreadyClosedLocked(const TaskEntry& task, const v1::TaskResult& result)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status CheckArtifact(const v1::ExportResult& result) const;

@@ -126,6 +126,17 @@ LeaseEnd EndOf(const v1::TaskResult& result) {
                                                                      : LeaseEnd::kFailed;
 }
 
+// What is recorded of a result that cannot be taken.
+v1::TaskResult FailureInsteadOf(const v1::TaskResult& result, v1::TaskFailure::Reason reason,
+                                const std::string& message) {
+  v1::TaskResult failed;
+  failed.set_task(result.task());
+  failed.set_lease_token(result.lease_token());
+  failed.mutable_failure()->set_reason(reason);
+  failed.mutable_failure()->set_message(message);
+  return failed;
+}
+
 MeasuredBy Measurer(const std::string& worker, const v1::Worker& resource,
                     const std::string& lease_token, absl::Time now) {
   MeasuredBy by;
@@ -313,7 +324,10 @@ absl::Status Controller::AlreadyClosedLocked(const TaskEntry& task, const v1::Ta
                      record.error.empty() ? "" : absl::StrCat(": ", record.error),
                      "; this result is not counted"));
   }
-  if (record.result_fingerprint == ResultFingerprint(result)) return absl::OkStatus();
+  if (record.result_fingerprint == ResultFingerprint(result)) {
+    const absl::Status numbers = CheckNumbers(result);  // as RejectLocked answered
+    return numbers.ok() ? numbers : absl::InvalidArgumentError(numbers.message());
+  }
   return absl::AlreadyExistsError(
       absl::StrCat(result.task(), " was completed with another result under this lease"));
 }
@@ -339,7 +353,9 @@ absl::Status Controller::CompleteLocked(const std::string& worker, const v1::Tas
   const bool repeated =
       !result.lease_token().empty() && task.record.completed_token == result.lease_token();
   if (repeated || task.record.state != TaskState::kOpen) return AlreadyClosedLocked(task, result);
-  FORALL_RETURN_IF_ERROR(CheckResult(*task.wire, result));
+  const absl::Status judged = CheckResult(*task.wire, result);
+  if (absl::IsOutOfRange(judged)) return RejectLocked(worker, result, judged, &task);
+  FORALL_RETURN_IF_ERROR(judged);
   if (result.has_export_result()) FORALL_RETURN_IF_ERROR(CheckArtifact(result.export_result()));
   FORALL_RETURN_IF_ERROR(leases_->CheckLease(id, result.lease_token(), worker));
   const std::string fingerprint = ResultFingerprint(result);
@@ -349,13 +365,18 @@ absl::Status Controller::CompleteLocked(const std::string& worker, const v1::Tas
     return absl::OkStatus();
   }
   // Its numbers are good for nothing here; another worker's may be.
-  v1::TaskResult unable;
-  unable.set_task(result.task());
-  unable.set_lease_token(result.lease_token());
-  unable.mutable_failure()->set_reason(v1::TaskFailure::WORKER_UNABLE);
-  unable.mutable_failure()->set_message(mismatch);
-  AcceptLocked(worker, unable, fingerprint, &task);
+  AcceptLocked(worker, FailureInsteadOf(result, v1::TaskFailure::WORKER_UNABLE, mismatch),
+               fingerprint, &task);
   return absl::OkStatus();
+}
+
+absl::Status Controller::RejectLocked(const std::string& worker, const v1::TaskResult& result,
+                                      const absl::Status& judged, TaskEntry* task) {
+  FORALL_RETURN_IF_ERROR(leases_->CheckLease(task->record.id, result.lease_token(), worker));
+  const std::string why = absl::StrCat("its result cannot be true: ", judged.message());
+  AcceptLocked(worker, FailureInsteadOf(result, v1::TaskFailure::TRANSIENT, why),
+               ResultFingerprint(result), task);
+  return absl::InvalidArgumentError(judged.message());
 }
 
 std::string Controller::MismatchLocked(const v1::Task& wire, const v1::TaskResult& result) const {

@@ -3,8 +3,10 @@
 // stored, workers that cannot or must not do what is asked, jobs that wait, numbers that cannot be
 // compared.
 #include <cmath>
+#include <functional>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -27,6 +29,7 @@ using ::forall::testing::StatusIs;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::SizeIs;
 
 class ControllerTroubleTest : public ::testing::Test {
@@ -217,29 +220,98 @@ TEST_F(ControllerTroubleTest, LatencyThatSeveralDevicesCouldMeasureMustNameOne) 
   FORALL_EXPECT_OK(harness_.Submit(spec));
 }
 
-TEST_F(ControllerTroubleTest, AbsurdLatencyIsRefusedAndTheStoreStaysReadable) {
-  harness_.Register("w");
-  const std::string name = SubmitOk(ControllerHarness::Spec(1));
-  v1::LeasedTask leased = LeaseOne("w");
-  while (leased.task().kind() != v1::Task::LATENCY) {
-    ASSERT_EQ(harness_.Complete("w", harness_.Evaluate(leased))->code(), 0);
-    leased = LeaseOne("w");
+// What spoils a result so that no measurement could have it.
+using Spoil = std::function<void(v1::TaskResult*)>;
+
+std::vector<std::pair<std::string, Spoil>> ImpossibleLatencies() {
+  std::vector<std::pair<std::string, Spoil>> all;
+  for (const double absurd : {1e200, std::nan(""), HUGE_VAL, -1.0, 0.0}) {
+    all.emplace_back("latency_result.ratio", [absurd](v1::TaskResult* result) {
+      result->mutable_latency_result()->set_ratio(absurd);
+      result->mutable_latency_result()->set_ratio_high(absurd);
+    });
   }
-  for (const double absurd : {1e200, std::nan(""), HUGE_VAL, -1.0}) {
+  all.emplace_back("latency_result.calibrated_reference_ns", [](v1::TaskResult* result) {
+    result->mutable_latency_result()->set_calibrated_reference_ns(1e300);
+  });
+  all.emplace_back("latency_result.samples_ns", [](v1::TaskResult* result) {
+    result->mutable_latency_result()->add_samples_ns(std::nan(""));
+  });
+  return all;
+}
+
+TEST_F(ControllerTroubleTest, ImpossibleLatencyIsAFailedAttemptAndTriedElsewhere) {
+  uint64_t seed = 10;
+  for (const auto& [field, spoil] : ImpossibleLatencies()) {
+    for (const char* worker : {"a", "b"}) harness_.Register(worker);  // no quarantine yet
+    v1::SearchJobSpec spec = ControllerHarness::Spec(1);
+    // A subnet that was not measured before.
+    spec.mutable_sampler()->set_algorithm("random");
+    spec.set_seed(++seed);
+    const std::string name = SubmitOk(spec);
+    v1::LeasedTask leased = LeaseOne("a");
+    while (leased.task().kind() != v1::Task::LATENCY) {
+      ASSERT_EQ(harness_.Complete("a", harness_.Evaluate(leased))->code(), 0);
+      leased = LeaseOne("a");
+    }
     v1::TaskResult result = harness_.Evaluate(leased);
-    result.mutable_latency_result()->set_ratio(absurd);
-    result.mutable_latency_result()->set_ratio_high(absurd);
-    EXPECT_EQ(harness_.Complete("w", result)->code(),
-              static_cast<int>(absl::StatusCode::kInvalidArgument))
-        << absurd;
+    spoil(&result);
+    // A repeated call gets the same answer, also from a controller that only has the store.
+    for (const bool restart : {false, false, true}) {
+      if (restart) {
+        harness_.Restart();
+        for (const char* worker : {"a", "b"}) harness_.Register(worker);
+      }
+      const absl::StatusOr<v1::TaskCompletion> completion = harness_.Complete("a", result);
+      ASSERT_THAT(completion, IsOk());
+      EXPECT_EQ(completion->code(), static_cast<int>(absl::StatusCode::kInvalidArgument));
+      EXPECT_THAT(completion->message(), HasSubstr(field));
+    }
+    const v1::Trial trial = harness_.Trials(name)[0];
+    EXPECT_EQ(trial.state(), v1::Trial::ACTIVE);
+    EXPECT_THAT(trial.error(), AllOf(HasSubstr("tried again after a: "), HasSubstr(field)));
+    for (const v1::Measurement& measurement : trial.measurements()) {
+      EXPECT_NE(measurement.metric(), "latency_ms");
+    }
+    // The other worker's number counts, the first one's is nowhere.
+    const v1::SearchJob job = harness_.RunToEnd(name, "b");
+    EXPECT_EQ(job.measured_trials(), 1);
+    EXPECT_THAT(harness_.Trials(name)[0].error(), IsEmpty());
   }
-  v1::TaskResult result = harness_.Evaluate(leased);
-  result.mutable_latency_result()->set_calibrated_reference_ns(1e300);
-  EXPECT_EQ(harness_.Complete("w", result)->code(),
-            static_cast<int>(absl::StatusCode::kInvalidArgument));
-  EXPECT_EQ(harness_.Complete("w", harness_.Evaluate(leased))->code(), 0);
-  harness_.Restart();
-  EXPECT_THAT(harness_.Job(name), IsOk());
+}
+
+TEST_F(ControllerTroubleTest, WorkerThatOnlyHasImpossibleNumbersComesToAnEnd) {
+  harness_.Register("w");
+  v1::SearchJobSpec spec = ControllerHarness::Spec(3);
+  spec.set_parallelism(1);
+  const std::string name = SubmitOk(spec);
+  int lies = 0;
+  for (int i = 0; i < 100; ++i) {
+    // Registering anew lifts a quarantine.
+    if (WorkerNamed("w").state() == v1::Worker::QUARANTINED) harness_.Register("w");
+    FORALL_ASSERT_OK_AND_ASSIGN(const v1::LeaseTasksResponse leased, harness_.Lease("w"));
+    if (leased.tasks().empty()) break;
+    v1::TaskResult result = harness_.Evaluate(leased.tasks(0));
+    const bool lie = result.has_accuracy_result();
+    lies += lie ? 1 : 0;
+    if (lie) {
+      result.mutable_accuracy_result()->set_top1_correct(result.accuracy_result().images() + 1);
+    }
+    FORALL_ASSERT_OK_AND_ASSIGN(const v1::TaskCompletion completion,
+                                harness_.Complete("w", result));
+    EXPECT_EQ(completion.code() != 0, lie);
+  }
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::SearchJob job, harness_.Job(name));
+  EXPECT_EQ(job.state(), v1::SearchJob::FAILED);
+  EXPECT_THAT(job.error(), HasSubstr("accuracy_result.top1_correct"));
+  EXPECT_EQ(job.failed_trials(), 3);
+  EXPECT_EQ(lies, 9) << "three attempts a trial";
+  for (const v1::Trial& trial : harness_.Trials(name)) {
+    EXPECT_THAT(trial.error(), HasSubstr("accuracy_result.top1_correct: must be from 0"));
+    for (const v1::Measurement& measurement : trial.measurements()) {
+      EXPECT_THAT(measurement.metric(), Not(HasSubstr("accuracy")));
+    }
+  }
 }
 
 TEST_F(ControllerTroubleTest, AccuracyOfOtherImagesIsNotMixedIn) {

@@ -26,6 +26,11 @@ absl::Status Invalid(absl::string_view field, absl::string_view why) {
   return absl::InvalidArgumentError(absl::StrCat(field, ": ", why));
 }
 
+// Of a number that no measurement can have. What else is wrong is a fault of the message.
+absl::Status Impossible(absl::string_view field, absl::string_view why) {
+  return absl::OutOfRangeError(absl::StrCat(field, ": ", why));
+}
+
 bool IsPart(const v1::Task& task) { return task.part_images() > 0; }
 
 // Of the evaluation, given how many images the split has.
@@ -52,6 +57,21 @@ absl::Status CheckPart(const v1::Task& task, const v1::AccuracyResult& result) {
   return absl::OkStatus();
 }
 
+absl::Status CheckCounts(const v1::AccuracyResult& result) {
+  if (result.top1_correct() < 0 || result.top1_correct() > result.images()) {
+    return Impossible("accuracy_result.top1_correct",
+                      absl::StrCat("must be from 0 to images, ", result.images(), ", got ",
+                                   result.top1_correct()));
+  }
+  if (result.top5_correct() < result.top1_correct() || result.top5_correct() > result.images()) {
+    return Impossible(
+        "accuracy_result.top5_correct",
+        absl::StrCat("must be from top1_correct, ", result.top1_correct(), ", to images, ",
+                     result.images(), ", got ", result.top5_correct()));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckAccuracy(const v1::Task& task, const v1::AccuracyResult& result) {
   if (result.images() < 1) return Invalid("accuracy_result.images", "must be positive");
   if (task.images() > 0 && result.images() > task.images()) {
@@ -62,12 +82,7 @@ absl::Status CheckAccuracy(const v1::Task& task, const v1::AccuracyResult& resul
     return Invalid("accuracy_result.split_images", "must not be negative");
   }
   if (IsPart(task)) FORALL_RETURN_IF_ERROR(CheckPart(task, result));
-  if (result.top1_correct() < 0 || result.top1_correct() > result.images()) {
-    return Invalid("accuracy_result.top1_correct", "must be from 0 to images");
-  }
-  if (result.top5_correct() < result.top1_correct() || result.top5_correct() > result.images()) {
-    return Invalid("accuracy_result.top5_correct", "must be from top1_correct to images");
-  }
+  FORALL_RETURN_IF_ERROR(CheckCounts(result));
   const std::string& bitmap = result.top1_bitmap();
   if (bitmap.empty()) return absl::OkStatus();
   int64_t bits = 0;
@@ -86,8 +101,8 @@ absl::Status CheckAccuracy(const v1::Task& task, const v1::AccuracyResult& resul
 
 absl::Status CheckNumber(absl::string_view field, double value, bool positive, double most) {
   if (value <= most && (positive ? value > 0 : value >= 0)) return absl::OkStatus();
-  return Invalid(field, absl::StrCat("must be a ", positive ? "positive" : "non-negative",
-                                     " number of at most ", most, ", got ", value));
+  return Impossible(field, absl::StrCat("must be a ", positive ? "positive" : "non-negative",
+                                        " number of at most ", most, ", got ", value));
 }
 
 absl::Status CheckSamples(absl::string_view field,
@@ -100,14 +115,9 @@ absl::Status CheckSamples(absl::string_view field,
   return absl::OkStatus();
 }
 
-absl::Status CheckLatency(const v1::LatencyResult& result) {
-  const v1::Verdict::State verdict = result.verdict().state();
-  if (verdict != v1::Verdict::TRUSTED && verdict != v1::Verdict::NOISY &&
-      verdict != v1::Verdict::REJECTED) {
-    return Invalid("latency_result.verdict.state", "required");
-  }
+absl::Status CheckTimes(const v1::LatencyResult& result) {
   // A rejected measurement may have been given up before it had numbers.
-  const bool needed = verdict != v1::Verdict::REJECTED;
+  const bool needed = result.verdict().state() != v1::Verdict::REJECTED;
   FORALL_RETURN_IF_ERROR(
       CheckNumber("latency_result.median_ns", result.median_ns(), needed, kMaxNanos));
   FORALL_RETURN_IF_ERROR(CheckNumber("latency_result.reference_median_ns",
@@ -120,8 +130,19 @@ absl::Status CheckLatency(const v1::LatencyResult& result) {
   FORALL_RETURN_IF_ERROR(CheckNumber("latency_result.calibrated_reference_ns",
                                      result.calibrated_reference_ns(), false, kMaxNanos));
   if (needed && !(result.ratio_low() <= result.ratio() && result.ratio() <= result.ratio_high())) {
-    return Invalid("latency_result.ratio", "must lie between ratio_low and ratio_high");
+    return Impossible("latency_result.ratio", "must lie between ratio_low and ratio_high");
   }
+  FORALL_RETURN_IF_ERROR(CheckSamples("latency_result.samples_ns", result.samples_ns()));
+  return CheckSamples("latency_result.reference_samples_ns", result.reference_samples_ns());
+}
+
+absl::Status CheckLatency(const v1::LatencyResult& result) {
+  const v1::Verdict::State verdict = result.verdict().state();
+  if (verdict != v1::Verdict::TRUSTED && verdict != v1::Verdict::NOISY &&
+      verdict != v1::Verdict::REJECTED) {
+    return Invalid("latency_result.verdict.state", "required");
+  }
+  FORALL_RETURN_IF_ERROR(CheckTimes(result));
   if (result.environment_size() > kMaxEnvironment) {
     return Invalid("latency_result.environment",
                    absl::StrCat("at most ", kMaxEnvironment, " pairs"));
@@ -141,11 +162,10 @@ absl::Status CheckLatency(const v1::LatencyResult& result) {
                      absl::StrCat("a text of more than ", kMaxText, " bytes"));
     }
   }
-  if (needed && !IsSha256Hex(result.reference_sha256())) {
+  if (verdict != v1::Verdict::REJECTED && !IsSha256Hex(result.reference_sha256())) {
     return Invalid("latency_result.reference_sha256", "must be 64 lower-case hex digits");
   }
-  FORALL_RETURN_IF_ERROR(CheckSamples("latency_result.samples_ns", result.samples_ns()));
-  return CheckSamples("latency_result.reference_samples_ns", result.reference_samples_ns());
+  return absl::OkStatus();
 }
 
 absl::Status CheckExport(const v1::ExportResult& result) {
@@ -194,6 +214,12 @@ absl::Status CheckResult(const v1::Task& task, const v1::TaskResult& result) {
       return Invalid("outcome", "required");
   }
   return Invalid("outcome", absl::StrCat("the task is of kind ", v1::Task::Kind_Name(task.kind())));
+}
+
+absl::Status CheckNumbers(const v1::TaskResult& result) {
+  if (result.has_accuracy_result()) return CheckCounts(result.accuracy_result());
+  if (result.has_latency_result()) return CheckTimes(result.latency_result());
+  return absl::OkStatus();
 }
 
 std::string ResultFingerprint(const v1::TaskResult& result) {

@@ -30,9 +30,13 @@ struct MeasuredBy {
   absl::Time time;
 };
 
-// InvalidArgument naming a field of the result: one of another kind than the task's, numbers that
-// are not finite or contradict each other, evidence that does not fit.
+// InvalidArgument naming a field of the result: one of another kind than the task's, of other
+// images than asked for, evidence that does not fit. OutOfRange naming a field whose number no
+// measurement can have: not finite, a latency that is not positive, more right than there are
+// images.
 absl::Status CheckResult(const v1::Task& task, const v1::TaskResult& result);
+// The latter alone, which no task is needed for.
+absl::Status CheckNumbers(const v1::TaskResult& result);
 
 // SHA-256 of what a result says, whatever it came in: recognises a repeated call.
 std::string ResultFingerprint(const v1::TaskResult& result);

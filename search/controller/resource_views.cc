@@ -84,6 +84,9 @@ v1::Trial TrialView(const Registry& registry, const JobFold& fold, const TrialEn
   view.set_artifact_sha256(record.artifact_sha256);
   view.set_state(static_cast<v1::Trial::State>(record.state));
   view.set_error(record.error.empty() ? trial.finalize_error : record.error);
+  if (record.state == TrialState::kActive && !trial.attempt_failure.empty()) {
+    view.set_error(absl::StrCat("tried again after ", trial.attempt_failure));
+  }
   *view.mutable_create_time() = ToTimestamp(record.create_time);
   if (record.end_time.has_value()) *view.mutable_end_time() = ToTimestamp(*record.end_time);
   view.set_on_frontier(fold.OnFrontier(record.ordinal));

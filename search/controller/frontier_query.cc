@@ -391,9 +391,8 @@ void AddMember(const Registry& registry, const Scope& scope, const Question& que
     member->add_values(reading.value);
     const MeasurementRecord* const evidence = reader.Evidence(ref);
     *member->add_measurements() =
-          evidence != nullptr
-              ? MeasurementView(registry, *evidence)
-              : KnownView(plan, trial, KnownSlot(plan, response->objectives(i)));
+        evidence != nullptr ? MeasurementView(registry, *evidence)
+                            : KnownView(plan, trial, KnownSlot(plan, response->objectives(i)));
   }
   member->set_certainty(contested ? v1::FrontierMember::CONTESTED : v1::FrontierMember::CERTAIN);
   member->set_knee(knee);

@@ -238,7 +238,7 @@ absl::StatusOr<v1::SearchJobEstimate> Controller::EstimateLocked(const v1::Searc
                                        .profile = found->profile}));
   }
   v1::SearchJobEstimate estimate = EstimateJob(*registry_, fold, leases_->ActiveOffers());
-  for (const std::string& warning : JobView(*draft).warnings()) estimate.add_warnings(warning);
+  for (const std::string& warning : draft->warnings()) estimate.add_warnings(warning);
   return estimate;
 }
 

@@ -91,6 +91,12 @@ TEST_F(TableJobsTest, PredictedLatenciesOfSeveralDevicesNeedNoWorker) {
   v1::SearchJobSpec spec = Predicting(40, {"devices/one", "devices/two"});
   spec.add_latency_tables(Upload(Table("one", 1)));
   spec.add_latency_tables(Upload(Table("two", 2)));
+  v1::EstimateSearchJobRequest estimate;
+  *estimate.mutable_spec() = spec;
+  FORALL_ASSERT_OK_AND_ASSIGN(
+      const v1::SearchJobEstimate estimated,
+      CallAndWait(harness_.controller(), &Controller::EstimateSearchJob, estimate));
+  EXPECT_THAT(estimated.warnings(), SizeIs(2));
   FORALL_ASSERT_OK_AND_ASSIGN(const v1::SearchJob job, harness_.Submit(spec));
   EXPECT_THAT(job.warnings(), ElementsAre(HasSubstr("\"one\" has no rows for r 20"),
                                           HasSubstr("\"two\" has no rows for r 20")));

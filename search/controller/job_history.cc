@@ -25,9 +25,9 @@ class Search {
         calibration_(CalibrationKey(plan_.spec())),
         up_to_(fold.record().history_snapshot) {
     const v1::Fidelity& fidelity = plan_.spec().fidelity();
-    images_.assign(fidelity.tiers().begin(), fidelity.tiers().end());
-    images_.push_back(fidelity.screening_images());
-    std::reverse(images_.begin(), images_.end());
+    // The first tier is what screening_images is filled with.
+    images_.assign(fidelity.tiers().rbegin(), fidelity.tiers().rend());
+    if (images_.empty()) images_.push_back(fidelity.screening_images());
   }
 
   // Empty where nothing is known.

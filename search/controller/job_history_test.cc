@@ -213,6 +213,29 @@ TEST_F(JobHistoryTest, RejectedLatenciesAndOtherImagesAreNotKnown) {
   }
 }
 
+// A job with tiers screens what it does not stop with the images of its last one.
+TEST_F(JobHistoryTest, AccuraciesOfTheHighestTierAreKnownFirst) {
+  v1::SearchJobSpec first = ControllerHarness::Spec(6);
+  first.mutable_fidelity()->set_screening_images(1000);
+  Run(first);
+  first.mutable_fidelity()->set_screening_images(2500);
+  first.mutable_budget()->set_max_trials(3);
+  Run(first);
+  v1::SearchJobSpec tiers = Guided(3);
+  tiers.mutable_fidelity()->clear_screening_images();
+  tiers.mutable_fidelity()->add_tiers(1000);
+  tiers.mutable_fidelity()->add_tiers(2500);
+  const std::vector<KnownSubnet> known = KnownOf(&harness_, SubmitOk(tiers));
+  std::map<int64_t, int64_t> images;
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::vector<MeasurementRecord> stored,
+                              harness_.sqlite()->LoadMeasurements());
+  for (const MeasurementRecord& record : stored) images[record.id] = record.sample_count;
+  std::map<int64_t, int> subnets;  // by the images of their accuracy
+  for (const KnownSubnet& subnet : known) ++subnets[images[subnet.measurements[0]]];
+  EXPECT_EQ(subnets[2500], 3);
+  EXPECT_EQ(subnets[1000], 3);
+}
+
 // What a log may say of the past: nothing that came after its job.
 TEST(JobFoldKnownTest, RefusesMeasurementsOfLaterAndOfOtherMetrics) {
   const std::shared_ptr<const Family> family = FindFamily("fashion_mnist").value();

@@ -241,7 +241,6 @@ JobEvent JobController::ProposedEvent(int64_t ordinal, const Proposal& proposal)
 }
 
 void JobController::FillSlots() {
-  const int64_t max_trials = fold_.plan().spec().budget().max_trials();
   const int parallelism = Parallelism();
   int made = 0;
   while (!BudgetIsSpent() && static_cast<int>(fold_.active().size()) < parallelism) {
@@ -258,9 +257,9 @@ void JobController::FillSlots() {
     request.known = fold_.known();
     request.pending = pending;
     request.proposed_so_far = static_cast<int64_t>(fold_.trials().size());
-    request.slots = static_cast<int>(
-        std::min<int64_t>({parallelism - static_cast<int64_t>(pending.size()),
-                           max_trials - request.proposed_so_far, kProposalsPerPump - made}));
+    // One at a time: it may be decided at once, which the next one has to know. Otherwise the same
+    // log would lead to other proposals where there is room for more.
+    request.slots = 1;
     const std::vector<Proposal> proposals = sampler_->Propose(request);
     if (proposals.empty()) exhausted_ = true;
     for (const Proposal& proposal : proposals) {

@@ -236,6 +236,20 @@ TEST_F(JobHistoryTest, AccuraciesOfTheHighestTierAreKnownFirst) {
   EXPECT_EQ(subnets[1000], 3);
 }
 
+// Trials that need no worker are decided as they are proposed: how many may be under way, which by
+// default is a matter of who is connected, must not change them.
+TEST_F(JobHistoryTest, WhatIsKnownAtOnceDoesNotDependOnParallelism) {
+  Run(ControllerHarness::Spec(30));
+  v1::SearchJobSpec exact = ControllerHarness::Spec(60);
+  exact.mutable_objectives(0)->set_metric("params");
+  exact.mutable_objectives(1)->set_metric("macs");
+  exact.mutable_sampler()->set_population_size(10);
+  exact.set_parallelism(1);
+  const std::vector<std::string> one = Keys(&harness_, Run(exact));
+  exact.set_parallelism(40);
+  EXPECT_EQ(Keys(&harness_, Run(exact)), one);
+}
+
 // What a log may say of the past: nothing that came after its job.
 TEST(JobFoldKnownTest, RefusesMeasurementsOfLaterAndOfOtherMetrics) {
   const std::shared_ptr<const Family> family = FindFamily("fashion_mnist").value();

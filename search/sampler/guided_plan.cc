@@ -40,6 +40,10 @@ constexpr size_t kMostRanked = 128;
 constexpr uint64_t kSearchStream = 0x67756964656421ull;
 // Of every metric, before anything is learned.
 constexpr size_t kLeastValues = 2;
+// A metric that is known but is no sum of tables (the peak of activations) is read off a
+// description of the network, which takes as long as scoring some hundred candidates: so many times
+// fewer.
+constexpr int64_t kSlowShare = 20;
 // What was measured before adds its hypervolume for certain, costs less to measure, mostly nothing,
 // and a model may promise wonders where measurements are noisy. So one that is known counts for
 // twice what it adds, and at every second of the first proposals for much more: what is worth
@@ -295,13 +299,16 @@ void GuidedPlan::AddKnown(const AdmissibleRegion& region, absl::Span<const Score
 }
 
 void GuidedPlan::Collect(std::vector<CandidateCost>* costs,
-                         std::vector<const BatchScorer*>* scorers) const {
-  for (const auto& objective : objectives_) {
-    if (objective->additive() == nullptr) scorers->push_back(&objective->scorer());
+                         std::vector<InnerScorer>* scorers) const {
+  for (size_t i = 0; i < objectives_.size(); ++i) {
+    if (objectives_[i]->additive() != nullptr) continue;
+    const bool slow =
+        options_.objectives[i].kind == SearchedMetric::Kind::kKnown && space_.scorer(i) == nullptr;
+    scorers->push_back({&objectives_[i]->scorer(), slow ? kSlowShare : 1});
   }
   // Of costs alone, one is searched at every value of the others.
   const size_t first_cost = scorers->empty() ? 1 : 0;
-  if (scorers->empty()) scorers->push_back(&objectives_[0]->scorer());
+  if (scorers->empty()) scorers->push_back({&objectives_[0]->scorer()});
   for (size_t i = first_cost; i < objectives_.size(); ++i) {
     if (objectives_[i]->additive() == nullptr) continue;
     costs->push_back({objectives_[i]->additive(), options_.objectives[i].bound, true});
@@ -319,12 +326,12 @@ std::shared_ptr<const GuidedCandidates> GuidedPlan::Search(const AdmissibleRegio
                                                            const Candidates& start,
                                                            uint64_t seed) const {
   std::vector<CandidateCost> costs;
-  std::vector<const BatchScorer*> scorers;
+  std::vector<InnerScorer> scorers;
   Collect(&costs, &scorers);
   std::vector<Candidates> found;
-  for (const BatchScorer* scorer : scorers) {
-    found.push_back(
-        SearchCandidates(space_.space(), costs, *scorer, start, options_.guided.candidates, seed));
+  for (const InnerScorer& by : scorers) {
+    found.push_back(SearchCandidates(space_.space(), costs, *by.scorer, start,
+                                     options_.guided.candidates / by.share, seed));
   }
   std::shared_ptr<GuidedCandidates> result = Assess(region, found);
   AddKnown(region, known, result.get());
@@ -337,7 +344,6 @@ std::shared_ptr<const GuidedCandidates> GuidedPlan::SearchKnown(const Admissible
   const CandidateSpace& space = space_.space();
   // Of the stages before, so that every plan of this one searches alike.
   FrontierSearchOptions options;
-  options.budget = kKnownShare * options_.guided.candidates;
   options.seed = Random::ForStream(seed ^ kSearchStream, static_cast<uint64_t>(stage)).Next();
   Candidates start(space.width());
   std::vector<State> row(space.width());
@@ -350,21 +356,22 @@ std::shared_ptr<const GuidedCandidates> GuidedPlan::SearchKnown(const Admissible
     start.Append(row.data());
   }
   std::vector<CandidateCost> costs;
-  std::vector<const BatchScorer*> scorers;
+  std::vector<InnerScorer> scorers;
   Collect(&costs, &scorers);
   std::vector<SearchedCost> searched;
   for (const CandidateCost& cost : costs)
     searched.push_back({.cost = cost.cost, .high = cost.high});
   std::vector<Candidates> found;
-  for (const BatchScorer* scorer : scorers) {
+  for (const InnerScorer& by : scorers) {
+    options.budget = kKnownShare * options_.guided.candidates / by.share;
     const absl::StatusOr<FrontierSearchResult> result =
-        SearchFrontier(space, searched, *scorer, options);
+        SearchFrontier(space, searched, *by.scorer, options);
     for (size_t i = 0; result.ok() && i < result->frontier.size(); ++i) {
       start.Append(result->frontier[i].row.data());
     }
     // Those are the best ones; what comes next to them is wanted as well.
-    found.push_back(
-        SearchCandidates(space, costs, *scorer, start, options_.guided.candidates, options.seed));
+    found.push_back(SearchCandidates(space, costs, *by.scorer, start,
+                                     options_.guided.candidates / by.share, options.seed));
     found.push_back(start);
   }
   std::shared_ptr<GuidedCandidates> result = Assess(region, found);

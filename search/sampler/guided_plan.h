@@ -118,7 +118,12 @@ class GuidedPlan {
   std::shared_ptr<const GuidedCandidates> SearchKnown(const AdmissibleRegion& region, int64_t stage,
                                                       uint64_t seed) const;
   // The costs that candidates are kept apart by or limited by, and what scores them.
-  void Collect(std::vector<CandidateCost>* costs, std::vector<const BatchScorer*>* scorers) const;
+  // What the inner search maximises, with this part of its budget.
+  struct InnerScorer {
+    const BatchScorer* scorer = nullptr;
+    int64_t share = 1;
+  };
+  void Collect(std::vector<CandidateCost>* costs, std::vector<InnerScorer>* scorers) const;
   // Admissible ones, each once, with what is predicted of them.
   std::shared_ptr<GuidedCandidates> Assess(const AdmissibleRegion& region,
                                            absl::Span<const Candidates> found) const;

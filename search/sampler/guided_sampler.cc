@@ -2,6 +2,7 @@
 #include "search/sampler/guided_sampler.h"
 
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "absl/memory/memory.h"
@@ -96,17 +97,25 @@ std::shared_ptr<const GuidedPlan> GuidedSampler::PlanFor(const ProposeRequest& r
 std::vector<Proposal> GuidedSampler::Propose(const ProposeRequest& request) const {
   std::vector<Proposal> proposals;
   std::vector<Architecture> pending(request.pending.begin(), request.pending.end());
-  const KnownSubnets known(region_, options_, request.known);
+  // Only how a job begins hangs on it.
+  std::optional<KnownSubnets> known;
+  if (request.proposed_so_far < initial_.samples()) {
+    known.emplace(region_, options_, request.known);
+  }
   for (int slot = 0; slot < request.slots; ++slot) {
     ProposeRequest one = request;
     one.pending = pending;
     one.slots = 1;
     one.proposed_so_far = request.proposed_so_far + slot;
     std::shared_ptr<const GuidedPlan> plan;
-    if (one.proposed_so_far >= known.initial_samples()) plan = PlanFor(one, one.proposed_so_far);
+    if (!known.has_value() || one.proposed_so_far >= known->initial_samples()) {
+      plan = PlanFor(one, one.proposed_so_far);
+    }
     std::vector<Architecture> ranked =
         plan == nullptr ? std::vector<Architecture>() : plan->Rank(one);
-    if (ranked.empty()) ranked = known.First(one);
+    if (ranked.empty() && known.has_value() && one.proposed_so_far < initial_.samples()) {
+      ranked = known->First(one);
+    }
     std::vector<Proposal> found = FreshProposals(region_, one, seed_, Patience(),
                                                  [&](int64_t index, int attempt, Random* random) {
                                                    const auto place = static_cast<size_t>(attempt);

@@ -152,9 +152,9 @@ v1::QueryParetoFrontierResponse MakeClosest() {
   miss->set_relative_excess(0.0375);
   miss = closest->add_misses();
   miss->mutable_constraint()->set_metric("macs");
-  miss->mutable_constraint()->set_at_least(30e6);
-  miss->set_value(29.7e6);
-  miss->set_relative_excess(0.01);
+  miss->mutable_constraint()->set_at_most(30e6);
+  miss->set_value(300e6);
+  miss->set_relative_excess(9);
   return frontier;
 }
 
@@ -164,7 +164,7 @@ TEST(FrontierFormatTest, SaysWhatIsClosestWhereNothingMeetsTheConstraints) {
   EXPECT_THAT(table, HasSubstr("No measured subnet meets the constraints"));
   EXPECT_THAT(table, HasSubstr("1/trials/17"));
   EXPECT_THAT(table, HasSubstr("latency_ms@lab 8.300 is 3.8 % above 8.000"));
-  EXPECT_THAT(table, HasSubstr("macs 29.70 M is 1 % below 30.00 M"));
+  EXPECT_THAT(table, HasSubstr("macs 300.00 M is 900 % above 30.00 M"));
   size_t start = 0;
   for (size_t end; (end = table.find('\n', start)) != std::string::npos; start = end + 1) {
     EXPECT_LE(end - start, 100u);
@@ -176,8 +176,8 @@ TEST(FrontierFormatTest, SaysWhatIsClosestWhereNothingMeetsTheConstraints) {
   EXPECT_TRUE(closest["values"]["accuracy_top1"].is_null()) << "it was not measured";
   EXPECT_EQ(closest["values"]["latency_ms"], 8.3);
   EXPECT_EQ(closest["misses"][0]["constraint"], "latency_ms@lab<=8");
-  EXPECT_EQ(closest["misses"][1]["constraint"], "macs>=30000000");
-  EXPECT_EQ(closest["misses"][1]["relative_excess"], 0.01);
+  EXPECT_EQ(closest["misses"][1]["constraint"], "macs<=30000000");
+  EXPECT_EQ(closest["misses"][1]["relative_excess"], 9);
   const std::string csv = FrontierCsv(frontier);
   EXPECT_EQ(csv.find('\n'), csv.size() - 1) << "a header and no words";
   EXPECT_FALSE(FrontierJson(MakeFrontier()).contains("closest"));

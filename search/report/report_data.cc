@@ -170,8 +170,12 @@ std::string MissText(const v1::ClosestTrial::Miss& miss) {
   const bool above = constraint.has_at_most() && miss.value() > constraint.at_most();
   const double bound = above ? constraint.at_most() : constraint.at_least();
   // Of nothing there is no share.
-  const std::string excess =
-      bound == 0 ? "" : absl::StrFormat("%.2g %% ", 100 * miss.relative_excess());
+  const double percent = 100 * miss.relative_excess();
+  std::string excess;
+  if (bound != 0) {
+    excess =
+        percent < 10 ? absl::StrFormat("%.2g %% ", percent) : absl::StrFormat("%.0f %% ", percent);
+  }
   return absl::StrCat(axis.label, " ", ValueWithUnit(axis, miss.value() * axis.factor), " is ",
                       excess, above ? "above " : "below ",
                       ValueWithUnit(axis, bound * axis.factor));

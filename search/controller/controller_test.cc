@@ -1052,6 +1052,11 @@ TEST_F(ControllerTest, PredictedAccuracyIsAnObjectiveThatNothingMeasures) {
   EXPECT_THAT(error(), StatusIs(absl::StatusCode::kNotFound, HasSubstr("spec.accuracy_predictor")));
   spec.set_accuracy_predictor(harness_.artifacts()->Put("no predictor").value());
   EXPECT_THAT(error().message(), HasSubstr("spec.accuracy_predictor"));
+  const std::string foreign = RandomPredictor(*FindFamily("ofa_mbv3_w1.2").value());
+  spec.set_accuracy_predictor(harness_.artifacts()->Put(foreign).value());
+  EXPECT_THAT(error(), StatusIs(absl::StatusCode::kInvalidArgument,
+                                AllOf(HasSubstr("spec.accuracy_predictor"),
+                                      HasSubstr("ofa_mbv3_w1.2"), HasSubstr("fashion_mnist"))));
   spec.set_accuracy_predictor(harness_.artifacts()->Put(bytes).value());
 
   // No worker is there, and none is needed.

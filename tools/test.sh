@@ -48,6 +48,10 @@ run_tests() {
   if [[ $preset == tsan ]] && setarch "$(uname -m)" -R true 2>/dev/null; then
     command=(setarch "$(uname -m)" -R "${command[@]}")
   fi
+  # Long computations on one thread, which the other builds run, tell a thread sanitizer nothing.
+  if [[ $preset == tsan ]]; then
+    command=(env 'GTEST_FILTER=-SamplerConvergenceTest.*:KnownSubnetsTest.*:FrontierQueryTest.*:TableJobsTest.*:JobHistoryTest.*:RacingTest.*' "${command[@]}")
+  fi
   rm -f "$RESULTS/$name.summary"
   "${command[@]}" | tee "$RESULTS/$name.log" || status=$?
   grep -E '^[0-9]+% tests passed, [0-9]+ tests? failed out of [0-9]+' "$RESULTS/$name.log" >"$RESULTS/$name.summary" || true

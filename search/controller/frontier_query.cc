@@ -534,10 +534,8 @@ bool RestsOnPrediction(const Items& items) {
 // compared.
 absl::Status CheckPrediction(const Scope& scope, const std::string& field,
                              const std::string& metric, const v1::Condition& condition) {
+  if (!IsPredicted(*FindMetric(metric))) return absl::OkStatus();
   const MetricSource source = FindMetric(metric)->source;
-  if (source != MetricSource::kPrediction && source != MetricSource::kTable) {
-    return absl::OkStatus();
-  }
   if (scope.job == nullptr) {
     return absl::InvalidArgumentError(
         absl::StrCat(field, ".metric: ", metric, " can only be asked of one job, whose ",

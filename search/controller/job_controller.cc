@@ -112,6 +112,8 @@ void JobController::SetState(JobState state, const std::string& message) {
   const std::set<int64_t> active = fold_.active();
   Emit({.kind = "state", .state = static_cast<int>(state), .message = message});
   host_->batch()->update_jobs.push_back(fold_.record());
+  // Models and compiled tables of some megabytes, of no more use.
+  if (fold_.ended() || fold_.record().state == JobState::kFinalizing) sampler_.reset();
   if (fold_.ended()) {
     open_tasks_.clear();  // What still comes is kept as a measurement, and changes no ended job.
     for (const int64_t ordinal : active) StoreTrial(ordinal);

@@ -36,9 +36,8 @@ class Estimator {
     const v1::SearchJobSpec& spec = plan_.spec();
     const v1::Fidelity& fidelity = spec.fidelity();
     const int32_t trials = spec.budget().max_trials();
-    const bool measures = plan_.needs_accuracy() || !plan_.targets().empty();
-    const int32_t members = measures ? Members() : 0;
-    export_ = measures ? Find({.kind = v1::Task::EXPORT}) : std::nullopt;
+    const int32_t members = plan_.measures() ? Members() : 0;
+    export_ = plan_.measures() ? Find({.kind = v1::Task::EXPORT}) : std::nullopt;
     const int32_t screening =
         fidelity.tiers().empty() ? fidelity.screening_images() : *fidelity.tiers().rbegin();
     const bool screens = fidelity.screening_images() != fidelity.final_images();

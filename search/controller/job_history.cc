@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -13,7 +14,7 @@
 namespace forall {
 namespace {
 
-// The controller's lock is held meanwhile: some tens of milliseconds.
+// Networks, the latest first. The controller's lock is held meanwhile: some tens of milliseconds.
 constexpr size_t kMostLookedAt = 10'000;
 
 class Search {
@@ -55,19 +56,16 @@ class Search {
         other.plan().spec().accuracy_predictor() == plan_.spec().accuracy_predictor();
     std::vector<double> values;
     for (size_t slot = 0; slot < measurements.size(); ++slot) {
-      const MetricInfo& metric = *plan_.slots()[slot].metric;
-      double value = std::numeric_limits<double>::quiet_NaN();
-      if (metric.source == MetricSource::kExactCost) value = ExactCost(costs, metric.id);
-      if (metric.source == MetricSource::kPrediction) {
-        value = (same_predictor ? trial.predicted_accuracy
-                                : plan_.PredictedAccuracy(trial.architecture))
-                    .value_or(value);
+      const MetricSlot& wanted = plan_.slots()[slot];
+      std::optional<double> value;
+      if (measurements[slot] != 0) {
+        value = index_.Find(measurements[slot])->value;
+      } else if (wanted.metric->source == MetricSource::kPrediction && same_predictor) {
+        value = trial.predicted_accuracy;
+      } else {
+        value = plan_.KnownValue(wanted, trial.architecture, &costs);
       }
-      if (metric.source == MetricSource::kTable) {
-        value = plan_.KnownValue(plan_.slots()[slot], trial.architecture, &costs).value_or(value);
-      }
-      if (measurements[slot] != 0) value = index_.Find(measurements[slot])->value;
-      values.push_back(value);
+      values.push_back(value.value_or(std::numeric_limits<double>::quiet_NaN()));
     }
     return {0, {}, plan_.Oriented(values), plan_.Violation(values), plan_.OrientedLimited(values)};
   }
@@ -103,13 +101,11 @@ class Search {
   std::vector<int32_t> images_;  // of accuracies, the best first
 };
 
-bool Measures(const JobPlan& plan) { return plan.needs_accuracy() || !plan.targets().empty(); }
-
 }  // namespace
 
 std::vector<KnownSubnet> FindHistory(const Registry& registry, const JobFold& fold) {
   std::vector<KnownSubnet> subnets;
-  if (!Measures(fold.plan()) || fold.record().history_snapshot == 0) return subnets;
+  if (!fold.plan().measures() || fold.record().history_snapshot == 0) return subnets;
   const SearchSpace& space = fold.plan().family().search_space();
   const Search search(registry, fold);
   std::vector<ScoredTrial> rows;
@@ -123,7 +119,7 @@ std::vector<KnownSubnet> FindHistory(const Registry& registry, const JobFold& fo
       continue;
     }
     for (auto trial = other.trials().rbegin(); trial != other.trials().rend(); ++trial) {
-      if (rows.size() == kMostLookedAt) break;
+      if (seen.size() == kMostLookedAt) break;
       if (!seen.insert(trial->record.arch_key).second) continue;
       std::vector<int64_t> measurements = search.Measurements(*trial);
       if (measurements.empty()) continue;

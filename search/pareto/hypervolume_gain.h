@@ -25,6 +25,11 @@ class HypervolumeGain {
   // and a frontier of f points; otherwise a hypervolume of the f points as the new one limits them
   // (hypervolume.h).
   double Gain(absl::Span<const double> point) const;
+  // What a measurement is expected to gain that comes out around `point`, with independent normal
+  // errors of these standard deviations (one per objective, none negative): the mean of Gain over
+  // eight equally likely outcomes, quantiles that each objective takes in another order, the same
+  // for every point. Gain where all deviations are 0; eight times its cost otherwise.
+  double ExpectedGain(absl::Span<const double> point, absl::Span<const double> deviations) const;
 
  private:
   explicit HypervolumeGain(std::vector<double> reference, Frontier frontier);

@@ -2,7 +2,6 @@
 #include "search/sampler/guided_plan.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstring>
 #include <queue>
@@ -61,41 +60,6 @@ size_t KernelRows(size_t rows) {
     chosen += std::max<size_t>(chosen / 2, 1);
   return chosen;
 }
-
-// The hypervolume that a measurement is expected to add: its mean over eight equally likely
-// outcomes around the prediction, the quantiles of the normal distribution, which each objective
-// takes in another order. Where everything measured so far was lucky, no prediction alone adds
-// anything.
-class ExpectedGain {
- public:
-  // `noise`: standard deviations by objective. `gain` is not owned.
-  ExpectedGain(const HypervolumeGain* gain, std::vector<double> noise)
-      : gain_(gain), noise_(std::move(noise)), outcome_(noise_.size()) {
-    for (const double deviation : noise_) certain_ &= deviation == 0;
-  }
-
-  double Of(absl::Span<const double> means) {
-    if (certain_) return gain_->Gain(means);
-    double sum = 0;
-    for (size_t i = 0; i < kQuantiles.size(); ++i) {
-      // An odd stride visits all eight.
-      for (size_t k = 0; k < outcome_.size(); ++k) {
-        outcome_[k] = means[k] + noise_[k] * kQuantiles[(i * (2 * k + 1) + k) % kQuantiles.size()];
-      }
-      sum += gain_->Gain(outcome_);
-    }
-    return sum / static_cast<double>(kQuantiles.size());
-  }
-
- private:
-  // At 1/16, 3/16, ... 15/16.
-  static constexpr std::array<double, 8> kQuantiles = {-1.5341, -0.8871, -0.4888, -0.1573,
-                                                       0.1573,  0.4888,  0.8871,  1.5341};
-  const HypervolumeGain* const gain_;
-  const std::vector<double> noise_;
-  std::vector<double> outcome_;
-  bool certain_ = true;
-};
 
 // Whether every plan of the stage has seen the trial.
 bool IsBefore(int64_t stage, const ScoredTrial& trial) {
@@ -544,9 +508,9 @@ std::vector<Architecture> GuidedPlan::Rank(const ProposeRequest& request) const 
     double excess = 0;
     size_t candidate = 0;
   };
+  // Where everything measured so far was lucky, no prediction alone adds anything to it.
   std::vector<double> noise;
   for (const auto& objective : objectives_) noise.push_back(objective->Noise());
-  ExpectedGain expected(&*gain, std::move(noise));
   const double known_weight = KnownWeight(request.proposed_so_far);
   std::vector<Place> places;
   const size_t width = reference_.size();
@@ -556,7 +520,8 @@ std::vector<Architecture> GuidedPlan::Rank(const ProposeRequest& request) const 
     const double excess = found_->excess[i];
     const bool known = i >= found_->architectures.size() - found_->known;
     double value = 0;
-    if (excess == 0) value = known ? known_weight * gain->Gain(means) : expected.Of(means);
+    if (excess == 0)
+      value = known ? known_weight * gain->Gain(means) : gain->ExpectedGain(means, noise);
     places.push_back({value, excess, i});
   }
   std::sort(places.begin(), places.end(), [](const Place& a, const Place& b) {

@@ -22,7 +22,7 @@
 #include "base/file.h"
 #include "base/status_macros.h"
 #include "base/unique_id.h"
-#include "cli/child_process.h"
+#include "base/child_process.h"
 #include "cli/command.h"
 #include "cli/frontier_format.h"
 #include "cli/progress.h"

@@ -6,10 +6,12 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "base/clock.h"
 
 namespace forall {
 
@@ -17,9 +19,12 @@ namespace forall {
 class PreparedModel {
  public:
   virtual ~PreparedModel() = default;
-  // One inference, from input in memory to output in memory. Does nothing else: its duration is
-  // what is measured.
+  // One inference of the whole batch, from input in memory to output in memory. Does nothing else:
+  // its duration is what is measured.
   virtual absl::Status Run() = 0;
+  // The durations, in nanoseconds and in order, of BackendDescription::runs_per_call inferences or
+  // so, at least one. Unless a device measures by itself, it is one Run by `clock`.
+  virtual absl::StatusOr<std::vector<double>> Time(Clock* clock);
 };
 
 // What a latency depends on besides device and model.
@@ -29,6 +34,9 @@ struct BackendDescription {
   std::string provider = {};         // "cpu"
   int threads = 1;
   int batch = 1;
+  // More than one: PreparedModel::Time calls a program that warms up, repeats and measures by
+  // itself, and a call's median is one timing to the harness.
+  int runs_per_call = 1;
 };
 
 enum class SessionMemory {

@@ -14,7 +14,7 @@
 #include "base/file.h"
 #include "base/testing/matchers.h"
 #include "base/testing/temp_dir.h"
-#include "cli/child_process.h"
+#include "base/child_process.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"

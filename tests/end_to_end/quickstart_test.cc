@@ -14,7 +14,7 @@
 #include "base/sha256.h"
 #include "base/testing/matchers.h"
 #include "base/testing/temp_dir.h"
-#include "cli/child_process.h"
+#include "base/child_process.h"
 #include "data/dataset.h"
 #include "evaluator/accuracy/accuracy_evaluator.h"
 #include "gtest/gtest.h"

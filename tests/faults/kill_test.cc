@@ -26,7 +26,7 @@
 #include "base/status_macros.h"
 #include "base/testing/matchers.h"
 #include "base/testing/temp_dir.h"
-#include "cli/child_process.h"
+#include "base/child_process.h"
 #include "cli/client.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"

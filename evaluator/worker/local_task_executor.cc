@@ -12,6 +12,8 @@
 #include "evaluator/accuracy/accuracy_evaluator.h"
 #include "evaluator/worker/latency_message.h"
 #include "evaluator/worker/task_failure.h"
+#include "latency/child/child_sessions.h"
+#include "latency/child/measuring_child.h"
 #include "latency/measure/measurement.h"
 #include "space/recipe.h"
 #include "space/search_space.h"
@@ -180,6 +182,22 @@ absl::StatusOr<v1::LatencyResult> LocalTaskExecutor::MeasureLatency(const v1::Ta
   return ToMessage(result, reference_.sha256, timing->baseline);
 }
 
+std::unique_ptr<SessionRunner> LocalTaskExecutor::MakeSessions(LatencyBackend* backend) const {
+  if (options_.measuring_child.empty()) {
+    LocalSessions::Options local;
+    local.backend = backend;
+    local.clock = options_.clock;
+    local.reference_model = reference_.onnx;
+    return std::make_unique<LocalSessions>(std::move(local));
+  }
+  ChildSessions::Options child;
+  child.command = options_.measuring_child;
+  child.description = backend->Describe();
+  child.configuration = BackendConfiguration(child.description);
+  child.reference_model = reference_.onnx;
+  return std::make_unique<ChildSessions>(std::move(child));
+}
+
 absl::StatusOr<LocalTaskExecutor::Timing*> LocalTaskExecutor::GetTiming(int batch,
                                                                         const StopSignal& stop) {
   Timing& timing = timings_[batch];
@@ -187,12 +205,12 @@ absl::StatusOr<LocalTaskExecutor::Timing*> LocalTaskExecutor::GetTiming(int batc
     OnnxRuntimeBackend::Options backend;
     backend.batch = batch;
     FORALL_ASSIGN_OR_RETURN(timing.backend, OnnxRuntimeBackend::Create(backend));
+    timing.sessions = MakeSessions(timing.backend.get());
     LatencyHarness::Options harness;
-    harness.backend = timing.backend.get();
+    harness.sessions = timing.sessions.get();
     harness.clock = options_.clock;
     harness.host_lock = options_.host_lock;
     harness.probe = options_.probe;
-    harness.reference_model = reference_.onnx;
     FORALL_ASSIGN_OR_RETURN(timing.harness, LatencyHarness::Create(std::move(harness)));
   }
   if (!timing.calibrated) {

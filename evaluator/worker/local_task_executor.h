@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "base/clock.h"
@@ -19,6 +20,7 @@
 #include "latency/measure/environment.h"
 #include "latency/measure/harness.h"
 #include "latency/measure/host_lock.h"
+#include "latency/measure/session.h"
 #include "supernet/package.h"
 
 namespace forall {
@@ -26,8 +28,8 @@ namespace forall {
 // EXPORT: the supernet comes from the controller by its hash; BatchNorm is calibrated on the train
 // split, and the file is uploaded before the result is returned. ACCURACY: the artifact comes from
 // the cache or the controller. LATENCY: likewise; timed against the reference network with one
-// thread. Timing holds the host lock exclusively, everything else shares it, so that on one machine
-// they never overlap. Thread-safe.
+// thread, in a process that may be killed. Timing holds the host lock exclusively, everything else
+// shares it, so that on one machine they never overlap. Thread-safe.
 class LocalTaskExecutor : public TaskExecutor {
  public:
   struct Options {
@@ -37,6 +39,8 @@ class LocalTaskExecutor : public TaskExecutor {
     Clock* clock = Clock::Real();
     // As OpenDataset.
     std::string data_directory;
+    // What to start for timing in a process of its own (MeasuringChildCommand); empty: this one.
+    std::vector<std::string> measuring_child = {};
   };
 
   // FailedPrecondition when ONNX Runtime is not there.
@@ -52,6 +56,7 @@ class LocalTaskExecutor : public TaskExecutor {
   // The batch size is the backend's, so there is one harness for each that is asked for.
   struct Timing {
     std::unique_ptr<OnnxRuntimeBackend> backend;
+    std::unique_ptr<SessionRunner> sessions;
     std::unique_ptr<LatencyHarness> harness;
     bool calibrated = false;
     Baseline baseline;
@@ -70,6 +75,7 @@ class LocalTaskExecutor : public TaskExecutor {
   absl::StatusOr<std::shared_ptr<const Supernet>> GetSupernet(const std::string& sha256,
                                                               const StopSignal& stop);
   absl::StatusOr<std::string> GetArtifact(const std::string& sha256, const StopSignal& stop);
+  std::unique_ptr<SessionRunner> MakeSessions(LatencyBackend* backend) const;
   absl::StatusOr<Timing*> GetTiming(int batch, const StopSignal& stop)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(timing_mu_);
 

@@ -25,6 +25,8 @@
 #include "evaluator/worker/local_task_executor.h"
 #include "evaluator/worker/worker.h"
 #include "evaluator/worker/worker_flags.h"
+#include "latency/child/measuring_child.h"
+#include "latency/measure/controls.h"
 
 namespace forall {
 namespace {
@@ -115,6 +117,7 @@ v1::RegisterWorkerRequest Registration(const WorkerFlags& flags, const Environme
 absl::Status RunWorker(const WorkerFlags& flags) {
   const EnvironmentProbe probe;
   const Environment environment = probe.Probe();
+  const std::vector<std::string> denied_controls = DeniedControls();
   FORALL_ASSIGN_OR_RETURN(const std::unique_ptr<OnnxRuntimeBackend> backend,
                           OnnxRuntimeBackend::Create(OnnxRuntimeBackend::Options{}));
   FORALL_ASSIGN_OR_RETURN(const std::unique_ptr<HostLock> host_lock,
@@ -130,6 +133,7 @@ absl::Status RunWorker(const WorkerFlags& flags) {
   executor_options.host_lock = host_lock.get();
   executor_options.probe = &probe;
   executor_options.data_directory = flags.data;
+  executor_options.measuring_child = MeasuringChildCommand();
   FORALL_ASSIGN_OR_RETURN(const std::unique_ptr<LocalTaskExecutor> executor,
                           LocalTaskExecutor::Create(std::move(executor_options)));
 
@@ -143,6 +147,10 @@ absl::Status RunWorker(const WorkerFlags& flags) {
                                       OfferedDatasets(flags.data, executor.get()));
   options.backoff.seed = Fnv1a64(absl::StrCat(options.registration.worker_id(), getpid()));
 
+  if (!denied_controls.empty()) {
+    (*options.registration.mutable_device()->mutable_properties())["denied_controls"] =
+        absl::StrJoin(denied_controls, "; ");
+  }
   const v1::Device& device = options.registration.device();
   FORALL_LOG(INFO) << "forall-worker " << FORALL_VERSION << " on " << device.description()
                    << " worker=" << options.registration.worker_id() << " device=" << device.name()
@@ -154,6 +162,9 @@ absl::Status RunWorker(const WorkerFlags& flags) {
                    << " controller=" << flags.controller;
   for (const std::string& warning : environment.warnings) {
     FORALL_LOG(WARNING) << "timing here may be noisy: " << warning;
+  }
+  for (const std::string& denied : denied_controls) {
+    FORALL_LOG(WARNING) << "control denied: " << denied;
   }
   Worker worker(std::move(options));
   const SignalWatch signals(&worker);
@@ -193,5 +204,8 @@ int Main(const std::vector<std::string>& arguments) {
 }  // namespace forall
 
 int main(int argc, char** argv) {
+  if (argc > 1 && std::string(argv[1]) == forall::kMeasuringChild) {
+    return forall::MeasuringChildMain(&forall::MakeBackend);
+  }
   return forall::Main(std::vector<std::string>(argv + 1, argv + argc));
 }

@@ -56,10 +56,11 @@ TEST(OnnxRuntimeBackendTest, RefusesWhatItCannotRun) {
 TEST(OnnxRuntimeBackendTest, IsMeasuredByTheHarness) {
   FORALL_ASSERT_OK_AND_ASSIGN(const auto backend, OnnxRuntimeBackend::Create({}));
   const EnvironmentProbe probe;
+  LocalSessions sessions({.backend = backend.get(),
+                          .reference_model = TinyModel{.width = 96, .layers = 4}.Serialize()});
   LatencyHarness::Options options;
-  options.backend = backend.get();
+  options.sessions = &sessions;
   options.probe = &probe;
-  options.reference_model = TinyModel{.width = 96, .layers = 4}.Serialize();
   options.attempts = 1;
   FORALL_ASSERT_OK_AND_ASSIGN(const auto harness, LatencyHarness::Create(options));
   const std::string model = TinyModel{.width = 96, .layers = 16}.Serialize();

@@ -13,10 +13,10 @@
 #include "absl/strings/string_view.h"
 #include "base/clock.h"
 #include "base/mutex.h"
-#include "latency/backend/backend.h"
 #include "latency/measure/environment.h"
 #include "latency/measure/host_lock.h"
 #include "latency/measure/measurement.h"
+#include "latency/measure/session.h"
 
 namespace forall {
 
@@ -34,18 +34,13 @@ struct Baseline {
 class LatencyHarness {
  public:
   struct Options {
-    // Not owned, must outlive the harness.
-    LatencyBackend* backend = nullptr;
+    // Runs the sessions. Not owned, must outlive the harness.
+    SessionRunner* sessions = nullptr;
     Clock* clock = Clock::Real();
     // Held exclusively while measuring; nullptr: the caller already holds it, or there is no need.
     HostLock* host_lock = nullptr;
     // nullptr: no environment is probed and no load is noticed.
     const EnvironmentProbe* probe = nullptr;
-    // The fixed reference network, of the same order of duration as the candidates.
-    std::string reference_model = {};
-    // Binds the measuring thread to as many cores as the backend has threads. A refusal is told in
-    // the environment.
-    bool pin_cores = true;
     // From Calibrate, if known. A reference that is more than 20 % off is a reason for NOISY.
     double baseline_reference_ns = 0;
     // From Calibrate, if known. Widens the interval of results with fewer than three sessions,
@@ -56,7 +51,7 @@ class LatencyHarness {
     absl::Duration cool_down = absl::Milliseconds(500);
   };
 
-  // InvalidArgument when the backend cannot run the reference.
+  // The backend's error when it cannot run the reference.
   static absl::StatusOr<std::unique_ptr<LatencyHarness>> Create(Options options);
 
   // `model` is a model file's bytes. `cancelled` (may be empty) is asked before every run.
@@ -82,8 +77,6 @@ class LatencyHarness {
 
   Mutex mu_;
   Options options_ ABSL_GUARDED_BY(mu_);
-  // Kept for profiles with one session, so that screened models all meet the same yardstick.
-  std::unique_ptr<PreparedModel> reference_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace forall

@@ -45,12 +45,17 @@ class HarnessTest : public ::testing::Test {
     device_->Add("net", {.duration_ns = 2 * kReferenceNs});
   }
 
-  LatencyHarness::Options Options() {
+  LatencyHarness::Options Options(const std::string& reference = "reference", bool pin = false) {
+    LocalSessions::Options sessions;
+    sessions.backend = device_.get();
+    sessions.clock = &clock_;
+    sessions.reference_model = reference;
+    sessions.pin_cores = pin;
+    sessions.flush_caches = [this] { ++flushes_; };
+    sessions_.push_back(std::make_unique<LocalSessions>(std::move(sessions)));
     LatencyHarness::Options options;
-    options.backend = device_.get();
+    options.sessions = sessions_.back().get();
     options.clock = &clock_;
-    options.reference_model = "reference";
-    options.pin_cores = false;
     return options;
   }
 
@@ -69,6 +74,8 @@ class HarnessTest : public ::testing::Test {
 
   FakeClock clock_;
   std::unique_ptr<SimulatedBackend> device_;
+  std::vector<std::unique_ptr<LocalSessions>> sessions_;
+  int flushes_ = 0;
 };
 
 TEST_F(HarnessTest, QuietDeviceTakesTheFewestRuns) {
@@ -291,9 +298,7 @@ TEST_F(HarnessTest, ErrorsOfTheModelAreErrors) {
   EXPECT_THAT(harness->Measure("unknown", profile), StatusIs(absl::StatusCode::kInvalidArgument));
   device_->Add("net", {.failing_run = 15});
   EXPECT_THAT(harness->Measure("net", profile), StatusIs(absl::StatusCode::kInternal));
-  auto options = Options();
-  options.reference_model = "unknown";
-  EXPECT_THAT(LatencyHarness::Create(options),
+  EXPECT_THAT(LatencyHarness::Create(Options("unknown")),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("reference network")));
   Profile broken = profile;
   broken.max_runs = 5;
@@ -360,10 +365,18 @@ TEST_F(HarnessTest, OtherProgramsLoadIsAReason) {
   EXPECT_THAT(loaded.environment, Contains(Key("warnings")));
 }
 
+TEST_F(HarnessTest, ColdCachesAreEmptiedBeforeEveryRun) {
+  Profile profile = *ProfileNamed("screening");
+  const auto harness = MakeHarness(Options());
+  FORALL_ASSERT_OK(harness->Measure("net", profile));
+  EXPECT_EQ(flushes_, 0);
+  profile.cold_cache = true;
+  FORALL_ASSERT_OK_AND_ASSIGN(const LatencyResult result, harness->Measure("net", profile));
+  EXPECT_EQ(flushes_, 2 * (result.runs + result.warmup_runs));
+}
+
 TEST_F(HarnessTest, PinningIsReported) {
-  auto options = Options();
-  options.pin_cores = true;
-  const LatencyResult result = Measure("screening", options);
+  const LatencyResult result = Measure("screening", Options("reference", true));
   EXPECT_TRUE(result.environment.count("pinned_cores") == 1 ||
               result.environment.count("pin_refused") == 1);
 }

@@ -29,8 +29,11 @@ struct Profile {
   absl::Duration min_duration = absl::Milliseconds(100);
   // Of one session's samples, and of its warm-up; 5 s at least while there are not min_runs.
   absl::Duration max_duration = absl::Seconds(5);
-  // Fresh sessions. From three on, the scatter between them goes into the interval.
+  // Fresh sessions, each in a process of its own where the device allows. From three on, the
+  // scatter between them goes into the interval.
   int sessions = 1;
+  // The caches are emptied before every run, as if other work had been done since the last one.
+  bool cold_cache = false;
 };
 
 // "screening" (2 %), "standard" (1 %), "final" (0.5 %, five sessions of at most 1 s, whose scatter
@@ -82,6 +85,13 @@ struct SessionSamples {
   std::vector<double> reference_ns;
   int warmup_runs = 0;
   bool warmup_stable = true;
+  // Where a timing is the median of a program's own: what those were, of all calls in order.
+  std::vector<double> candidate_parts_ns;
+  std::vector<double> reference_parts_ns;
+  // What was seen where the session ran: pinned_cores or pin_refused, involuntary_switches, ...
+  std::map<std::string, std::string> notes;
+  // Processor time that another process spent for this session.
+  absl::Duration other_process_time;
 
   std::vector<double> Ratios() const;
 };

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sessions in a process of their own, which is reused until a model crashes it or overruns its
+// time. Profiles with several sessions give each a fresh process: most of what makes a network's
+// latency differ from one day to the next differs between processes (docs/measurement.md).
+#ifndef FORALL_LATENCY_CHILD_CHILD_SESSIONS_H_
+#define FORALL_LATENCY_CHILD_CHILD_SESSIONS_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "base/child_process.h"
+#include "latency/backend/backend.h"
+#include "latency/measure/session.h"
+
+namespace forall {
+
+// Thread-compatible.
+class ChildSessions : public SessionRunner {
+ public:
+  struct Options {
+    // What to start: MeasuringChildCommand() (latency/child/measuring_child.h).
+    std::vector<std::string> command = {};
+    // What the child's factory makes its backend of.
+    std::string configuration = {};
+    // What Describe says of that backend.
+    BackendDescription description = {};
+    std::string reference_model = {};
+    // To load the models, which includes building an engine where a runtime does that.
+    absl::Duration prepare_limit = absl::Minutes(1);
+    // To run a session, beyond what its profile allows for: a run that never ends is noticed so
+    // late.
+    absl::Duration run_limit = absl::Seconds(30);
+    // Largest private memory of the child; 0: what the machine has.
+    int64_t memory_bytes = 0;
+  };
+
+  explicit ChildSessions(Options options);
+  ~ChildSessions() override;
+
+  // Starts the child and has it run the reference network. FailedPrecondition when the reference
+  // crashes it or takes too long.
+  absl::Status Check() override;
+  // InvalidArgument also when the model crashes the child twice in a row, or does not load or end
+  // in time; ResourceExhausted also when the child was killed from outside twice, as a kernel short
+  // of memory does. Cancelling kills the child.
+  absl::StatusOr<SessionSamples> Run(absl::string_view model, const Profile& profile,
+                                     const std::function<bool()>& cancelled) override;
+  BackendDescription Describe() const override { return options_.description; }
+  const std::string& reference_model() const override { return options_.reference_model; }
+
+  // The child at this moment; -1 when there is none.
+  pid_t pid() const { return process_ == nullptr ? -1 : process_->pid(); }
+
+ private:
+  absl::Status Start(const std::function<bool()>& cancelled);
+  void End();
+  absl::StatusOr<SessionSamples> RunOnce(absl::string_view model, const Profile& profile,
+                                         const std::function<bool()>& cancelled);
+  // Two frames.
+  absl::Status Send(absl::string_view text, absl::string_view model);
+  // The child's next words. On any error of the conversation the child is ended, for nobody knows
+  // what it would say next; `what` did not come in time is DeadlineExceeded.
+  absl::StatusOr<std::string> Receive(absl::Duration limit, const std::function<bool()>& cancelled,
+                                      absl::string_view what);
+  // Of a child that closed its socket by itself.
+  absl::Status CrashStatus();
+
+  const Options options_;
+  std::unique_ptr<ChildProcess> process_;
+  int socket_ = -1;
+};
+
+}  // namespace forall
+
+#endif  // FORALL_LATENCY_CHILD_CHILD_SESSIONS_H_

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "latency/child/measuring_child.h"
+
+#include <poll.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <new>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "base/clock.h"
+#include "base/status_macros.h"
+#include "base/thread.h"
+#include "latency/backend/onnxruntime_backend.h"
+#include "latency/child/child_wire.h"
+#include "latency/measure/session.h"
+#include "nlohmann/json.hpp"
+
+namespace forall {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr int kPriority = -10;
+constexpr int64_t kKibibyte = 1024;
+
+// A hung inference hears nothing: another thread, asleep until then, notices the parent's death.
+void EndWithParent() {
+  struct pollfd wait = {kChildSocket, POLLRDHUP, 0};
+  while (poll(&wait, 1, -1) < 0 && errno == EINTR) {
+  }
+  _exit(0);
+}
+
+// "" when it was granted.
+std::string RaisePriority() {
+  if (setpriority(PRIO_PROCESS, 0, kPriority) == 0) return "";
+  return absl::StrCat("a higher priority was refused: ", std::strerror(errno));
+}
+
+absl::Duration ProcessTime() {
+  struct rusage usage = {};
+  getrusage(RUSAGE_SELF, &usage);
+  return absl::DurationFromTimeval(usage.ru_utime) + absl::DurationFromTimeval(usage.ru_stime);
+}
+
+int64_t PeakResidentBytes() {
+  struct rusage usage = {};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_maxrss * kKibibyte;
+}
+
+std::string ErrorText(const absl::Status& status) {
+  return Json{{"event", "error"},
+              {"code", static_cast<int>(status.code())},
+              {"message", std::string(status.message())}}
+      .dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+class Child {
+ public:
+  explicit Child(const BackendFactory& factory) : factory_(factory) {}
+
+  // The end of the conversation is no error.
+  absl::Status Serve() {
+    FORALL_RETURN_IF_ERROR(Begin());
+    while (true) {
+      FORALL_ASSIGN_OR_RETURN(const std::string request,
+                              ReceiveFrame(kChildSocket, absl::InfiniteDuration()));
+      FORALL_ASSIGN_OR_RETURN(const std::string model,
+                              ReceiveFrame(kChildSocket, absl::InfiniteDuration()));
+      FORALL_RETURN_IF_ERROR(Answer(request, model));
+    }
+  }
+
+ private:
+  absl::Status Begin() {
+    FORALL_ASSIGN_OR_RETURN(const std::string configuration,
+                            ReceiveFrame(kChildSocket, absl::InfiniteDuration()));
+    FORALL_ASSIGN_OR_RETURN(std::string reference,
+                            ReceiveFrame(kChildSocket, absl::InfiniteDuration()));
+    absl::StatusOr<std::unique_ptr<LatencyBackend>> backend = factory_(configuration);
+    absl::Status status = backend.status();
+    if (status.ok()) {
+      backend_ = *std::move(backend);
+      LocalSessions::Options options;
+      options.backend = backend_.get();
+      options.reference_model = std::move(reference);
+      sessions_ = std::make_unique<LocalSessions>(std::move(options));
+      sessions_->set_on_prepared(
+          [] { SendFrame(kChildSocket, R"({"event":"prepared"})").IgnoreError(); });
+      status = sessions_->Check();
+    }
+    if (!status.ok()) return SendFrame(kChildSocket, ErrorText(status));
+    return SendFrame(kChildSocket, R"({"event":"ready"})");
+  }
+
+  absl::Status Answer(const std::string& request, const std::string& model) {
+    if (sessions_ == nullptr) return absl::FailedPreconditionError("there is no backend");
+    FORALL_ASSIGN_OR_RETURN(const Profile profile, ProfileFromJson(request));
+    absl::StatusOr<SessionSamples> samples;
+    try {
+      samples = sessions_->Run(model, profile, {});
+    } catch (const std::bad_alloc&) {
+      samples = absl::ResourceExhaustedError("out of memory");
+    }
+    if (!samples.ok()) return SendFrame(kChildSocket, ErrorText(samples.status()));
+    const absl::Duration now = ProcessTime();
+    samples->other_process_time = now - accounted_;
+    accounted_ = now;
+    samples->notes["peak_resident_bytes"] = absl::StrCat(PeakResidentBytes());
+    if (!refusal_.empty()) samples->notes["priority_refused"] = refusal_;
+    return SendFrame(kChildSocket,
+                     absl::StrCat(R"({"event":"result","samples":)", SamplesToJson(*samples), "}"));
+  }
+
+  const BackendFactory& factory_;
+  const std::string refusal_ = RaisePriority();
+  std::unique_ptr<LatencyBackend> backend_;
+  std::unique_ptr<LocalSessions> sessions_;
+  absl::Duration accounted_;  // processor time that was reported
+};
+
+}  // namespace
+
+int MeasuringChildMain(const BackendFactory& factory) {
+  // Without it the child is merely not the first to be killed.
+  std::ofstream("/proc/self/oom_score_adj") << 1000;
+  Thread watcher("parent", &EndWithParent);
+  const absl::Status status = Child(factory).Serve();
+  // The watcher never returns, and there is nothing to tidy.
+  _exit(absl::IsUnavailable(status) ? 0 : 1);
+}
+
+absl::StatusOr<std::unique_ptr<LatencyBackend>> MakeBackend(absl::string_view configuration) {
+  try {
+    const Json json = Json::parse(configuration.begin(), configuration.end());
+    if (json.at("backend").get<std::string>() != "onnxruntime") {
+      return absl::InvalidArgumentError(
+          absl::StrCat("no such backend in this process: ", configuration));
+    }
+    OnnxRuntimeBackend::Options options;
+    options.threads = json.at("threads").get<int>();
+    options.provider = json.at("provider").get<std::string>();
+    options.batch = json.at("batch").get<int>();
+    return OnnxRuntimeBackend::Create(options);
+  } catch (const Json::exception& e) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a backend's configuration cannot be read: ", e.what()));
+  }
+}
+
+std::string BackendConfiguration(const BackendDescription& backend) {
+  return Json{{"backend", backend.runtime},
+              {"threads", backend.threads},
+              {"provider", backend.provider},
+              {"batch", backend.batch}}
+      .dump();
+}
+
+std::vector<std::string> MeasuringChildCommand() {
+  std::vector<std::string> command;
+  const char* const launcher = getenv("FORALL_LAUNCHER");
+  if (launcher != nullptr && *launcher != '\0') {
+    command = absl::StrSplit(launcher, ' ', absl::SkipEmpty());
+  } else {
+    std::array<char, 4096> path = {};
+    const ssize_t length = readlink("/proc/self/exe", path.data(), path.size() - 1);
+    command.push_back(length > 0 ? std::string(path.data(), static_cast<size_t>(length))
+                                 : std::string("/proc/self/exe"));
+  }
+  command.push_back(kMeasuringChild);
+  return command;
+}
+
+}  // namespace forall

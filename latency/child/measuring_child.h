@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// The process that measures and may be killed: a program that starts itself again under this name.
+// What a model does to it, a crash, a hang, all of the memory, is the model's result, not the end
+// of the program that asked (latency/child/child_sessions.h).
+#ifndef FORALL_LATENCY_CHILD_MEASURING_CHILD_H_
+#define FORALL_LATENCY_CHILD_MEASURING_CHILD_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "latency/backend/backend.h"
+
+namespace forall {
+
+// The first argument of a program that is to be the measuring child.
+constexpr char kMeasuringChild[] = "measuring-child";
+
+// Makes the backend that a configuration (the parent's text) describes.
+using BackendFactory =
+    std::function<absl::StatusOr<std::unique_ptr<LatencyBackend>>(absl::string_view configuration)>;
+
+// Serves sessions over descriptor kChildSocket until the other end closes it, and ends at once when
+// the parent dies. Returns the exit code. Asks for a higher priority, and to be the first that a
+// kernel short of memory kills.
+int MeasuringChildMain(const BackendFactory& factory);
+
+// A backend that runs in its own process, from what BackendConfiguration wrote about it:
+// {"backend": "onnxruntime", "threads": 1, "provider": "cpu", "batch": 1}. InvalidArgument for
+// anything else.
+absl::StatusOr<std::unique_ptr<LatencyBackend>> MakeBackend(absl::string_view configuration);
+std::string BackendConfiguration(const BackendDescription& backend);
+
+// How to start this program as its own measuring child: what environment variable FORALL_LAUNCHER
+// says, words separated by spaces, where a loader or an emulator has to come first; else this
+// program's file.
+std::vector<std::string> MeasuringChildCommand();
+
+}  // namespace forall
+
+#endif  // FORALL_LATENCY_CHILD_MEASURING_CHILD_H_

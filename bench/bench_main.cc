@@ -22,6 +22,7 @@
 #include "bench/evaluator_bench.h"
 #include "bench/frontier_query_bench.h"
 #include "bench/image_bench.h"
+#include "bench/latency_bench.h"
 #include "bench/measured_search_bench.h"
 #include "bench/multi_device_bench.h"
 #include "bench/pareto_bench.h"
@@ -29,6 +30,7 @@
 #include "bench/sample_efficiency_bench.h"
 #include "bench/search_bench.h"
 #include "bench/supernet_bench.h"
+#include "latency/child/measuring_child.h"
 
 namespace forall {
 namespace {
@@ -48,6 +50,8 @@ benchmarks
 benchmarks that take minutes, or published data
   ofa-search  the best predicted accuracy within each bound of an additive cost, all bounds in one run on one
               thread (--predictor, --tables, --bounds)
+  latency     how well latencies of this machine repeat, by forall and by fixed protocols, alone and
+              beside other programs (6 minutes)
   measured-search  samplers on the supernet that ships, measured on this machine (20 minutes)
   sample-efficiency  every sampler in a world made from a published accuracy predictor (--predictor)
   multi-device  one search for several devices against one for each (--predictor, --tables for each)
@@ -65,6 +69,8 @@ flags
   --predictor=FILE  the once-for-all authors' acc_predictor.pth; of ofa-search also forall's own file
   --supernet=DIR  of measured-search (default supernets/fashion_mnist)
   --results=FILE  measurements of measured-search, kept and reused
+  --load=LIST     of latency: quiet, intermittent (default: both)
+  --probes=N      of latency: subnets to tell apart (default 20)
   --logs=DIR      DyNAS-T's CSV files of OFA-MobileNetV3 w1.0
   --sampler=NAMES   separated by commas (default: all; of measured-search: guided,nsga2,random)
   --at=N,N,...    evaluations, or measurements learned from, at which to look
@@ -88,6 +94,7 @@ flags of ofa-search, multi-device and table-prior
 
 struct Options {
   std::string benchmark;
+  LatencyBenchOptions latency;
   EvaluatorBenchOptions evaluator;
   SupernetBenchOptions supernet;
   ImageBenchOptions image;
@@ -132,6 +139,7 @@ constexpr Benchmark kBenchmarks[] = {
        return RunSampleEfficiencyBench(with_table);
      },
      true},
+    {"latency", [](const Options& options) { return RunLatencyBench(options.latency); }, true},
     {"measured-search",
      [](const Options& options) { return RunMeasuredSearchBench(options.measured_search); }, true},
     {"predictors", [](const Options& options) { return RunPredictorBench(options.predictor); },
@@ -212,6 +220,15 @@ absl::Status ReadFlag(absl::string_view flag, absl::string_view value, Options* 
   }
   if (flag == "--results") {
     options->measured_search.results = std::string(value);
+    return absl::OkStatus();
+  }
+  if (flag == "--load") {
+    options->latency.loads = absl::StrSplit(value, ',');
+    return absl::OkStatus();
+  }
+  if (flag == "--probes") {
+    FORALL_RETURN_IF_ERROR(ReadNumber(flag, value, &number, 1000));
+    options->latency.probes = static_cast<int>(number);
     return absl::OkStatus();
   }
   if (flag == "--logs") {
@@ -314,6 +331,7 @@ absl::Status ReadArguments(const std::vector<std::string>& arguments, Options* o
       options->supernet.check = true;
       options->image.check = true;
       options->pareto.check = true;
+      options->latency.check = true;
       options->frontier_query.check = true;
       continue;
     }
@@ -335,6 +353,11 @@ int Main(const std::vector<std::string>& arguments) {
       std::fputs(kUsage, stdout);
       return 0;
     }
+  }
+  if (arguments.size() == 3 && arguments[0] == "fixed-protocol") {
+    const absl::Status status = RunFixedProtocol({arguments[1], arguments[2]});
+    if (!status.ok()) std::fprintf(stderr, "forall-bench: %s\n", status.ToString().c_str());
+    return status.ok() ? 0 : 1;
   }
   if (arguments.size() == 2 && absl::EndsWith(arguments[0], "-once")) {
     const absl::Status status = MeasureOnce(arguments[0], arguments[1]);
@@ -364,5 +387,8 @@ int Main(const std::vector<std::string>& arguments) {
 }  // namespace forall
 
 int main(int argc, char** argv) {
+  if (argc > 1 && std::string(argv[1]) == forall::kMeasuringChild) {
+    return forall::MeasuringChildMain(&forall::MakeBackend);
+  }
   return forall::Main(std::vector<std::string>(argv + 1, argv + argc));
 }

@@ -21,6 +21,8 @@
 #include "evaluator/accuracy/accuracy_evaluator.h"
 #include "evaluator/worker/reference_network.h"
 #include "latency/backend/onnxruntime_backend.h"
+#include "latency/child/child_sessions.h"
+#include "latency/child/measuring_child.h"
 #include "latency/measure/environment.h"
 #include "latency/measure/harness.h"
 #include "latency/measure/host_lock.h"
@@ -62,10 +64,15 @@ class Bench {
     FORALL_ASSIGN_OR_RETURN(bench->host_lock_, HostLock::Open(HostLock::Options{}));
     FORALL_ASSIGN_OR_RETURN(const ReferenceNetwork reference, BuildReferenceNetwork());
     FORALL_ASSIGN_OR_RETURN(bench->backend_, OnnxRuntimeBackend::Create({}));
+    ChildSessions::Options child;
+    child.command = MeasuringChildCommand();
+    child.description = bench->backend_->Describe();
+    child.configuration = BackendConfiguration(child.description);
+    child.reference_model = reference.onnx;
+    bench->sessions_ = std::make_unique<ChildSessions>(std::move(child));
     LatencyHarness::Options harness;
-    harness.backend = bench->backend_.get();
+    harness.sessions = bench->sessions_.get();
     harness.probe = &bench->probe_;
-    harness.reference_model = reference.onnx;
     FORALL_ASSIGN_OR_RETURN(bench->harness_, LatencyHarness::Create(std::move(harness)));
     {
       FORALL_ASSIGN_OR_RETURN(const HostLock::Holder holder, bench->host_lock_->AcquireExclusive());
@@ -207,6 +214,7 @@ class Bench {
   EnvironmentProbe probe_;
   std::unique_ptr<HostLock> host_lock_;
   std::unique_ptr<OnnxRuntimeBackend> backend_;
+  std::unique_ptr<ChildSessions> sessions_;
   std::unique_ptr<LatencyHarness> harness_;
   double baseline_ns_ = 0;
   std::map<std::vector<int32_t>, Measured> known_;

@@ -122,10 +122,15 @@ class Bench {
     std::iota(order.begin(), order.end(), 0);
     Random random(seed);
     random.Shuffle(&order);
-    FORALL_RETURN_IF_ERROR(Calibrate());
+    // As a worker that has just been started.
+    const auto sessions = NewProcess();
+    FORALL_ASSIGN_OR_RETURN(const auto harness, NewHarness(sessions.get()));
+    FORALL_ASSIGN_OR_RETURN(const Baseline baseline, harness->Calibrate());
+    std::fprintf(stderr, "latency: ratios differ by %.2f %% between sessions\n",
+                 100 * baseline.session_spread);
     std::vector<std::vector<Value>> values(kProtocols, std::vector<Value>(files_.size()));
     for (const size_t probe : order) {
-      FORALL_ASSIGN_OR_RETURN(values[kForall][probe], MeasureByForall(probe, "standard"));
+      FORALL_ASSIGN_OR_RETURN(values[kForall][probe], MeasureByForall(harness.get(), probe));
       FORALL_ASSIGN_OR_RETURN(values[kTflite][probe], MeasureFixed(kTflite, probe));
       FORALL_ASSIGN_OR_RETURN(values[kNcnn][probe], MeasureFixed(kNcnn, probe));
     }
@@ -148,30 +153,18 @@ class Bench {
     LatencyHarness::Options harness;
     harness.sessions = sessions;
     harness.probe = &probe_;
-    harness.session_spread = session_spread_;
+    harness.calibration_model = reference_.calibration_onnx;
     return LatencyHarness::Create(harness);
   }
 
-  // How sessions differ, which a worker learns at its start.
-  absl::Status Calibrate() {
-    const auto sessions = NewProcess();
-    FORALL_ASSIGN_OR_RETURN(const auto harness, NewHarness(sessions.get()));
-    FORALL_ASSIGN_OR_RETURN(const Baseline baseline, harness->Calibrate());
-    session_spread_ = baseline.session_spread;
-    return absl::OkStatus();
-  }
-
-  absl::StatusOr<LatencyResult> Measure(const std::string& model,
-                                        const std::string& profile) const {
-    FORALL_ASSIGN_OR_RETURN(const Profile rules, ProfileNamed(profile));
-    const auto sessions = NewProcess();
-    FORALL_ASSIGN_OR_RETURN(const auto harness, NewHarness(sessions.get()));
-    return harness->Measure(model, rules);
-  }
-
-  absl::StatusOr<Value> MeasureByForall(size_t probe, const std::string& profile) const {
+  absl::StatusOr<Value> MeasureByForall(LatencyHarness* harness, size_t probe) const {
+    FORALL_ASSIGN_OR_RETURN(const Profile standard, ProfileNamed("standard"));
     const int64_t start = Clock::Real()->SteadyNanos();
-    FORALL_ASSIGN_OR_RETURN(const LatencyResult result, Measure(models_[probe], profile));
+    FORALL_ASSIGN_OR_RETURN(const LatencyResult result, harness->Measure(models_[probe], standard));
+    std::string reasons;
+    for (const Reason reason : result.reasons) absl::StrAppend(&reasons, " ", ReasonName(reason));
+    std::fprintf(stderr, "probe %zu ratio %.4f [%.4f, %.4f]%s\n", probe, result.ratio,
+                 result.ratio_low, result.ratio_high, reasons.c_str());
     return Value{.value = result.ratio,
                  .low = result.ratio_low,
                  .high = result.ratio_high,
@@ -248,7 +241,6 @@ class Bench {
   std::filesystem::path folder_;
   std::vector<std::string> models_;
   std::vector<std::string> files_;
-  double session_spread_ = 0;
 };
 
 struct Summary {

@@ -72,6 +72,7 @@ class Bench {
     bench->sessions_ = std::make_unique<ChildSessions>(std::move(child));
     LatencyHarness::Options harness;
     harness.sessions = bench->sessions_.get();
+    harness.calibration_model = reference.calibration_onnx;
     harness.probe = &bench->probe_;
     FORALL_ASSIGN_OR_RETURN(bench->harness_, LatencyHarness::Create(std::move(harness)));
     {

@@ -208,6 +208,7 @@ absl::StatusOr<LocalTaskExecutor::Timing*> LocalTaskExecutor::GetTiming(int batc
     timing.sessions = MakeSessions(timing.backend.get());
     LatencyHarness::Options harness;
     harness.sessions = timing.sessions.get();
+    harness.calibration_model = reference_.calibration_onnx;
     harness.clock = options_.clock;
     harness.host_lock = options_.host_lock;
     harness.probe = options_.probe;

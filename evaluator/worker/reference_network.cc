@@ -85,6 +85,12 @@ absl::StatusOr<ReferenceNetwork> BuildReferenceNetwork() {
   ReferenceNetwork reference;
   FORALL_ASSIGN_OR_RETURN(reference.onnx, BuildFormulaSubnet(*family, smallest));
   reference.sha256 = Sha256Hex(reference.onnx);
+  Architecture middle = smallest;
+  for (size_t i = 0; i < middle.choices.size(); ++i) {
+    if (static_cast<int>(i) == *resolution) continue;
+    middle.choices[i] = static_cast<int32_t>(space.dimensions()[i].options.size() / 2);
+  }
+  FORALL_ASSIGN_OR_RETURN(reference.calibration_onnx, BuildFormulaSubnet(*family, middle));
   return reference;
 }
 

@@ -17,6 +17,9 @@ namespace forall {
 struct ReferenceNetwork {
   std::string onnx;
   std::string sha256;
+  // Another network of the family, about twice as slow: calibrations measure it, because what makes
+  // two networks' ratio differ from one process to the next cancels in a network against itself.
+  std::string calibration_onnx;
 };
 
 // Weights are u = uniform [0, 1) draws of splitmix64, one stream per tensor name: kernels and

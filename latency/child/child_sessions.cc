@@ -101,7 +101,7 @@ absl::Status ChildSessions::Check() { return Start({}); }
 absl::StatusOr<SessionSamples> ChildSessions::Run(absl::string_view model, const Profile& profile,
                                                   const std::function<bool()>& cancelled) {
   // A session that shares nothing: not even what an earlier model left behind.
-  const bool fresh = profile.sessions > 1;
+  const bool fresh = profile.fresh;
   if (fresh) End();
   absl::StatusOr<SessionSamples> samples = RunOnce(model, profile, cancelled);
   if (IsCrash(samples.status())) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sessions in a process of their own, which is reused until a model crashes it or overruns its
-// time. Profiles with several sessions give each a fresh process: most of what makes a network's
-// latency differ from one day to the next differs between processes (docs/measurement.md).
+// time. Profiles that are `fresh` give each session a process of its own: most of what makes a
+// network's latency differ from one day to the next differs between processes
+// (docs/measurement.md).
 #ifndef FORALL_LATENCY_CHILD_CHILD_SESSIONS_H_
 #define FORALL_LATENCY_CHILD_CHILD_SESSIONS_H_
 

@@ -73,7 +73,7 @@ TEST(ChildSessionsTest, SeveralSessionsHaveAProcessEach) {
   FORALL_ASSERT_OK(sessions.Check());
   const pid_t first = sessions.pid();
   Profile profile = Short();
-  profile.sessions = 5;
+  profile.fresh = true;
   FORALL_ASSERT_OK(sessions.Run("fast", profile, {}));
   EXPECT_EQ(sessions.pid(), -1);
   EXPECT_FALSE(IsAlive(first));
@@ -200,6 +200,7 @@ TEST(ChildSessionsTest, TheHarnessMeasuresThroughIt) {
   FORALL_ASSERT_OK_AND_ASSIGN(const auto harness, LatencyHarness::Create(options));
   Profile profile = Short();
   profile.sessions = 3;
+  profile.fresh = true;
   FORALL_ASSERT_OK_AND_ASSIGN(const LatencyResult result, harness->Measure("fast", profile));
   EXPECT_EQ(result.sessions.size(), 3u);
   EXPECT_GT(result.ratio, 0);

@@ -92,6 +92,7 @@ std::string ProfileToJson(const Profile& profile) {
               {"min_duration_ns", absl::ToInt64Nanoseconds(profile.min_duration)},
               {"max_duration_ns", absl::ToInt64Nanoseconds(profile.max_duration)},
               {"sessions", profile.sessions},
+              {"fresh", profile.fresh},
               {"cold_cache", profile.cold_cache}}
       .dump();
 }
@@ -107,6 +108,7 @@ absl::StatusOr<Profile> ProfileFromJson(absl::string_view text) {
     profile.min_duration = absl::Nanoseconds(json.at("min_duration_ns").get<int64_t>());
     profile.max_duration = absl::Nanoseconds(json.at("max_duration_ns").get<int64_t>());
     profile.sessions = json.at("sessions").get<int>();
+    profile.fresh = json.at("fresh").get<bool>();
     profile.cold_cache = json.at("cold_cache").get<bool>();
     return profile;
   } catch (const Json::exception& e) {

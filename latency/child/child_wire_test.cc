@@ -64,6 +64,7 @@ TEST(ChildFormsTest, ProfilesAndSamplesSurviveTheJourney) {
   EXPECT_EQ(read.min_duration, profile.min_duration);
   EXPECT_EQ(read.max_duration, profile.max_duration);
   EXPECT_EQ(read.sessions, profile.sessions);
+  EXPECT_TRUE(read.fresh);
   EXPECT_TRUE(read.cold_cache);
 
   SessionSamples samples;

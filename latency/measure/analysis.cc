@@ -22,8 +22,6 @@ constexpr double kRatioLimit = 0.05;
 constexpr double kBaselineLimit = 0.20;
 constexpr double kSessionsLimit = 0.05;
 constexpr double kOutlierShare = 0.10;
-// A calibration has five sessions.
-constexpr int kCalibrationDegrees = 4;
 // Half of the samples count as independent: the autocorrelation at which (1-r)/(1+r) is a half.
 constexpr double kCorrelationLimit = 1.0 / 3;
 
@@ -44,20 +42,6 @@ bool HalvesDisagree(absl::Span<const double> ratios) {
   return std::abs(first.value - second.value) > std::max(0.01 * first.value, chance);
 }
 
-double Mean(absl::Span<const double> values) {
-  double sum = 0;
-  for (const double value : values) sum += value;
-  return values.empty() ? 0 : sum / static_cast<double>(values.size());
-}
-
-double StandardDeviation(absl::Span<const double> values) {
-  if (values.size() < 2) return 0;
-  const double mean = Mean(values);
-  double squares = 0;
-  for (const double value : values) squares += (value - mean) * (value - mean);
-  return std::sqrt(squares / static_cast<double>(values.size() - 1));
-}
-
 std::vector<double> Values(const std::vector<Estimate>& estimates) {
   std::vector<double> values;
   for (const Estimate& estimate : estimates) values.push_back(estimate.value);
@@ -65,9 +49,10 @@ std::vector<double> Values(const std::vector<Estimate>& estimates) {
 }
 
 // Half-width of the interval for one more session's value, from scatter alone.
-double BetweenSessions(const std::vector<double>& values, double known_deviation) {
+double BetweenSessions(const std::vector<double>& values, double known_deviation,
+                       int known_degrees) {
   const int own_degrees = static_cast<int>(values.size()) - 1;
-  const int known_degrees = known_deviation > 0 ? kCalibrationDegrees : 0;
+  if (known_deviation <= 0) known_degrees = 0;
   if (known_degrees == 0 && own_degrees < 2) return 0;
   const double own_deviation = StandardDeviation(values);
   const int degrees = own_degrees + known_degrees;
@@ -125,7 +110,7 @@ SessionAnalysis AnalyzeSession(const SessionSamples& samples, const Profile& pro
   return analysis;
 }
 
-Estimate CombineSessions(const std::vector<Estimate>& sessions, double known_spread) {
+Estimate CombineSessions(const std::vector<Estimate>& sessions, SessionSpread known) {
   if (sessions.empty()) return {};
   const std::vector<double> values = Values(sessions);
   const double mean = Mean(values);
@@ -137,13 +122,13 @@ Estimate CombineSessions(const std::vector<Estimate>& sessions, double known_spr
   }
   double low_arm = Median(below);
   double high_arm = Median(above);
-  const double between = BetweenSessions(values, known_spread * mean);
+  const double between = BetweenSessions(values, known.relative * mean, known.degrees);
   low_arm = std::hypot(low_arm, between);
   high_arm = std::hypot(high_arm, between);
   return {.value = mean, .low = std::max(0.0, mean - low_arm), .high = mean + high_arm};
 }
 
-void AnalyzeResult(double known_spread, double baseline_reference_ns, LatencyResult* result) {
+void AnalyzeResult(SessionSpread known, double baseline_reference_ns, LatencyResult* result) {
   std::vector<Estimate> ratios;
   std::vector<Estimate> candidates;
   std::vector<Estimate> references;
@@ -162,17 +147,17 @@ void AnalyzeResult(double known_spread, double baseline_reference_ns, LatencyRes
     result->autocorrelation = std::max(result->autocorrelation, analysis.autocorrelation);
     for (const Reason reason : analysis.reasons) AddReason(reason, &result->reasons);
   }
-  const Estimate ratio = CombineSessions(ratios, known_spread);
-  const Estimate candidate = CombineSessions(candidates, known_spread);
+  const Estimate ratio = CombineSessions(ratios, known);
+  const Estimate candidate = CombineSessions(candidates, known);
   result->ratio = ratio.value;
   result->ratio_low = ratio.low;
   result->ratio_high = ratio.high;
   result->median_ns = candidate.value;
   result->median_low_ns = candidate.low;
   result->median_high_ns = candidate.high;
-  result->reference_median_ns = CombineSessions(references, 0).value;
+  result->reference_median_ns = CombineSessions(references, {}).value;
   if (ratios.size() >= 3) {
-    result->session_spread = StandardDeviation(Values(ratios)) / ratio.value;
+    result->session_spread = RelativeDeviation(Values(ratios));
     if (ratio.RelativeHalfWidth() > kSessionsLimit) {
       AddReason(Reason::kSessionsDisagree, &result->reasons);
     }

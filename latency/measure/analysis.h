@@ -34,11 +34,11 @@ bool IsThrottled(const SessionSamples& samples);
 // the sessions pooled with `known_spread` (the relative standard deviation between sessions that a
 // calibration found; 0: not known), joined to what a typical session says about itself. Fewer than
 // three sessions without a known spread tell nothing about the scatter, and it is left out.
-Estimate CombineSessions(const std::vector<Estimate>& sessions, double known_spread);
+Estimate CombineSessions(const std::vector<Estimate>& sessions, SessionSpread known);
 
 // Fills in everything of `result` that follows from result->sessions and result->profile.
 // `baseline_reference_ns` 0: not known.
-void AnalyzeResult(double known_spread, double baseline_reference_ns, LatencyResult* result);
+void AnalyzeResult(SessionSpread known, double baseline_reference_ns, LatencyResult* result);
 
 }  // namespace forall
 

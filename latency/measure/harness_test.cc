@@ -65,8 +65,17 @@ class HarnessTest : public ::testing::Test {
     return *std::move(harness);
   }
 
+  // The rules of one session; how sessions are put together has tests of its own.
+  static Profile OneSession(const std::string& name) {
+    Profile profile = *ProfileNamed(name);
+    profile.sessions = 1;
+    profile.fresh = false;
+    return profile;
+  }
+
   LatencyResult Measure(const std::string& profile, const LatencyHarness::Options& options) {
-    auto result = MakeHarness(options)->Measure("net", *ProfileNamed(profile));
+    auto result = MakeHarness(options)->Measure(
+        "net", profile == "standard" ? OneSession(profile) : *ProfileNamed(profile));
     EXPECT_THAT(result, IsOk());
     return *std::move(result);
   }
@@ -116,6 +125,53 @@ TEST_F(HarnessTest, IntervalsHoldDespiteTheStoppingRule) {
     covered += result.ratio_low <= 2 && 2 <= result.ratio_high ? 1 : 0;
   }
   EXPECT_GE(covered, 0.92 * kTrials);
+}
+
+// A model whose successive runs depend on each other: first-order autoregressive on the log scale.
+std::function<double(int)> Correlated(Random* random, double memory, double deviation) {
+  const double innovation = deviation * std::sqrt(1 - memory * memory);
+  return [random, memory, deviation, innovation, state = 0.0](int run) mutable {
+    state = run == 0 ? deviation * random->Gaussian()
+                     : memory * state + innovation * random->Gaussian();
+    return std::exp(state);
+  };
+}
+
+TEST_F(HarnessTest, IntervalsHoldForCorrelatedRunsToo) {
+  constexpr int kTrials = 1000;
+  for (const char* profile_name : {"screening", "final"}) {
+    Profile profile = *ProfileNamed(profile_name);
+    profile.sessions = 1;
+    for (const double memory : {0.0, 0.1, 0.2, 0.3}) {
+      Random random(static_cast<uint64_t>(100 * memory) + 1);
+      const auto harness = MakeHarness(Options());
+      int covered = 0;
+      for (int i = 0; i < kTrials; ++i) {
+        device_->Add(
+            "net", {.duration_ns = 2 * kReferenceNs, .factor = Correlated(&random, memory, 0.03)});
+        FORALL_ASSERT_OK_AND_ASSIGN(const LatencyResult result, harness->Measure("net", profile));
+        covered += result.ratio_low <= 2 && 2 <= result.ratio_high ? 1 : 0;
+      }
+      EXPECT_GE(covered, 0.93 * kTrials) << profile_name << " " << memory;
+      EXPECT_LE(covered, 0.98 * kTrials) << profile_name << " " << memory;
+    }
+  }
+}
+
+TEST_F(HarnessTest, StrongCorrelationIsToldAlways) {
+  for (const double memory : {0.5, 0.7, 0.9}) {
+    Random random(static_cast<uint64_t>(100 * memory));
+    const auto harness = MakeHarness(Options());
+    int told = 0;
+    for (int i = 0; i < 200; ++i) {
+      device_->Add("net",
+                   {.duration_ns = 2 * kReferenceNs, .factor = Correlated(&random, memory, 0.03)});
+      FORALL_ASSERT_OK_AND_ASSIGN(const LatencyResult result,
+                                  harness->Measure("net", *ProfileNamed("screening")));
+      told += std::count(result.reasons.begin(), result.reasons.end(), Reason::kCorrelated);
+    }
+    EXPECT_GE(told, 190) << memory;
+  }
 }
 
 TEST_F(HarnessTest, SlowingDownTogetherLeavesTheRatioAlone) {
@@ -292,6 +348,44 @@ TEST_F(HarnessTest, CalibrationMakesTheYardstick) {
               0.08 * kReferenceNs);
 }
 
+// What differs between sessions minutes apart, which sessions within a second cannot show.
+TEST_F(HarnessTest, ControlsLearnTheSpreadOfOtherMinutes) {
+  device_->noise = 0.003;
+  Random random(4);
+  double mood = 1;
+  device_->Add("calibration",
+               {.duration_ns = 2 * kReferenceNs, .factor = [&mood](int) { return mood; }});
+  auto options = Options();
+  options.calibration_model = "calibration";
+  options.control_interval = 2;
+  const auto harness = MakeHarness(options);
+  FORALL_ASSERT_OK_AND_ASSIGN(const Baseline baseline, harness->Calibrate());
+  EXPECT_LT(baseline.session_spread, 0.005);
+  const Profile profile = *ProfileNamed("screening");
+  FORALL_ASSERT_OK_AND_ASSIGN(const LatencyResult before, harness->Measure("net", profile));
+  const auto width = [](const LatencyResult& r) { return (r.ratio_high - r.ratio_low) / r.ratio; };
+  EXPECT_LT(width(before), 0.05);
+  for (int i = 0; i < 40; ++i) {
+    mood = std::exp(0.03 * random.Gaussian());
+    FORALL_ASSERT_OK(harness->Measure("net", profile));
+  }
+  FORALL_ASSERT_OK_AND_ASSIGN(const LatencyResult after, harness->Measure("net", profile));
+  // Student's factor of 24 degrees of freedom, and one session of a further process.
+  EXPECT_NEAR(width(after), 2 * 2.06 * 0.03 * std::sqrt(2.0), 0.05);
+  EXPECT_GT(width(after), 2 * width(before));
+
+  device_->memories.clear();
+  FORALL_ASSERT_OK(harness->Measure("net", profile));
+  FORALL_ASSERT_OK(harness->Measure("net", profile));
+  EXPECT_THAT(device_->memories, Contains(SessionMemory::kFresh));
+  options.control_interval = 0;
+  const auto never = MakeHarness(options);
+  FORALL_ASSERT_OK(never->Calibrate());
+  device_->memories.clear();
+  for (int i = 0; i < 10; ++i) FORALL_ASSERT_OK(never->Measure("net", profile));
+  EXPECT_THAT(device_->memories, Each(SessionMemory::kReused));
+}
+
 TEST_F(HarnessTest, ErrorsOfTheModelAreErrors) {
   const auto harness = MakeHarness(Options());
   const Profile profile = *ProfileNamed("screening");
@@ -411,7 +505,7 @@ TEST_F(HarnessTest, RanksSimilarModelsOnAThrottlingDevice) {
       const std::string name = absl::StrCat("net", i);
       device_->Add(name, {.duration_ns = 4e6 * std::pow(1.01, i)});
       FORALL_ASSERT_OK_AND_ASSIGN(const LatencyResult result,
-                                  harness->Measure(name, *ProfileNamed("standard")));
+                                  harness->Measure(name, OneSession("standard")));
       ratios.push_back(result.ratio);
       seconds += absl::ToDoubleSeconds(result.duration) / 40;
     }

@@ -26,12 +26,19 @@ std::vector<double> Concatenate(const std::vector<SessionSamples>& sessions, Pic
 
 absl::StatusOr<Profile> ProfileNamed(absl::string_view name) {
   if (name == "screening") return Profile{.name = "screening", .target_half_width = 0.02};
-  if (name == "standard") return Profile{.name = "standard", .target_half_width = 0.01};
+  if (name == "standard") {
+    return Profile{.name = "standard",
+                   .target_half_width = 0.01,
+                   .max_duration = absl::Seconds(2),
+                   .sessions = 3,
+                   .fresh = true};
+  }
   if (name == "final") {
     return Profile{.name = "final",
                    .target_half_width = 0.005,
                    .max_duration = absl::Seconds(1),
-                   .sessions = 5};
+                   .sessions = 5,
+                   .fresh = true};
   }
   return absl::InvalidArgumentError(
       absl::StrCat("unknown latency profile '", name, "': use screening, standard or final"));

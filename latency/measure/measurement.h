@@ -29,16 +29,16 @@ struct Profile {
   absl::Duration min_duration = absl::Milliseconds(100);
   // Of one session's samples, and of its warm-up; 5 s at least while there are not min_runs.
   absl::Duration max_duration = absl::Seconds(5);
-  // Fresh sessions, each in a process of its own where the device allows. From three on, the
-  // scatter between them goes into the interval.
+  // From three on, the scatter between them goes into the interval.
   int sessions = 1;
+  // Each session shares nothing with another: it has a process of its own where the device allows.
+  bool fresh = false;
   // The caches are emptied before every run, as if other work had been done since the last one.
   bool cold_cache = false;
 };
 
-// "screening" (2 %), "standard" (1 %), "final" (0.5 %, five sessions of at most 1 s, whose scatter
-// makes the interval). InvalidArgument names the
-// three.
+// "screening" (2 %), "standard" (1 %, three sessions of at most 2 s), "final" (0.5 %, five sessions
+// of at most 1 s, whose scatter makes the interval). InvalidArgument names the three.
 absl::StatusOr<Profile> ProfileNamed(absl::string_view name);
 
 enum class Verdict {
@@ -94,6 +94,12 @@ struct SessionSamples {
   absl::Duration other_process_time;
 
   std::vector<double> Ratios() const;
+};
+
+// How the ratios of different sessions of one network scatter.
+struct SessionSpread {
+  double relative = 0;  // standard deviation; 0: not known
+  int degrees = 0;      // of freedom: how many sessions it was taken from, less one
 };
 
 struct LatencyResult {

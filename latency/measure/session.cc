@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -24,6 +25,8 @@ namespace {
 // The interval is looked at every so many runs: the more often, the likelier it is narrow by luck.
 constexpr int kRunsBetweenLooks = 4;
 constexpr absl::Duration kLongestForFewRuns = absl::Seconds(5);
+constexpr int kRunsToJudgeCorrelation = 150;
+constexpr double kSuspicion = 1.3;  // standard deviations of an independent series' correlation
 constexpr int64_t kCacheLine = 64;
 constexpr int64_t kSmallestFlush = int64_t{16} << 20;
 constexpr int64_t kLargestFlush = int64_t{256} << 20;
@@ -112,9 +115,14 @@ class Session {
     return absl::Nanoseconds(clock_->SteadyNanos() - start_ns) >= profile_.min_duration;
   }
 
-  bool GoodEnough(int runs) const {
+  bool GoodEnough(int runs) {
     if (runs < profile_.min_runs || (runs - profile_.min_runs) % kRunsBetweenLooks != 0)
       return false;
+    // A few runs that once seemed to depend on each other do not tell by how much.
+    if (runs < kRunsToJudgeCorrelation) {
+      suspicious_ |= RankAutocorrelation(samples_.Ratios()) > kSuspicion / std::sqrt(runs);
+      if (suspicious_) return false;
+    }
     return EstimateRatio(samples_).RelativeHalfWidth() <= profile_.target_half_width;
   }
 
@@ -126,6 +134,7 @@ class Session {
   const std::function<void()>& flush_;
   const std::function<bool()>& cancelled_;
   SessionSamples samples_;
+  bool suspicious_ = false;
 };
 
 // How often the calling thread was interrupted for the sake of another.
@@ -165,7 +174,7 @@ absl::StatusOr<SessionSamples> LocalSessions::Run(absl::string_view model, const
   if (options_.pin_cores) pin.emplace(backend.threads);
   const int64_t switches = InvoluntarySwitches();
 
-  const bool fresh = profile.sessions > 1;
+  const bool fresh = profile.fresh;
   const SessionMemory memory = fresh ? SessionMemory::kFresh : SessionMemory::kReused;
   std::unique_ptr<PreparedModel> own_reference;
   std::unique_ptr<PreparedModel>& reference = fresh ? own_reference : reference_;

@@ -26,7 +26,7 @@ class SessionRunner {
   // Whether the reference network runs at all. The backend's errors.
   virtual absl::Status Check() = 0;
   // Times `model` (a model file's bytes) against the reference, with the profile's rules for one
-  // session. When profile.sessions is more than one the session shares nothing with any other.
+  // session. When profile.fresh, the session shares nothing with any other.
   // `cancelled` (may be empty) is asked before every run. Errors: the backend's; Cancelled.
   virtual absl::StatusOr<SessionSamples> Run(absl::string_view model, const Profile& profile,
                                              const std::function<bool()>& cancelled) = 0;

@@ -68,17 +68,19 @@ double BinomialPmf(int n, int k, double p) {
 
 double Median(absl::Span<const double> samples) { return MedianOfSorted(Sorted(samples)); }
 
-std::optional<std::pair<int, int>> MedianRanks(int n) {
-  // [X(l), X(n+1-l)] misses the median with probability 2 P(B < l), B binomial (n, 1/2).
-  double below = 0;
-  int low = 0;
-  for (int k = 0; k < n / 2; ++k) {
-    below += BinomialPmf(n, k, 0.5);
-    if (below > 0.025) break;
-    low = k + 1;
+std::optional<double> MedianRank(int n) {
+  double below = 0;  // P(B < k), B binomial (n, 1/2)
+  for (int k = 0; k < (n + 1) / 2; ++k) {
+    const double next = below + BinomialPmf(n, k, 0.5);
+    if (next > 0.025) {
+      if (k == 0) return std::nullopt;
+      // Between ranks k and k + 1, of intervals with 1 - 2 below and 1 - 2 next.
+      const double share = (0.025 - below) / (next - below);
+      return k + (n - k) * share / (k + (n - 2 * k) * share);
+    }
+    below = next;
   }
-  if (low == 0) return std::nullopt;
-  return std::make_pair(low, n + 1 - low);
+  return std::nullopt;
 }
 
 Estimate EstimateMedian(absl::Span<const double> samples, double effective_runs) {
@@ -86,14 +88,17 @@ Estimate EstimateMedian(absl::Span<const double> samples, double effective_runs)
   const std::vector<double> sorted = Sorted(samples);
   const int n = static_cast<int>(sorted.size());
   const int independent = std::clamp(static_cast<int>(effective_runs), 0, n);
-  int low = 1;
-  if (const auto ranks = MedianRanks(independent); ranks.has_value()) {
-    const double quantile = static_cast<double>(ranks->first) / (independent + 1);
-    low = std::max(1, static_cast<int>(quantile * (n + 1)));
+  double rank = 1;
+  if (const std::optional<double> found = MedianRank(independent); found.has_value()) {
+    rank = std::max(1.0, *found / (independent + 1) * (n + 1));
   }
+  const auto first = static_cast<size_t>(rank);  // counted from 1, as is the next
+  const double share = rank - static_cast<double>(first);
+  const size_t next = std::min(first + 1, sorted.size());
+  const auto between = [share](double a, double b) { return a + share * (b - a); };
   return {.value = MedianOfSorted(sorted),
-          .low = sorted[static_cast<size_t>(low - 1)],
-          .high = sorted[static_cast<size_t>(n - low)]};
+          .low = between(sorted[first - 1], sorted[next - 1]),
+          .high = between(sorted[sorted.size() - first], sorted[sorted.size() - next])};
 }
 
 double RankAutocorrelation(absl::Span<const double> samples) {
@@ -106,7 +111,9 @@ double RankAutocorrelation(absl::Span<const double> samples) {
     variance += (ranks[i] - mean) * (ranks[i] - mean);
     if (i > 0) covariance += (ranks[i] - mean) * (ranks[i - 1] - mean);
   }
-  return variance > 0 ? covariance / variance : 0;
+  if (variance <= 0) return 0;
+  const double plain = covariance / variance;
+  return std::clamp(plain + (1 + 3 * plain) / static_cast<double>(samples.size()), -1.0, 1.0);
 }
 
 double EffectiveRuns(int n, double autocorrelation) {
@@ -193,6 +200,24 @@ absl::StatusOr<double> Percentile(absl::Span<const double> samples, double perce
   const std::vector<double> sorted = Sorted(samples);
   const double rank = std::ceil(percentile / 100 * static_cast<double>(sorted.size()));
   return sorted[static_cast<size_t>(std::max(rank, 1.0)) - 1];
+}
+
+double Mean(absl::Span<const double> values) {
+  const double sum = std::accumulate(values.begin(), values.end(), 0.0);
+  return values.empty() ? 0 : sum / static_cast<double>(values.size());
+}
+
+double StandardDeviation(absl::Span<const double> values) {
+  if (values.size() < 2) return 0;
+  const double mean = Mean(values);
+  double squares = 0;
+  for (const double value : values) squares += (value - mean) * (value - mean);
+  return std::sqrt(squares / static_cast<double>(values.size() - 1));
+}
+
+double RelativeDeviation(absl::Span<const double> values) {
+  const double mean = Mean(values);
+  return mean == 0 ? 0 : StandardDeviation(values) / mean;
 }
 
 double StudentT975(int degrees_of_freedom) {

@@ -6,7 +6,6 @@
 #define FORALL_LATENCY_MEASURE_STATISTICS_H_
 
 #include <optional>
-#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -18,18 +17,21 @@ namespace forall {
 // Mean of the two middle samples when their number is even. 0 for none.
 double Median(absl::Span<const double> samples);
 
-// The narrowest symmetric pair of 1-based ranks (low, high) of n sorted samples that encloses the
-// distribution's median with at least 95 % probability, by the exact binomial distribution (David
-// and Nagaraja, "Order Statistics", 7.1). Absent below 6 samples, where no pair does.
-std::optional<std::pair<int, int>> MedianRanks(int n);
+// The 1-based, fractional rank r of n sorted samples such that those at r and at n + 1 - r enclose
+// the distribution's median with 95 % probability: by the exact binomial distribution (David and
+// Nagaraja, "Order Statistics", 7.1), interpolated between whole ranks, none of which has just 95 %
+// (Hettmansperger and Sheather, "Confidence intervals based on interpolated order statistics",
+// Statistics & Probability Letters 1986). Absent below 6 samples, where no rank does.
+std::optional<double> MedianRank(int n);
 
 // Median with its order-statistic 95 % interval. `effective_runs` (at most the number of samples)
 // says for how many independent ones the samples count: the ranks of so many are spread over all.
 // Without enough for an interval it spans all samples.
 Estimate EstimateMedian(absl::Span<const double> samples, double effective_runs);
 
-// Lag-1 autocorrelation of the samples' ranks (so that a spike does not hide it), in [-1, 1]. 0
-// below 4 samples or when all are equal.
+// Lag-1 autocorrelation of the samples' ranks (so that a spike does not hide it), in [-1, 1],
+// without the bias of short series, which is -(1 + 3 r) / n (Kendall, "Note on bias in the
+// estimation of autocorrelation", Biometrika 1954). 0 below 4 samples or when all are equal.
 double RankAutocorrelation(absl::Span<const double> samples);
 
 // n (1 - r) / (1 + r) for positive r, the size of an independent sample that says as much about the
@@ -57,6 +59,13 @@ int MinSamplesForPercentile(double percentile);
 // The nearest-rank percentile. InvalidArgument outside (0, 100), FailedPrecondition with the number
 // needed when there are too few samples.
 absl::StatusOr<double> Percentile(absl::Span<const double> samples, double percentile);
+
+// 0 for none.
+double Mean(absl::Span<const double> values);
+// The sample's, with n - 1; 0 below two.
+double StandardDeviation(absl::Span<const double> values);
+// The standard deviation over the mean; 0 when that is 0.
+double RelativeDeviation(absl::Span<const double> values);
 
 // The quantile 0.975 of Student's t distribution, for at least one degree of freedom.
 double StudentT975(int degrees_of_freedom);

@@ -35,11 +35,17 @@ absl::Status Implausible(const std::string& path, int64_t value, absl::string_vi
                                              "count in another unit"));
 }
 
+// Of a supply of type Battery: there, and not that of a mouse.
+bool IsSystemBattery(const Sysfs& files, const std::string& path) {
+  return files.ReadText(path + "/scope").value_or("System") != "Device" &&
+         files.ReadInteger(path + "/present").value_or(1) != 0;
+}
+
 class BatterySensor : public PowerSensor {
  public:
-  BatterySensor(const Sysfs& files, SensorDescription description, std::string path,
+  BatterySensor(std::shared_ptr<const Sysfs> files, SensorDescription description, std::string path,
                 Measure measure)
-      : files_(files),
+      : files_(std::move(files)),
         description_(std::move(description)),
         path_(std::move(path)),
         measure_(measure) {}
@@ -68,16 +74,24 @@ class BatterySensor : public PowerSensor {
 
  private:
   absl::Status CheckIsOnlySource() const {
-    FORALL_ASSIGN_OR_RETURN(const std::string status, files_.ReadText(path_ + "/status"));
+    FORALL_ASSIGN_OR_RETURN(const std::string status, files_->ReadText(path_ + "/status"));
     if (status != "Discharging") {
       return absl::FailedPreconditionError(absl::StrCat(
           "battery ", description_.domain, " is '", status,
           "': energy can be read from it while it is discharging, unplug the charger"));
     }
-    for (const std::string& supply : files_.List(kSupplies)) {
+    for (const std::string& supply : files_->List(kSupplies)) {
       const std::string path = absl::StrCat(kSupplies, "/", supply);
-      const std::string type = files_.ReadText(path + "/type").value_or("Battery");
-      if (type == "Battery" || files_.ReadInteger(path + "/online").value_or(0) == 0) continue;
+      if (path == path_) continue;
+      const std::string type = files_->ReadText(path + "/type").value_or("");
+      if (type == "Battery") {
+        if (!IsSystemBattery(*files_, path)) continue;
+        if (files_->ReadText(path + "/status").value_or("") != "Discharging") continue;
+        return absl::FailedPreconditionError(
+            absl::StrCat("batteries ", description_.domain, " and ", supply,
+                         " are discharging at once: neither is all that feeds the device"));
+      }
+      if (files_->ReadInteger(path + "/online").value_or(0) == 0) continue;
       return absl::FailedPreconditionError(
           absl::StrCat(type, " supply ", supply, " is online: battery ", description_.domain,
                        " is not all that feeds the device, unplug it"));
@@ -88,14 +102,14 @@ class BatterySensor : public PowerSensor {
   // Without its sign (see the header).
   absl::StatusOr<double> ReadMagnitude(const std::string& name, int64_t least,
                                        absl::string_view unit) const {
-    FORALL_ASSIGN_OR_RETURN(const int64_t value, files_.ReadInteger(path_ + "/" + name));
+    FORALL_ASSIGN_OR_RETURN(const int64_t value, files_->ReadInteger(path_ + "/" + name));
     // Not abs(): the smallest integer has no counterpart.
     if (value > -least && value < least) return Implausible(path_ + "/" + name, value, unit);
     return std::abs(static_cast<double>(value));
   }
 
   absl::StatusOr<double> ReadVolts() const {
-    FORALL_ASSIGN_OR_RETURN(const int64_t microvolts, files_.ReadInteger(path_ + "/voltage_now"));
+    FORALL_ASSIGN_OR_RETURN(const int64_t microvolts, files_->ReadInteger(path_ + "/voltage_now"));
     if (microvolts < kLeastMicrovolts) {
       return Implausible(path_ + "/voltage_now", microvolts, "microvolts");
     }
@@ -104,7 +118,7 @@ class BatterySensor : public PowerSensor {
 
   absl::StatusOr<double> ReadCharge() {
     FORALL_ASSIGN_OR_RETURN(const double volts, ReadVolts());
-    FORALL_ASSIGN_OR_RETURN(const int64_t charge, files_.ReadInteger(path_ + "/charge_counter"));
+    FORALL_ASSIGN_OR_RETURN(const int64_t charge, files_->ReadInteger(path_ + "/charge_counter"));
     // Microampere-hours that the battery has lost. In double: the difference of two integers of a
     // driver that is out of its mind may be none.
     const double lost =
@@ -118,7 +132,7 @@ class BatterySensor : public PowerSensor {
     return joules_;
   }
 
-  const Sysfs files_;
+  const std::shared_ptr<const Sysfs> files_;
   const SensorDescription description_;
   const std::string path_;
   const Measure measure_;
@@ -140,23 +154,22 @@ std::optional<Measure> FindMeasure(const Sysfs& files, const std::string& path) 
 
 }  // namespace
 
-void DiscoverBatteries(const Sysfs& files, PowerSensors* sensors) {
+void DiscoverBatteries(std::shared_ptr<const Sysfs> files, PowerSensors* sensors) {
   bool any = false;
-  for (const std::string& supply : files.List(kSupplies)) {
+  for (const std::string& supply : files->List(kSupplies)) {
     const std::string path = absl::StrCat(kSupplies, "/", supply);
-    if (files.ReadText(path + "/type").value_or("") != "Battery") continue;
-    if (files.ReadText(path + "/scope").value_or("System") == "Device") continue;
-    if (files.ReadInteger(path + "/present").value_or(1) == 0) continue;
+    if (files->ReadText(path + "/type").value_or("") != "Battery") continue;
+    if (!IsSystemBattery(*files, path)) continue;
     any = true;
-    const std::optional<Measure> measure = FindMeasure(files, path);
+    const std::optional<Measure> measure = FindMeasure(*files, path);
     if (!measure.has_value()) {
-      const absl::Status denied = files.ReadText(path + "/voltage_now").status();
+      const absl::Status denied = files->ReadText(path + "/voltage_now").status();
       sensors->AddUnavailable(
           kSource, supply,
           absl::IsPermissionDenied(denied)
               ? denied
               : absl::UnavailableError(absl::StrCat(
-                    files.root(), "/", path,
+                    files->Name(path),
                     " has neither power_now, nor voltage_now with current_now or charge_counter")));
       continue;
     }
@@ -171,7 +184,7 @@ void DiscoverBatteries(const Sysfs& files, PowerSensors* sensors) {
   }
   if (!any) {
     sensors->AddUnavailable(kSource, "",
-                            absl::NotFoundError(absl::StrCat(files.root(), "/", kSupplies,
+                            absl::NotFoundError(absl::StrCat(files->Name(kSupplies),
                                                              " has no battery of this machine")));
   }
 }

@@ -13,10 +13,13 @@
 //   compare only on one device.
 //
 // A battery tells what a device uses only while it is the one thing that feeds it. So a reading is
-// refused (FailedPrecondition) unless `status` is "Discharging" and no charger (type other than
-// Battery) is `online`: a phone at a USB cable is measured over the network.
+// refused (FailedPrecondition) unless `status` is "Discharging", no charger (type other than
+// Battery) is `online`, and no second battery is discharging: a phone at a USB cable is measured
+// over the network.
 #ifndef FORALL_LATENCY_SENSOR_BATTERY_SENSOR_H_
 #define FORALL_LATENCY_SENSOR_BATTERY_SENSOR_H_
+
+#include <memory>
 
 #include "latency/sensor/power_sensor.h"
 #include "latency/sensor/sysfs.h"
@@ -25,7 +28,7 @@ namespace forall {
 
 // Adds a sensor per battery of the machine, none for those of its mice and pens. power_now is
 // preferred, then current_now with voltage_now; with charge_counter alone it is a coarse counter.
-void DiscoverBatteries(const Sysfs& files, PowerSensors* sensors);
+void DiscoverBatteries(std::shared_ptr<const Sysfs> files, PowerSensors* sensors);
 
 }  // namespace forall
 

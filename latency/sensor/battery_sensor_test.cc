@@ -99,6 +99,19 @@ TEST(BatterySensorTest, AChargerThatComesSpoilsTheReading) {
   EXPECT_THAT(sensor->Read(), StatusIs(absl::StatusCode::kNotFound));
 }
 
+TEST(BatterySensorTest, OneOfTwoBatteriesTellsWhileTheOtherRests) {
+  RecordedTree tree;
+  WriteLaptop(&tree);
+  const std::string second = std::string(kSupply) + "BAT1/";
+  tree.Write(second + "type", "Battery\n");
+  tree.Write(second + "status", "Not charging\n");
+  tree.Write(second + "power_now", "0\n");
+  EXPECT_THAT(Available(tree.Discover()), ElementsAre("battery BAT0"));
+  tree.Write(second + "status", "Discharging\n");
+  EXPECT_THAT(Reason(tree.Discover(), "battery", "BAT0"),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("BAT1")));
+}
+
 TEST(BatterySensorTest, OtherUnitsAndNonsenseAreRefused) {
   // Milliamperes, nothing, and no number; millivolts.
   for (const std::string current : {"-450\n", "0\n", "4999\n", "some\n"}) {

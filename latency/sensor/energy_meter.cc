@@ -169,14 +169,14 @@ absl::Status EnergyMeter::CheckInterval(const EnergyReport& report) const {
                      absl::FormatDuration(length), ", ", report.failed_samples,
                      " readings failed: the power meanwhile is not known"));
   }
-  if (!(report.joules > 0)) {
+  if (!(report.joules > 0)) {  // NaN too.
     return absl::UnavailableError(
         report.kind == SensorKind::kCounter
             ? absl::StrCat("its counter stood still for ", absl::FormatDuration(length),
                            ", as those of virtual machines do: measure on the host")
             : absl::StrCat("it read no power for ", absl::FormatDuration(length)));
   }
-  if (!(report.average_watts <= description_.most_watts)) {
+  if (report.average_watts > description_.most_watts) {
     return absl::UnavailableError(absl::StrCat("it says ", report.average_watts,
                                                " W, more than the ", description_.most_watts,
                                                " W that can be: its counter was probably reset"));

@@ -38,8 +38,9 @@ struct Rail {
 
 class RailSensor : public PowerSensor {
  public:
-  RailSensor(const Sysfs& files, SensorDescription description, std::vector<Rail> rails)
-      : files_(files), description_(std::move(description)), rails_(std::move(rails)) {}
+  RailSensor(std::shared_ptr<const Sysfs> files, SensorDescription description,
+             std::vector<Rail> rails)
+      : files_(std::move(files)), description_(std::move(description)), rails_(std::move(rails)) {}
 
   const SensorDescription& description() const override { return description_; }
 
@@ -60,15 +61,15 @@ class RailSensor : public PowerSensor {
  private:
   absl::StatusOr<double> ReadRail(const Rail& rail) const {
     if (!rail.milliwatt_path.empty()) {
-      FORALL_ASSIGN_OR_RETURN(const int64_t milliwatts, files_.ReadInteger(rail.milliwatt_path));
+      FORALL_ASSIGN_OR_RETURN(const int64_t milliwatts, files_->ReadInteger(rail.milliwatt_path));
       return static_cast<double>(milliwatts) * 1e-3;
     }
-    FORALL_ASSIGN_OR_RETURN(const int64_t millivolts, files_.ReadInteger(rail.millivolt_path));
-    FORALL_ASSIGN_OR_RETURN(const int64_t milliamperes, files_.ReadInteger(rail.milliampere_path));
+    FORALL_ASSIGN_OR_RETURN(const int64_t millivolts, files_->ReadInteger(rail.millivolt_path));
+    FORALL_ASSIGN_OR_RETURN(const int64_t milliamperes, files_->ReadInteger(rail.milliampere_path));
     return static_cast<double>(millivolts) * static_cast<double>(milliamperes) * 1e-6;
   }
 
-  const Sysfs files_;
+  const std::shared_ptr<const Sysfs> files_;
   const SensorDescription description_;
   const std::vector<Rail> rails_;
 };
@@ -124,9 +125,9 @@ std::vector<Rail> FindRails(const Sysfs& files) {
   return rails;
 }
 
-std::unique_ptr<PowerSensor> MakeSensor(const Sysfs& files, const std::string& domain,
-                                        const std::string& covers, bool additive,
-                                        std::vector<Rail> rails) {
+std::unique_ptr<PowerSensor> MakeSensor(std::shared_ptr<const Sysfs> files,
+                                        const std::string& domain, const std::string& covers,
+                                        bool additive, std::vector<Rail> rails) {
   SensorDescription description;
   description.source = kSource;
   description.domain = domain;
@@ -152,12 +153,12 @@ const std::vector<std::vector<std::string>>& KnownTotals() {
 
 }  // namespace
 
-void DiscoverIna3221(const Sysfs& files, PowerSensors* sensors) {
-  const std::vector<Rail> rails = FindRails(files);
+void DiscoverIna3221(std::shared_ptr<const Sysfs> files, PowerSensors* sensors) {
+  const std::vector<Rail> rails = FindRails(*files);
   if (rails.empty()) {
     sensors->AddUnavailable(
         kSource, "",
-        absl::NotFoundError(absl::StrCat("no INA3221 with a named rail under ", files.root(), "/",
+        absl::NotFoundError(absl::StrCat("no INA3221 with a named rail under ", files->Name(""),
                                          kHwmonDriver, " or ", kIioDriver)));
     return;
   }

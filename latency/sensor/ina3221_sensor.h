@@ -17,6 +17,8 @@
 #ifndef FORALL_LATENCY_SENSOR_INA3221_SENSOR_H_
 #define FORALL_LATENCY_SENSOR_INA3221_SENSOR_H_
 
+#include <memory>
+
 #include "latency/sensor/power_sensor.h"
 #include "latency/sensor/sysfs.h"
 
@@ -25,7 +27,7 @@ namespace forall {
 // Adds the module's input (additive; its domain is the rail's name, or "module" where it is a sum)
 // and every rail for itself. Boards whose rails are not known have no additive sensor, and a reason
 // in its place.
-void DiscoverIna3221(const Sysfs& files, PowerSensors* sensors);
+void DiscoverIna3221(std::shared_ptr<const Sysfs> files, PowerSensors* sensors);
 
 }  // namespace forall
 

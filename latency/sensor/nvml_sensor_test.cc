@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "latency/sensor/nvml_sensor.h"
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -66,7 +67,7 @@ struct FakeNvml {
 
 PowerSensors Discover(const NvmlApi& api) {
   const testing::RecordedTree empty;
-  return DiscoverPowerSensors(empty.root(), &api);
+  return DiscoverPowerSensors(std::make_shared<LocalSysfs>(empty.root()), api);
 }
 
 TEST(NvmlSensorTest, CountsMillijoulesPerGpu) {

@@ -70,12 +70,12 @@ absl::StatusOr<int64_t> ParsePeakResident(absl::string_view status) {
   return absl::NotFoundError("no VmHWM: the process has ended, or the kernel does not keep it");
 }
 
-PeakMemoryProbe::PeakMemoryProbe(Options options)
+PeakMemoryProbe::PeakMemoryProbe(const Options& options)
     : files_(options.root), own_usage_(ChooseUsage(options)) {}
 
 absl::Status PeakMemoryProbe::Reset(pid_t pid) {
   reset_.erase(pid);
-  const std::string path = absl::StrCat(files_.root(), "/", ProcessFile(pid, "clear_refs"));
+  const std::string path = files_.Name(ProcessFile(pid, "clear_refs"));
   const int fd = open(path.c_str(), O_WRONLY | O_CLOEXEC);
   const bool written = fd >= 0 && write(fd, "5", 1) == 1;
   const int error = errno;

@@ -48,7 +48,7 @@ class PeakMemoryProbe {
     // This process's ru_maxrss in bytes. Empty: getrusage, when `root` is the machine itself.
     std::function<absl::StatusOr<int64_t>()> own_usage = {};
   };
-  explicit PeakMemoryProbe(Options options);
+  explicit PeakMemoryProbe(const Options& options);
   PeakMemoryProbe() : PeakMemoryProbe(Options()) {}
 
   // Lets the peak begin anew. PermissionDenied for another user's process, NotFound when it is not
@@ -60,7 +60,7 @@ class PeakMemoryProbe {
   absl::StatusOr<PeakMemory> Read(pid_t pid = 0) const;
 
  private:
-  const Sysfs files_;
+  const LocalSysfs files_;
   const std::function<absl::StatusOr<int64_t>()> own_usage_;
   std::set<pid_t> reset_;
 };

@@ -27,22 +27,25 @@ void PowerSensors::AddUnavailable(std::string source, std::string domain, absl::
   unavailable.push_back({std::move(source), std::move(domain), std::move(reason)});
 }
 
-PowerSensors DiscoverPowerSensors(const std::string& root, const NvmlApi* nvml) {
-  const Sysfs files(root);
+PowerSensors DiscoverPowerSensors(std::shared_ptr<const Sysfs> files,
+                                  const absl::StatusOr<NvmlApi>& nvml) {
   PowerSensors sensors;
   DiscoverRapl(files, &sensors);
   DiscoverIna3221(files, &sensors);
   DiscoverBatteries(files, &sensors);
-  if (nvml != nullptr) {
+  if (nvml.ok()) {
     DiscoverNvml(*nvml, &sensors);
-  } else if (!root.empty()) {
-    sensors.AddUnavailable("nvml", "", absl::NotFoundError("a recorded tree has no NVIDIA driver"));
-  } else if (const absl::StatusOr<NvmlApi> library = LoadNvml(); library.ok()) {
-    DiscoverNvml(*library, &sensors);
   } else {
-    sensors.AddUnavailable("nvml", "", library.status());
+    sensors.AddUnavailable("nvml", "", nvml.status());
   }
   return sensors;
+}
+
+PowerSensors DiscoverPowerSensors(const std::string& root) {
+  return DiscoverPowerSensors(
+      std::make_shared<LocalSysfs>(root),
+      root.empty() ? LoadNvml()
+                   : absl::NotFoundError("NVIDIA's library is looked for on the machine itself"));
 }
 
 }  // namespace forall

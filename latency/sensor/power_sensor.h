@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "latency/sensor/nvml.h"
+#include "latency/sensor/sysfs.h"
 
 namespace forall {
 
@@ -73,9 +74,14 @@ struct PowerSensors {
   void AddUnavailable(std::string source, std::string domain, absl::Status reason);
 };
 
-// Looks for all sources, and reads each sensor once. `root` holds sys/; "" is the machine itself.
-// `nvml` stands in for NVIDIA's library, which is otherwise looked for on the machine itself only.
-PowerSensors DiscoverPowerSensors(const std::string& root = "", const NvmlApi* nvml = nullptr);
+// Looks for all sources, and reads each sensor once. `root` holds sys/; "" is the machine itself,
+// where NVIDIA's library is looked for too.
+PowerSensors DiscoverPowerSensors(const std::string& root = "");
+
+// As above, through what the caller has: the files of a device that is reached some other way, and
+// NVIDIA's library or why there is none. The sensors share `files`.
+PowerSensors DiscoverPowerSensors(std::shared_ptr<const Sysfs> files,
+                                  const absl::StatusOr<NvmlApi>& nvml);
 
 }  // namespace forall
 

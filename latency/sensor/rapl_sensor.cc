@@ -51,8 +51,9 @@ int ZoneDepth(absl::string_view name) {
 
 class RaplSensor : public PowerSensor {
  public:
-  RaplSensor(const Sysfs& files, SensorDescription description, std::vector<Zone> zones)
-      : files_(files), description_(std::move(description)), zones_(std::move(zones)) {}
+  RaplSensor(std::shared_ptr<const Sysfs> files, SensorDescription description,
+             std::vector<Zone> zones)
+      : files_(std::move(files)), description_(std::move(description)), zones_(std::move(zones)) {}
 
   const SensorDescription& description() const override { return description_; }
 
@@ -81,7 +82,7 @@ class RaplSensor : public PowerSensor {
 
  private:
   absl::StatusOr<int64_t> ReadZone(const Zone& zone) const {
-    absl::StatusOr<int64_t> value = files_.ReadInteger(absl::StrCat(zone.path, "/energy_uj"));
+    absl::StatusOr<int64_t> value = files_->ReadInteger(absl::StrCat(zone.path, "/energy_uj"));
     if (absl::IsPermissionDenied(value.status())) {
       return absl::PermissionDeniedError(
           absl::StrCat(value.status().message(),
@@ -96,7 +97,7 @@ class RaplSensor : public PowerSensor {
     return value;
   }
 
-  const Sysfs files_;
+  const std::shared_ptr<const Sysfs> files_;
   const SensorDescription description_;
   std::vector<Zone> zones_;
   double joules_ = 0;
@@ -129,16 +130,16 @@ std::string DomainOf(absl::string_view name, int depth) {
 
 }  // namespace
 
-void DiscoverRapl(const Sysfs& files, PowerSensors* sensors) {
+void DiscoverRapl(std::shared_ptr<const Sysfs> files, PowerSensors* sensors) {
   std::map<std::string, std::vector<Zone>> domains;
   std::set<std::string> seen;  // Packages and, by parent, their subzones.
   bool any = false;
-  for (const std::string& entry : files.List(kPowercap)) {
+  for (const std::string& entry : files->List(kPowercap)) {
     const int depth = ZoneDepth(entry);
     if (depth != 1 && depth != 2) continue;
     any = true;
     Zone zone{.path = absl::StrCat(kPowercap, "/", entry)};
-    const absl::StatusOr<std::string> name = files.ReadText(zone.path + "/name");
+    const absl::StatusOr<std::string> name = files->ReadText(zone.path + "/name");
     if (!name.ok()) {
       sensors->AddUnavailable("rapl", entry, name.status());
       continue;
@@ -148,13 +149,13 @@ void DiscoverRapl(const Sysfs& files, PowerSensors* sensors) {
     if (domain.empty() || !seen.insert(absl::StrCat(parent, "/", *name)).second) continue;
     // Not readable: a counter that wraps around will be noticed, and be an error.
     zone.range_uj =
-        std::max<int64_t>(0, files.ReadInteger(zone.path + "/max_energy_range_uj").value_or(0));
+        std::max<int64_t>(0, files->ReadInteger(zone.path + "/max_energy_range_uj").value_or(0));
     domains[domain].push_back(std::move(zone));
   }
   if (!any) {
     sensors->AddUnavailable(
         "rapl", "",
-        absl::NotFoundError(absl::StrCat(files.root(), "/", kPowercap,
+        absl::NotFoundError(absl::StrCat(files->Name(kPowercap),
                                          " has no intel-rapl zone: no RAPL, or load the kernel "
                                          "module intel_rapl_msr")));
   }

@@ -19,6 +19,8 @@
 #ifndef FORALL_LATENCY_SENSOR_RAPL_SENSOR_H_
 #define FORALL_LATENCY_SENSOR_RAPL_SENSOR_H_
 
+#include <memory>
+
 #include "latency/sensor/power_sensor.h"
 #include "latency/sensor/sysfs.h"
 
@@ -26,7 +28,7 @@ namespace forall {
 
 // Adds a sensor per domain, each the sum of that domain in all packages. A domain of which one zone
 // cannot be read is unavailable: a part of a sum would look like a saving.
-void DiscoverRapl(const Sysfs& files, PowerSensors* sensors);
+void DiscoverRapl(std::shared_ptr<const Sysfs> files, PowerSensors* sensors);
 
 }  // namespace forall
 

@@ -8,15 +8,20 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "latency/sensor/energy_meter.h"
 #include "latency/sensor/peak_memory.h"
-#include "latency/sensor/testing/recorded_tree.h"
+#include "latency/sensor/power_sensor.h"
+#include "latency/sensor/sysfs.h"
 
 namespace forall {
 namespace {
@@ -46,18 +51,39 @@ constexpr const char* kChanging[] = {
 
 using Contents = std::vector<std::string>;
 
-// Takes from the end; files for which nothing is left are removed.
-template <size_t N>
-void WriteFiles(const char* const (&paths)[N], Contents* contents, testing::RecordedTree* tree) {
-  for (const char* const path : paths) {
-    if (contents->empty()) {
-      tree->Remove(path);
-      continue;
-    }
-    tree->Write(path, contents->back());
-    contents->pop_back();
+class FilesInMemory : public Sysfs {
+ public:
+  absl::StatusOr<std::string> ReadText(const std::string& path) const override {
+    const auto file = files_.find(path);
+    if (file == files_.end()) return absl::NotFoundError(path);
+    return file->second;
   }
-}
+  std::vector<std::string> List(const std::string& directory) const override {
+    std::set<std::string> names;
+    const std::string prefix = directory + "/";
+    for (const auto& [path, content] : files_) {
+      if (!absl::StartsWith(path, prefix)) continue;
+      names.insert(path.substr(prefix.size(), path.find('/', prefix.size()) - prefix.size()));
+    }
+    return {names.begin(), names.end()};
+  }
+
+  // Takes from the end; files for which nothing is left are removed.
+  template <size_t N>
+  void Fill(const char* const (&paths)[N], Contents* contents) {
+    for (const char* const path : paths) {
+      if (contents->empty()) {
+        files_.erase(path);
+        continue;
+      }
+      files_[path] = std::move(contents->back());
+      contents->pop_back();
+    }
+  }
+
+ private:
+  std::map<std::string, std::string> files_;
+};
 
 void Check(const SensorDescription& sensor, const absl::StatusOr<EnergyReport>& report,
            absl::Duration shortest) {
@@ -73,10 +99,10 @@ void Check(const SensorDescription& sensor, const absl::StatusOr<EnergyReport>& 
 }
 
 void MeasureAll(Contents contents) {
-  static testing::RecordedTree* const tree = new testing::RecordedTree;
-  WriteFiles(kFiles, &contents, tree);
-  WriteFiles(kChanging, &contents, tree);
-  const PowerSensors sensors = tree->Discover();
+  const auto files = std::make_shared<FilesInMemory>();
+  files->Fill(kFiles, &contents);
+  files->Fill(kChanging, &contents);
+  const PowerSensors sensors = DiscoverPowerSensors(files, absl::NotFoundError("none"));
   FakeClock clock;
   std::vector<std::unique_ptr<EnergyMeter>> meters;
   for (const auto& sensor : sensors.available) {
@@ -88,8 +114,12 @@ void MeasureAll(Contents contents) {
     meters.push_back(std::move(EnergyMeter::Create(options)).value());
     meters.back()->Start().IgnoreError();  // Stop says so.
   }
-  clock.Advance(absl::Seconds(100));
-  WriteFiles(kChanging, &contents, tree);
+  // Often enough that no tenth of the interval is unknown.
+  for (int step = 0; step < 12; ++step) {
+    clock.Advance(absl::Seconds(8));
+    for (const auto& meter : meters) meter->Sample().IgnoreError();  // Where it was not started.
+  }
+  files->Fill(kChanging, &contents);
   for (size_t i = 0; i < meters.size(); ++i) {
     Check(sensors.available[i]->description(), meters[i]->Stop(3), meters[i]->ShortestInterval());
   }

@@ -22,8 +22,8 @@ constexpr size_t kMostQuoted = 40;
 
 }  // namespace
 
-absl::StatusOr<std::string> Sysfs::ReadText(const std::string& path) const {
-  FORALL_ASSIGN_OR_RETURN(std::string text, ReadFile(absl::StrCat(root_, "/", path), kMostBytes));
+absl::StatusOr<std::string> LocalSysfs::ReadText(const std::string& path) const {
+  FORALL_ASSIGN_OR_RETURN(std::string text, ReadFile(Name(path), kMostBytes));
   while (!text.empty() && (text.back() == '\0' || absl::ascii_isspace(text.back())))
     text.pop_back();
   return text;
@@ -33,16 +33,16 @@ absl::StatusOr<int64_t> Sysfs::ReadInteger(const std::string& path) const {
   FORALL_ASSIGN_OR_RETURN(const std::string text, ReadText(path));
   int64_t value = 0;
   if (!absl::SimpleAtoi(text, &value)) {
-    return absl::UnavailableError(absl::StrCat(root_, "/", path, " should hold a number, but has '",
+    return absl::UnavailableError(absl::StrCat(Name(path), " should hold a number, but has '",
                                                absl::CHexEscape(text.substr(0, kMostQuoted)), "'"));
   }
   return value;
 }
 
-std::vector<std::string> Sysfs::List(const std::string& directory) const {
+std::vector<std::string> LocalSysfs::List(const std::string& directory) const {
   std::vector<std::string> names;
   std::error_code error;
-  std::filesystem::directory_iterator entry(absl::StrCat(root_, "/", directory), error);
+  std::filesystem::directory_iterator entry(Name(directory), error);
   for (; !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
     names.push_back(entry->path().filename().string());
   }

@@ -20,7 +20,7 @@ using ::testing::IsEmpty;
 
 TEST(SysfsTest, ReadsOneIntegerAndNothingElse) {
   RecordedTree tree;
-  const Sysfs files(tree.root());
+  const LocalSysfs files(tree.root());
   for (const std::string& text :
        {std::string("42"), std::string("42\n"), std::string(" 42 \n"), std::string("42\0", 3)}) {
     tree.Write("sys/value", text);
@@ -41,7 +41,7 @@ TEST(SysfsTest, ReadsOneIntegerAndNothingElse) {
 TEST(SysfsTest, QuotesWhatIsNoNumberWithoutItsControlCharacters) {
   RecordedTree tree;
   tree.Write("sys/value", "\x1b[31mred");
-  EXPECT_THAT(Sysfs(tree.root()).ReadInteger("sys/value"),
+  EXPECT_THAT(LocalSysfs(tree.root()).ReadInteger("sys/value"),
               StatusIs(absl::StatusCode::kUnavailable, HasSubstr("\\x1b[31mred")));
 }
 
@@ -49,7 +49,7 @@ TEST(SysfsTest, ListsNamesInOrder) {
   RecordedTree tree;
   tree.Write("sys/b/x", "");
   tree.Write("sys/a", "");
-  const Sysfs files(tree.root());
+  const LocalSysfs files(tree.root());
   EXPECT_THAT(files.List("sys"), ElementsAre("a", "b"));
   EXPECT_THAT(files.List("sys/a"), IsEmpty());
   EXPECT_THAT(files.List("sys/none"), IsEmpty());

@@ -203,8 +203,8 @@ TEST(AdbTransportOptionsTest, WhatCannotBeMeantIsRefused) {
   EXPECT_THAT(AdbTransport::Create({.serial = "-x"}), StatusIs(absl::StatusCode::kInvalidArgument));
   EXPECT_THAT(AdbTransport::Create({.serial = "a", .server_port = -1}),
               StatusIs(absl::StatusCode::kInvalidArgument));
-  FORALL_ASSERT_OK_AND_ASSIGN(
-      const auto absent, AdbTransport::Create({.serial = "a", .program = "no-such-adb-anywhere"}));
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto absent,
+                              AdbTransport::Create({.serial = "a", .program = "/no/such/adb"}));
   EXPECT_THAT(absent->Run({.argv = {"true"}}),
               StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("platform tools")));
 }

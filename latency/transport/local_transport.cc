@@ -21,6 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int64_t kMostText = 1 << 20;
+constexpr int kNotExecutableExitCode = 126;
 constexpr int kNotFoundExitCode = 127;
 
 }  // namespace
@@ -42,10 +43,11 @@ absl::StatusOr<ProgramOutput> LocalTransport::Run(const TransportRun& run) {
                                                      .environment = run.environment,
                                                      .timeout = run.timeout,
                                                      .cancelled = run.cancelled});
-  if (!absl::IsNotFound(output.status())) return output;
+  const bool denied = absl::IsPermissionDenied(output.status());
+  if (!absl::IsNotFound(output.status()) && !denied) return output;
   // As a shell says it: the ways to a device look alike.
   ProgramOutput missing;
-  missing.end.exit_code = kNotFoundExitCode;
+  missing.end.exit_code = denied ? kNotExecutableExitCode : kNotFoundExitCode;
   missing.standard_error = std::string(output.status().message());
   return missing;
 }

@@ -36,7 +36,7 @@ TEST(LocalTransportTest, RunsAndTellsTheEnd) {
   EXPECT_EQ(output.standard_error, "words\n");
   EXPECT_EQ(output.end.exit_code, 3);
   FORALL_ASSERT_OK_AND_ASSIGN(const ProgramOutput missing,
-                              transport->Run({.argv = {"no-such-program-anywhere"}}));
+                              transport->Run({.argv = {"/no/such/program"}}));
   EXPECT_EQ(missing.end.exit_code, 127);
   EXPECT_THAT(transport->Run({.argv = {"sleep", "100"}, .timeout = absl::Milliseconds(100)}),
               StatusIs(absl::StatusCode::kDeadlineExceeded));

@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -172,7 +173,8 @@ bool Appears(const std::string& path) {
   return false;
 }
 
-std::vector<int> ChildrenOf(int parent) {
+// Those of a process that are sshd too.
+std::vector<int> SshdChildrenOf(int parent) {
   std::vector<int> children;
   std::error_code error;
   for (std::filesystem::directory_iterator entry("/proc", error), end; !error && entry != end;
@@ -184,7 +186,10 @@ std::vector<int> ChildrenOf(int parent) {
     // "PID (NAME) STATE PARENT ...".
     const std::vector<std::string> fields =
         absl::StrSplit(stat->substr(stat->rfind(')') + 1), ' ', absl::SkipEmpty());
-    if (fields.size() > 1 && fields[1] == absl::StrCat(parent)) children.push_back(pid);
+    if (fields.size() > 1 && fields[1] == absl::StrCat(parent) &&
+        absl::StrContains(*stat, "(sshd")) {
+      children.push_back(pid);
+    }
   }
   return children;
 }
@@ -317,8 +322,11 @@ TEST_F(SshTransportTest, ALostConnectionIsMadeAnewAndWhatIsLeftIsKilled) {
                    ".new'; mv '", first, ".new' '", first, "'; exec sleep 1000; fi");
   Thread killer("killer", [&] {
     if (!Appears(first)) return;
-    // The server's process of this connection.
-    for (const int pid : ChildrenOf(server_->pid())) kill(pid, SIGKILL);
+    // The server's process of this connection, and for an ordinary user the one that it serves by.
+    for (const int session : SshdChildrenOf(server_->pid())) {
+      for (const int pid : SshdChildrenOf(session)) kill(pid, SIGKILL);
+      kill(session, SIGKILL);
+    }
   });
   FORALL_ASSERT_OK_AND_ASSIGN(const ProgramOutput output,
                               transport->Run({.argv = {"sh", "-c", script}}));
@@ -383,7 +391,7 @@ TEST(SshTransportOptionsTest, WhatCannotBeMeantIsRefused) {
   EXPECT_TRUE(refused([](auto* o) { o->shell.cpu_mask = "0x; id"; }));
   EXPECT_TRUE(refused([](auto* o) { o->shell.attempts = 0; }));
   SshTransport::Options absent = fine;
-  absent.program = "no-such-ssh-anywhere";
+  absent.program = "/no/such/ssh";
   FORALL_ASSERT_OK_AND_ASSIGN(const auto transport, SshTransport::Create(absent));
   EXPECT_THAT(transport->Run({.argv = {"true"}}),
               StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("openssh-client")));

@@ -43,10 +43,11 @@ class Transport {
   virtual ~Transport() = default;
 
   // Runs a program to its end; its standard input is empty. An exit code other than 0 is no error
-  // of this function, and 127 says that the program is not there. Errors: Unavailable when the
-  // device cannot be reached, after retries; PermissionDenied or FailedPrecondition when it
-  // never will be as things are; DeadlineExceeded and Cancelled, after which the program was
-  // killed on the device too if that could be reached; ResourceExhausted for too much output.
+  // of this function; 127 says that the program is not there, 126 that it may not run. Errors:
+  // Unavailable when the device cannot be reached, after retries; PermissionDenied or
+  // FailedPrecondition when it never will be as things are; DeadlineExceeded and Cancelled, after
+  // which the program was killed on the device too if that could be reached; ResourceExhausted for
+  // too much output.
   virtual absl::StatusOr<ProgramOutput> Run(const TransportRun& run) = 0;
 
   // The path on the device of a file with these bytes: directory()/SHA256.EXTENSION. Sent only when

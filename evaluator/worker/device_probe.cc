@@ -63,7 +63,8 @@ v1::Device DescribeDevice(const Environment& environment, const std::string& id,
   device.set_name(absl::StrCat("devices/", id));
   device.set_device_class(device_class);
   device.set_description(absl::StrCat(environment.cpu_model, ", ", environment.cores,
-                                      environment.cores == 1 ? " core" : " cores"));
+                                      environment.cores == 1 ? " core" : " cores",
+                                      environment.emulation_evidence.empty() ? "" : ", emulated"));
   device.set_fingerprint(DeviceFingerprint(environment));
   for (const auto& [name, value] : environment.Fields()) {
     if (!Passes(name)) (*device.mutable_properties())[name] = value;

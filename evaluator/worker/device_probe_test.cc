@@ -49,6 +49,16 @@ TEST(DeviceProbeTest, DescribesWhatLasts) {
   EXPECT_NE(DescribeDevice(environment, "pc", "x").fingerprint(), device.fingerprint());
 }
 
+TEST(DeviceProbeTest, AnEmulatedDeviceSaysSo) {
+  Environment environment;
+  environment.cpu_model = "Fast CPU";
+  environment.cores = 1;
+  environment.emulation_evidence = "the kernel is another's";
+  const v1::Device device = DescribeDevice(environment, "board", "aarch64");
+  EXPECT_EQ(device.description(), "Fast CPU, 1 core, emulated");
+  EXPECT_EQ(device.properties().at("emulated"), "yes");
+}
+
 TEST(DeviceProbeTest, ProfileChangesWithWhatASpeedDependsOn) {
   Environment environment;
   environment.governor = "powersave";

@@ -166,6 +166,10 @@ void AnalyzeResult(SessionSpread known, double baseline_reference_ns, LatencyRes
       std::abs(result->reference_median_ns / baseline_reference_ns - 1) > kBaselineLimit) {
     AddReason(Reason::kBaselineShift, &result->reasons);
   }
+  if (const auto emulated = result->environment.find("emulated");
+      emulated != result->environment.end() && emulated->second == "yes") {
+    AddReason(Reason::kEmulated, &result->reasons);
+  }
   result->verdict = VerdictOf(result->reasons, fewest_runs);
 }
 

@@ -36,7 +36,7 @@ bool IsThrottled(const SessionSamples& samples);
 // three sessions without a known spread tell nothing about the scatter, and it is left out.
 Estimate CombineSessions(const std::vector<Estimate>& sessions, SessionSpread known);
 
-// Fills in everything of `result` that follows from result->sessions and result->profile.
+// Fills in everything of `result` that follows from result->sessions, ->profile and ->environment.
 // `baseline_reference_ns` 0: not known.
 void AnalyzeResult(SessionSpread known, double baseline_reference_ns, LatencyResult* result);
 

@@ -154,6 +154,16 @@ TEST(AnalyzeResultTest, ReferenceOffItsBaselineIsAReason) {
   EXPECT_THAT(shifted.reasons, ElementsAre(Reason::kBaselineShift));
 }
 
+TEST(AnalyzeResultTest, AnEmulatedMeasurementIsNeverTrusted) {
+  LatencyResult result;
+  result.profile = kScreening;
+  result.sessions = {MakeSession(12, [](int) { return 2.0; })};
+  result.environment["emulated"] = "yes";
+  AnalyzeResult(0, 0, &result);
+  EXPECT_THAT(result.reasons, ElementsAre(Reason::kEmulated));
+  EXPECT_EQ(result.verdict, Verdict::kNoisy);
+}
+
 TEST(AnalyzeResultTest, NothingMeasuredIsRejected) {
   LatencyResult result;
   AnalyzeResult({}, 0, &result);

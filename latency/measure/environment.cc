@@ -14,6 +14,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/sha256.h"
+#include "latency/measure/emulation.h"
 
 namespace forall {
 namespace {
@@ -42,6 +43,10 @@ void AddField(const std::string& name, const std::optional<T>& value,
 
 void AddWarnings(Environment* environment) {
   std::vector<std::string>& warnings = environment->warnings;
+  if (!environment->emulation_evidence.empty()) {
+    warnings.push_back(absl::StrCat("emulated (", environment->emulation_evidence,
+                                    "): times say nothing about the processor; measure on it"));
+  }
   if (environment->governor.empty()) {
     warnings.push_back("frequency governor unknown: the clock may change unseen");
   } else if (environment->governor != "performance") {
@@ -85,6 +90,14 @@ std::optional<std::string> EnvironmentProbe::ReadLine(const std::string& path) c
   return line;
 }
 
+std::string EnvironmentProbe::ReadStart(const std::string& path) const {
+  std::ifstream file(absl::StrCat(root_, "/", path), std::ios::binary);
+  std::string bytes(64, '\0');
+  file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  bytes.resize(static_cast<size_t>(file.gcount()));
+  return bytes;
+}
+
 std::optional<int64_t> EnvironmentProbe::ReadInteger(const std::string& path) const {
   const std::optional<std::string> line = ReadLine(path);
   int64_t value = 0;
@@ -102,6 +115,12 @@ void EnvironmentProbe::ReadCpuInfo(Environment* environment) const {
     if (key == "processor") ++processors;
     first.try_emplace(key, absl::StripAsciiWhitespace(pair.second));
   }
+  EmulationTraces traces{.program_machine = std::string(ProgramMachine()),
+                         .executable_header = ReadStart("proc/thread-self/exe"),
+                         .kernel_machine = ReadLine("proc/sys/kernel/arch").value_or("")};
+  // A tree recorded elsewhere is of another processor than this program.
+  if (root_.empty()) traces.cpu_info = first;
+  environment->emulation_evidence = EvidenceOfEmulation(traces);
   if (const auto board = ReadLine("proc/device-tree/model"); !first["model name"].empty()) {
     environment->cpu_model = first["model name"];
   } else if (!first["CPU part"].empty()) {
@@ -233,6 +252,7 @@ std::map<std::string, std::string> Environment::Fields() const {
       {"virtual_machine", virtual_machine ? "yes" : "no"},
       {"governor", governor.empty() ? "unknown" : governor},
   };
+  if (!emulation_evidence.empty()) fields["emulated"] = "yes";
   AddField("frequency_khz", frequency_khz, &fields);
   AddField("max_frequency_khz", max_frequency_khz, &fields);
   if (turbo.has_value()) fields["turbo"] = *turbo ? "on" : "off";
@@ -252,7 +272,8 @@ std::string DeviceFingerprint(const Environment& environment) {
   return Sha256Hex(absl::StrCat("forall.device.v1\n", environment.cpu_model, "\n",
                                 environment.architecture, "\n", environment.cores, "\n",
                                 environment.max_frequency_khz.value_or(0), "\n", gibibytes, "\n",
-                                environment.virtual_machine ? 1 : 0, "\n"));
+                                environment.virtual_machine ? 1 : 0, "\n",
+                                environment.emulation_evidence.empty() ? "" : "emulated\n"));
 }
 
 std::string ProfileHash(const Environment& environment, const BackendDescription& backend,

@@ -22,6 +22,8 @@ struct Environment {
   std::string kernel;        // "6.1.0-18-amd64"
   int cores = 0;             // Online.
   bool virtual_machine = false;
+  // What shows that an emulator executes this program (emulation.h); "" when nothing does.
+  std::string emulation_evidence;
   std::string governor;  // Of the first core; "" when absent.
   std::optional<int64_t> frequency_khz;
   std::optional<int64_t> max_frequency_khz;
@@ -71,6 +73,8 @@ class EnvironmentProbe {
 
  private:
   std::optional<std::string> ReadLine(const std::string& path) const;
+  // At most 64 bytes.
+  std::string ReadStart(const std::string& path) const;
   std::optional<int64_t> ReadInteger(const std::string& path) const;
   void ReadCpuInfo(Environment* environment) const;
   void ReadMemory(Environment* environment) const;
@@ -82,7 +86,8 @@ class EnvironmentProbe {
 };
 
 // 64 hex digits of what makes one board another: processor, architecture, cores, highest frequency,
-// memory in GiB, and virtualisation. When it changes, old latencies no longer hold for the device.
+// memory in GiB, virtualisation and emulation. When it changes, old latencies no longer hold for
+// the device.
 std::string DeviceFingerprint(const Environment& environment);
 
 // 64 hex digits of runtime and version, provider, precision, threads, batch and governor: the

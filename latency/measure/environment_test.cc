@@ -9,6 +9,7 @@
 #include "base/testing/temp_dir.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "latency/measure/emulation.h"
 
 namespace forall {
 namespace {
@@ -105,6 +106,27 @@ TEST(EnvironmentProbeTest, NamesAnArmBoard) {
   EXPECT_EQ(environment.cpu_model, "Some Board 5, implementer 0x41 part 0xd0b");
   EXPECT_EQ(environment.cores, 2) << "counted, as the list of online cores is absent";
   EXPECT_EQ(environment.turbo, true);
+}
+
+TEST(EnvironmentProbeTest, AnEmulatorIsSeenAndSaid) {
+  RecordedTree tree;
+  WriteWorkstation(&tree);
+  const Environment hardware = tree.Probe().Probe();
+  const bool on_x86 = ProgramMachine() == "x86_64";
+  tree.Write("proc/sys/kernel/arch", on_x86 ? "aarch64\n" : "x86_64\n");
+  const Environment emulated = tree.Probe().Probe();
+  EXPECT_THAT(emulated.warnings, ElementsAre(HasSubstr("emulated (the kernel is one for ")));
+  EXPECT_THAT(emulated.Fields(), Contains(Pair("emulated", "yes")));
+  EXPECT_NE(DeviceFingerprint(emulated), DeviceFingerprint(hardware));
+
+  tree.Write("proc/sys/kernel/arch", on_x86 ? "x86_64\n" : "aarch64\n");
+  EXPECT_THAT(tree.Probe().Probe().Fields(), Not(Contains(Key("emulated"))));
+  const std::string machine = on_x86 ? std::string("\xb7\0", 2) : std::string("\x3e\0", 2);
+  tree.Write("proc/thread-self/exe",
+             "\x7f"
+             "ELF" +
+                 std::string(14, '\0') + machine);
+  EXPECT_THAT(tree.Probe().Probe().warnings, ElementsAre(HasSubstr("the kernel runs a program")));
 }
 
 TEST(EnvironmentProbeTest, AnEmptyTreeIsUnknownNotAnError) {

@@ -81,9 +81,11 @@ absl::string_view ReasonName(Reason reason) {
     case Reason::kSessionsDisagree:
       return "sessions_disagree";
     case Reason::kBaselineShift:
+      return "baseline_shift";
+    case Reason::kEmulated:
       break;
   }
-  return "baseline_shift";
+  return "emulated";
 }
 
 Verdict VerdictOf(const std::vector<Reason>& reasons, int runs) {

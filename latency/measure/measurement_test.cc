@@ -34,10 +34,10 @@ TEST(VerdictTest, ReasonsDecide) {
 
 TEST(ReasonTest, NamesAreDistinct) {
   std::set<std::string> names;
-  for (int i = 0; i <= static_cast<int>(Reason::kBaselineShift); ++i) {
+  for (int i = 0; i <= static_cast<int>(Reason::kEmulated); ++i) {
     names.insert(std::string(ReasonName(static_cast<Reason>(i))));
   }
-  EXPECT_EQ(names.size(), static_cast<size_t>(Reason::kBaselineShift) + 1);
+  EXPECT_EQ(names.size(), static_cast<size_t>(Reason::kEmulated) + 1);
 }
 
 TEST(LatencyResultTest, BaselineTurnsTheRatioIntoTime) {

@@ -17,11 +17,13 @@ endif()
 if(NOT FORALL_TRAINER_ONLY)
   find_package(Protobuf REQUIRED)
   find_package(gRPC CONFIG REQUIRED)
-  find_package(SQLite3 REQUIRED)
-  find_package(yaml-cpp REQUIRED)
-  find_package(Eigen3 REQUIRED NO_MODULE)
-  # Header-only; some distributions package it without a CMake config.
-  find_path(FORALL_CLI11_INCLUDE_DIR CLI/CLI.hpp REQUIRED)
+  if(NOT FORALL_WORKER_ONLY)
+    find_package(SQLite3 REQUIRED)
+    find_package(yaml-cpp REQUIRED)
+    find_package(Eigen3 REQUIRED NO_MODULE)
+    # Header-only; some distributions package it without a CMake config.
+    find_path(FORALL_CLI11_INCLUDE_DIR CLI/CLI.hpp REQUIRED)
+  endif()
   find_library(FORALL_ONNX_LIBRARY onnx REQUIRED)
   find_library(FORALL_ONNX_PROTO_LIBRARY onnx_proto REQUIRED)
   find_path(FORALL_ONNX_INCLUDE_DIR onnx/onnx_pb.h REQUIRED)
@@ -42,7 +44,8 @@ if(NOT FORALL_TRAINER_ONLY)
   set(FORALL_ONNXRUNTIME_HINTS "$ENV{ONNXRUNTIME_ROOT}" "${CMAKE_SOURCE_DIR}/build/deps/onnxruntime")
   find_path(FORALL_ONNXRUNTIME_INCLUDE_DIR onnxruntime_c_api.h
     HINTS ${FORALL_ONNXRUNTIME_HINTS}
-    PATH_SUFFIXES include include/onnxruntime include/onnxruntime/core/session onnxruntime REQUIRED)
+    PATH_SUFFIXES include include/onnxruntime include/onnxruntime/core/session onnxruntime
+    NO_CMAKE_FIND_ROOT_PATH REQUIRED)
   find_library(FORALL_ONNXRUNTIME_LIBRARY NAMES onnxruntime libonnxruntime.so.1
     HINTS ${FORALL_ONNXRUNTIME_HINTS} PATH_SUFFIXES lib REQUIRED)
   add_library(forall_onnxruntime_headers INTERFACE)

@@ -3,6 +3,7 @@
 # tools/test.sh [STAGE...]: all of `make test`, or only the stages named. Closes with the stages'
 # seconds and one summary line over all test runs, in ctest's own words.
 #
+#   aarch64-build               forall-worker for 64-bit ARM, where tools/setup.sh --aarch64 was run
 #   release-build release-test  everything, optimised, as users run it
 #   asan-build asan-test        address and undefined-behaviour sanitizers; all but slow tests
 #   tsan-build tsan-test        thread sanitizer; tests labelled "threads"
@@ -16,7 +17,7 @@ source "$here/stage.sh"
 cd "$FORALL_ROOT"
 
 readonly RESULTS="$FORALL_ROOT/build/test-results"
-readonly STAGES=(release-build release-test asan-build asan-test tsan-build tsan-test fuzz-build fuzz-test)
+readonly STAGES=(aarch64-build release-build release-test asan-build asan-test tsan-build tsan-test fuzz-build fuzz-test)
 
 # One job per core, but no more than one per 2 GB: a LibTorch or gRPC file takes over 1 GB to compile.
 job_count() {
@@ -60,6 +61,7 @@ run_tests() {
 
 run_stage() {
   case $1 in
+    aarch64-build) build aarch64 forall-worker ;;
     release-build) build release all -DFORALL_BUILD_TRAINER=ON ;;
     release-test) run_tests "$1" release ;;
     asan-build) build asan-ubsan all_tests ;;
@@ -106,6 +108,10 @@ main() {
   for name in "${stages[@]}"; do
     if [[ $name == fuzz-* ]] && ! command -v clang++-14 >/dev/null; then
       say "$name: skipped, clang-14 is not installed (tools/setup.sh --fuzz)"
+      continue
+    fi
+    if [[ $name == aarch64-* && ! -e build/deps/sysroot-aarch64/STAMP ]]; then
+      say "$name: skipped, the cross tools are not installed (tools/setup.sh --aarch64)"
       continue
     fi
     stage "$name" "$here/test.sh" --in-stage "$name"

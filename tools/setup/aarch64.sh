@@ -43,7 +43,8 @@ unpack() {
     ln -sfn "$up$target" "$link"
   done < <(find "$work/new" -type l -lname '/*')
   rm -rf "$work"/new/usr/{bin,sbin} "$work/new/etc"
-  find "$work/new/usr/share" -mindepth 1 -maxdepth 1 ! -name cmake -exec rm -rf {} +
+  find "$work/new/usr/share" -mindepth 1 -maxdepth 1 ! -name cmake ! -name doc -exec rm -rf {} +
+  find "$work/new/usr/share/doc" -type f ! -name copyright -delete # Licences go with the libraries.
   # CMake's files of gRPC ask for the generators beside the libraries; here those of this machine run.
   mkdir -p "$work/new/usr/bin"
   for generator in /usr/bin/protoc /usr/bin/grpc_*_plugin; do

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# tools/setup/packages.sh [--trainer] [--fuzz] [--peers] [--lint]: installs the distribution packages that forall needs.
+# tools/setup/packages.sh [--trainer] [--fuzz] [--peers] [--lint] [--aarch64]: installs the distribution packages that forall needs.
 # Asks dpkg first and touches apt only when something is missing. Works as root or through sudo and
 # asks no questions. FORALL_SKIP_PACKAGES=1 leaves the system alone (everything installed by hand).
 set -euo pipefail
@@ -26,7 +26,8 @@ parse_arguments() {
       --fuzz) optional+=(clang-14 libclang-rt-14-dev) ;;
       --peers) optional+=(libpagmo-dev libxgboost-dev) ;; # what benchmarks compare with
       --lint) required+=(clang-format-14 clang-tidy-14 clang-14) ;;
-      *) fail "unknown argument '$argument': usage is tools/setup.sh [--trainer] [--fuzz] [--peers] [--node] [--lint]" ;;
+      --aarch64) [[ $(uname -m) != x86_64 ]] || required+=(g++-aarch64-linux-gnu qemu-user-static) ;;
+      *) fail "unknown argument '$argument': usage is tools/setup.sh [--trainer] [--fuzz] [--peers] [--node] [--lint] [--aarch64]" ;;
     esac
   done
   # NodeSource's nodejs brings npm along and conflicts with the distribution's package of that name.

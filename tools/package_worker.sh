@@ -95,7 +95,7 @@ main() {
     case $1 in
       --output | --program)
         [[ -n ${2:-} ]] || usage
-        if [[ $1 == --output ]]; then output=$2; else program=$2; fi
+        if [[ $1 == --output ]]; then output=$(realpath -m "$2"); else program=$(realpath -m "$2"); fi
         shift 2
         ;;
       *) usage ;;

@@ -9,12 +9,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/child_process.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/sha256.h"
 #include "base/testing/matchers.h"
 #include "base/testing/temp_dir.h"
-#include "base/child_process.h"
 #include "data/dataset.h"
 #include "evaluator/accuracy/accuracy_evaluator.h"
 #include "gtest/gtest.h"

@@ -159,7 +159,7 @@ TEST(AnalyzeResultTest, AnEmulatedMeasurementIsNeverTrusted) {
   result.profile = kScreening;
   result.sessions = {MakeSession(12, [](int) { return 2.0; })};
   result.environment["emulated"] = "yes";
-  AnalyzeResult(0, 0, &result);
+  AnalyzeResult({}, 0, &result);
   EXPECT_THAT(result.reasons, ElementsAre(Reason::kEmulated));
   EXPECT_EQ(result.verdict, Verdict::kNoisy);
 }

@@ -11,6 +11,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "cli/frontier_format.h"
 #include "cli/text_table.h"
 #include "nlohmann/json.hpp"
 
@@ -93,8 +94,8 @@ std::string EstimateTable(const v1::SearchJobEstimate& estimate) {
     }
   }
   for (const v1::SearchJobEstimate::Range& range : estimate.ranges()) {
-    absl::StrAppend(&text, range.metric(), " from ",
-                    absl::StrFormat("%.0f to %.0f\n", range.least(), range.most()));
+    absl::StrAppend(&text, range.metric(), " from ", Quantity(range.metric(), range.least()),
+                    " to ", Quantity(range.metric(), range.most()), "\n");
   }
   for (const std::string& warning : estimate.warnings()) {
     absl::StrAppend(&text, Wrapped(absl::StrCat("warning: ", warning)));

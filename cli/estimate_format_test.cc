@@ -37,7 +37,7 @@ v1::SearchJobEstimate Estimate() {
   estimate.set_known_subnets(17);
   v1::SearchJobEstimate::Range* range = estimate.add_ranges();
   range->set_metric("macs");
-  range->set_least(1000);
+  range->set_least(7657248);
   range->set_most(50e6);
   estimate.add_warnings(
       "how long latency_ms takes on devices/pi5-lab (final) is not known: none was timed yet, and "
@@ -52,7 +52,7 @@ TEST(EstimateFormatTest, TableFitsAHundredColumnsAndSaysWhatIsNotKnown) {
   EXPECT_THAT(text, HasSubstr("41 like them, scaled"));
   EXPECT_THAT(text, HasSubstr("At most 1.00 device-hours as far as is known.\n"));
   EXPECT_THAT(text, HasSubstr("17 subnets"));
-  EXPECT_THAT(text, HasSubstr("macs from 1000 to 50000000\n"));
+  EXPECT_THAT(text, HasSubstr("macs from 7.66 M to 50.00 M\n"));
   EXPECT_THAT(text, HasSubstr("\nwarning: how long latency_ms takes"));
 }
 

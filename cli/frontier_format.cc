@@ -21,18 +21,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Metrics that a person wants to see in few digits.
-std::string Quantity(const std::string& metric, double value) {
-  if (metric == "macs" || metric == "params") return absl::StrFormat("%.2f M", value / 1e6);
-  if (metric == "model_bytes" || metric == "peak_activation_bytes") {
-    return absl::StrFormat("%.0f KiB", value / 1024);
-  }
-  if (metric == "latency_ms") {
-    return value < 0.1 ? absl::StrFormat("%.4f", value) : absl::StrFormat("%.3f", value);
-  }
-  return absl::StrFormat("%.2f", value);
-}
-
 // What the value was shifted by to be compared with final ones; 0 when it is what was measured.
 double ShiftOf(const v1::FrontierMember& member, int objective) {
   const double measured = member.measurements(objective).value();
@@ -176,6 +164,17 @@ std::set<int64_t> AccuracyImages(const v1::QueryParetoFrontierResponse& frontier
 }
 
 }  // namespace
+
+std::string Quantity(const std::string& metric, double value) {
+  if (metric == "macs" || metric == "params") return absl::StrFormat("%.2f M", value / 1e6);
+  if (metric == "model_bytes" || metric == "peak_activation_bytes") {
+    return absl::StrFormat("%.0f KiB", value / 1024);
+  }
+  if (metric == "latency_ms") {
+    return value < 0.1 ? absl::StrFormat("%.4f", value) : absl::StrFormat("%.3f", value);
+  }
+  return absl::StrFormat("%.2f", value);
+}
 
 const char* CertaintyName(const v1::FrontierMember& member) {
   return member.certainty() == v1::FrontierMember::CERTAIN ? "certain" : "contested";

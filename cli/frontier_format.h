@@ -33,6 +33,9 @@ std::string ClosestText(const v1::QueryParetoFrontierResponse& frontier);
 // as a member of FrontierJson has them: of equal names the one of highest fidelity.
 nlohmann::ordered_json MeasuredJson(const v1::Trial& trial);
 
+// A value in the few digits that a person wants to see: "7.66 M", "94.31".
+std::string Quantity(const std::string& metric, double value);
+
 // "certain" or "contested".
 const char* CertaintyName(const v1::FrontierMember& member);
 

@@ -2,18 +2,19 @@
 #include "search/controller/job_estimate.h"
 
 #include <algorithm>
-#include <limits>
 #include <map>
 #include <optional>
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "search/controller/cost_range.h"
 #include "search/controller/job_history.h"
 #include "search/controller/resource_names.h"
 #include "search/controller/task_durations.h"
-#include "search/sampler/admissible_region.h"
 
 namespace forall {
 namespace {
@@ -213,29 +214,19 @@ class Estimator {
   }
 
   void AddRanges() {
-    std::vector<const MetricInfo*> metrics;
-    for (const MetricSlot& slot : plan_.slots()) {
-      if (slot.metric->source == MetricSource::kExactCost) metrics.push_back(slot.metric);
-    }
-    if (metrics.empty()) return;
-    const AdmissibleRegion region(
-        plan_.family().search_space(),
-        [this](const Architecture& architecture) { return plan_.Admissible(architecture); },
-        static_cast<uint64_t>(plan_.spec().seed()));
-    std::vector<Costs> ends;
-    for (const Architecture& end : region.ends()) ends.push_back(plan_.CostsOf(end));
-    for (const MetricInfo* metric : metrics) {
-      double least = std::numeric_limits<double>::infinity();
-      double most = -least;
-      for (const Costs& costs : ends) {
-        least = std::min(least, ExactCost(costs, metric->id));
-        most = std::max(most, ExactCost(costs, metric->id));
-      }
-      if (ends.empty()) continue;
+    std::vector<std::string> about;
+    for (const CostRange& found : AdmissibleCosts(plan_)) {
       v1::SearchJobEstimate::Range* const range = estimate_.add_ranges();
-      range->set_metric(metric->id);
-      range->set_least(least);
-      range->set_most(most);
+      range->set_metric(found.metric->id);
+      range->set_least(found.least);
+      range->set_most(found.most);
+      if (found.about) about.push_back(found.metric->id);
+    }
+    if (!about.empty()) {
+      estimate_.add_warnings(absl::StrCat(
+          "the range of ", absl::StrJoin(about, " and of "),
+          " is about what it could be: several constraints hold at once, or one that is no sum "
+          "over choices, so its ends are what random walks met; subnets beyond may exist"));
     }
   }
 

@@ -18,6 +18,7 @@ using ::forall::testing::CallAndWait;
 using ::forall::testing::ControllerHarness;
 using ::forall::testing::IsOk;
 using ::testing::Contains;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
@@ -180,7 +181,34 @@ TEST_F(JobEstimateTest, GivesTheRangesOfExactCosts) {
   const v1::SearchJobEstimate half = EstimateOk(spec);
   EXPECT_EQ(half.ranges(1).least(), whole.ranges(1).least());
   EXPECT_LE(half.ranges(1).most(), bound);
-  EXPECT_GT(half.ranges(1).most(), 0.8 * bound);
+  EXPECT_GT(half.ranges(1).most(), 0.9999 * bound);
+  // Whatever the seed; and params, which another cost limits, is not claimed to be exact.
+  spec.set_seed(12345);
+  const v1::SearchJobEstimate again = EstimateOk(spec);
+  EXPECT_EQ(again.ranges(1).most(), half.ranges(1).most());
+  EXPECT_EQ(again.ranges(0).most(), half.ranges(0).most());
+  EXPECT_EQ(half.ranges(0).least(), whole.ranges(0).least());
+  EXPECT_THAT(half.warnings(), ElementsAre(HasSubstr("the range of params is about")));
+  constraint->clear_at_most();
+  constraint->set_at_least(bound);
+  const v1::SearchJobEstimate upper = EstimateOk(spec);
+  EXPECT_EQ(upper.ranges(1).most(), whole.ranges(1).most());
+  EXPECT_GE(upper.ranges(1).least(), bound);
+  EXPECT_LT(upper.ranges(1).least(), 1.0001 * bound);
+}
+
+TEST_F(JobEstimateTest, FindsTheEndsOfANarrowRange) {
+  v1::SearchJobSpec spec = ControllerHarness::Spec(5);
+  spec.mutable_objectives(0)->set_metric("params");
+  spec.mutable_objectives(1)->set_metric("macs");
+  v1::Constraint* constraint = spec.add_constraints();
+  constraint->set_metric("macs");
+  constraint->set_at_least(30e6);
+  constraint->set_at_most(30.01e6);
+  const v1::SearchJobEstimate estimate = EstimateOk(spec);
+  ASSERT_THAT(estimate.ranges(), SizeIs(2));
+  EXPECT_NEAR(estimate.ranges(1).least(), 30e6, 3000);
+  EXPECT_NEAR(estimate.ranges(1).most(), 30.01e6, 3000);
 }
 
 TEST_F(JobEstimateTest, ScalesAccuraciesOfOtherImages) {

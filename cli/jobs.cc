@@ -41,11 +41,11 @@ absl::Status ListJobs(const CommandContext& context) {
         job.spec().objectives(), " ",
         [](std::string* out, const v1::Objective& o) { out->append(ObjectiveText(o)); });
     std::vector<std::string> row = {
-        job.name(),
-        StateName(job.state()),
+        job.name(), StateName(job.state()),
         absl::StrCat(job.measured_trials(), "/", job.spec().budget().max_trials()),
         absl::StrCat(job.infeasible_trials()),
-        absl::StrCat(job.reused_trials()),
+        // Why a job was over at once: all was known, or nothing had to be measured.
+        Measures(job.spec()) ? absl::StrCat(job.reused_trials()) : "none needed",
         absl::StrCat(job.frontier_size())};
     if (spares) row.push_back(absl::StrCat(job.spared_accuracies()));
     // "60 > 31": so many were measured at each tier of images.

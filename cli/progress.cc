@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "space/metric_registry.h"
 
 namespace forall {
 namespace {
@@ -34,6 +35,16 @@ const char* StateName(v1::SearchJob::State state) {
     default:
       return "unknown";
   }
+}
+
+bool Measures(const v1::SearchJobSpec& spec) {
+  const auto measured = [](const auto& wanted) {
+    const MetricInfo* const metric = FindMetric(wanted.metric());
+    return metric == nullptr || metric->source == MetricSource::kAccuracy ||
+           metric->source == MetricSource::kLatency;
+  };
+  return std::any_of(spec.objectives().begin(), spec.objectives().end(), measured) ||
+         std::any_of(spec.constraints().begin(), spec.constraints().end(), measured);
 }
 
 std::string ProgressLine(const v1::SearchJob& job, std::optional<absl::Duration> eta, int width) {

@@ -42,6 +42,9 @@ class ProgressPrinter {
 
 const char* StateName(v1::SearchJob::State state);
 
+// Whether anything about a subnet has to be measured: an accuracy or a latency, wanted or limited.
+bool Measures(const v1::SearchJobSpec& spec);
+
 }  // namespace forall
 
 #endif  // FORALL_CLI_PROGRESS_H_

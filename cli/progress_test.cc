@@ -58,5 +58,14 @@ TEST(ProgressTest, WithoutATerminalOneLineATenth) {
   EXPECT_THAT(text, Not(HasSubstr("\r")));
 }
 
+TEST(MeasuresTest, TellsWhetherAnythingNeedsAWorker) {
+  v1::SearchJobSpec spec;
+  spec.add_objectives()->set_metric("macs");
+  spec.add_objectives()->set_metric("predicted_accuracy_top1");
+  EXPECT_FALSE(Measures(spec));
+  spec.add_constraints()->set_metric("latency_ms");
+  EXPECT_TRUE(Measures(spec));
+}
+
 }  // namespace
 }  // namespace forall

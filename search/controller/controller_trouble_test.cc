@@ -410,6 +410,35 @@ TEST_F(ControllerTroubleTest, ReusedMeansThatNothingHadToBeMeasured) {
   EXPECT_EQ(job.reused_trials(), 0) << "latencies were known, accuracies were not";
 }
 
+TEST_F(ControllerTroubleTest, ReusedAreAlsoTrialsThatKnownValuesMakeInfeasible) {
+  harness_.Register("w");
+  harness_.RunToEnd(SubmitOk(ControllerHarness::Spec(12)));
+  v1::SearchJobSpec spec = ControllerHarness::Spec(12);
+  v1::Constraint* const constraint = spec.add_constraints();
+  constraint->set_metric("latency_ms");
+  constraint->set_at_most(1e-6);
+  const std::string name = SubmitOk(spec);
+  harness_.RunToEnd(name);
+  int infeasible = 0;
+  int reused = 0;
+  for (const v1::Trial& trial : harness_.Trials(name)) {
+    infeasible += trial.state() == v1::Trial::INFEASIBLE;
+    reused += trial.reused();
+  }
+  EXPECT_EQ(infeasible, 12);
+  EXPECT_GT(reused, 0);
+  EXPECT_EQ(harness_.Job(name)->reused_trials(), reused);
+}
+
+TEST_F(ControllerTroubleTest, WhereNothingIsMeasuredNothingIsReused) {
+  v1::SearchJobSpec spec = ControllerHarness::Spec(5);
+  spec.mutable_objectives(0)->set_metric("params");
+  spec.mutable_objectives(1)->set_metric("macs");
+  const v1::SearchJob job = harness_.RunToEnd(SubmitOk(spec));
+  EXPECT_EQ(job.measured_trials(), 5);
+  EXPECT_EQ(job.reused_trials(), 0);
+}
+
 // The frontier over everything takes each number from whichever job has it, and shows that one.
 TEST_F(ControllerTroubleTest, FrontierOverAllJobsShowsTheEvidenceOfItsValues) {
   harness_.Register("w");

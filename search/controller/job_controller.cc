@@ -330,7 +330,9 @@ void JobController::Decide(int64_t ordinal, TrialState state, const std::string&
                            int64_t stopped_by) {
   const TrialEntry* trial = fold_.FindTrial(ordinal);
   JobEvent event{.kind = "decided", .trial = ordinal, .state = static_cast<int>(state)};
-  event.reused = state == TrialState::kMeasured && !trial->needed_measuring;
+  // Where nothing is measured there is nothing to reuse.
+  event.reused = (state == TrialState::kMeasured || state == TrialState::kInfeasible) &&
+                 fold_.plan().measures() && !trial->needed_measuring;
   event.accuracy_known = state == TrialState::kInfeasible && AccuracyIsKnown(ordinal);
   event.message = message;
   event.stopped_by = stopped_by;

@@ -355,7 +355,7 @@ absl::Status JobFold::Decide(const JobEvent& event, TrialEntry* trial) {
   }
   active_.erase(event.trial);
   if (to == TrialState::kCancelled) return absl::OkStatus();
-  reused_ += to == TrialState::kMeasured && event.reused;
+  reused_ += event.reused;
   // Infeasible by what was measured first: the rest is not known, and not wanted.
   const bool gated = to == TrialState::kInfeasible && !values.has_value() && trial->failure.empty();
   spared_accuracies_ += gated && !event.accuracy_known;

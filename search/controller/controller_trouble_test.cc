@@ -434,7 +434,8 @@ TEST_F(ControllerTroubleTest, WhereNothingIsMeasuredNothingIsReused) {
   v1::SearchJobSpec spec = ControllerHarness::Spec(5);
   spec.mutable_objectives(0)->set_metric("params");
   spec.mutable_objectives(1)->set_metric("macs");
-  const v1::SearchJob job = harness_.RunToEnd(SubmitOk(spec));
+  const v1::SearchJob job = *harness_.Job(SubmitOk(spec));
+  EXPECT_EQ(job.state(), v1::SearchJob::SUCCEEDED);
   EXPECT_EQ(job.measured_trials(), 5);
   EXPECT_EQ(job.reused_trials(), 0);
 }

@@ -225,8 +225,8 @@ class Estimator {
     if (!about.empty()) {
       estimate_.add_warnings(absl::StrCat(
           "the range of ", absl::StrJoin(about, " and of "),
-          " is about what it could be: several constraints hold at once, or one that is no sum "
-          "over choices, so its ends are what random walks met; subnets beyond may exist"));
+          " is about right: more than bounds on that cost itself cut it off, so its ends are what "
+          "random walks met, and subnets beyond may exist"));
     }
   }
 

@@ -188,7 +188,7 @@ TEST_F(JobEstimateTest, GivesTheRangesOfExactCosts) {
   EXPECT_EQ(again.ranges(1).most(), half.ranges(1).most());
   EXPECT_EQ(again.ranges(0).most(), half.ranges(0).most());
   EXPECT_EQ(half.ranges(0).least(), whole.ranges(0).least());
-  EXPECT_THAT(half.warnings(), ElementsAre(HasSubstr("the range of params is about")));
+  EXPECT_THAT(half.warnings(), ElementsAre(HasSubstr("the range of params is about right")));
   constraint->clear_at_most();
   constraint->set_at_least(bound);
   const v1::SearchJobEstimate upper = EstimateOk(spec);

@@ -96,7 +96,7 @@ TEST_F(TableJobsTest, PredictedLatenciesOfSeveralDevicesNeedNoWorker) {
   FORALL_ASSERT_OK_AND_ASSIGN(
       const v1::SearchJobEstimate estimated,
       CallAndWait(harness_.controller(), &Controller::EstimateSearchJob, estimate));
-  EXPECT_THAT(estimated.warnings(), SizeIs(2));
+  EXPECT_THAT(estimated.warnings(), SizeIs(3)) << "of the range of params as well";
   FORALL_ASSERT_OK_AND_ASSIGN(const v1::SearchJob job, harness_.Submit(spec));
   EXPECT_THAT(job.warnings(), ElementsAre(HasSubstr("\"one\" has no rows for r 20"),
                                           HasSubstr("\"two\" has no rows for r 20")));

@@ -2,12 +2,15 @@
 #include "cli/ledger_format.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/binomial.h"
 #include "cli/expressions.h"
 #include "cli/text_table.h"
 #include "nlohmann/json.hpp"
@@ -29,6 +32,13 @@ std::string Bias(const Entry& entry) {
     return absl::StrFormat("%+.4f ms", entry.mean_signed_error());
   }
   return absl::StrFormat("%+.2f points", entry.mean_signed_error());
+}
+
+bool IsOverconfident(const Entry& entry) {
+  const int64_t trials = entry.forecasts_size();
+  const double share = entry.within_interval();
+  return share >= 0 && share <= 1 &&
+         CoverageIsFarBelow95(std::llround(share * static_cast<double>(trials)), trials);
 }
 
 Json OrNull(bool known, double value) { return known ? Json(value) : Json(nullptr); }
@@ -62,14 +72,21 @@ std::string LedgerTable(const v1::PredictionLedger& ledger) {
       row.push_back(Bias(entry));
       row.push_back(Correlation(entry.has_kendall_tau(), entry.kendall_tau()));
       row.push_back(Correlation(entry.has_spearman_rho(), entry.spearman_rho()));
-      row.push_back(Percent(entry.within_interval()));
+      row.push_back(Percent(entry.within_interval()) + (IsOverconfident(entry) ? " !" : ""));
     }
     table.AddRow(std::move(row));
   }
+  const bool overconfident =
+      std::any_of(ledger.entries().begin(), ledger.entries().end(), IsOverconfident);
   return absl::StrCat(table.Render(),
                       "MAPE mean error, of what was measured; <=5% trials with at most that error; "
                       "BIAS predicted - measured;\nTAU-B, SPEARMAN agreement of the orders; IN 95% "
-                      "measured inside the predicted interval\n");
+                      "measured inside the predicted interval\n",
+                      overconfident
+                          ? "! far fewer than 95 %: the search was surer of itself than it "
+                            "should have been. Measured values and\nthe frontier do not "
+                            "rest on predictions\n"
+                          : "");
 }
 
 Json LedgerJson(const v1::PredictionLedger& ledger) {

@@ -10,8 +10,10 @@
 namespace forall {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 v1::PredictionLedger MakeLedger() {
   v1::PredictionLedger ledger;
@@ -35,6 +37,17 @@ TEST(LedgerFormatTest, TableHasALinePerObjective) {
   const std::string table = LedgerTable(MakeLedger());
   EXPECT_THAT(table, ContainsRegex("latency_ms@lab +1 +3.85 % +100 % +100 % +100 % +-0.0200 ms +- "
                                    "+- +0 %\n"));
+}
+
+TEST(LedgerFormatTest, FlagsIntervalsThatHardlyEverHold) {
+  v1::PredictionLedger ledger = MakeLedger();
+  v1::PredictionLedger::Entry* entry = ledger.mutable_entries(0);
+  EXPECT_THAT(LedgerTable(ledger), Not(HasSubstr("surer of itself"))) << "one proves nothing";
+  for (int i = 1; i < 40; ++i) *entry->add_forecasts() = entry->forecasts(0);
+  entry->set_within_interval(0.1);
+  EXPECT_THAT(LedgerTable(ledger), AllOf(HasSubstr("10 % !\n"), HasSubstr("surer of itself")));
+  entry->set_within_interval(0.925);
+  EXPECT_THAT(LedgerTable(ledger), Not(HasSubstr("surer of itself")));
 }
 
 TEST(LedgerFormatTest, SaysWhyThereIsNothing) {

@@ -3,10 +3,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/binomial.h"
 #include "search/report/html_text.h"
 #include "search/report/plot_frame.h"
 #include "search/report/report_data.h"
@@ -87,6 +89,13 @@ std::string Plot(const Axis& axis, const Entry& entry) {
                       "</g></svg></figure>");
 }
 
+bool IsOverconfident(const Entry& entry) {
+  const int64_t trials = entry.forecasts_size();
+  const double share = entry.within_interval();
+  return share >= 0 && share <= 1 &&
+         CoverageIsFarBelow95(std::llround(share * static_cast<double>(trials)), trials);
+}
+
 std::string Percent(double share) { return FormatDecimal(100 * share, 0) + "\xC2\xA0%"; }
 
 std::string Row(const Axis& axis, const Entry& entry) {
@@ -103,16 +112,20 @@ std::string Row(const Axis& axis, const Entry& entry) {
     return absl::StrCat(html, "</tr>");
   }
   const double bias = entry.mean_signed_error() * axis.factor;
+  // A difference of shares is in points, as `forall ledger` has it.
+  const std::string bias_text =
+      axis.unit == "%" ? ValueText(axis, bias) + "\xC2\xA0points" : ValueWithUnit(axis, bias);
   absl::StrAppend(&html,
                   cell(entry.has_mean_relative_error()
                            ? FormatDecimal(100 * entry.mean_relative_error(), 2) + "\xC2\xA0%"
                            : "–"),
                   cell(Percent(entry.within_5_percent())), cell(Percent(entry.within_10_percent())),
                   cell(Percent(entry.within_15_percent())),
-                  cell(EscapeHtml(absl::StrCat(bias > 0 ? "+" : "", ValueWithUnit(axis, bias)))),
+                  cell(EscapeHtml(absl::StrCat(bias > 0 ? "+" : "", bias_text))),
                   cell(correlation(entry.has_kendall_tau(), entry.kendall_tau())),
                   cell(correlation(entry.has_spearman_rho(), entry.spearman_rho())),
-                  cell(Percent(entry.within_interval())));
+                  cell(absl::StrCat(Percent(entry.within_interval()),
+                                    IsOverconfident(entry) ? "<small>far too few</small>" : "")));
   return absl::StrCat(html, "</tr>");
 }
 
@@ -135,7 +148,14 @@ std::string LedgerHtml(const ReportInput& input) {
     absl::StrAppend(&rows, Row(axis, entry));
     absl::StrAppend(&plots, Plot(axis, entry));
   }
+  const bool overconfident = std::any_of(entries.begin(), entries.end(), IsOverconfident);
   return absl::StrCat(
+      overconfident
+          ? "<p class=\"notice\">Far fewer measurements than 95 % fall into the predicted "
+            "intervals (so few come about by chance less than once in a thousand times): "
+            "the search was surer of itself than it should have been. Measured values and "
+            "the frontier do not rest on predictions.</p>"
+          : "",
       "<div class=\"card scroll\"><table><thead><tr><th>Objective</th><th class=\"num\">Trials</th>"
       "<th class=\"num\">Mean error</th><th class=\"num\">within 5 %</th>"
       "<th class=\"num\">10 %</th><th class=\"num\">15 %</th><th class=\"num\">Bias</th>"

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/binomial.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace forall {
+
+double BinomialAtMost(int64_t hits, int64_t trials, double share) {
+  if (hits < 0) return 0;
+  if (hits >= trials) return 1;
+  const double n = static_cast<double>(trials);
+  double sum = 0;
+  for (int64_t i = 0; i <= hits; ++i) {
+    const double k = static_cast<double>(i);
+    sum += std::exp(std::lgamma(n + 1) - std::lgamma(k + 1) - std::lgamma(n - k + 1) +
+                    k * std::log(share) + (n - k) * std::log1p(-share));
+  }
+  return std::min(1.0, sum);
+}
+
+bool CoverageIsFarBelow95(int64_t hits, int64_t trials) {
+  return BinomialAtMost(hits, trials, 0.95) < 0.001;
+}
+
+}  // namespace forall

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// The lower tail of a binomial distribution.
+#ifndef FORALL_BASE_BINOMIAL_H_
+#define FORALL_BASE_BINOMIAL_H_
+
+#include <cstdint>
+
+namespace forall {
+
+// P(X <= hits) of `trials` independent ones that each succeed with probability `share`, 0 < share
+// < 1. 1 for hits >= trials, 0 for negative hits.
+double BinomialAtMost(int64_t hits, int64_t trials, double share);
+
+// Whether so few hits of intervals that claim 95 % come about less than once in a thousand times.
+bool CoverageIsFarBelow95(int64_t hits, int64_t trials);
+
+}  // namespace forall
+
+#endif  // FORALL_BASE_BINOMIAL_H_

@@ -44,17 +44,32 @@ std::vector<Scaled> Scale(const PointsView& points, const std::vector<int32_t>& 
   return result;
 }
 
-}  // namespace
-
-absl::StatusOr<int32_t> KneeRow(const PointsView& points) {
-  FORALL_ASSIGN_OR_RETURN(const std::vector<int32_t> frontier, ParetoFilter(points));
+// The non-dominated rows.
+absl::StatusOr<std::vector<int32_t>> Members(const PointsView& points) {
+  FORALL_ASSIGN_OR_RETURN(std::vector<int32_t> frontier, ParetoFilter(points));
   if (frontier.empty()) return absl::InvalidArgumentError("a knee needs at least one point");
   for (const double value : points.values) {
     if (std::isinf(value)) return absl::InvalidArgumentError("a knee needs finite objectives");
   }
+  return frontier;
+}
+
+bool Bends(const std::vector<Scaled>& scaled) {
+  return std::any_of(scaled.begin(), scaled.end(),
+                     [](const Scaled& s) { return s.distance > kTolerance; });
+}
+
+}  // namespace
+
+absl::StatusOr<bool> HasKnee(const PointsView& points) {
+  FORALL_ASSIGN_OR_RETURN(const std::vector<int32_t> frontier, Members(points));
+  return frontier.size() > 2 && Bends(Scale(points, frontier));
+}
+
+absl::StatusOr<int32_t> KneeRow(const PointsView& points) {
+  FORALL_ASSIGN_OR_RETURN(const std::vector<int32_t> frontier, Members(points));
   const std::vector<Scaled> scaled = Scale(points, frontier);
-  const bool convex = std::any_of(scaled.begin(), scaled.end(),
-                                  [](const Scaled& s) { return s.distance > kTolerance; });
+  const bool convex = Bends(scaled);
   size_t knee = 0;
   for (size_t i = 1; i < scaled.size(); ++i) {
     const double gain = convex ? scaled[i].distance - scaled[knee].distance : 0;

@@ -24,6 +24,10 @@ namespace forall {
 // Errors: as CheckPoints; InvalidArgument for no points or an infinite value.
 absl::StatusOr<int32_t> KneeRow(const PointsView& points);
 
+// Whether KneeRow is a knee: false where no point lies beyond the line, as with fewer than three
+// non-dominated points. Errors: as KneeRow.
+absl::StatusOr<bool> HasKnee(const PointsView& points);
+
 }  // namespace forall
 
 #endif  // FORALL_SEARCH_PARETO_KNEE_H_

@@ -67,5 +67,12 @@ TEST(KneeRowTest, RefusesNoPointsAndInfinity) {
   EXPECT_THAT(KneeRow({values, 2}), StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
+TEST(HasKneeTest, TellsTheKneeFromTheFallback) {
+  EXPECT_THAT(HasKnee({std::vector<double>{0, 10, 2, 2, 10, 0}, 2}), IsOkAndHolds(true));
+  EXPECT_THAT(HasKnee({std::vector<double>{0, 10, 9, 9, 10, 0}, 2}), IsOkAndHolds(false));
+  EXPECT_THAT(HasKnee({std::vector<double>{0, 10, 10, 0}, 2}), IsOkAndHolds(false));
+  EXPECT_THAT(HasKnee({std::vector<double>{0, 10}, 2}), IsOkAndHolds(false));
+}
+
 }  // namespace
 }  // namespace forall

@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "search/report/html_text.h"
+#include "space/metric_registry.h"
 
 namespace forall {
 namespace {
@@ -29,6 +30,8 @@ Column MakeColumn(const ReportData& data, int index) {
   } kHeads[] = {{"accuracy_top1", "Top-1"},
                 {"accuracy_top5", "Top-5"},
                 {"latency_ms", "Latency"},
+                {"predicted_accuracy_top1", "Predicted top-1"},
+                {"predicted_latency_ms", "Predicted latency"},
                 {"macs", "MACs"},
                 {"params", "Params"},
                 {"model_bytes", "Size"},
@@ -97,6 +100,56 @@ std::string VerdictHtml(const ReportData& data, const Subnet& subnet) {
   return html;
 }
 
+// Whether the rival is as good as the member in every objective, and better in one, with its own
+// numbers at the better ends of their intervals and the member's at the worse ends.
+bool CouldBeat(const ReportData& data, const Subnet& rival, const Subnet& member) {
+  bool better = false;
+  for (size_t i = 0; i < data.objectives.size(); ++i) {
+    if (!rival.readings[i].has_value() || !member.readings[i].has_value()) return false;
+    const Reading& theirs = *rival.readings[i];
+    const Reading& ours = *member.readings[i];
+    const double gain = data.axes[i].maximize ? theirs.high - ours.low : ours.high - theirs.low;
+    if (gain < 0) return false;
+    better |= gain > 0;
+  }
+  return better;
+}
+
+// Of what a member's place is in doubt: what its numbers are, then who could take it.
+std::string WhyContested(const ReportData& data, const Subnet& subnet) {
+  std::vector<std::string> reasons;
+  for (size_t i = 0; i < data.objectives.size(); ++i) {
+    const Axis& axis = data.axes[i];
+    const MetricInfo* const metric = FindMetric(axis.metric);
+    const v1::Measurement* const measurement =
+        subnet.readings[i].has_value() ? subnet.readings[i]->measurement : nullptr;
+    if (measurement == nullptr || metric == nullptr) continue;
+    if (IsPredicted(*metric)) {
+      reasons.push_back(absl::StrCat(axis.label, " is not measured"));
+    } else if (measurement->fidelity() == "screening") {
+      reasons.push_back(absl::StrCat(axis.label, " only screened"));
+    } else if (measurement->verdict().state() == v1::Verdict::NOISY) {
+      reasons.push_back(absl::StrCat(axis.label, " noisy"));
+    }
+  }
+  const Subnet* rival = nullptr;
+  for (const auto* subnets : {&data.members, &data.others}) {
+    for (const Subnet& other : *subnets) {
+      if (rival != nullptr || &other == &subnet || other.infeasible()) continue;
+      if (CouldBeat(data, other, subnet)) rival = &other;
+    }
+  }
+  if (rival != nullptr && rival->member != nullptr) {
+    reasons.push_back(absl::StrCat("within intervals, ", rival->number, " could beat it"));
+  } else if (rival != nullptr) {
+    reasons.push_back(absl::StrCat("within intervals, trial ", LastSegment(rival->trial->name()),
+                                   " could beat it"));
+  } else if (reasons.empty()) {
+    reasons.emplace_back("another could beat it on other images");
+  }
+  return EscapeHtml(absl::StrJoin(reasons, "; "));
+}
+
 // Whether its place is certain, and what the numbers behind it are worth.
 std::string TrustCells(const ReportData& data, const Subnet& subnet) {
   const std::string images =
@@ -104,10 +157,16 @@ std::string TrustCells(const ReportData& data, const Subnet& subnet) {
           ? absl::StrCat(", ", FormatCount(static_cast<double>(subnet.trial->accuracy_images())),
                          " images")
           : "";
-  return absl::StrCat("<td>",
+  const char* const fidelity = !data.measures()            ? data.known
+                               : subnet.trial->finalized() ? "final"
+                                                           : "screening";
+  return absl::StrCat("<td class=\"place\">",
                       subnet.contested() ? Badge("doubt", "contested") : Badge("good", "certain"),
-                      "<small>", subnet.trial->finalized() ? "final" : "screening", images,
-                      "</small></td><td>", VerdictHtml(data, subnet), "</td>");
+                      "<small>", fidelity, images, "</small>",
+                      subnet.contested() ? absl::StrCat("<small class=\"why\">",
+                                                        WhyContested(data, subnet), "</small>")
+                                         : "",
+                      "</td><td>", VerdictHtml(data, subnet), "</td>");
 }
 
 std::string KeysCell(const v1::Trial& trial) {
@@ -125,7 +184,8 @@ std::string Row(const ReportData& data, const std::vector<Column>& columns, cons
   absl::StrAppend(&html, "<th scope=\"row\" class=\"num\">", subnet.number,
                   "</th><td class=\"net\"><b>", EscapeHtml(subnet.architecture),
                   "</b><small>trial ", EscapeHtml(LastSegment(subnet.trial->name())),
-                  subnet.knee() ? " · <em>knee</em>" : "", "</small></td>");
+                  subnet.knee() ? absl::StrCat(" · <em>", data.knee_word(), "</em>") : "",
+                  "</small></td>");
   for (const Column& column : columns) {
     absl::StrAppend(&html, ReadingCell(data.axes[column.axis], subnet.readings[column.axis]));
   }
@@ -133,10 +193,13 @@ std::string Row(const ReportData& data, const std::vector<Column>& columns, cons
   return html;
 }
 
+}  // namespace
+
 std::string ClosestHtml(const ReportData& data) {
-  std::string html =
-      "<p class=\"empty\">The frontier is empty: no measured subnet meets the constraints. The "
-      "closest:</p><ol class=\"closest\">";
+  if (data.closest.empty()) return "";
+  std::string html = absl::StrCat("<p>No ", data.known,
+                                  " subnet meets the constraints. The closest:</p>"
+                                  "<ol class=\"closest\">");
   for (const ReportData::Closest& closest : data.closest) {
     absl::StrAppend(&html, "<li><b>", EscapeHtml(closest.architecture), "</b> <small>trial ",
                     EscapeHtml(LastSegment(closest.trial->name())),
@@ -145,14 +208,11 @@ std::string ClosestHtml(const ReportData& data) {
   return absl::StrCat(html, "</ol>");
 }
 
-}  // namespace
-
 std::string FrontierTableHtml(const ReportData& data) {
-  if (data.members.empty() && !data.closest.empty()) return ClosestHtml(data);
   if (data.members.empty()) {
-    return "<p class=\"empty\">The frontier is empty: no measured subnet had every objective's "
-           "value "
-           "and met every constraint.</p>";
+    return absl::StrCat("<p class=\"empty\">The frontier is empty: no ", data.known,
+                        " subnet had every objective's value and met every constraint.",
+                        data.closest.empty() ? "" : " What comes closest is at the top.", "</p>");
   }
   const std::vector<Column> columns = Columns(data);
   std::string html =

@@ -9,6 +9,9 @@
 
 namespace forall {
 
+// What misses the constraints by the least, in words; "" where the report names none.
+std::string ClosestHtml(const ReportData& data);
+
 // One row (#subnet-N) per member, best of the first objective first; a sentence when there is none.
 std::string FrontierTableHtml(const ReportData& data);
 

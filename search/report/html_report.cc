@@ -53,11 +53,16 @@ std::string RenderReport(const ReportInput& input) {
   const ReportData data = MakeReportData(input);
   return absl::StrCat(
       Head(input), "<body><main>\n", OverviewHtml(input, data), "\n",
-      Section("frontier", "The frontier",
-              "Every measured subnet, and those that no other beats. Where a search screens on "
-              "fewer images, grey ones show what was screened, which flatters: some lie beyond the "
-              "line.",
-              ScatterPlotHtml(data)),
+      Section(
+          "frontier", "The frontier",
+          data.measures()
+              ? "Every measured subnet, and those that no other beats. Where a search screens on "
+                "fewer images, grey ones show what was screened, which flatters: some lie "
+                "beyond the line."
+              : "Every subnet that was tried, and those that no other beats. Nothing was "
+                "measured: predicted values are those of a predictor or a lookup table, costs "
+                "are counted.",
+          ScatterPlotHtml(data)),
       Section("members", "Frontier subnets", "Best of the first objective first.",
               FrontierTableHtml(data)),
       Section(

@@ -399,9 +399,127 @@ TEST(HtmlReportTest, NamesTheClosestWhereNothingIsFeasible) {
   miss->set_value(21e6);
   miss->set_relative_excess(0.05);
   const std::string page = RenderReport(input);
-  EXPECT_THAT(page, HasSubstr("no measured subnet meets the constraints"));
+  EXPECT_THAT(page, HasSubstr("No measured subnet meets the constraints"));
   EXPECT_THAT(page, HasSubstr("\u00a0M is 5 % above 20.00\u00a0M"));
   EXPECT_THAT(page, HasSubstr(absl::StrCat("trial ", LastSegment(closest->trial().name()))));
+}
+
+TEST(HtmlReportTest, SaysWhyAJobHasNothingAndDrawsNothing) {
+  ReportInput input = MakeSampleJob({});
+  input.job.set_state(v1::SearchJob::FAILED);
+  input.job.set_error("of 12 trials, 12 break a constraint and 0 could not be measured");
+  input.job.set_measured_trials(0);
+  input.job.set_infeasible_trials(12);
+  input.frontier.clear_members();
+  *input.frontier.add_closest()->mutable_trial() = input.trials[0];
+  // Timed, not classified.
+  for (v1::Trial& trial : input.trials) {
+    trial.set_state(v1::Trial::INFEASIBLE);
+    for (v1::Measurement& measurement : *trial.mutable_measurements()) {
+      if (measurement.metric() == "accuracy_top1") measurement.set_metric("other");
+    }
+  }
+  const std::string markup = Markup(RenderReport(input));
+  EXPECT_TRUE(IsWellFormed(markup));
+  EXPECT_THAT(markup, HasSubstr("This job failed: of 12 trials, 12 break a constraint and 0 could "
+                                "not be measured.</p>"));
+  EXPECT_THAT(markup, HasSubstr("12 subnets were tried: 12 break a constraint"));
+  EXPECT_LT(markup.find("The closest:"), markup.find("<section id=\"frontier\""));
+  EXPECT_THAT(
+      SectionOf(markup, "frontier"),
+      AllOf(HasSubstr("nothing to plot"), Not(HasSubstr("<svg")), Not(HasSubstr("<select"))));
+}
+
+TEST(HtmlReportTest, CallsPredictionsPredicted) {
+  ReportInput input = MakeSampleJob({.trials = 40});
+  const auto rename = [](auto* metrics) {
+    for (auto& metric : *metrics) {
+      if (metric.metric() == "accuracy_top1") metric.set_metric("predicted_accuracy_top1");
+      if (metric.metric() == "latency_ms") metric.set_metric("predicted_latency_ms");
+    }
+  };
+  rename(input.job.mutable_spec()->mutable_objectives());
+  rename(input.job.mutable_spec()->mutable_constraints());
+  rename(input.frontier.mutable_objectives());
+  for (v1::Trial& trial : input.trials) rename(trial.mutable_measurements());
+  for (v1::FrontierMember& member : *input.frontier.mutable_members()) {
+    rename(member.mutable_trial()->mutable_measurements());
+    member.set_certainty(v1::FrontierMember::CONTESTED);
+  }
+  const std::string markup = Markup(RenderReport(input));
+  EXPECT_THAT(markup, HasSubstr("Of 40 predicted subnets"));
+  EXPECT_THAT(markup, HasSubstr("Nothing was measured."));
+  EXPECT_THAT(markup, HasSubstr(">Predicted latency<small>sample-board, ms</small>"));
+  EXPECT_THAT(markup, HasSubstr("is not measured"));
+  for (const char* id : {"frontier", "members"}) {
+    EXPECT_THAT(SectionOf(markup, id), Not(HasSubstr("easured subnet"))) << id;
+  }
+}
+
+TEST(HtmlReportTest, SaysWhyAMemberIsContested) {
+  ReportInput input = MakeSampleJob({.trials = 120});
+  ASSERT_GT(input.frontier.members_size(), 3);
+  for (v1::FrontierMember& member : *input.frontier.mutable_members()) {
+    member.set_certainty(v1::FrontierMember::CERTAIN);
+  }
+  EXPECT_THAT(Markup(RenderReport(input)), Not(HasSubstr("class=\"why\"")));
+  v1::FrontierMember* member = input.frontier.mutable_members(1);
+  member->set_certainty(v1::FrontierMember::CONTESTED);
+  for (v1::Measurement& measurement : *member->mutable_trial()->mutable_measurements()) {
+    // As wide as can be: its neighbour could beat it.
+    measurement.set_fidelity("final");
+    measurement.mutable_verdict()->set_state(v1::Verdict::TRUSTED);
+    measurement.mutable_interval()->set_low(measurement.value() / 10);
+    measurement.mutable_interval()->set_high(measurement.value() * 10);
+  }
+  std::string markup = Markup(RenderReport(input));
+  EXPECT_EQ(Count(markup, "class=\"why\""), 1u);
+  EXPECT_THAT(markup, HasSubstr("<small class=\"why\">within intervals, 1 could beat it</small>"));
+  for (v1::Measurement& measurement : *member->mutable_trial()->mutable_measurements()) {
+    measurement.set_fidelity("screening");
+    measurement.mutable_interval()->set_low(measurement.value());
+    measurement.mutable_interval()->set_high(measurement.value());
+  }
+  markup = Markup(RenderReport(input));
+  EXPECT_THAT(markup, HasSubstr("latency (median) on sample-board only screened"));
+}
+
+TEST(HtmlReportTest, CallsAKneeOnlyWhatIsOne) {
+  ReportInput input = MakeSampleJob({.trials = 60});
+  input.frontier.mutable_members()->DeleteSubrange(3, input.frontier.members_size() - 3);
+  // (accuracy, latency): towards the ideal point, then away from it.
+  for (const bool bends : {true, false}) {
+    for (int i = 0; i < 3; ++i) {
+      v1::FrontierMember* member = input.frontier.mutable_members(i);
+      member->set_knee(i == 1);
+      member->set_values(0, i == 0 ? 90 : i == 1 ? (bends ? 89 : 81) : 80);
+      member->set_values(1, i == 0 ? 3 : i == 1 ? (bends ? 2 : 2.9) : 1);
+    }
+    const std::string markup = Markup(RenderReport(input));
+    EXPECT_EQ(Count(markup, "The knee, <a href=\"#subnet-2\""), bends ? 1u : 0u);
+    EXPECT_EQ(Count(markup, "so it has no knee; <a href=\"#subnet-2\""), bends ? 0u : 1u);
+    EXPECT_THAT(markup, HasSubstr(bends ? "knee, the best compromise" : "(no knee)"));
+    EXPECT_THAT(markup, HasSubstr(bends ? "<em>knee</em>" : "<em>suggested</em>"));
+  }
+  input.frontier.mutable_members()->RemoveLast();
+  EXPECT_THAT(Markup(RenderReport(input)), HasSubstr("Two have no knee"));
+  EXPECT_TRUE(IsWellFormed(Markup(RenderReport(input))));
+}
+
+TEST(HtmlReportTest, FlagsIntervalsThatHardlyEverHold) {
+  ReportInput input = MakeSampleJob({.trials = 60});
+  EXPECT_THAT(SectionOf(Markup(RenderReport(input)), "ledger"), Not(HasSubstr("surer of itself")));
+  input.ledger.mutable_entries(0)->set_within_interval(0.1);
+  const std::string section = SectionOf(Markup(RenderReport(input)), "ledger");
+  EXPECT_THAT(section, AllOf(HasSubstr("surer of itself"), HasSubstr("<small>far too few</small>"),
+                             HasSubstr("points</td>")));
+}
+
+TEST(HtmlReportTest, ReadsNothingIntoFewMembers) {
+  EXPECT_THAT(Markup(RenderReport(MakeSampleJob({.trials = 60, .max_members = 2}))),
+              HasSubstr("So few members may have an option by chance"));
+  EXPECT_THAT(Markup(RenderReport(MakeSampleJob({.trials = 120}))),
+              Not(HasSubstr("may have an option by chance")));
 }
 
 TEST(HtmlReportTest, ShowsAnEmptyInput) {

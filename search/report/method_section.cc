@@ -43,7 +43,7 @@ std::string Commands(const ReportInput& input) {
     if (!member.knee()) continue;
     absl::StrAppend(&text, "forall export ", job, "/trials/",
                     ShellWord(LastSegment(member.trial().name()), "TRIAL"),
-                    " --output model.onnx   # the knee\n");
+                    " --output model.onnx   # as `forall export ", job, "` chooses\n");
   }
   absl::StrAppend(&text, "forall report ", job, " --output report.html\n");
   return text;
@@ -117,7 +117,9 @@ std::string MethodHtml(const ReportInput& input) {
           "Knee",
           "The member farthest from the line (or plane) through the frontier's extremes, with each "
           "objective scaled to the frontier's range: where giving a little on one objective stops "
-          "buying much on another."),
+          "buying much on another. Where no member lies beyond that line (two members, or a "
+          "frontier that bends outwards) there is no knee, and the member is marked as suggested "
+          "whose worst scaled objective is best; of two it is the first."),
       "</dl>");
 }
 

@@ -9,7 +9,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "absl/time/time.h"
+#include "search/report/frontier_table.h"
 #include "search/report/html_text.h"
 
 namespace forall {
@@ -39,18 +41,33 @@ std::string ObjectiveValues(const ReportData& data, const Subnet& subnet) {
 std::string Lead(const ReportInput& input, const ReportData& data) {
   const double measured = input.job.measured_trials();
   if (data.members.empty()) {
-    return absl::StrCat("<p class=\"lead\">", FormatCount(measured),
-                        measured == 1 ? " subnet was" : " subnets were",
-                        " measured; none is on the frontier yet.</p>");
+    const double tried = measured + input.job.infeasible_trials() + input.job.failed_trials();
+    return absl::StrCat(
+        "<p class=\"lead\">", FormatCount(tried), tried == 1 ? " subnet was" : " subnets were",
+        " tried: ", FormatCount(input.job.infeasible_trials()), " break a constraint, ",
+        FormatCount(input.job.failed_trials()), " could not be ", data.known, ", ",
+        FormatCount(measured), " keep all constraints. None is on the frontier",
+        input.job.has_end_time() ? "" : " yet", ".</p>", ClosestHtml(data));
   }
   std::string html =
-      absl::StrCat("<p class=\"lead\">Of ", FormatCount(measured), " measured subnets, <b>",
+      absl::StrCat("<p class=\"lead\">Of ", FormatCount(measured), " ", data.known, " subnets, <b>",
                    data.members.size(), data.members.size() == 1 ? "</b> is" : "</b> are",
-                   " on the frontier: among those measured as well, none is as good on every "
-                   "objective and better on one.");
+                   " on the frontier: among those ", data.known,
+                   " as well, none is as good on every objective and better on one.",
+                   data.measures() ? "" : " Nothing was measured.");
   if (const Subnet* knee = data.Knee(); knee != nullptr) {
-    absl::StrAppend(&html, " The knee, <a href=\"#subnet-", knee->number, "\">subnet ",
-                    knee->number, "</a>, has ", ObjectiveValues(data, *knee), ".");
+    const std::string link =
+        absl::StrCat("<a href=\"#subnet-", knee->number, "\">subnet ", knee->number, "</a>");
+    if (data.has_knee) {
+      absl::StrAppend(&html, " The knee, ", link);
+    } else if (data.members.size() < 3) {
+      absl::StrAppend(&html, data.members.size() == 1 ? " It, " : " Two have no knee; ", link);
+    } else {
+      absl::StrAppend(&html, " The frontier bends outwards, so it has no knee; ", link,
+                      ", whose worst objective is best,");
+    }
+    absl::StrAppend(&html, data.has_knee || data.members.size() == 1 ? ", has " : " has ",
+                    ObjectiveValues(data, *knee), ".");
   }
   return absl::StrCat(html, "</p>");
 }
@@ -89,7 +106,9 @@ std::string Tiles(const ReportInput& input, const ReportData& data) {
   std::string html = "<dl class=\"tiles\">";
   const std::string reused =
       job.reused_trials() > 0 ? absl::StrCat(FormatCount(job.reused_trials()), " reused") : "";
-  absl::StrAppend(&html, Tile("Measured subnets", FormatCount(job.measured_trials()), reused));
+  absl::StrAppend(&html,
+                  Tile(data.measures() ? "Measured subnets" : absl::StrCat("Subnets, ", data.known),
+                       FormatCount(job.measured_trials()), reused));
   const auto contested = std::count_if(data.members.begin(), data.members.end(),
                                        [](const Subnet& subnet) { return subnet.contested(); });
   absl::StrAppend(&html, Tile("On the frontier", absl::StrCat(data.members.size()),
@@ -110,11 +129,20 @@ std::string Tiles(const ReportInput& input, const ReportData& data) {
 // What a reader must know before believing the rest.
 std::string Notice(const v1::SearchJob& job) {
   if (job.state() == v1::SearchJob::SUCCEEDED) return "";
-  std::string text = absl::StrCat("This job is ", StateText(job.state()), ", so the numbers are ",
-                                  job.has_end_time() ? "those it got to." : "those so far.");
-  for (const std::string& reason : {job.error(), job.waiting_reason()}) {
-    if (!reason.empty()) absl::StrAppend(&text, " ", reason);
+  // A job that failed tells why in words that follow a colon; one that measured nothing has no
+  // numbers to speak of.
+  std::string text = job.state() == v1::SearchJob::FAILED
+                         ? std::string("This job failed")
+                         : absl::StrCat("This job is ", StateText(job.state()));
+  if (!job.error().empty()) {
+    absl::StrAppend(&text, ": ", absl::StripSuffix(job.error(), "."));
   }
+  absl::StrAppend(&text, ".");
+  if (job.measured_trials() > 0) {
+    absl::StrAppend(&text, " The numbers are ",
+                    job.has_end_time() ? "those it got to." : "those so far.");
+  }
+  if (!job.waiting_reason().empty()) absl::StrAppend(&text, " It waits for ", job.waiting_reason());
   return absl::StrCat("<p class=\"notice\">", EscapeHtml(text), "</p>");
 }
 

@@ -123,7 +123,7 @@ function draw() {
     if (!p.knee && placed.some(([a, b]) => Math.abs(a - px) < 17 && Math.abs(b - py) < 13)) continue;
     for (let i = 0; i < (p.knee ? 4 : 1); i++) placed.push([px + i * (dx > 0 ? 16 : -16), py]);
     node(numbers, "text", {x: px, y: py, class: (dx > 0 ? "start" : "end") + (p.knee ? " knee" : "")},
-      p.knee ? "knee · " + p.number : p.number);
+      p.knee ? data.mark + " · " + p.number : p.number);
   }
   document.getElementById("plot-caption").textContent = points.length.toLocaleString("en-US") +
     (points.length === 1 ? " subnet has" : " subnets have") + " both values." +
@@ -136,7 +136,7 @@ function show(target, clientX, clientY) {
   if (!p) return;
   tip.textContent = "";
   const title = document.createElement("b");
-  title.textContent = (p.number ? "Subnet " + p.number + " · " : "") + "trial " + p.trial + (p.knee ? " · knee" : "");
+  title.textContent = (p.number ? "Subnet " + p.number + " · " : "") + "trial " + p.trial + (p.knee ? " · " + data.mark : "");
   const net = document.createElement("span");
   net.textContent = p.net + {certain: "", contested: " · contested", infeasible: " · breaks a constraint", other: ""}[p.kind];
   const table = document.createElement("table");

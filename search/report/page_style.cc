@@ -43,6 +43,7 @@ section>.sub{color:var(--muted);margin-top:0}
 .notice{border-left:3px solid var(--doubt);background:var(--card);padding:.65em 1em;border-radius:0 8px 8px 0}
 .note,figcaption{font-size:.86rem;color:var(--muted)}
 .empty{color:var(--muted)}
+.place{min-width:12em}
 .card{background:var(--card);border:1px solid var(--line);border-radius:12px;box-shadow:var(--shadow);margin:16px 0}
 .scroll{overflow-x:auto}
 

@@ -66,6 +66,7 @@ std::string PlotDataJson(const ReportData& data) {
   Json json;
   json["frame"] = {{"w", frame.width}, {"h", frame.height}, {"l", frame.left},
                    {"r", frame.right}, {"t", frame.top},    {"b", frame.bottom}};
+  json["mark"] = data.knee_word();
   json["x"] = data.DefaultX();
   json["y"] = data.DefaultY();
   json["axes"] = Json::array();

@@ -29,28 +29,26 @@ std::string GroupTitle(const std::string& letters) {
 
 std::string Percent(double share) { return FormatDecimal(100 * share, 0) + "\xC2\xA0%"; }
 
-std::string Bar(const OptionShare& option, double scale) {
-  const auto width = [&](double share) { return 100 * share / scale; };
+// Of so few members a share says little.
+constexpr size_t kFew = 4;
+
+std::string Bar(const OptionShare& option) {
   return absl::StrCat(
       "<tr><th scope=\"row\">", EscapeHtml(option.option), "</th><td>",
       "<svg viewBox=\"0 0 100 10\" preserveAspectRatio=\"none\" aria-hidden=\"true\">",
       absl::StrFormat("<rect width=\"%.2f\" height=\"10\"/><path d=\"M%.2f 0V10\"/></svg></td>",
-                      width(option.chosen), width(option.uniform)),
+                      100 * option.chosen, 100 * option.uniform),
       "<td class=\"num\"><b>", Percent(option.chosen), "</b></td><td class=\"num\">",
       Percent(option.uniform), "</td></tr>");
 }
 
 std::string GroupHtml(const OptionGroup& group) {
-  double scale = 0;
-  for (const OptionShare& option : group.options) {
-    scale = std::max({scale, option.chosen, option.uniform});
-  }
   std::string html = absl::StrCat(
       "<div class=\"card prefer\"><table><thead><tr><th colspan=\"2\">",
       EscapeHtml(GroupTitle(group.letters)),
       group.dimensions > 1 ? absl::StrCat("<small>", group.dimensions, " choices</small>") : "",
       "</th><th class=\"num\">frontier</th><th class=\"num\">chance</th></tr></thead><tbody>");
-  for (const OptionShare& option : group.options) absl::StrAppend(&html, Bar(option, scale));
+  for (const OptionShare& option : group.options) absl::StrAppend(&html, Bar(option));
   return absl::StrCat(html, "</tbody></table></div>");
 }
 
@@ -98,7 +96,14 @@ std::string GroupsHtml(const SearchSpace& space, const ReportData& data,
   for (const OptionGroup& group : OptionShares(space, architectures)) {
     absl::StrAppend(&html, GroupHtml(group));
   }
-  return html.empty() ? "" : absl::StrCat("<div class=\"prefers\">", html, "</div>");
+  if (html.empty()) return "";
+  const std::string caution =
+      members.size() < kFew
+          ? absl::StrCat("<p class=\"note\">",
+                         members.size() == 1 ? "One member" : "So few members",
+                         " may have an option by chance: read nothing into these shares.</p>")
+          : "";
+  return absl::StrCat(caution, "<div class=\"prefers\">", html, "</div>");
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
+#include "search/pareto/knee.h"
 #include "search/report/html_text.h"
 #include "space/metric_registry.h"
 
@@ -252,6 +253,38 @@ Axis ObjectiveAxis(const v1::Objective& objective, int index) {
   return axis;
 }
 
+namespace {
+
+const char* KnownBy(const v1::SearchJobSpec& spec, const std::vector<v1::Objective>& objectives) {
+  bool predicted = false;
+  bool measured = objectives.empty();
+  const auto look = [&](const auto& wanted) {
+    const MetricInfo* const metric = FindMetric(wanted.metric());
+    measured |= metric == nullptr || metric->source == MetricSource::kAccuracy ||
+                metric->source == MetricSource::kLatency;
+    predicted |= metric != nullptr && IsPredicted(*metric);
+  };
+  for (const v1::Objective& objective : objectives) look(objective);
+  for (const v1::Constraint& constraint : spec.constraints()) look(constraint);
+  if (measured) return "measured";
+  return predicted ? "predicted" : "counted";
+}
+
+bool FindKnee(const ReportData& data) {
+  std::vector<double> points;
+  for (const Subnet& subnet : data.members) {
+    for (size_t i = 0; i < data.objectives.size(); ++i) {
+      if (!subnet.readings[i].has_value()) return false;
+      const double value = subnet.readings[i]->value;
+      points.push_back(data.axes[i].maximize ? -value : value);
+    }
+  }
+  if (points.empty()) return false;
+  return HasKnee(PointsView{points, static_cast<int>(data.objectives.size())}).value_or(false);
+}
+
+}  // namespace
+
 ReportData MakeReportData(const ReportInput& input) {
   ReportData data;
   const auto& objectives = input.frontier.objectives().empty() ? input.job.spec().objectives()
@@ -274,6 +307,8 @@ ReportData MakeReportData(const ReportInput& input) {
     FillReadings(data, &subnet);
     data.members.push_back(std::move(subnet));
   }
+  data.known = KnownBy(input.job.spec(), data.objectives);
+  data.has_knee = FindKnee(data);
   AddOthers(input, &data);
   AddClosest(input, &data);
   for (Subnet& subnet : data.members) FillNetwork(input, &subnet);

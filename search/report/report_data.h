@@ -72,6 +72,16 @@ struct ReportData {
   // Of `others`, how many were left out, evenly, so that a page stays a page.
   int64_t left_out = 0;
 
+  // Where the values come from: "measured", or where the job measures nothing "predicted" or, if
+  // all its objectives are exact, "counted".
+  const char* known = "measured";
+  // Whether the member that is marked is a knee; otherwise it is the fallback of
+  // search/pareto/knee.h.
+  bool has_knee = false;
+  // What the marked member is called: "knee", or "suggested".
+  const char* knee_word() const { return has_knee ? "knee" : "suggested"; }
+  bool measures() const { return absl::string_view(known) == "measured"; }
+
   const Subnet* Knee() const;
   // Index of the axis for what users ask for by metric (and split, where there are several), -1
   // when nothing was measured.

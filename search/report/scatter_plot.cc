@@ -184,8 +184,8 @@ class Drawing {
         });
         if (covered) continue;
         placed.push_back(at);
-        const std::string text =
-            knee ? absl::StrCat("knee · ", subnet.number) : absl::StrCat(subnet.number);
+        const std::string text = knee ? absl::StrCat(data_.knee_word(), " · ", subnet.number)
+                                      : absl::StrCat(subnet.number);
         // The knee's text is as wide as three numbers.
         if (knee) {
           for (int i = 1; i <= 3; ++i) placed.push_back({at.x + i * (side > 0 ? 16 : -16), at.y});
@@ -279,20 +279,28 @@ std::string Legend(const ReportData& data) {
   }
   if (data.Knee() != nullptr) {
     absl::StrAppend(&html, item("<a class=\"member knee\"><path d=\"M11 0l7 7l-7 7l-7 -7z\"/></a>",
-                                "knee, the best compromise"));
+                                data.has_knee ? "knee, the best compromise"
+                                : data.members.size() < 3
+                                    ? "suggested: fewer than three members have no knee"
+                                    : "suggested: its worst objective is best (no knee)"));
   }
-  absl::StrAppend(&html, item("<g class=\"others\"><circle cx=\"11\" cy=\"7\" r=\"3.2\"/></g>",
-                              "other measured subnet"));
+  if (std::any_of(data.others.begin(), data.others.end(),
+                  [](const Subnet& subnet) { return !subnet.infeasible(); })) {
+    absl::StrAppend(&html, item("<g class=\"others\"><circle cx=\"11\" cy=\"7\" r=\"3.2\"/></g>",
+                                absl::StrCat("other ", data.known, " subnet")));
+  }
   if (Any(data.others, &Subnet::infeasible)) {
     absl::StrAppend(&html,
                     item("<g class=\"others\"><path class=\"cross\" d=\"M8 4l6 6m0 -6l-6 6\"/></g>",
-                         "measured, breaks a constraint"));
+                         absl::StrCat(data.known, ", breaks a constraint")));
   }
   if (HasBounds(data)) {
     absl::StrAppend(&html, item("<path class=\"bound\" d=\"M0 7H22\"/>", "hard constraint"));
   }
-  absl::StrAppend(
-      &html, item("<path class=\"bars member-bars\" d=\"M2 7H20M11 0V14\"/>", "95 % interval"));
+  if (data.measures()) {
+    absl::StrAppend(
+        &html, item("<path class=\"bars member-bars\" d=\"M2 7H20M11 0V14\"/>", "95 % interval"));
+  }
   return absl::StrCat(html, "</ul>");
 }
 
@@ -302,8 +310,10 @@ std::string Caption(const ReportData& data, int drawn) {
   const bool all_on_the_line = data.objectives.size() <= 2;
   if (!data.members.empty()) {
     absl::StrAppend(&text, " The line joins the frontier's members",
-                    all_on_the_line ? "; no subnet that was measured finally lies beyond it."
-                                    : " that no other beats on these two axes.",
+                    all_on_the_line
+                        ? (data.measures() ? "; no subnet that was measured finally lies beyond it."
+                                           : "; no other subnet lies beyond it.")
+                        : " that no other beats on these two axes.",
                     " Numbers are those of the table.");
   }
   if (data.left_out > 0) {
@@ -346,6 +356,10 @@ std::string ScatterPlotHtml(const ReportData& data) {
   for (const auto* subnets : {&data.others, &data.members}) {
     for (const Subnet& subnet : *subnets) drawn += drawing.Has(subnet) ? 1 : 0;
   }
+  if (drawn == 0) {
+    return absl::StrCat("<p class=\"empty\">No subnet was ", data.known,
+                        " in full, so there is nothing to plot.</p>");
+  }
   std::string html = "<figure class=\"card plot\">";
   absl::StrAppend(
       &html, "<input type=\"checkbox\" id=\"all-bars\"><div class=\"plot-head\">", Legend(data),
@@ -355,7 +369,7 @@ std::string ScatterPlotHtml(const ReportData& data) {
       "<label class=\"toggle\" for=\"all-bars\">intervals of all</label></div></div>");
   absl::StrAppendFormat(&html,
                         "<svg id=\"frontier-plot\" viewBox=\"0 0 %.0f %.0f\" role=\"img\" "
-                        "aria-label=\"Measured subnets and the frontier\">",
+                        "aria-label=\"Subnets and the frontier\">",
                         drawing.frame().width, drawing.frame().height);
   absl::StrAppend(
       &html, drawing.Svg(), "</svg><figcaption id=\"plot-caption\">", Caption(data, drawn),

@@ -10,33 +10,16 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "base/file.h"
+#include "cli/spelling.h"
 #include "supernet/importer/torch_checkpoint.h"
 
 namespace forall {
-namespace {
-
-// Levenshtein's distance, one row at a time.
-size_t EditDistance(absl::string_view a, absl::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j < row.size(); ++j) row[j] = j;
-  for (size_t i = 0; i < a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i + 1;
-    for (size_t j = 0; j < b.size(); ++j) {
-      const size_t changed = diagonal + (a[i] == b[j] ? 0 : 1);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({row[j + 1] + 1, row[j] + 1, changed});
-    }
-  }
-  return row.back();
-}
-
-}  // namespace
 
 std::string UnknownCommand(const CLI::App& app, int argc, const char* const* argv) {
   std::vector<std::string> names;
@@ -49,13 +32,8 @@ std::string UnknownCommand(const CLI::App& app, int argc, const char* const* arg
     }
     if (word.empty() || word[0] == '-') continue;
     if (std::find(names.begin(), names.end(), word) != names.end()) return "";
-    const auto nearest = std::min_element(names.begin(), names.end(),
-                                          [&](const std::string& a, const std::string& b) {
-                                            return EditDistance(word, a) < EditDistance(word, b);
-                                          });
-    const bool close = nearest != names.end() && EditDistance(word, *nearest) <= 2;
-    return absl::StrCat("there is no command \"", word, "\"",
-                        close ? absl::StrCat("; did you mean ", *nearest, "?") : ".",
+    const std::string meant = DidYouMean(word, names);
+    return absl::StrCat("there is no command \"", word, "\"", meant.empty() ? "." : meant,
                         " Commands: ", absl::StrJoin(names, ", "), "; `forall --help` explains");
   }
   return "";
@@ -134,8 +112,18 @@ std::string Advice(const absl::Status& status, const CommandContext& context) {
           "--listen ",
           context.controller,
           "\nor name another with --controller HOST:PORT or FORALL_CONTROLLER.");
-    case absl::StatusCode::kNotFound:
-      return "See what there is: forall jobs, forall supernets, forall workers.";
+    case absl::StatusCode::kNotFound: {
+      // Only where the name of a resource was not known: other things may be missing too.
+      const std::pair<absl::string_view, const char*> lists[] = {{"searchJobs/", "forall jobs"},
+                                                                 {"supernets/", "forall supernets"},
+                                                                 {"workers/", "forall workers"}};
+      for (const auto& [collection, command] : lists) {
+        if (absl::StrContains(status.message(), absl::StrCat("there is no ", collection))) {
+          return absl::StrCat("See what there is: ", command, ".");
+        }
+      }
+      return "";
+    }
     case absl::StatusCode::kResourceExhausted:
       return "Make room on the controller's disk and try again; nothing that was acknowledged is "
              "lost.";

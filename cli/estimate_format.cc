@@ -76,13 +76,20 @@ std::string EstimateTable(const v1::SearchJobEstimate& estimate) {
                     work.has_seconds_each() ? absl::StrFormat("%.2f", work.seconds_each()) : "-",
                     work.has_device_hours() ? Hours(work.device_hours()) : "-", Basis(work)});
     }
-    absl::StrAppend(
-        &text, table.Render(), "At most ", Hours(estimate.device_hours()), " device-hours",
-        std::all_of(
-            estimate.work().begin(), estimate.work().end(),
-            [](const Work& work) { return work.has_device_hours() || work.measurements() == 0; })
-            ? ""
-            : " as far as is known");
+    const auto known = [](const Work& work) {
+      return work.has_device_hours() || work.measurements() == 0;
+    };
+    const bool all = std::all_of(estimate.work().begin(), estimate.work().end(), known);
+    const bool any = std::any_of(estimate.work().begin(), estimate.work().end(),
+                                 [](const Work& work) { return work.has_device_hours(); });
+    absl::StrAppend(&text, table.Render());
+    if (!any && !all) {
+      absl::StrAppend(
+          &text, "How many device-hours that makes is not known: nothing of it was ever timed");
+    } else {
+      absl::StrAppend(&text, "At most ", Hours(estimate.device_hours()), " device-hours",
+                      all ? "" : ", and more for what is not known");
+    }
     if (estimate.has_wall_hours()) {
       absl::StrAppend(&text, "; ", Hours(estimate.wall_hours()),
                       " hours with the workers that are connected");

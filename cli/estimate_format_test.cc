@@ -50,10 +50,21 @@ TEST(EstimateFormatTest, TableFitsAHundredColumnsAndSaysWhatIsNotKnown) {
   for (const auto& line : absl::StrSplit(text, '\n')) EXPECT_LE(line.size(), 100u) << line;
   EXPECT_THAT(text, HasSubstr("pi5-lab"));
   EXPECT_THAT(text, HasSubstr("41 like them, scaled"));
-  EXPECT_THAT(text, HasSubstr("At most 1.00 device-hours as far as is known.\n"));
+  EXPECT_THAT(text, HasSubstr("At most 1.00 device-hours, and more for what is not known.\n"));
   EXPECT_THAT(text, HasSubstr("17 subnets"));
   EXPECT_THAT(text, HasSubstr("macs from 7.66 M to 50.00 M\n"));
   EXPECT_THAT(text, HasSubstr("\nwarning: how long latency_ms takes"));
+}
+
+TEST(EstimateFormatTest, ClaimsNoHoursWhereNothingWasTimed) {
+  v1::SearchJobEstimate estimate = Estimate();
+  for (v1::SearchJobEstimate::Work& work : *estimate.mutable_work()) {
+    work.clear_seconds_each();
+    work.clear_device_hours();
+  }
+  estimate.set_device_hours(0);
+  EXPECT_THAT(EstimateTable(estimate), Not(HasSubstr("At most")));
+  EXPECT_THAT(EstimateTable(estimate), HasSubstr("device-hours that makes is not known"));
 }
 
 TEST(EstimateFormatTest, TableOfAJobThatIsKnownWhole) {

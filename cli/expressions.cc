@@ -2,7 +2,9 @@
 #include "cli/expressions.h"
 
 #include <cmath>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -11,6 +13,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
 #include "base/status_macros.h"
+#include "cli/spelling.h"
 #include "space/metric_registry.h"
 
 namespace forall {
@@ -24,8 +27,17 @@ absl::StatusOr<std::string> ParseMetric(absl::string_view text, v1::Condition* c
   const size_t at = text.find('@');
   const absl::string_view metric = text.substr(0, at);
   if (FindMetric(metric) == nullptr) {
+    std::vector<std::string> names;
+    for (const MetricInfo& known : Metrics()) names.push_back(known.id);
+    // "accuracy" and "latency" lack as much as they have.
+    std::string meant = DidYouMean(metric.substr(0, 80), names);
+    for (size_t i = 0; meant.empty() && metric.size() > 3 && i < names.size(); ++i) {
+      if (absl::StartsWith(names[i], metric))
+        meant = absl::StrCat("; did you mean ", names[i], "?");
+    }
     return absl::InvalidArgumentError(
-        absl::StrCat("there is no metric \"", metric, "\"; known are ", KnownMetricIds()));
+        absl::StrCat("there is no metric \"", metric.substr(0, 80), "\"", meant,
+                     meant.empty() ? "; known are " : " Known are ", KnownMetricIds()));
   }
   if (at == absl::string_view::npos) return std::string(metric);
   absl::string_view where = text.substr(at + 1);

@@ -9,6 +9,7 @@ namespace {
 
 using ::forall::testing::StatusIs;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 TEST(ExpressionsTest, ReadsObjectives) {
   FORALL_ASSERT_OK_AND_ASSIGN(const v1::Objective plain, ParseObjective("accuracy_top1"));
@@ -56,6 +57,13 @@ TEST(ExpressionsTest, ErrorsSayWhatToWrite) {
 TEST(ExpressionsTest, AddsTheCollectionOnce) {
   EXPECT_EQ(WithCollection("supernets", "x"), "supernets/x");
   EXPECT_EQ(WithCollection("supernets", "supernets/x"), "supernets/x");
+}
+
+TEST(ParseObjectiveTest, SaysWhatAMisspeltMetricWasMeantToBe) {
+  EXPECT_THAT(ParseObjective("acuracy_top1").status().message(),
+              HasSubstr("did you mean accuracy_top1?"));
+  EXPECT_THAT(ParseObjective("latency").status().message(), HasSubstr("did you mean latency_ms?"));
+  EXPECT_THAT(ParseObjective("watts").status().message(), Not(HasSubstr("did you mean")));
 }
 
 }  // namespace

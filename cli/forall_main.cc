@@ -4,6 +4,7 @@
 
 #include "CLI/CLI.hpp"
 #include "cli/command.h"
+#include "cli/error_words.h"
 
 namespace {
 
@@ -17,8 +18,9 @@ A first search, with a controller and a worker running:
   forall report searchJobs/1 --output report.html
 
 Names may be given short: 1 for searchJobs/1, fashion_mnist for supernets/fashion_mnist.
-Exit codes: 0 done, 1 failed, 2 bad argument, 3 controller not reachable, 4 not found,
-5 not possible now (state, impossible constraints).)";
+Exit codes: 0 done, 1 failed, 2 bad argument (also: constraints that contradict each
+other), 3 controller not reachable, 4 not found, 5 not possible now (state; a bound that no subnet
+of the supernet keeps).)";
 
 }  // namespace
 
@@ -74,7 +76,7 @@ int main(int argc, char** argv) {
   }
   const absl::Status status = context.action();
   if (status.ok()) return 0;
-  std::cerr << "forall: " << std::string(status.message()) << "\n";
+  std::cerr << "forall: " << forall::WithoutField(status.message()) << "\n";
   const std::string advice = forall::Advice(status, context);
   if (!advice.empty()) std::cerr << advice << "\n";
   return forall::ExitCode(status);

@@ -6,8 +6,10 @@
 #include "CLI/CLI.hpp"
 #include "base/status_macros.h"
 #include "cli/command.h"
+#include "cli/error_words.h"
 #include "cli/expressions.h"
 #include "cli/frontier_format.h"
+#include "cli/progress.h"
 #include "nlohmann/json.hpp"
 
 namespace forall {
@@ -20,6 +22,19 @@ struct FrontierOptions {
   std::vector<std::string> constraints;
   std::string format = "table";
 };
+
+// Of a job that has ended without a frontier, how and why; on standard error, for any format.
+absl::Status SayWhyEmpty(const std::string& name, Client* client) {
+  v1::GetSearchJobRequest request;
+  request.set_name(name);
+  FORALL_ASSIGN_OR_RETURN(
+      const v1::SearchJob job,
+      client->Call(client->search(), &v1::SearchService::Stub::GetSearchJob, request));
+  if (!HasEnded(job.state()) || job.measured_trials() > 0) return absl::OkStatus();
+  std::cerr << job.name() << " " << StateName(job.state()) << " with nothing measured in full"
+            << (job.error().empty() ? "" : ": ") << job.error() << "\n";
+  return absl::OkStatus();
+}
 
 absl::Status ShowFrontier(const FrontierOptions& options, const CommandContext& context) {
   v1::QueryParetoFrontierRequest request;
@@ -37,9 +52,13 @@ absl::Status ShowFrontier(const FrontierOptions& options, const CommandContext& 
     FORALL_ASSIGN_OR_RETURN(*request.add_constraints(), ParseConstraint(text));
   }
   Client client(context.controller);
-  FORALL_ASSIGN_OR_RETURN(
-      const v1::QueryParetoFrontierResponse frontier,
-      client.Call(client.search(), &v1::SearchService::Stub::QueryParetoFrontier, request));
+  const absl::StatusOr<v1::QueryParetoFrontierResponse> answer =
+      client.Call(client.search(), &v1::SearchService::Stub::QueryParetoFrontier, request);
+  FORALL_RETURN_IF_ERROR(InUserWords(answer.status(), request));
+  const v1::QueryParetoFrontierResponse& frontier = *answer;
+  if (frontier.members().empty() && !options.job.empty()) {
+    FORALL_RETURN_IF_ERROR(SayWhyEmpty(request.parent(), &client));
+  }
   if (options.format == "json") {
     std::cout << FrontierJson(frontier).dump(2) << "\n";
   } else if (options.format == "csv") {

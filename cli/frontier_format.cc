@@ -154,6 +154,34 @@ std::string MissText(const v1::ClosestTrial::Miss& miss) {
                       above ? "above " : "below ", Quantity(constraint.metric(), bound));
 }
 
+// Whether some member lies on the better side of the line through the frontier's ends, each
+// objective scaled to the frontier's range; otherwise the marked member is the one whose worst
+// objective is best, as the controller chooses (docs/architecture.md, Words).
+bool HasKnee(const v1::QueryParetoFrontierResponse& frontier) {
+  constexpr double kTolerance = 1e-12;  // of rounding
+  std::vector<double> sums;
+  for (int i = 0; i < frontier.objectives_size(); ++i) {
+    std::vector<double> values;
+    for (const v1::FrontierMember& member : frontier.members()) {
+      if (IsWhole(frontier, member)) values.push_back(member.values(i));
+    }
+    if (values.size() < 3) return false;
+    const v1::Objective& objective = frontier.objectives(i);
+    const MetricInfo* const metric = FindMetric(objective.metric());
+    if (objective.goal() == v1::Objective::GOAL_UNSPECIFIED
+            ? metric != nullptr && metric->higher_is_better
+            : objective.goal() == v1::Objective::MAXIMIZE) {
+      for (double& value : values) value = -value;
+    }
+    const auto [low, high] = std::minmax_element(values.begin(), values.end());
+    const double least = *low;
+    const double range = *high - least;
+    sums.resize(values.size());
+    for (size_t m = 0; m < values.size() && range > 0; ++m) sums[m] += (values[m] - least) / range;
+  }
+  return std::any_of(sums.begin(), sums.end(), [](double sum) { return sum < 1 - kTolerance; });
+}
+
 // Images behind the members' accuracies; 0 of those that have none.
 std::set<int64_t> AccuracyImages(const v1::QueryParetoFrontierResponse& frontier) {
   std::set<int64_t> images;
@@ -230,10 +258,14 @@ std::string FrontierTable(const v1::QueryParetoFrontierResponse& frontier) {
   }
   return absl::StrCat(
       table.Render(), frontier.members_size(), " of ", frontier.considered_trials(),
-      " subnets; * knee, ~ contested, est. estimated from screening, [..] 95 % interval",
+      frontier.considered_trials() == 1 ? " subnet" : " subnets",
       images.size() == 1 && *images.begin() > 0
           ? absl::StrCat(", accuracies on ", *images.begin(), " images")
           : "",
+      frontier.members().empty()
+          ? ""
+          : absl::StrCat("; * ", HasKnee(frontier) ? "knee" : "suggested (no knee)",
+                         ", ~ contested, est. estimated from screening,\n[..] 95 % interval"),
       "\n");
 }
 
@@ -280,7 +312,7 @@ Json FrontierJson(const v1::QueryParetoFrontierResponse& frontier) {
   for (const v1::Objective& objective : frontier.objectives()) {
     json["objectives"].push_back(ObjectiveText(objective));
   }
-  if (frontier.has_hypervolume()) json["hypervolume"] = frontier.hypervolume();
+  json["hypervolume"] = frontier.has_hypervolume() ? Json(frontier.hypervolume()) : Json(nullptr);
   json["considered_trials"] = frontier.considered_trials();
   json["members"] = Json::array();
   for (const v1::FrontierMember& member : frontier.members()) {

@@ -10,9 +10,10 @@
 
 namespace forall {
 
-// Fits 100 columns for two objectives. The knee is marked with '*', a contested member with '~',
-// a value that is estimated from a screening with "est.". Where nothing meets the constraints, the
-// closest trials and what they miss follow in words.
+// Fits 100 columns for two objectives. The knee, or where there is none the suggested member, is
+// marked with '*', a contested member with '~', a value that is estimated from a screening with
+// "est.". Where nothing meets the constraints, the closest trials and what they miss follow in
+// words.
 std::string FrontierTable(const v1::QueryParetoFrontierResponse& frontier);
 
 // One line per member, header first: per objective value, low, high, verdict and fidelity
@@ -20,9 +21,10 @@ std::string FrontierTable(const v1::QueryParetoFrontierResponse& frontier);
 // (quoted). Nothing but the header where nothing meets the constraints: see ClosestText.
 std::string FrontierCsv(const v1::QueryParetoFrontierResponse& frontier);
 
-// {"objectives": [...], "hypervolume": x, "considered_trials": n, "members": [...]}, and where
-// there are such "closest": [{"trial", "values": {objective: x or null}, "misses": [{"constraint",
-// "value", "relative_excess"}]}]. docs/quickstart.md lists the fields of a member.
+// {"objectives": [...], "hypervolume": x (null for another question than the job's own),
+// "considered_trials": n, "members": [...]}, and where there are such "closest": [{"trial",
+// "values": {objective: x or null}, "misses": [{"constraint", "value", "relative_excess"}]}].
+// docs/quickstart.md lists the fields of a member.
 nlohmann::ordered_json FrontierJson(const v1::QueryParetoFrontierResponse& frontier);
 
 // That nothing meets the constraints, and a line per closest trial with all that it misses; ""

@@ -104,13 +104,6 @@ TEST(FrontierFormatTest, EstimatesSayThatTheyAreAndTakeTheirIntervalAlong) {
   EXPECT_EQ(json["members"][0]["measurements"]["accuracy_top1"]["value"], 93.4);
 }
 
-TEST(FrontierFormatTest, HypervolumeIsLeftOutWhereThereIsNone) {
-  v1::QueryParetoFrontierResponse frontier = MakeFrontier();
-  EXPECT_FALSE(FrontierJson(frontier).contains("hypervolume"));
-  frontier.set_hypervolume(0.5);
-  EXPECT_EQ(FrontierJson(frontier)["hypervolume"], 0.5);
-}
-
 TEST(FrontierFormatTest, MemberWithoutItsMeasurementsIsNotShown) {
   v1::QueryParetoFrontierResponse frontier = MakeFrontier();
   frontier.mutable_members(0)->clear_measurements();
@@ -156,6 +149,32 @@ v1::QueryParetoFrontierResponse MakeClosest() {
   miss->set_value(300e6);
   miss->set_relative_excess(9);
   return frontier;
+}
+
+TEST(FrontierFormatTest, CallsAKneeOnlyWhatIsOne) {
+  v1::QueryParetoFrontierResponse frontier = MakeFrontier();
+  while (frontier.members_size() < 3) *frontier.add_members() = frontier.members(0);
+  frontier.mutable_members()->DeleteSubrange(3, frontier.members_size() - 3);
+  ASSERT_EQ(frontier.objectives_size(), 2);
+  const double accuracies[] = {90, 89, 80};
+  const double latencies[] = {3, 1.5, 1};
+  for (int i = 0; i < 3; ++i) {
+    frontier.mutable_members(i)->set_values(0, accuracies[i]);
+    frontier.mutable_members(i)->set_values(1, latencies[i]);
+  }
+  EXPECT_THAT(FrontierTable(frontier), HasSubstr("* knee,"));
+  frontier.mutable_members(1)->set_values(0, 80.5);
+  EXPECT_THAT(FrontierTable(frontier), HasSubstr("* suggested (no knee),"));
+  frontier.mutable_members()->RemoveLast();
+  EXPECT_THAT(FrontierTable(frontier), HasSubstr("* suggested (no knee),"));
+}
+
+TEST(FrontierFormatTest, JsonAlwaysHasAHypervolume) {
+  v1::QueryParetoFrontierResponse frontier = MakeFrontier();
+  frontier.clear_hypervolume();
+  EXPECT_TRUE(FrontierJson(frontier)["hypervolume"].is_null());
+  frontier.set_hypervolume(0.5);
+  EXPECT_EQ(FrontierJson(frontier)["hypervolume"], 0.5);
 }
 
 TEST(FrontierFormatTest, SaysWhatIsClosestWhereNothingMeetsTheConstraints) {

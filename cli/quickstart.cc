@@ -181,6 +181,10 @@ absl::StatusOr<v1::SearchJob> WatchToEnd(Client* client, const std::string& name
       name,
       [&](const v1::SearchJobUpdate& update) {
         job = update.search_job();
+        // The worker is under way already: nobody has to start one.
+        if (!job.waiting_reason().empty() && job.measured_trials() + job.infeasible_trials() == 0) {
+          job.set_waiting_reason("the worker that was just started");
+        }
         printer.Update(job, Clock::Real()->Now());
         if (job.state() == v1::SearchJob::FINALIZING && !finalizing) {
           finalizing = true;

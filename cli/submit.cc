@@ -13,6 +13,7 @@
 #include "base/status_macros.h"
 #include "base/unique_id.h"
 #include "cli/command.h"
+#include "cli/error_words.h"
 #include "cli/estimate_format.h"
 #include "cli/expressions.h"
 #include "cli/job_file.h"
@@ -71,6 +72,19 @@ absl::StatusOr<v1::SearchJobSpec> MakeSpec(const SubmitOptions& options) {
   if (options.file.empty() && !options.trials.has_value()) {
     return absl::InvalidArgumentError("--trials: how many subnets to measure, e.g. --trials 200");
   }
+  if (!options.trials.has_value() && spec.budget().max_trials() == 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(options.file,
+                     ": budget.max_trials is missing: how many subnets to measure, "
+                     "e.g. budget: {max_trials: 200}, or --trials 200"));
+  }
+  if (spec.supernet().empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(options.file.empty()
+                         ? "--supernet: which one to search"
+                         : absl::StrCat(options.file, ": supernet is missing; or --supernet NAME"),
+                     "; forall supernets lists them"));
+  }
   if (options.seed.has_value()) spec.set_seed(*options.seed);
   if (!options.name.empty()) spec.set_display_name(options.name);
   if (!options.accuracy_predictor.empty()) {
@@ -88,11 +102,26 @@ absl::StatusOr<v1::SearchJobSpec> MakeSpec(const SubmitOptions& options) {
 absl::Status Estimate(v1::SearchJobSpec spec, bool json, Client* client) {
   v1::EstimateSearchJobRequest request;
   *request.mutable_spec() = std::move(spec);
-  FORALL_ASSIGN_OR_RETURN(
-      const v1::SearchJobEstimate estimate,
-      client->Call(client->search(), &v1::SearchService::Stub::EstimateSearchJob, request));
+  absl::StatusOr<v1::SearchJobEstimate> answer =
+      client->Call(client->search(), &v1::SearchService::Stub::EstimateSearchJob, request);
+  FORALL_RETURN_IF_ERROR(InUserWords(answer.status(), request.spec()));
+  v1::SearchJobEstimate& estimate = *answer;
+  for (std::string& warning : *estimate.mutable_warnings()) {
+    warning = InUserWords(warning, request.spec());
+  }
   std::cout << (json ? EstimateJson(estimate).dump(2) + "\n" : EstimateTable(estimate));
   return absl::OkStatus();
+}
+
+// What a guided job begins with; 0 too when it cannot be told, which the submission then explains.
+int32_t KnownSubnets(const v1::SearchJobSpec& spec, Client* client) {
+  const std::string& algorithm = spec.sampler().algorithm();
+  if (spec.cold_start() || (!algorithm.empty() && algorithm != "guided")) return 0;
+  v1::EstimateSearchJobRequest request;
+  *request.mutable_spec() = spec;
+  const absl::StatusOr<v1::SearchJobEstimate> estimate =
+      client->Call(client->search(), &v1::SearchService::Stub::EstimateSearchJob, request);
+  return estimate.ok() ? estimate->known_subnets() : 0;
 }
 
 // Files are given to the controller first; what it holds already is named by its hash.
@@ -123,6 +152,7 @@ absl::Status Submit(const SubmitOptions& options, const CommandContext& context)
   Client client(context.controller);
   FORALL_RETURN_IF_ERROR(UploadFiles(&client, &spec));
   if (options.dry_run) return Estimate(std::move(spec), options.json, &client);
+  const int32_t known = KnownSubnets(spec, &client);
   v1::SubmitSearchJobRequest request;
   *request.mutable_spec() = std::move(spec);
   // Unique, so that a call that the network repeats makes one job.
@@ -136,10 +166,16 @@ absl::Status Submit(const SubmitOptions& options, const CommandContext& context)
                      "--request-id ",
                      request.request_id(), " and it becomes one job"));
   }
-  FORALL_RETURN_IF_ERROR(submitted.status());
+  FORALL_RETURN_IF_ERROR(InUserWords(submitted.status(), request.spec()));
   const v1::SearchJob& job = *submitted;
   std::cout << job.name() << "\n";
-  for (const std::string& warning : job.warnings()) std::cerr << "Warning: " << warning << "\n";
+  for (const std::string& warning : job.warnings()) {
+    std::cerr << "Warning: " << InUserWords(warning, job.spec()) << "\n";
+  }
+  if (known > 0) {
+    std::cerr << "It begins with " << known << (known == 1 ? " subnet" : " subnets")
+              << " of the supernet whose values are known (--cold-start: without them).\n";
+  }
   std::cerr << "Submitted. Follow it with: forall watch " << job.name() << "\n";
   return absl::OkStatus();
 }

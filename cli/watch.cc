@@ -6,6 +6,7 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "base/clock.h"
 #include "base/status_macros.h"
 #include "cli/command.h"
@@ -14,6 +15,15 @@
 
 namespace forall {
 namespace {
+
+// What `forall frontier` takes to look at every job of the supernet.
+std::string EverythingKnown(const v1::SearchJobSpec& spec) {
+  std::string text = absl::StrCat("--supernet ", absl::StripPrefix(spec.supernet(), "supernets/"));
+  for (const v1::Objective& objective : spec.objectives()) {
+    absl::StrAppend(&text, " --objective ", ObjectiveText(objective));
+  }
+  return text;
+}
 
 absl::Status Watch(const std::string& name, const CommandContext& context) {
   Client client(context.controller);
@@ -40,6 +50,11 @@ absl::Status Watch(const std::string& name, const CommandContext& context) {
                       ? ""
                       : absl::StrCat("It stopped early: ", last.stop_reason(), ". "))
               << "Next: forall frontier " << last.name() << "\n";
+    if (last.reused_trials() > 0) {
+      std::cerr << last.reused_trials() << " of them needed nothing new: earlier jobs had measured "
+                << "them. Over all that is known: forall frontier " << EverythingKnown(last.spec())
+                << "\n";
+    }
     return absl::OkStatus();
   }
   if (last.state() == v1::SearchJob::CANCELLED)

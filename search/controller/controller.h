@@ -193,6 +193,9 @@ class Controller : private JobHost {
                                                              const SupernetEntry& supernet,
                                                              JobRecord* record)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Warnings, each naming the field, about latencies of a class that no device has.
+  std::vector<std::string> UnknownClassesLocked(const v1::SearchJobSpec& spec) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status CheckTargetsLocked(const v1::SearchJobSpec& spec) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<std::unique_ptr<Registry>> ReadStore();
   // Errors name the field of the spec.

@@ -130,6 +130,35 @@ absl::Status Controller::CheckTargetsLocked(const v1::SearchJobSpec& spec) {
   return absl::OkStatus();
 }
 
+std::vector<std::string> Controller::UnknownClassesLocked(const v1::SearchJobSpec& spec) const {
+  std::set<std::string> known;
+  for (const auto& [name, device] : registry_->devices) known.insert(device.device_class);
+  known.erase("");
+  std::vector<std::string> warnings;
+  const auto check = [&](const std::string& field, const std::string& metric,
+                         const v1::Condition& condition) {
+    const std::string& label = condition.device_class();
+    if (FindMetric(metric)->source != MetricSource::kLatency || label.empty() ||
+        known.count(label) > 0) {
+      return;
+    }
+    warnings.push_back(absl::StrCat(field, ": no device of class \"", label,
+                                    "\" has ever registered, and the job waits until one does; ",
+                                    known.empty()
+                                        ? "no class is known"
+                                        : absl::StrCat("known are ", absl::StrJoin(known, ", "))));
+  };
+  for (int i = 0; i < spec.objectives_size(); ++i) {
+    check(absl::StrCat("spec.objectives[", i, "]"), spec.objectives(i).metric(),
+          spec.objectives(i).condition());
+  }
+  for (int i = 0; i < spec.constraints_size(); ++i) {
+    check(absl::StrCat("spec.constraints[", i, "]"), spec.constraints(i).metric(),
+          spec.constraints(i).condition());
+  }
+  return warnings;
+}
+
 absl::StatusOr<SupernetEntry> Controller::FindSupernetLocked(v1::SearchJobSpec* spec) {
   FORALL_ASSIGN_OR_RETURN(const std::string supernet, ParseSupernetName(spec->supernet()));
   const auto entry = registry_->supernets.find(supernet);
@@ -172,6 +201,7 @@ absl::StatusOr<std::unique_ptr<JobController>> Controller::DraftLocked(
       JobController::Create(*record, supernet.family, std::move(files), &registry_->index, this));
   FORALL_ASSIGN_OR_RETURN(std::vector<std::string> warnings,
                           CheckTables(*registry_, job->fold().plan(), record->supernet_sha256));
+  for (std::string& warning : UnknownClassesLocked(spec)) warnings.push_back(std::move(warning));
   job->Warn(std::move(warnings));
   if (job->CanPropose()) return job;
   if (job->fold().plan().needs_prediction()) {
@@ -443,7 +473,14 @@ absl::StatusOr<v1::ExportSubnetResponse> Controller::ExportLocked(const std::str
       if (member.knee()) *response.mutable_trial() = member.trial();
     }
     if (frontier.members().empty()) {
-      return absl::FailedPreconditionError(absl::StrCat(name, " has no measured trial yet"));
+      const JobRecord& record = job->fold().record();
+      if (!job->fold().ended()) {
+        return absl::FailedPreconditionError(absl::StrCat(name, " has no measured trial yet"));
+      }
+      return absl::FailedPreconditionError(
+          absl::StrCat(name, record.state == JobState::kCancelled ? " was cancelled" : " ended",
+                       " with nothing measured in full, so there is nothing to export",
+                       record.error.empty() ? "" : ": ", record.error));
     }
   }
   response.set_artifact_sha256(response.trial().artifact_sha256());

@@ -589,5 +589,29 @@ TEST_F(ControllerTroubleTest, OverlongListsAndTextsAreRefusedByName) {
               invalid("objectives"));
 }
 
+TEST_F(ControllerTroubleTest, WarnsOfAClassThatNoDeviceHas) {
+  harness_.Register("w");
+  v1::SearchJobSpec spec = ControllerHarness::Spec(5);
+  spec.mutable_objectives(1)->mutable_condition()->set_device_class("foo");
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::SearchJob job, harness_.Submit(spec));
+  EXPECT_THAT(job.warnings(),
+              ElementsAre(HasSubstr("spec.objectives[1]: no device of class \"foo\" has ever")));
+}
+
+TEST_F(ControllerTroubleTest, ExportOfAJobThatEndedWithNothingSaysSo) {
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::SearchJob job, harness_.Submit(ControllerHarness::Spec(5)));
+  v1::ExportSubnetRequest request;
+  request.set_name(job.name());
+  const auto message = [&] {
+    return std::string(
+        CallAndWait(harness_.controller(), &Controller::ExportSubnet, request).status().message());
+  };
+  EXPECT_THAT(message(), HasSubstr("no measured trial yet"));
+  v1::CancelSearchJobRequest cancel;
+  cancel.set_name(job.name());
+  FORALL_ASSERT_OK(CallAndWait(harness_.controller(), &Controller::CancelSearchJob, cancel));
+  EXPECT_THAT(message(), HasSubstr("was cancelled with nothing measured in full"));
+}
+
 }  // namespace
 }  // namespace forall

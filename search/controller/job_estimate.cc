@@ -52,6 +52,10 @@ class Estimator {
       AddLatency(static_cast<int>(i), "screening", trials, exports);
       AddLatency(static_cast<int>(i), "final", members, false);
     }
+    for (const auto& [what, fidelities] : untimed_) {
+      estimate_.add_warnings(absl::StrCat("how long ", what, " (", absl::StrJoin(fidelities, ", "),
+                                          ") is not known: none was timed yet"));
+    }
     AddTotals();
     AddRanges();
     if (spec.sampler().algorithm() == "guided" && !spec.cold_start()) {
@@ -119,8 +123,8 @@ class Estimator {
       total_seconds_ += view.measurements() * seconds;
     } else if (view.measurements() > 0) {
       complete_ = false;
-      estimate_.add_warnings(absl::StrCat("how long ", view.metric(), " takes", place, " (",
-                                          view.fidelity(), ") is not known: none was timed yet"));
+      untimed_[absl::StrCat(view.metric(), " takes", place)].insert(
+          view.condition().split() == "test" ? "test split" : view.fidelity());
     }
     shares_[share].workers = workers;
     *estimate_.add_work() = std::move(view);
@@ -238,6 +242,7 @@ class Estimator {
   std::optional<Duration> export_;
   std::map<std::string, Share> shares_;
   std::set<std::string> warned_;
+  std::map<std::string, std::set<std::string>> untimed_;  // by what and where: fidelities
   double total_seconds_ = 0;
   bool complete_ = true;  // all durations known, and a worker for everything
 };

@@ -39,24 +39,45 @@ constexpr char kUsage[] = R"(usage: forall-bench [BENCHMARK] [FLAGS]
 
 Prints one JSON object per line. Without BENCHMARK all of the first group run.
 
-benchmarks
+benchmarks (each line has "benchmark"; what was timed or counted, "bar" and "ok" where there is one)
   session     architecture to ready session against ONNX Runtime's own session creation
+              forall-bench session --rounds 5
   import      a 31 MB checkpoint of each format into a family's tensors
+              forall-bench import
   images      JPEG files to a network's input against libjpeg-turbo alone
+              forall-bench images
   pareto      Pareto kernels against pagmo and std::sort (in builds that found pagmo)
+              forall-bench pareto --points 10000
   frontier-query  questions about a million made-up measurements that a controller remembers
+              forall-bench frontier-query --measurements 100000
   evaluator   accuracy evaluation against a bare ONNX Runtime loop at its best batch size
+              forall-bench evaluator --data build/deps --images 2500
 
-benchmarks that take minutes, or published data
-  ofa-search  the best predicted accuracy within each bound of an additive cost, all bounds in one run on one
-              thread (--predictor, --tables, --bounds)
+benchmarks that take minutes, or published data (flags in brackets are required)
+  ofa-search  the best predicted accuracy within each bound of an additive cost, all bounds in one
+              run on one thread [--predictor, --bounds, and --tables unless --objective macs]
+              forall-bench ofa-search --predictor acc_predictor.pth --tables DIR --bounds 20,30
   latency     how well latencies of this machine repeat, by forall and by fixed protocols, alone and
-              beside other programs (6 minutes)
-  measured-search  samplers on the supernet that ships, measured on this machine (20 minutes)
-  sample-efficiency  every sampler in a world made from a published accuracy predictor (--predictor)
-  multi-device  one search for several devices against one for each (--predictor, --tables for each)
-  table-prior   how few measurements a latency takes with a lookup table (--tables for each device)
-  predictors  models of accuracy on DyNAS-T's ImageNet evaluations (--logs)
+              beside other programs (6 minutes); by "protocol" and "load": "kendall_tau",
+              "median_relative_difference", "interval_agreement", "seconds_per_measurement"
+              forall-bench latency --load quiet --probes 10
+  measured-search  samplers on the supernet that ships, measured on this machine (20 minutes); by
+              sampler and "evaluations": "hypervolume_median", "_min", "_max", "seeds", ...
+              forall-bench measured-search --images 2500 --results measured.jsonl
+  sample-efficiency  every sampler in a world made from a published accuracy predictor
+              [--predictor]; keys as measured-search, and "parallel", "warm_from"
+              forall-bench sample-efficiency --predictor acc_predictor.pth --at 50,135 --seeds 3
+  multi-device  one search for several devices against one for each [--predictor, --tables twice or
+              more]; keys as sample-efficiency, and "mode", "device"
+              forall-bench multi-device --predictor acc_predictor.pth --tables A --tables B
+  table-prior   how few measurements a latency takes with a lookup table [--tables, twice or more]
+              forall-bench table-prior --tables ofa_note10 --tables ofa_jetson_cpu --at 2,8,32
+  predictors  models of accuracy on DyNAS-T's ImageNet evaluations [--logs]; "model", "trained_on",
+              "tested_on", "kendall_median", "spearman_median", "rmse_median", "fit_seconds_median"
+              forall-bench predictors --logs DIR --at 50,200
+
+acc_predictor.pth and the lookup tables come with the once-for-all repository of their authors
+(mit-han-lab/once-for-all and the tutorial in it), the CSV logs with DyNAS-T's (IntelLabs/DyNAS-T).
 
 flags
   --data=DIR      folder with the Fashion-MNIST files (default: $FORALL_DATA, else build/deps)
@@ -66,7 +87,7 @@ flags
   --rounds=N      how often both sides are timed, in turn (default 5)
   --threads=N     threads of both sides (default: one per core)
   --check         end with status 1 where a bar is missed
-  --predictor=FILE  the once-for-all authors' acc_predictor.pth; of ofa-search also forall's own file
+  --predictor=FILE  the once-for-all authors' acc_predictor.pth; of ofa-search also forall's own
   --supernet=DIR  of measured-search (default supernets/fashion_mnist)
   --results=FILE  measurements of measured-search, kept and reused
   --load=LIST     of latency: quiet, intermittent (default: both)
@@ -76,16 +97,18 @@ flags
   --at=N,N,...    evaluations, or measurements learned from, at which to look
   --seeds=N       repetitions (default 10; of measured-search: 3), from --first-seed on (default 1)
   --parallel=N    trials in flight (default 4)
-  --warm-from=N   of sample-efficiency: "guided" again, knowing what a search of another seed measured in N
-                  evaluations; with --tables=PATH (of w1.2) its accuracies alone, the cost being that device's latency
+  --warm-from=N   of sample-efficiency: "guided" again, knowing what a search of another seed
+                  measured in N evaluations; with --tables=PATH (of w1.2) its accuracies alone, the
+                  cost being that device's latency
 
 flags of ofa-search, multi-device and table-prior
-  --tables=PATH     a folder with a device's published lookup tables (YAML or JSON, one file per resolution), or
-                    forall's own file; given once for each device
+  --tables=PATH     a folder with a device's published lookup tables (YAML or JSON, one file per
+                    resolution), or forall's own file; given once for each device
   --bounds=A,B,...  upper bounds in ms, or in millions of multiply-accumulates
   --objective=NAME  latency (default; needs --tables) or macs
   --space=NAME      search space (default ofa_mbv3_w1.2)
-  --features=ORDER  order of a checkpoint's features: kernel-expand-resolution (default) or resolution-kernel-expand
+  --features=ORDER  order of a checkpoint's features: kernel-expand-resolution (default) or
+                    resolution-kernel-expand
   --unit=UNIT       of published tables, which do not say it: s, ms (default), us or ns
   --device=NAME     of published tables (default: the folder's name)
   --budget=N        candidates to predict (default 300000)

@@ -125,7 +125,7 @@ std::string Row(const Axis& axis, const Entry& entry) {
                   cell(correlation(entry.has_kendall_tau(), entry.kendall_tau())),
                   cell(correlation(entry.has_spearman_rho(), entry.spearman_rho())),
                   cell(absl::StrCat(Percent(entry.within_interval()),
-                                    IsOverconfident(entry) ? "<small>far too few</small>" : "")));
+                                    IsOverconfident(entry) ? "<small>too few</small>" : "")));
   return absl::StrCat(html, "</tr>");
 }
 
@@ -151,7 +151,7 @@ std::string LedgerHtml(const ReportInput& input) {
   const bool overconfident = std::any_of(entries.begin(), entries.end(), IsOverconfident);
   return absl::StrCat(
       overconfident
-          ? "<p class=\"notice\">Far fewer measurements than 95 % fall into the predicted "
+          ? "<p class=\"notice\">Fewer measurements than 95 % fall into the predicted "
             "intervals (so few come about by chance less than once in a thousand times): "
             "the search was surer of itself than it should have been. Measured values and "
             "the frontier do not rest on predictions.</p>"

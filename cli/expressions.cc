@@ -30,11 +30,12 @@ absl::StatusOr<std::string> ParseMetric(absl::string_view text, v1::Condition* c
     std::vector<std::string> names;
     for (const MetricInfo& known : Metrics()) names.push_back(known.id);
     // "accuracy" and "latency" lack as much as they have.
-    std::string meant = DidYouMean(metric.substr(0, 80), names);
-    for (size_t i = 0; meant.empty() && metric.size() > 3 && i < names.size(); ++i) {
+    std::string meant;
+    for (size_t i = 0; meant.empty() && metric.size() > 2 && i < names.size(); ++i) {
       if (absl::StartsWith(names[i], metric))
         meant = absl::StrCat("; did you mean ", names[i], "?");
     }
+    if (meant.empty()) meant = DidYouMean(metric.substr(0, 80), names);
     return absl::InvalidArgumentError(
         absl::StrCat("there is no metric \"", metric.substr(0, 80), "\"", meant,
                      meant.empty() ? "; known are " : " Known are ", KnownMetricIds()));

@@ -62,6 +62,7 @@ TEST(ExpressionsTest, AddsTheCollectionOnce) {
 TEST(ParseObjectiveTest, SaysWhatAMisspeltMetricWasMeantToBe) {
   EXPECT_THAT(ParseObjective("acuracy_top1").status().message(),
               HasSubstr("did you mean accuracy_top1?"));
+  EXPECT_THAT(ParseObjective("acc").status().message(), HasSubstr("did you mean accuracy_top1?"));
   EXPECT_THAT(ParseObjective("latency").status().message(), HasSubstr("did you mean latency_ms?"));
   EXPECT_THAT(ParseObjective("watts").status().message(), Not(HasSubstr("did you mean")));
 }

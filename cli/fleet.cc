@@ -44,12 +44,15 @@ absl::Status ListWorkers(const CommandContext& context) {
   for (const v1::Worker& worker : workers) {
     const absl::Duration age =
         Clock::Real()->Now() - absl::FromUnixSeconds(worker.last_heartbeat_time().seconds());
-    table.AddRow({worker.name(), WorkerStateName(worker.state()), worker.device().name(),
-                  worker.device().device_class(),
-                  absl::StrCat(worker.profile().runtime(), " ", worker.profile().runtime_version()),
-                  absl::StrCat(worker.leased_tasks()), absl::StrCat(worker.completed_tasks()),
-                  absl::StrCat(worker.failed_tasks()),
-                  absl::StrCat(absl::FormatDuration(absl::Floor(age, absl::Seconds(1))), " ago")});
+    table.AddRow(
+        {worker.name(), WorkerStateName(worker.state()), worker.device().name(),
+         worker.device().device_class(),
+         absl::StrCat(worker.profile().runtime(), " ", worker.profile().runtime_version()),
+         absl::StrCat(worker.leased_tasks()), absl::StrCat(worker.completed_tasks()),
+         absl::StrCat(worker.failed_tasks()),
+         age < absl::Seconds(1)
+             ? std::string("just now")
+             : absl::StrCat(absl::FormatDuration(absl::Floor(age, absl::Seconds(1))), " ago")});
   }
   std::cout << table.Render();
   return absl::OkStatus();

@@ -83,7 +83,7 @@ std::string LedgerTable(const v1::PredictionLedger& ledger) {
                       "BIAS predicted - measured;\nTAU-B, SPEARMAN agreement of the orders; IN 95% "
                       "measured inside the predicted interval\n",
                       overconfident
-                          ? "! far fewer than 95 %: the search was surer of itself than it "
+                          ? "! too few, and not by chance: the search was surer of itself than it "
                             "should have been. Measured values and\nthe frontier do not "
                             "rest on predictions\n"
                           : "");

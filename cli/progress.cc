@@ -55,7 +55,13 @@ std::string ProgressLine(const v1::SearchJob& job, std::optional<absl::Duration>
   std::string text = finalizing ? absl::StrFormat("  %d/%d frontier members final", done, total)
                                 : absl::StrFormat("  %d/%d subnets tried", done, total);
   if (!finalizing && Done(job) > 0) absl::StrAppend(&text, "  frontier ", job.frontier_size());
-  if (Done(job) > 0) absl::StrAppendFormat(&text, "  hypervolume %.4f", job.hypervolume());
+  if (Done(job) > 0) {
+    const bool final = job.state() == v1::SearchJob::SUCCEEDED;
+    absl::StrAppendFormat(&text, "  hypervolume %.4f%s", job.hypervolume(),
+                          !Measures(job.spec()) ? ""
+                          : final               ? " final"
+                                                : " screened");
+  }
   if (job.state() != v1::SearchJob::RUNNING && !finalizing)
     absl::StrAppend(&text, "  ", StateName(job.state()));
   if (job.infeasible_trials() > 0) {
@@ -75,14 +81,19 @@ std::string ProgressLine(const v1::SearchJob& job, std::optional<absl::Duration>
 }
 
 std::optional<absl::Duration> ProgressPrinter::Eta(const v1::SearchJob& job, absl::Time now) {
-  if (job.state() != v1::SearchJob::RUNNING) return std::nullopt;
-  if (!first_time_.has_value()) {
+  const bool finalizing = job.state() == v1::SearchJob::FINALIZING;
+  if (job.state() != v1::SearchJob::RUNNING && !finalizing) return std::nullopt;
+  const int so_far = finalizing ? job.finalized_trials() : Done(job);
+  const int total = finalizing ? job.frontier_size() : job.spec().budget().max_trials();
+  // Final measurements have a pace of their own.
+  if (!first_time_.has_value() || first_finalizing_ != finalizing) {
     first_time_ = now;
-    first_done_ = Done(job);
+    first_done_ = so_far;
+    first_finalizing_ = finalizing;
   }
-  const int done = Done(job) - first_done_;
-  const int left = job.spec().budget().max_trials() - Done(job);
-  if (done < 5 || left <= 0) return std::nullopt;
+  const int done = so_far - first_done_;
+  const int left = total - so_far;
+  if (done < (finalizing ? 1 : 5) || left <= 0) return std::nullopt;
   const absl::Duration eta = (now - *first_time_) / done * left;
   return absl::Ceil(eta, absl::Seconds(1));
 }

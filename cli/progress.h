@@ -38,6 +38,7 @@ class ProgressPrinter {
   // Pace since the first update seen: a resumed watch must not count what was done before it.
   std::optional<absl::Time> first_time_;
   int first_done_ = 0;
+  bool first_finalizing_ = false;
 };
 
 const char* StateName(v1::SearchJob::State state);

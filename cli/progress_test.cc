@@ -10,6 +10,7 @@
 namespace forall {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -56,6 +57,26 @@ TEST(ProgressTest, WithoutATerminalOneLineATenth) {
   const std::string text = out.str();
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 11);
   EXPECT_THAT(text, Not(HasSubstr("\r")));
+}
+
+TEST(ProgressPrinterTest, TellsTheTimeLeftOfFinalMeasurementsByTheirOwnPace) {
+  std::ostringstream out;
+  ProgressPrinter printer(&out, /*terminal=*/true);
+  v1::SearchJob job;
+  job.mutable_spec()->mutable_budget()->set_max_trials(120);
+  job.mutable_spec()->add_objectives()->set_metric("latency_ms");
+  job.set_measured_trials(120);
+  job.set_frontier_size(6);
+  job.set_state(v1::SearchJob::FINALIZING);
+  printer.Update(job, absl::UnixEpoch());
+  EXPECT_THAT(out.str(), Not(HasSubstr("ETA")));
+  job.set_finalized_trials(2);
+  printer.Update(job, absl::UnixEpoch() + absl::Seconds(20));
+  EXPECT_THAT(out.str(), HasSubstr("2/6 frontier members final"));
+  EXPECT_THAT(out.str(), AllOf(HasSubstr("ETA 40s"), HasSubstr("screened")));
+  job.set_state(v1::SearchJob::SUCCEEDED);
+  printer.Update(job, absl::UnixEpoch() + absl::Seconds(60));
+  EXPECT_THAT(out.str(), HasSubstr("hypervolume 0.0000 final"));
 }
 
 TEST(MeasuresTest, TellsWhetherAnythingNeedsAWorker) {

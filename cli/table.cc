@@ -88,10 +88,11 @@ absl::Status Lint(const LintOptions& options) {
     others.push_back({path, std::move(other)});
   }
   const std::vector<TableFinding> findings = LintTable(table, required, others);
-  std::cout << absl::StrFormat("%s: %d rows, %s, %s, %d threads, batch %d, %s\n", options.file,
+  std::cout << absl::StrFormat("%s: %d rows, %s, %s, %d %s, batch %d, %s\n", options.file,
                                table.rows(), table.conditions.device, table.conditions.runtime,
-                               table.conditions.threads, table.conditions.batch,
-                               table.conditions.date);
+                               table.conditions.threads,
+                               table.conditions.threads == 1 ? "thread" : "threads",
+                               table.conditions.batch, table.conditions.date);
   for (const TableProblem problem : {TableProblem::kMissing, TableProblem::kNotPositive,
                                      TableProblem::kCopied, TableProblem::kNotMonotone}) {
     size_t count = 0;

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "base/log.h"
 #include "base/status_macros.h"
@@ -335,10 +336,10 @@ std::string JobPlan::DescribeViolation(absl::Span<const double> values) const {
     const double value = values[limit.slot];
     const std::string& id = slots_[limit.slot].metric->id;
     if (limit.at_most.has_value() && value > *limit.at_most) {
-      return absl::StrCat(id, " ", value, " is above ", *limit.at_most);
+      return absl::StrFormat("%s %.9g is above %.9g", id, value, *limit.at_most);
     }
     if (limit.at_least.has_value() && value < *limit.at_least) {
-      return absl::StrCat(id, " ", value, " is below ", *limit.at_least);
+      return absl::StrFormat("%s %.9g is below %.9g", id, value, *limit.at_least);
     }
   }
   return "";

@@ -10,6 +10,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "base/sha256.h"
 #include "base/status_macros.h"
@@ -42,6 +43,9 @@ template <typename... Parts>
 absl::Status Invalid(const std::string& field, const Parts&... parts) {
   return absl::InvalidArgumentError(absl::StrCat(field, ": ", parts...));
 }
+
+// All digits, and no 1e+06.
+std::string Number(double value) { return absl::StrFormat("%.15g", value); }
 
 std::string Quoted(const std::string& text) {
   return absl::StrCat("\"", absl::CHexEscape(absl::string_view(text).substr(0, 80)), "\"");
@@ -162,17 +166,17 @@ absl::Status CheckConstraint(const std::string& field, const v1::Constraint& con
   FORALL_RETURN_IF_ERROR(CheckBound(absl::StrCat(field, ".at_least"), constraint.at_least()));
   if (constraint.has_at_most() && constraint.at_most() < 0) {
     return Invalid(absl::StrCat(field, ".at_most"), "no ", constraint.metric(), " is below 0, got ",
-                   constraint.at_most());
+                   Number(constraint.at_most()));
   }
   const bool percent = FindMetric(constraint.metric())->unit == "%";
   if (percent && constraint.has_at_least() && constraint.at_least() > 100) {
     return Invalid(absl::StrCat(field, ".at_least"), "no ", constraint.metric(),
-                   " is above 100, got ", constraint.at_least());
+                   " is above 100, got ", Number(constraint.at_least()));
   }
   if (constraint.has_at_most() && constraint.has_at_least() &&
       constraint.at_least() > constraint.at_most()) {
-    return Invalid(field, "at_least ", constraint.at_least(), " is above at_most ",
-                   constraint.at_most());
+    return Invalid(field, "at_least ", Number(constraint.at_least()), " is above at_most ",
+                   Number(constraint.at_most()));
   }
   return CheckCondition(absl::StrCat(field, ".condition"), constraint.condition(),
                         constraint.metric());
@@ -399,8 +403,9 @@ absl::Status CheckTogether(const std::string& prefix,
     const v1::Constraint& high = forth ? b : a;
     if (!low.has_at_least() || !high.has_at_most() || low.at_least() <= high.at_most()) continue;
     return Invalid(absl::StrCat(prefix, "constraints[", i, "]"), "contradicts ", prefix,
-                   "constraints[", j, "]: no subnet has ", a.metric(), ">=", low.at_least(),
-                   " and ", a.metric(), "<=", high.at_most(), "; relax or drop one of them");
+                   "constraints[", j, "]: no subnet has ", a.metric(), ">=", Number(low.at_least()),
+                   " and ", a.metric(), "<=", Number(high.at_most()),
+                   "; relax or drop one of them");
   }
   return absl::OkStatus();
 }
@@ -497,13 +502,13 @@ absl::Status CheckFeasible(const v1::SearchJobSpec& spec, const Family& family) 
     if (constraint.has_at_most() && constraint.at_most() < least) {
       return absl::FailedPreconditionError(
           absl::StrCat(field, ".at_most: no subnet has ", constraint.metric(), " of at most ",
-                       constraint.at_most(), "; the nearest bound that can be met is ",
+                       Number(constraint.at_most()), "; the nearest bound that can be met is ",
                        static_cast<int64_t>(least), " (the smallest subnet)"));
     }
     if (constraint.has_at_least() && constraint.at_least() > most) {
       return absl::FailedPreconditionError(
           absl::StrCat(field, ".at_least: no subnet has ", constraint.metric(), " of at least ",
-                       constraint.at_least(), "; the nearest bound that can be met is ",
+                       Number(constraint.at_least()), "; the nearest bound that can be met is ",
                        static_cast<int64_t>(most), " (the largest subnet)"));
     }
   }

@@ -66,6 +66,7 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     // 0 for --help; every wrong use is 2, whatever the library numbers it.
+    if (error.get_exit_code() != 0) std::cerr << "forall: ";
     return app.exit(error) == 0 ? 0 : 2;
   }
   const absl::Status address =

@@ -140,7 +140,7 @@ std::string WhyContested(const ReportData& data, const Subnet& subnet) {
     }
   }
   if (rival != nullptr && rival->member != nullptr) {
-    reasons.push_back(absl::StrCat("within intervals, ", rival->number, " could beat it"));
+    reasons.push_back(absl::StrCat("within intervals, subnet ", rival->number, " could beat it"));
   } else if (rival != nullptr) {
     reasons.push_back(absl::StrCat("within intervals, trial ", LastSegment(rival->trial->name()),
                                    " could beat it"));

@@ -42,6 +42,7 @@ std::string Lead(const ReportInput& input, const ReportData& data) {
   const double measured = input.job.measured_trials();
   if (data.members.empty()) {
     const double tried = measured + input.job.infeasible_trials() + input.job.failed_trials();
+    if (tried == 0) return "<p class=\"lead\">No subnet was tried to the end.</p>";
     return absl::StrCat(
         "<p class=\"lead\">", FormatCount(tried), tried == 1 ? " subnet was" : " subnets were",
         " tried: ", FormatCount(input.job.infeasible_trials()), " break a constraint, ",

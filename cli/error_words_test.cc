@@ -25,8 +25,7 @@ TEST(InUserWordsTest, NamesWhatWasTyped) {
             "objective latency_ms@pi5: devices/pi5 is not there");
   EXPECT_EQ(InUserWords("spec.budget.max_trials: must be", spec),
             "budget.max_trials (--trials): must be");
-  EXPECT_EQ(InUserWords("spec.latency_tables[2]: the table", spec),
-            "latency_tables[2]: the table");
+  EXPECT_EQ(InUserWords("spec.latency_tables[2]: the table", spec), "latency_tables[2]: the table");
   EXPECT_EQ(InUserWords("spec.fidelity.tiers: means nothing without spec.dataset.", spec),
             "fidelity.tiers: means nothing without dataset.");
 }

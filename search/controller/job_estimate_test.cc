@@ -87,7 +87,8 @@ TEST_F(JobEstimateTest, KnowsNothingInAnEmptyStoreAndSaysSo) {
   EXPECT_FALSE(estimate.has_wall_hours());
   EXPECT_THAT(estimate.warnings(), Contains(HasSubstr("no worker that has dataset")));
   EXPECT_THAT(estimate.warnings(), Contains(HasSubstr("no worker that measures latency_ms")));
-  EXPECT_THAT(estimate.warnings(), Contains(HasSubstr("how long accuracy_top1 takes (final, screening)")));
+  EXPECT_THAT(estimate.warnings(),
+              Contains(HasSubstr("how long accuracy_top1 takes (final, screening)")));
   EXPECT_THAT(estimate.warnings(), Contains(HasSubstr("are assumed")));
 }
 

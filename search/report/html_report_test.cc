@@ -474,7 +474,8 @@ TEST(HtmlReportTest, SaysWhyAMemberIsContested) {
   }
   std::string markup = Markup(RenderReport(input));
   EXPECT_EQ(Count(markup, "class=\"why\""), 1u);
-  EXPECT_THAT(markup, HasSubstr("<small class=\"why\">within intervals, subnet 1 could beat it</small>"));
+  EXPECT_THAT(markup,
+              HasSubstr("<small class=\"why\">within intervals, subnet 1 could beat it</small>"));
   for (v1::Measurement& measurement : *member->mutable_trial()->mutable_measurements()) {
     measurement.set_fidelity("screening");
     measurement.mutable_interval()->set_low(measurement.value());

@@ -183,11 +183,14 @@ absl::StatusOr<v1::LatencyResult> LocalTaskExecutor::MeasureLatency(const v1::Ta
 }
 
 std::unique_ptr<SessionRunner> LocalTaskExecutor::MakeSessions(LatencyBackend* backend) const {
-  if (options_.measuring_child.empty()) {
+  const bool elsewhere = options_.device_backend != nullptr;
+  if (options_.measuring_child.empty() || elsewhere) {
     LocalSessions::Options local;
     local.backend = backend;
     local.clock = options_.clock;
     local.reference_model = reference_.onnx;
+    local.pin_cores = !elsewhere;
+    local.read_notes = options_.read_notes;
     return std::make_unique<LocalSessions>(std::move(local));
   }
   ChildSessions::Options child;
@@ -201,14 +204,24 @@ std::unique_ptr<SessionRunner> LocalTaskExecutor::MakeSessions(LatencyBackend* b
 absl::StatusOr<LocalTaskExecutor::Timing*> LocalTaskExecutor::GetTiming(int batch,
                                                                         const StopSignal& stop) {
   Timing& timing = timings_[batch];
+  int control_interval = LatencyHarness::Options().control_interval;
   if (timing.harness == nullptr) {
-    OnnxRuntimeBackend::Options backend;
-    backend.batch = batch;
-    FORALL_ASSIGN_OR_RETURN(timing.backend, OnnxRuntimeBackend::Create(backend));
-    timing.sessions = MakeSessions(timing.backend.get());
+    LatencyBackend* backend = options_.device_backend;
+    if (backend == nullptr) {
+      FORALL_ASSIGN_OR_RETURN(timing.backend, OnnxRuntimeBackend::Create({.batch = batch}));
+      backend = timing.backend.get();
+    } else if (backend->Describe().batch != batch) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "this device is timed at batch ", backend->Describe().batch, ", not ", batch));
+    } else {
+      // Every call is a process of its own, so that its scatter is in each interval.
+      control_interval = 0;
+    }
+    timing.sessions = MakeSessions(backend);
     LatencyHarness::Options harness;
     harness.sessions = timing.sessions.get();
     harness.calibration_model = reference_.calibration_onnx;
+    harness.control_interval = control_interval;
     harness.clock = options_.clock;
     harness.host_lock = options_.host_lock;
     harness.probe = options_.probe;

@@ -3,6 +3,7 @@
 #ifndef FORALL_EVALUATOR_WORKER_LOCAL_TASK_EXECUTOR_H_
 #define FORALL_EVALUATOR_WORKER_LOCAL_TASK_EXECUTOR_H_
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -41,6 +42,10 @@ class LocalTaskExecutor : public TaskExecutor {
     std::string data_directory;
     // What to start for timing in a process of its own (MeasuringChildCommand); empty: this one.
     std::vector<std::string> measuring_child = {};
+    // Times on another device instead, at its one batch size. Not owned, must outlive.
+    LatencyBackend* device_backend = nullptr;
+    // As LocalSessions; for device_backend.
+    std::function<std::map<std::string, std::string>()> read_notes = {};
   };
 
   // FailedPrecondition when ONNX Runtime is not there.
@@ -55,7 +60,7 @@ class LocalTaskExecutor : public TaskExecutor {
  private:
   // The batch size is the backend's, so there is one harness for each that is asked for.
   struct Timing {
-    std::unique_ptr<OnnxRuntimeBackend> backend;
+    std::unique_ptr<LatencyBackend> backend;  // nullptr when it is not the executor's own
     std::unique_ptr<SessionRunner> sessions;
     std::unique_ptr<LatencyHarness> harness;
     bool calibrated = false;

@@ -33,6 +33,9 @@ SIGTERM: it finishes or gives back what it has (a second signal stops it at once
                            $XDG_CACHE_HOME/forall, else ~/.cache/forall, else /tmp/forall-cache)
   --cache-mib N            largest size of that folder (default 4096)
   --threads N              cores for exports and accuracies (default: all); timing always uses one
+  --timing FILE            time on another device, with its own program over ssh or adb, as FILE says
+                           (docs/device-recipes.md); needs --device and --device-class, and takes
+                           latency tasks only
   --kinds LIST             tasks to take, of export,accuracy,latency (default: all)
   --verbose                log more
   --version                print the version
@@ -48,6 +51,7 @@ examples
   forall-worker
   forall-worker --controller 10.0.0.5:7411 --device pi5-lab --data ~/datasets
   forall-worker --id pc-timing --kinds latency
+  forall-worker --timing orin.json --device orin-1 --device-class jetson-orin
 )";
 
 std::string FromEnvironment(const char* (*getenv)(const char*), const char* name,
@@ -89,7 +93,8 @@ absl::Status ReadFlag(const std::string& name, const std::string& value, WorkerF
                                                      {"--device", &flags->device},
                                                      {"--data", &flags->data},
                                                      {"--device-class", &flags->device_class},
-                                                     {"--cache", &flags->cache}};
+                                                     {"--cache", &flags->cache},
+                                                     {"--timing", &flags->timing}};
   if (const auto text = texts.find(name); text != texts.end()) {
     if (value.empty()) return absl::InvalidArgumentError(absl::StrCat(name, " needs a value"));
     *text->second = value;
@@ -102,6 +107,25 @@ absl::Status ReadFlag(const std::string& name, const std::string& value, WorkerF
   int64_t threads = 0;
   FORALL_RETURN_IF_ERROR(ReadNumber(name, value, 1024, &threads));
   flags->threads = static_cast<int>(threads);
+  return absl::OkStatus();
+}
+
+// A worker that times elsewhere: this machine's name is not that device's, and its datasets are for
+// workers that have the cores to themselves.
+absl::Status CheckTiming(WorkerFlags* flags) {
+  if (flags->timing.empty()) return absl::OkStatus();
+  if (flags->device.empty() || flags->device_class.empty()) {
+    return absl::InvalidArgumentError(
+        "--timing: --device and --device-class must say which device it is");
+  }
+  for (const v1::Task::Kind kind : flags->kinds) {
+    if (kind != v1::Task::LATENCY) {
+      return absl::InvalidArgumentError(
+          "--timing: takes latency tasks only; start another worker for the rest");
+    }
+  }
+  flags->kinds = {v1::Task::LATENCY};
+  if (flags->id.empty()) flags->id = flags->device;
   return absl::OkStatus();
 }
 
@@ -118,7 +142,7 @@ bool IsSwitch(const std::string& name, WorkerFlags* flags, bool** value) {
 
 bool TakesValue(const std::string& name) {
   for (const char* known : {"--controller", "--id", "--device", "--device-class", "--data",
-                            "--cache", "--cache-mib", "--threads", "--kinds"}) {
+                            "--cache", "--cache-mib", "--threads", "--kinds", "--timing"}) {
     if (name == known) return true;
   }
   return false;
@@ -153,6 +177,7 @@ absl::StatusOr<WorkerFlags> ParseWorkerFlags(const std::vector<std::string>& arg
     }
     FORALL_RETURN_IF_ERROR(ReadFlag(name, parts.size() == 2 ? parts[1] : arguments[++i], &flags));
   }
+  FORALL_RETURN_IF_ERROR(CheckTiming(&flags));
   return flags;
 }
 

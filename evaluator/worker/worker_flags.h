@@ -23,6 +23,9 @@ struct WorkerFlags {
   bool data_named = false;  // by --data or FORALL_DATA
   std::string cache;
   int64_t cache_mib = 4096;
+  // A device file (latency/device/command_device.h): latencies are another device's. "": this
+  // one's.
+  std::string timing;
   // 0: one per usable core.
   int threads = 0;
   // All when empty.

@@ -34,6 +34,22 @@ TEST(WorkerFlagsTest, DefaultsComeFromTheEnvironment) {
   EXPECT_EQ(set.cache, "/home/.cache/forall");
 }
 
+TEST(WorkerFlagsTest, TimingElsewhereNeedsANameAndTakesLatenciesOnly) {
+  FORALL_ASSERT_OK_AND_ASSIGN(
+      const WorkerFlags flags,
+      ParseWorkerFlags({"--timing", "orin.json", "--device", "orin-1", "--device-class", "orin"},
+                       Nothing));
+  EXPECT_EQ(flags.timing, "orin.json");
+  EXPECT_EQ(flags.id, "orin-1");
+  EXPECT_THAT(flags.kinds, ElementsAre(v1::Task::LATENCY));
+  EXPECT_THAT(ParseWorkerFlags({"--timing", "orin.json", "--device", "orin-1"}, Nothing),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("--device-class")));
+  EXPECT_THAT(ParseWorkerFlags({"--timing", "orin.json", "--device", "orin-1", "--device-class",
+                                "orin", "--kinds", "accuracy"},
+                               Nothing),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("latency tasks only")));
+}
+
 TEST(WorkerFlagsTest, ReadsBothSpellings) {
   FORALL_ASSERT_OK_AND_ASSIGN(
       const WorkerFlags flags,

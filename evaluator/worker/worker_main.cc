@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/parallel.h"
 #include "base/random.h"
@@ -26,6 +27,7 @@
 #include "evaluator/worker/worker.h"
 #include "evaluator/worker/worker_flags.h"
 #include "latency/child/measuring_child.h"
+#include "latency/device/command_device.h"
 #include "latency/measure/controls.h"
 
 namespace forall {
@@ -114,14 +116,29 @@ v1::RegisterWorkerRequest Registration(const WorkerFlags& flags, const Environme
   return request;
 }
 
+absl::StatusOr<std::unique_ptr<CommandDevice>> OpenDevice(const std::string& path) {
+  const absl::StatusOr<std::string> file = ReadFile(path);
+  if (!file.ok()) return WithContext(file.status(), "--timing");
+  absl::StatusOr<std::unique_ptr<CommandDevice>> device = CommandDevice::Open(*file);
+  if (!device.ok()) return WithContext(device.status(), absl::StrCat("--timing: ", path));
+  return device;
+}
+
 absl::Status RunWorker(const WorkerFlags& flags) {
   const EnvironmentProbe probe;
-  const Environment environment = probe.Probe();
-  const std::vector<std::string> denied_controls = DeniedControls();
+  Environment environment = probe.Probe();
+  std::vector<std::string> denied_controls = DeniedControls();
+  std::unique_ptr<CommandDevice> device_elsewhere;
+  HostLock::Options lock_options;
+  if (!flags.timing.empty()) {
+    FORALL_ASSIGN_OR_RETURN(device_elsewhere, OpenDevice(flags.timing));
+    FORALL_ASSIGN_OR_RETURN(environment, device_elsewhere->Probe());
+    denied_controls = {"all: another device's cores and frequencies are set there"};
+    lock_options.path = absl::StrCat("/tmp/forall-timing-", flags.device, ".lock");
+  }
   FORALL_ASSIGN_OR_RETURN(const std::unique_ptr<OnnxRuntimeBackend> backend,
                           OnnxRuntimeBackend::Create(OnnxRuntimeBackend::Options{}));
-  FORALL_ASSIGN_OR_RETURN(const std::unique_ptr<HostLock> host_lock,
-                          HostLock::Open(HostLock::Options{}));
+  FORALL_ASSIGN_OR_RETURN(const std::unique_ptr<HostLock> host_lock, HostLock::Open(lock_options));
   const auto channel = ConnectToController(flags.controller);
   ArtifactClient::Options artifact_options;
   artifact_options.cache_directory = flags.cache;
@@ -134,6 +151,11 @@ absl::Status RunWorker(const WorkerFlags& flags) {
   executor_options.probe = &probe;
   executor_options.data_directory = flags.data;
   executor_options.measuring_child = MeasuringChildCommand();
+  if (device_elsewhere != nullptr) {
+    executor_options.probe = nullptr;  // It looks at this machine.
+    executor_options.device_backend = device_elsewhere->backend();
+    executor_options.read_notes = [&device_elsewhere] { return device_elsewhere->ReadSensors(); };
+  }
   FORALL_ASSIGN_OR_RETURN(const std::unique_ptr<LocalTaskExecutor> executor,
                           LocalTaskExecutor::Create(std::move(executor_options)));
 
@@ -143,8 +165,15 @@ absl::Status RunWorker(const WorkerFlags& flags) {
   options.executor = executor.get();
   options.controller = flags.controller;
   options.threads = flags.threads > 0 ? flags.threads : UsableCores();
-  options.registration = Registration(flags, environment, backend->Describe(),
-                                      OfferedDatasets(flags.data, executor.get()));
+  options.registration =
+      device_elsewhere == nullptr
+          ? Registration(flags, environment, backend->Describe(),
+                         OfferedDatasets(flags.data, executor.get()))
+          : Registration(flags, environment, device_elsewhere->backend()->Describe(), {});
+  if (device_elsewhere != nullptr) {
+    (*options.registration.mutable_device()->mutable_properties())["reached_by"] =
+        device_elsewhere->way();
+  }
   options.backoff.seed = Fnv1a64(absl::StrCat(options.registration.worker_id(), getpid()));
 
   if (!denied_controls.empty()) {
@@ -155,7 +184,8 @@ absl::Status RunWorker(const WorkerFlags& flags) {
   FORALL_LOG(INFO) << "forall-worker " << FORALL_VERSION << " on " << device.description()
                    << " worker=" << options.registration.worker_id() << " device=" << device.name()
                    << " class=" << device.device_class()
-                   << " onnxruntime=" << options.registration.profile().runtime_version()
+                   << " runtime=" << options.registration.profile().runtime() << "-"
+                   << options.registration.profile().runtime_version()
                    << " threads=" << options.threads
                    << " datasets=" << absl::StrJoin(options.registration.datasets(), ",")
                    << " data=" << flags.data << " cache=" << flags.cache

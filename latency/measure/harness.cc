@@ -120,7 +120,9 @@ absl::StatusOr<Baseline> LatencyHarness::Calibrate(const std::function<bool()>& 
 }
 
 absl::StatusOr<LatencyResult> LatencyHarness::MeasureLocked(
-    absl::string_view model, const Profile& profile, const std::function<bool()>& cancelled) {
+    absl::string_view model, const Profile& wanted, const std::function<bool()>& cancelled) {
+  const Profile profile =
+      options_.sessions->Describe().runs_per_call > 1 ? ForCalls(wanted) : wanted;
   std::optional<HostLock::Holder> holder;
   if (options_.host_lock != nullptr) {
     FORALL_ASSIGN_OR_RETURN(

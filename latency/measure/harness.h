@@ -75,7 +75,7 @@ class LatencyHarness {
  private:
   explicit LatencyHarness(Options options);
 
-  absl::StatusOr<LatencyResult> MeasureLocked(absl::string_view model, const Profile& profile,
+  absl::StatusOr<LatencyResult> MeasureLocked(absl::string_view model, const Profile& wanted,
                                               const std::function<bool()>& cancelled)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Adds to `repetitions` how often the device changed its pace and the session was begun anew.

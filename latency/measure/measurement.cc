@@ -44,6 +44,17 @@ absl::StatusOr<Profile> ProfileNamed(absl::string_view name) {
       absl::StrCat("unknown latency profile '", name, "': use screening, standard or final"));
 }
 
+Profile ForCalls(const Profile& profile) {
+  Profile calls = profile;
+  calls.min_runs = kFewestRuns + profile.sessions;
+  calls.max_runs = 4 * calls.min_runs;
+  calls.min_duration = absl::ZeroDuration();
+  calls.max_duration = absl::Minutes(30);
+  calls.sessions = 1;
+  calls.fresh = false;
+  return calls;
+}
+
 absl::string_view VerdictName(Verdict verdict) {
   switch (verdict) {
     case Verdict::kTrusted:

@@ -41,6 +41,12 @@ struct Profile {
 // of at most 1 s, whose scatter makes the interval). InvalidArgument names the three.
 absl::StatusOr<Profile> ProfileNamed(absl::string_view name);
 
+// The profile for a device that measures by itself (BackendDescription::runs_per_call), where a
+// timing is a program's call of seconds: each is a process of its own already, so there is one
+// session of 6 calls and one more for each session that the profile asks for, at most four times as
+// many, in at most half an hour.
+Profile ForCalls(const Profile& profile);
+
 enum class Verdict {
   kTrusted,
   kNoisy,     // Enters a frontier only as contested.

@@ -52,5 +52,18 @@ TEST(LatencyResultTest, BaselineTurnsTheRatioIntoTime) {
   EXPECT_NEAR(estimate.RelativeHalfWidth(), 0.1, 1e-9);
 }
 
+TEST(ProfileTest, ForCallsHasFewerAndLongerRuns) {
+  const Profile screening = ForCalls(*ProfileNamed("screening"));
+  EXPECT_EQ(screening.name, "screening");
+  EXPECT_EQ(screening.min_runs, 7);
+  EXPECT_EQ(screening.sessions, 1);
+  const Profile final_one = ForCalls(*ProfileNamed("final"));
+  EXPECT_EQ(final_one.min_runs, 11);
+  EXPECT_EQ(final_one.max_runs, 44);
+  EXPECT_EQ(final_one.sessions, 1);
+  EXPECT_FALSE(final_one.fresh);
+  EXPECT_EQ(final_one.target_half_width, 0.005);
+}
+
 }  // namespace
 }  // namespace forall

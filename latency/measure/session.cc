@@ -189,6 +189,7 @@ absl::StatusOr<SessionSamples> LocalSessions::Run(absl::string_view model, const
   Session session(reference.get(), candidate.get(), options_.clock, profile,
                   backend.runs_per_call > 1, flush, cancelled);
   FORALL_ASSIGN_OR_RETURN(SessionSamples samples, session.Run());
+  if (options_.read_notes) samples.notes = options_.read_notes();
   samples.notes["involuntary_switches"] = absl::StrCat(InvoluntarySwitches() - switches);
   if (pin.has_value() && pin->cores().empty()) {
     samples.notes["pin_refused"] = pin->refusal();

@@ -6,6 +6,7 @@
 #define FORALL_LATENCY_MEASURE_SESSION_H_
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -46,6 +47,9 @@ class LocalSessions : public SessionRunner {
     // Binds the measuring thread to as many cores as the backend has threads. A refusal is told in
     // the samples' notes.
     bool pin_cores = true;
+    // What else is worth a note once a session is over, e.g. the device's temperatures; may be
+    // empty.
+    std::function<std::map<std::string, std::string>()> read_notes = {};
     // What empties the caches for a profile that is cold_cache; empty: FlushCaches.
     std::function<void()> flush_caches = {};
   };

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "latency/device/command_device.h"
+
+#include <cstdint>
+#include <set>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "base/json_depth.h"
+#include "base/status_macros.h"
+#include "latency/backend/recipe.h"
+#include "latency/transport/adb_transport.h"
+#include "latency/transport/local_transport.h"
+#include "latency/transport/ssh_transport.h"
+#include "nlohmann/json.hpp"
+
+namespace forall {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr int kMostRuns = 100000;
+constexpr int kLongestSeconds = 24 * 3600;
+constexpr absl::Duration kProbeTimeout = absl::Seconds(20);
+
+// The members of an object, each asked for once; what was not asked for is no member that the file
+// may have.
+class Members {
+ public:
+  Members(const Json& json, std::string path) : json_(json), path_(std::move(path)) {}
+
+  std::string Text(const char* name, const std::string& otherwise = "") {
+    const Json* const value = Find(name);
+    if (value == nullptr) return otherwise;
+    if (value->is_string()) return value->get<std::string>();
+    Complain(name, "must be a text");
+    return otherwise;
+  }
+  int Number(const char* name, int most, int otherwise) {
+    const Json* const value = Find(name);
+    if (value == nullptr) return otherwise;
+    const bool fits = value->is_number_integer() && *value >= 1 && *value <= most;
+    if (fits) return value->get<int>();
+    Complain(name, absl::StrCat("must be a whole number from 1 to ", most));
+    return otherwise;
+  }
+  const Json* Find(const char* name) {
+    known_.insert(name);
+    const auto found = json_.find(name);
+    return found == json_.end() ? nullptr : &*found;
+  }
+  void Complain(const std::string& name, const std::string& what) {
+    if (status_.ok()) {
+      status_ = absl::InvalidArgumentError(absl::StrCat(path_, name, ": ", what));
+    }
+  }
+  absl::Status Finish() {
+    for (const auto& [name, value] : json_.items()) {
+      if (known_.count(name) == 0) {
+        Complain(name, absl::StrCat("unknown; known here are ", absl::StrJoin(known_, ", ")));
+      }
+    }
+    return status_;
+  }
+
+ private:
+  const Json& json_;
+  const std::string path_;
+  std::set<std::string> known_;
+  absl::Status status_;
+};
+
+absl::StatusOr<std::unique_ptr<Transport>> MakeTransport(const Json& json) {
+  if (!json.is_object()) return absl::InvalidArgumentError("transport: must be an object");
+  Members members(json, "transport.");
+  const std::string kind = members.Text("kind");
+  if (kind == "local") {
+    LocalTransport::Options options;
+    options.directory = members.Text("directory");
+    FORALL_RETURN_IF_ERROR(members.Finish());
+    return LocalTransport::Create(options);
+  }
+  if (kind == "ssh") {
+    SshTransport::Options options;
+    options.shell.directory = members.Text("directory");
+    options.shell.cpu_mask = members.Text("cpu_mask");
+    options.host = members.Text("host");
+    options.user = members.Text("user");
+    options.port = members.Number("port", 65535, 0);
+    options.known_hosts = members.Text("known_hosts");
+    options.identity = members.Text("identity");
+    FORALL_RETURN_IF_ERROR(members.Finish());
+    return SshTransport::Create(options);
+  }
+  if (kind == "adb") {
+    AdbTransport::Options options;
+    options.shell.directory = members.Text("directory", options.shell.directory);
+    options.shell.cpu_mask = members.Text("cpu_mask");
+    options.serial = members.Text("serial");
+    options.server_port = members.Number("server_port", 65535, 0);
+    FORALL_RETURN_IF_ERROR(members.Finish());
+    return AdbTransport::Create(options);
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("transport.kind: \"", kind, "\" is none of local, ssh, adb"));
+}
+
+// Prints name=value, the value being empty where the device does not tell.
+constexpr char kProbeScript[] = R"sh(
+say() { echo "$1=$(eval "$2" 2>/dev/null | head -n 1)";
+}
+say architecture 'uname -m'
+say kernel 'uname -r'
+say cores nproc
+say board 'tr -d "\0" </proc/device-tree/model || getprop ro.product.model'
+say processor 'grep -m 1 -E "^(model name|Hardware)" /proc/cpuinfo | cut -d : -f 2'
+say memory_kib 'grep -m 1 MemTotal /proc/meminfo | tr -dc 0-9'
+say governor 'cat /sys/devices/system/cpu/cpu0/cpufreq/scaling_governor'
+say max_frequency_khz 'cat /sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq'
+exit 0
+)sh";
+
+std::map<std::string, std::string> NamedValues(absl::string_view text) {
+  std::map<std::string, std::string> values;
+  for (const absl::string_view line : absl::StrSplit(text, '\n')) {
+    const std::pair<absl::string_view, absl::string_view> parts =
+        absl::StrSplit(line, absl::MaxSplits('=', 1));
+    values[std::string(parts.first)] = std::string(absl::StripAsciiWhitespace(parts.second));
+  }
+  return values;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<CommandDevice>> CommandDevice::Open(
+    absl::string_view text, std::function<bool()> cancelled) {
+  FORALL_RETURN_IF_ERROR(CheckJsonDepth(text));
+  const Json json = Json::parse(text.begin(), text.end(), nullptr, false);
+  if (!json.is_object()) return absl::InvalidArgumentError("a device file is a JSON object");
+  Members members(json, "");
+  const Json* const transport_json = members.Find("transport");
+  const Json* const recipe_json = members.Find("recipe");
+  CommandBackend::Options options;
+  options.threads = members.Number("threads", 1024, options.threads);
+  options.runs_per_call = members.Number("runs_per_call", kMostRuns, options.runs_per_call);
+  options.build_timeout =
+      absl::Seconds(members.Number("build_timeout_seconds", kLongestSeconds, 1200));
+  options.run_timeout = absl::Seconds(members.Number("run_timeout_seconds", kLongestSeconds, 120));
+  options.cancelled = std::move(cancelled);
+  if (transport_json == nullptr) members.Complain("transport", "required: the way to the device");
+  if (recipe_json == nullptr) members.Complain("recipe", "required: what to run there");
+  FORALL_RETURN_IF_ERROR(members.Finish());
+  const std::string recipe =
+      recipe_json->is_string() ? recipe_json->get<std::string>() : recipe_json->dump();
+  FORALL_ASSIGN_OR_RETURN(options.recipe, MakeRecipe(recipe));
+  FORALL_ASSIGN_OR_RETURN(std::unique_ptr<Transport> transport, MakeTransport(*transport_json));
+  options.transport = transport.get();
+  FORALL_ASSIGN_OR_RETURN(std::unique_ptr<CommandBackend> backend,
+                          CommandBackend::Create(std::move(options)));
+  return std::unique_ptr<CommandDevice>(
+      new CommandDevice(std::move(transport), std::move(backend)));
+}
+
+std::string CommandDevice::way() const {
+  const TransportDescription description = transport_->Describe();
+  return description.target.empty() ? description.kind
+                                    : absl::StrCat(description.kind, " ", description.target);
+}
+
+absl::StatusOr<Environment> CommandDevice::Probe() {
+  FORALL_ASSIGN_OR_RETURN(
+      const ProgramOutput output,
+      transport_->Run({.argv = {"sh", "-c", kProbeScript}, .timeout = kProbeTimeout}));
+  std::map<std::string, std::string> values = NamedValues(output.standard_output);
+  Environment environment;
+  environment.architecture = values["architecture"];
+  environment.kernel = values["kernel"];
+  environment.governor = values["governor"];
+  environment.cpu_model = values["board"].empty() ? values["processor"] : values["board"];
+  if (environment.cpu_model.empty()) environment.cpu_model = "unknown";
+  int64_t number = 0;
+  if (absl::SimpleAtoi(values["cores"], &number)) environment.cores = static_cast<int>(number);
+  if (absl::SimpleAtoi(values["memory_kib"], &number)) environment.memory_bytes = number * 1024;
+  if (absl::SimpleAtoi(values["max_frequency_khz"], &number)) {
+    environment.max_frequency_khz = number;
+  }
+  return environment;
+}
+
+std::map<std::string, std::string> CommandDevice::ReadSensors() {
+  std::map<std::string, std::string> texts;
+  const absl::StatusOr<SensorReadings> readings = transport_->ReadSensors();
+  if (!readings.ok()) return texts;
+  for (const auto& [name, value] : *readings) texts[name] = absl::StrCat(value);
+  return texts;
+}
+
+}  // namespace forall

@@ -24,6 +24,7 @@ namespace {
 
 constexpr absl::Duration kPollInterval = absl::Milliseconds(100);
 constexpr size_t kLongestLine = 300;
+constexpr int kMostReads = 16;
 
 class Descriptor {
  public:
@@ -48,7 +49,7 @@ class Descriptor {
 absl::Status MakePipe(Descriptor* read_end, Descriptor* write_end) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) {
-    return absl::ResourceExhaustedError(absl::StrCat("cannot make a pipe: ", std::strerror(errno)));
+    return absl::UnavailableError(absl::StrCat("cannot make a pipe: ", std::strerror(errno)));
   }
   read_end->Reset(ends[0]);
   write_end->Reset(ends[1]);
@@ -139,13 +140,13 @@ absl::Status StartError(const std::string& program, int error) {
   if (error == ENOENT || error == ENOTDIR) return absl::NotFoundError(message);
   if (error == EACCES || error == EPERM) return absl::PermissionDeniedError(message);
   if (error == ENOEXEC) return absl::FailedPreconditionError(message);
-  return absl::ResourceExhaustedError(message);
+  return absl::UnavailableError(message);
 }
 
-// Reads what is there. False at the end of the stream.
+// Reads what is there, but not for ever what comes meanwhile. False at the end of the stream.
 bool Drain(int fd, std::string* text) {
   std::array<char, 65536> buffer;
-  while (true) {
+  for (int i = 0; i < kMostReads; ++i) {
     const ssize_t got = read(fd, buffer.data(), buffer.size());
     if (got > 0) {
       text->append(buffer.data(), static_cast<size_t>(got));
@@ -153,6 +154,17 @@ bool Drain(int fd, std::string* text) {
     }
     return got < 0 && (errno == EAGAIN || errno == EINTR);
   }
+  return true;
+}
+
+// Of an end that cannot be told (SIGCHLD is ignored, say), the exit code of a failure.
+int WaitFor(pid_t pid, int options, int* status) {
+  int result = 0;
+  do {
+    result = waitpid(pid, status, options);
+  } while (result < 0 && errno == EINTR);
+  if (result < 0) *status = 255 << 8;
+  return result;
 }
 
 // A program that stops reading its input is no reason for this one to be killed.
@@ -213,8 +225,7 @@ absl::StatusOr<std::unique_ptr<ChildProcess>> ChildProcess::Start(const Options&
   ChildSetup setup(options, log.get());
   const pid_t pid = fork();
   if (pid < 0) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("cannot start a process: ", std::strerror(errno)));
+    return absl::UnavailableError(absl::StrCat("cannot start a process: ", std::strerror(errno)));
   }
   if (pid == 0) {
     const int error = setup.Become();
@@ -228,7 +239,8 @@ absl::StatusOr<std::unique_ptr<ChildProcess>> ChildProcess::Start(const Options&
     got = read(failure_read.get(), &error, sizeof(error));
   } while (got < 0 && errno == EINTR);
   if (got == sizeof(error)) {
-    waitpid(pid, nullptr, 0);
+    int status = 0;
+    WaitFor(pid, 0, &status);
     return StartError(options.argv[0], error);
   }
   return std::unique_ptr<ChildProcess>(new ChildProcess(pid));
@@ -247,7 +259,7 @@ void ChildProcess::NoteEnd(int wait_status) {
 bool ChildProcess::IsRunning() {
   if (pid_ <= 0) return false;
   int status = 0;
-  if (waitpid(pid_, &status, WNOHANG) == 0) return true;
+  if (WaitFor(pid_, WNOHANG, &status) == 0) return true;
   NoteEnd(status);
   return false;
 }
@@ -264,12 +276,12 @@ std::optional<ProgramEnd> ChildProcess::Wait(absl::Duration patience) {
 void ChildProcess::Stop(absl::Duration patience) {
   if (!IsRunning()) return;
   if (patience > absl::ZeroDuration()) {
-    kill(pid_, SIGTERM);
+    kill(-pid_, SIGTERM);
     if (Wait(patience).has_value()) return;
   }
-  kill(pid_, SIGKILL);
+  kill(-pid_, SIGKILL);
   int status = 0;
-  waitpid(pid_, &status, 0);
+  WaitFor(pid_, 0, &status);
   NoteEnd(status);
 }
 

@@ -30,8 +30,8 @@ struct ProgramEnd {
   std::string ToString() const;
 };
 
-// Thread-compatible. Stops the process in the destructor; the kernel ends it when the thread that
-// started it or this process dies.
+// Thread-compatible. Stops the process and the programs that it started in the destructor; the
+// kernel ends the process, not those, when the thread that started it or this process dies.
 class ChildProcess {
  public:
   struct Options {
@@ -51,7 +51,7 @@ class ChildProcess {
   };
 
   // NotFound or PermissionDenied when the program cannot be executed or the log not be written;
-  // ResourceExhausted when there can be no further process.
+  // Unavailable when there can be no further process.
   static absl::StatusOr<std::unique_ptr<ChildProcess>> Start(const Options& options);
   static absl::StatusOr<std::unique_ptr<ChildProcess>> Start(const std::vector<std::string>& argv,
                                                              const std::string& log_path);
@@ -61,7 +61,7 @@ class ChildProcess {
 
   // False once it has ended.
   bool IsRunning();
-  // SIGTERM, then SIGKILL after `patience`; at once when that is zero.
+  // SIGTERM to its whole group, then SIGKILL after `patience`; at once when that is zero.
   void Stop(absl::Duration patience);
   // Waits for the end. Absent: still running after `patience`.
   std::optional<ProgramEnd> Wait(absl::Duration patience);

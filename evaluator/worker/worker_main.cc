@@ -6,6 +6,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "base/log.h"
 #include "base/parallel.h"
 #include "base/random.h"
+#include "base/sha256.h"
 #include "base/status_macros.h"
 #include "base/thread.h"
 #include "data/prepared_dataset.h"
@@ -134,7 +136,12 @@ absl::Status RunWorker(const WorkerFlags& flags) {
     FORALL_ASSIGN_OR_RETURN(device_elsewhere, OpenDevice(flags.timing));
     FORALL_ASSIGN_OR_RETURN(environment, device_elsewhere->Probe());
     denied_controls = {"all: another device's cores and frequencies are set there"};
-    lock_options.path = absl::StrCat("/tmp/forall-timing-", flags.device, ".lock");
+    // One measurement at a time on a device, whoever measures and whatever name it goes by; and
+    // where the way leads to this machine, no other work meanwhile.
+    if (device_elsewhere->way() != "local") {
+      lock_options.path = absl::StrCat("/tmp/forall-timing-",
+                                       Sha256Hex(device_elsewhere->way()).substr(0, 16), ".lock");
+    }
   }
   FORALL_ASSIGN_OR_RETURN(const std::unique_ptr<OnnxRuntimeBackend> backend,
                           OnnxRuntimeBackend::Create(OnnxRuntimeBackend::Options{}));
@@ -154,7 +161,11 @@ absl::Status RunWorker(const WorkerFlags& flags) {
   if (device_elsewhere != nullptr) {
     executor_options.probe = nullptr;  // It looks at this machine.
     executor_options.device_backend = device_elsewhere->backend();
-    executor_options.read_notes = [&device_elsewhere] { return device_elsewhere->ReadSensors(); };
+    executor_options.read_notes = [&device_elsewhere, &environment] {
+      std::map<std::string, std::string> notes = environment.Fields();
+      for (const auto& [name, value] : device_elsewhere->ReadSensors()) notes[name] = value;
+      return notes;
+    };
   }
   FORALL_ASSIGN_OR_RETURN(const std::unique_ptr<LocalTaskExecutor> executor,
                           LocalTaskExecutor::Create(std::move(executor_options)));

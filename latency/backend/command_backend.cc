@@ -163,7 +163,9 @@ absl::Status CommandBackend::PushConverted(absl::string_view model, RecipeValues
   const std::string source = *folder / "model.onnx";
   const std::string target = *folder / absl::StrCat("converted.", traits.model_extension);
   const std::string input = *folder / "input.raw";
-  FORALL_RETURN_IF_ERROR(WriteFileAtomically(source, model));
+  if (const absl::Status written = WriteFileAtomically(source, model); !written.ok()) {
+    return absl::FailedPreconditionError(absl::StrCat("convert: ", written.message()));
+  }
   std::map<std::string, std::string> names = {{"model", source}, {"output", target}};
   if (traits.needs_input) names["input"] = input;
   FORALL_ASSIGN_OR_RETURN(const CommandLine argv, Expand(traits.convert, names));

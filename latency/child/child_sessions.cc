@@ -26,7 +26,7 @@ constexpr absl::Duration kEndPatience = absl::Seconds(5);
 // Of a session's warm-up and of its samples while there are too few, however short the profile.
 constexpr absl::Duration kShortestSession = absl::Seconds(5);
 
-// Marks the status of a crash: only then is another try worth while.
+// Marks the status of a crash or an overrun: only then is another try worth while.
 constexpr char kCrash[] = "forall.dev/measuring-child-crash";
 
 bool IsCrash(const absl::Status& status) { return status.GetPayload(kCrash).has_value(); }
@@ -88,7 +88,6 @@ absl::Status ChildSessions::Start(const std::function<bool()>& cancelled) {
     status = conversing ? Understand(*ready).status() : ready.status();
     if (conversing && !status.ok()) {
       End();  // It has no backend.
-      return status;
     }
   }
   if (status.ok() || absl::IsCancelled(status)) return status;
@@ -105,7 +104,8 @@ absl::StatusOr<SessionSamples> ChildSessions::Run(absl::string_view model, const
   if (fresh) End();
   absl::StatusOr<SessionSamples> samples = RunOnce(model, profile, cancelled);
   if (IsCrash(samples.status())) {
-    // Perhaps an earlier model's fault: once more, in a process that has seen no other.
+    // Perhaps an earlier model's fault, or a machine that stood still: once more, in a process that
+    // has seen no other.
     samples = RunOnce(model, profile, cancelled);
   }
   if (fresh) End();
@@ -125,8 +125,10 @@ absl::StatusOr<SessionSamples> ChildSessions::RunOnce(absl::string_view model,
         prepared ? Receive(run_limit, cancelled, "a session did not end")
                  : Receive(options_.prepare_limit, cancelled, "it was not loaded");
     if (absl::IsDeadlineExceeded(text.status())) {
-      return absl::InvalidArgumentError(
+      absl::Status overrun = absl::InvalidArgumentError(
           absl::StrCat("the model was stopped: ", text.status().message()));
+      overrun.SetPayload(kCrash, absl::Cord());
+      return overrun;
     }
     FORALL_RETURN_IF_ERROR(text.status());
     FORALL_ASSIGN_OR_RETURN(samples, Understand(*text));
@@ -137,7 +139,11 @@ absl::StatusOr<SessionSamples> ChildSessions::RunOnce(absl::string_view model,
 absl::Status ChildSessions::Send(absl::string_view text, absl::string_view model) {
   absl::Status status = SendFrame(socket_, text);
   if (status.ok()) status = SendFrame(socket_, model);
-  return status.ok() ? status : CrashStatus();
+  if (status.ok()) return status;
+  if (!absl::IsDeadlineExceeded(status)) return CrashStatus();
+  process_->Stop(absl::ZeroDuration());
+  End();
+  return absl::UnavailableError("the measuring process did not take its work");
 }
 
 absl::StatusOr<std::string> ChildSessions::Receive(absl::Duration limit,
@@ -156,6 +162,9 @@ absl::Status ChildSessions::CrashStatus() {
   const std::optional<ProgramEnd> end = process_->Wait(kEndPatience);
   End();
   const bool killed = end.has_value() && end->signal == SIGKILL;
+  const bool asked = end.has_value() && (end->signal == SIGTERM || end->signal == SIGHUP ||
+                                         end->signal == SIGINT || end->signal == SIGXCPU);
+  if (asked) return absl::UnavailableError("the measuring process was stopped from outside");
   absl::Status status =
       killed ? absl::ResourceExhaustedError(
                    "the measuring process was killed from outside, most likely for want of memory")

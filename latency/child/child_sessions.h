@@ -44,10 +44,9 @@ class ChildSessions : public SessionRunner {
   explicit ChildSessions(Options options);
   ~ChildSessions() override;
 
-  // Starts the child and has it run the reference network. FailedPrecondition when the reference
-  // crashes it or takes too long.
+  // Starts the child and has it run the reference network. FailedPrecondition when that fails.
   absl::Status Check() override;
-  // InvalidArgument also when the model crashes the child twice in a row, or does not load or end
+  // InvalidArgument also when the model twice in a row crashes the child, or does not load or end
   // in time; ResourceExhausted also when the child was killed from outside twice, as a kernel short
   // of memory does. Cancelling kills the child.
   absl::StatusOr<SessionSamples> Run(absl::string_view model, const Profile& profile,

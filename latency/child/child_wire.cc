@@ -46,10 +46,18 @@ absl::Status Receive(int fd, char* data, size_t size, int64_t deadline_ns,
   return absl::OkStatus();
 }
 
-absl::Status SendAll(int fd, const char* data, size_t size) {
+absl::Status SendAll(int fd, const char* data, size_t size, int64_t deadline_ns) {
   while (size > 0) {
-    const ssize_t sent = send(fd, data, size, MSG_NOSIGNAL);
+    const ssize_t sent = send(fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0 && errno == EINTR) continue;
+    if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+      if (Clock::Real()->SteadyNanos() >= deadline_ns) {
+        return absl::DeadlineExceededError("the other process does not read");
+      }
+      struct pollfd wait = {fd, POLLOUT, 0};
+      poll(&wait, 1, static_cast<int>(absl::ToInt64Milliseconds(kPollInterval)));
+      continue;
+    }
     if (sent <= 0) return Gone();
     data += sent;
     size -= static_cast<size_t>(sent);
@@ -59,13 +67,14 @@ absl::Status SendAll(int fd, const char* data, size_t size) {
 
 }  // namespace
 
-absl::Status SendFrame(int fd, absl::string_view payload) {
+absl::Status SendFrame(int fd, absl::string_view payload, absl::Duration timeout) {
+  const int64_t deadline = Clock::Real()->SteadyNanos() + absl::ToInt64Nanoseconds(timeout);
   std::array<char, 8> length;
   for (size_t i = 0; i < length.size(); ++i) {
     length[i] = static_cast<char>(static_cast<uint64_t>(payload.size()) >> (8 * i));
   }
-  FORALL_RETURN_IF_ERROR(SendAll(fd, length.data(), length.size()));
-  return SendAll(fd, payload.data(), payload.size());
+  FORALL_RETURN_IF_ERROR(SendAll(fd, length.data(), length.size(), deadline));
+  return SendAll(fd, payload.data(), payload.size(), deadline);
 }
 
 absl::StatusOr<std::string> ReceiveFrame(int fd, absl::Duration timeout,

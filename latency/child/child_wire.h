@@ -18,8 +18,9 @@ namespace forall {
 // Under which the child finds the socket.
 constexpr int kChildSocket = 3;
 
-// Unavailable when the other end is gone.
-absl::Status SendFrame(int fd, absl::string_view payload);
+// Unavailable when the other end is gone, DeadlineExceeded when it does not read.
+absl::Status SendFrame(int fd, absl::string_view payload,
+                       absl::Duration timeout = absl::Minutes(1));
 // Waits for a whole frame. Unavailable when the other end is gone, DeadlineExceeded, Cancelled
 // (`cancelled` may be empty), DataLoss for a length that no frame has.
 absl::StatusOr<std::string> ReceiveFrame(int fd, absl::Duration timeout,

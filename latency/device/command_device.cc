@@ -24,7 +24,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int kMostRuns = 100000;
+constexpr int kMostRuns = 10000;
 constexpr int kLongestSeconds = 24 * 3600;
 constexpr absl::Duration kProbeTimeout = absl::Seconds(20);
 
@@ -41,12 +41,12 @@ class Members {
     Complain(name, "must be a text");
     return otherwise;
   }
-  int Number(const char* name, int most, int otherwise) {
+  int Number(const char* name, int most, int otherwise, int least = 1) {
     const Json* const value = Find(name);
     if (value == nullptr) return otherwise;
-    const bool fits = value->is_number_integer() && *value >= 1 && *value <= most;
+    const bool fits = value->is_number_integer() && *value >= least && *value <= most;
     if (fits) return value->get<int>();
-    Complain(name, absl::StrCat("must be a whole number from 1 to ", most));
+    Complain(name, absl::StrCat("must be a whole number from ", least, " to ", most));
     return otherwise;
   }
   const Json* Find(const char* name) {
@@ -147,7 +147,7 @@ absl::StatusOr<std::unique_ptr<CommandDevice>> CommandDevice::Open(
   const Json* const recipe_json = members.Find("recipe");
   CommandBackend::Options options;
   options.threads = members.Number("threads", 1024, options.threads);
-  options.runs_per_call = members.Number("runs_per_call", kMostRuns, options.runs_per_call);
+  options.runs_per_call = members.Number("runs_per_call", kMostRuns, options.runs_per_call, 2);
   options.build_timeout =
       absl::Seconds(members.Number("build_timeout_seconds", kLongestSeconds, 1200));
   options.run_timeout = absl::Seconds(members.Number("run_timeout_seconds", kLongestSeconds, 120));
@@ -177,14 +177,19 @@ absl::StatusOr<Environment> CommandDevice::Probe() {
       const ProgramOutput output,
       transport_->Run({.argv = {"sh", "-c", kProbeScript}, .timeout = kProbeTimeout}));
   std::map<std::string, std::string> values = NamedValues(output.standard_output);
+  int64_t number = 0;
+  if (values["architecture"].empty() || !absl::SimpleAtoi(values["cores"], &number)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the device's shell does not tell what the device is (", output.end.ToString(),
+                     "): ", LastLine(output.standard_error)));
+  }
   Environment environment;
   environment.architecture = values["architecture"];
   environment.kernel = values["kernel"];
   environment.governor = values["governor"];
   environment.cpu_model = values["board"].empty() ? values["processor"] : values["board"];
   if (environment.cpu_model.empty()) environment.cpu_model = "unknown";
-  int64_t number = 0;
-  if (absl::SimpleAtoi(values["cores"], &number)) environment.cores = static_cast<int>(number);
+  environment.cores = static_cast<int>(number);
   if (absl::SimpleAtoi(values["memory_kib"], &number)) environment.memory_bytes = number * 1024;
   if (absl::SimpleAtoi(values["max_frequency_khz"], &number)) {
     environment.max_frequency_khz = number;

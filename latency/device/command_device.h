@@ -37,7 +37,8 @@ class CommandDevice {
   std::string way() const;
 
   // What the device's procfs and sysfs say of it, as far as a shell there can read them.
-  // Unavailable when it cannot be reached.
+  // Unavailable when it cannot be reached, FailedPrecondition when its shell does not even tell
+  // architecture and cores.
   absl::StatusOr<Environment> Probe();
   // Temperatures and battery, for the notes of a measurement; none when they cannot be read.
   std::map<std::string, std::string> ReadSensors();

@@ -31,9 +31,9 @@ bool IsThrottled(const SessionSamples& samples);
 
 // One estimate of several sessions: the mean of their values, with an interval for what a further
 // session (of another process, say) will find with 95 % probability: Student's, from the scatter of
-// the sessions pooled with `known_spread` (the relative standard deviation between sessions that a
-// calibration found; 0: not known), joined to what a typical session says about itself. Fewer than
-// three sessions without a known spread tell nothing about the scatter, and it is left out.
+// the sessions pooled with `known` (what a calibration and its controls found), joined to what a
+// typical session says about itself. Fewer than three sessions without a known spread tell nothing
+// about the scatter, and it is left out.
 Estimate CombineSessions(const std::vector<Estimate>& sessions, SessionSpread known);
 
 // Fills in everything of `result` that follows from result->sessions, ->profile and ->environment.

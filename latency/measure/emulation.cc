@@ -4,7 +4,6 @@
 #include <elf.h>
 
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 
 namespace forall {
@@ -56,11 +55,6 @@ std::string EvidenceOfEmulation(const EmulationTraces& traces) {
       Differ(program, processor)) {
     return absl::StrCat("the processor is of the family ", processor, ", this program is for ",
                         program);
-  }
-  const auto maker = traces.cpu_info.find("CPU implementer");
-  if (int code = -1;
-      maker != traces.cpu_info.end() && absl::SimpleHexAtoi(maker->second, &code) && code == 0) {
-    return "the processor's maker has the code 0x00, which is no maker's";
   }
   return "";
 }

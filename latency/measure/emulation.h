@@ -26,8 +26,7 @@ struct EmulationTraces {
 };
 
 // One clause that says what gives the emulator away; "" when nothing does. What is absent or
-// unreadable gives nothing away. A whole emulated machine is told by its processor's maker alone
-// (code 0x00, which no maker has), and not if it imitates one.
+// unreadable gives nothing away, and so does an emulator of a whole machine of the program's kind.
 std::string EvidenceOfEmulation(const EmulationTraces& traces);
 
 // "x86_64", "aarch64", or "" for a processor that forall knows nothing of.

@@ -51,9 +51,13 @@ TEST(EmulationTest, EachTraceAloneGivesAUserModeEmulatorAway) {
   traces = Board();
   traces.cpu_info = Computer().cpu_info;
   EXPECT_THAT(EvidenceOfEmulation(traces), HasSubstr("processor is of the family x86"));
-  traces = Board();
+}
+
+// A hypervisor on a real ARM processor may show no maker's code (docker/for-mac issue 6512).
+TEST(EmulationTest, AProcessorWithoutAMakerIsNoEvidence) {
+  EmulationTraces traces = Board();
   traces.cpu_info["CPU implementer"] = "0x00";
-  EXPECT_THAT(EvidenceOfEmulation(traces), HasSubstr("maker"));
+  EXPECT_THAT(EvidenceOfEmulation(traces), IsEmpty());
 }
 
 TEST(EmulationTest, AnX86ProgramOnAnArmBoardIsEmulated) {

@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "base/log.h"
 #include "base/status_macros.h"
 #include "latency/measure/analysis.h"
 #include "latency/measure/statistics.h"
@@ -105,7 +106,9 @@ absl::StatusOr<Baseline> LatencyHarness::Calibrate(const std::function<bool()>& 
   options_.baseline_reference_ns = 0;  // An old one must not judge the new.
   Baseline baseline;
   controls_.clear();
-  FORALL_ASSIGN_OR_RETURN(baseline.result, MeasureLocked(CalibrationModel(), profile, cancelled));
+  absl::StatusOr<LatencyResult> result = MeasureLocked(CalibrationModel(), profile, cancelled);
+  if (!result.ok()) return AsDeviceTrouble(result.status());
+  baseline.result = *std::move(result);
   for (const SessionSamples& session : baseline.result.sessions) {
     controls_.push_back(EstimateRatio(session).value);
   }
@@ -141,8 +144,7 @@ absl::StatusOr<LatencyResult> LatencyHarness::MeasureLocked(
   absl::Duration other_processes;
   for (int i = 0; i < profile.sessions; ++i) {
     FORALL_ASSIGN_OR_RETURN(SessionSamples samples,
-                            RunSession(model, profile, cancelled, &repetitions));
-    other_processes += samples.other_process_time;
+                            RunSession(model, profile, cancelled, &repetitions, &other_processes));
     result.sessions.push_back(std::move(samples));
   }
 
@@ -167,10 +169,16 @@ absl::Status LatencyHarness::Control(const std::function<bool()>& cancelled) {
   measurements_since_control_ = 0;
   FORALL_ASSIGN_OR_RETURN(Profile profile, ProfileNamed("screening"));
   profile.fresh = true;
-  FORALL_ASSIGN_OR_RETURN(const SessionSamples samples,
-                          options_.sessions->Run(CalibrationModel(), profile, cancelled));
-  if (IsThrottled(samples)) return absl::OkStatus();
-  controls_.push_back(EstimateRatio(samples).value);
+  const absl::StatusOr<SessionSamples> samples =
+      options_.sessions->Run(CalibrationModel(), profile, cancelled);
+  if (absl::IsCancelled(samples.status())) return samples.status();
+  if (!samples.ok()) {
+    // The measurement that it comes before will tell whether anything is wrong with the device.
+    FORALL_LOG(WARNING) << "control session failed: " << samples.status().message();
+    return absl::OkStatus();
+  }
+  if (IsThrottled(*samples)) return absl::OkStatus();
+  controls_.push_back(EstimateRatio(*samples).value);
   if (controls_.size() > kControls) controls_.erase(controls_.begin());
   LearnSpread();
   return absl::OkStatus();
@@ -184,10 +192,12 @@ void LatencyHarness::LearnSpread() {
 absl::StatusOr<SessionSamples> LatencyHarness::RunSession(absl::string_view model,
                                                           const Profile& profile,
                                                           const std::function<bool()>& cancelled,
-                                                          int* repetitions) {
+                                                          int* repetitions,
+                                                          absl::Duration* other_processes) {
   for (int attempt = 1;; ++attempt) {
     FORALL_ASSIGN_OR_RETURN(SessionSamples samples,
                             options_.sessions->Run(model, profile, cancelled));
+    *other_processes += samples.other_process_time;
     if (attempt >= options_.attempts || !IsThrottled(samples)) return samples;
     ++*repetitions;
     options_.clock->SleepFor(options_.cool_down);

@@ -78,10 +78,12 @@ class LatencyHarness {
   absl::StatusOr<LatencyResult> MeasureLocked(absl::string_view model, const Profile& wanted,
                                               const std::function<bool()>& cancelled)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Adds to `repetitions` how often the device changed its pace and the session was begun anew.
+  // Adds to `repetitions` how often the device changed its pace and the session was begun anew, and
+  // to `other_processes` the processor time that other processes spent for all of them.
   absl::StatusOr<SessionSamples> RunSession(absl::string_view model, const Profile& profile,
                                             const std::function<bool()>& cancelled,
-                                            int* repetitions) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+                                            int* repetitions, absl::Duration* other_processes)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // Times the calibration model when it is its turn.
   absl::Status Control(const std::function<bool()>& cancelled) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

@@ -393,7 +393,11 @@ TEST_F(HarnessTest, ErrorsOfTheModelAreErrors) {
   device_->Add("net", {.failing_run = 15});
   EXPECT_THAT(harness->Measure("net", profile), StatusIs(absl::StatusCode::kInternal));
   EXPECT_THAT(LatencyHarness::Create(Options("unknown")),
-              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("reference network")));
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("reference network")))
+      << "no subnet's fault";
+  auto options = Options();
+  options.calibration_model = "unknown";
+  EXPECT_THAT(MakeHarness(options)->Calibrate(), StatusIs(absl::StatusCode::kFailedPrecondition));
   Profile broken = profile;
   broken.max_runs = 5;
   EXPECT_THAT(harness->Measure("net", broken), StatusIs(absl::StatusCode::kInvalidArgument));

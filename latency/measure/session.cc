@@ -63,7 +63,9 @@ class Session {
 
   absl::Status TimePair(double* reference_ns, double* candidate_ns) {
     if (cancelled_ && cancelled_()) return absl::CancelledError("measurement cancelled");
-    FORALL_ASSIGN_OR_RETURN(*reference_ns, Time(reference_, &samples_.reference_parts_ns));
+    const absl::StatusOr<double> reference = Time(reference_, &samples_.reference_parts_ns);
+    if (!reference.ok()) return AsDeviceTrouble(reference.status());
+    *reference_ns = *reference;
     FORALL_ASSIGN_OR_RETURN(*candidate_ns, Time(candidate_, &samples_.candidate_parts_ns));
     return absl::OkStatus();
   }
@@ -162,8 +164,15 @@ void FlushCaches() {
   }
 }
 
+absl::Status AsDeviceTrouble(const absl::Status& status) {
+  if (status.ok() || absl::IsCancelled(status) || absl::IsUnavailable(status)) return status;
+  return absl::FailedPreconditionError(
+      absl::StrCat("the reference network cannot be timed: ", status.message()));
+}
+
 absl::Status LocalSessions::Check() {
-  return options_.backend->Prepare(options_.reference_model, SessionMemory::kReused).status();
+  return AsDeviceTrouble(
+      options_.backend->Prepare(options_.reference_model, SessionMemory::kReused).status());
 }
 
 absl::StatusOr<SessionSamples> LocalSessions::Run(absl::string_view model, const Profile& profile,
@@ -178,8 +187,12 @@ absl::StatusOr<SessionSamples> LocalSessions::Run(absl::string_view model, const
   const SessionMemory memory = fresh ? SessionMemory::kFresh : SessionMemory::kReused;
   std::unique_ptr<PreparedModel> own_reference;
   std::unique_ptr<PreparedModel>& reference = fresh ? own_reference : reference_;
-  if (reference == nullptr) {
-    FORALL_ASSIGN_OR_RETURN(reference, options_.backend->Prepare(options_.reference_model, memory));
+  // What lies on another device may be gone; preparing it again is one look.
+  if (reference == nullptr || backend.runs_per_call > 1) {
+    absl::StatusOr<std::unique_ptr<PreparedModel>> prepared =
+        options_.backend->Prepare(options_.reference_model, memory);
+    if (!prepared.ok()) return AsDeviceTrouble(prepared.status());
+    reference = *std::move(prepared);
   }
   FORALL_ASSIGN_OR_RETURN(const std::unique_ptr<PreparedModel> candidate,
                           options_.backend->Prepare(model, memory));

@@ -19,12 +19,16 @@
 
 namespace forall {
 
+// An error of the reference or calibration network is the device's or the worker's trouble, never
+// the candidate's: FailedPrecondition, unless it is Cancelled or Unavailable.
+absl::Status AsDeviceTrouble(const absl::Status& status);
+
 // Thread-compatible.
 class SessionRunner {
  public:
   virtual ~SessionRunner() = default;
 
-  // Whether the reference network runs at all. The backend's errors.
+  // Whether the reference network runs at all. Errors as AsDeviceTrouble.
   virtual absl::Status Check() = 0;
   // Times `model` (a model file's bytes) against the reference, with the profile's rules for one
   // session. When profile.fresh, the session shares nothing with any other.

@@ -168,7 +168,8 @@ absl::Status ShellTransport::Upload(absl::string_view bytes, const std::string& 
                           RunScriptOnce({.text = absl::StrCat("cat > ", target),
                                          .standard_input = std::string(bytes)}));
   if (output.end.ok()) return absl::OkStatus();
-  return absl::ResourceExhaustedError(
+  // The device's trouble, a full disk say, and no model's.
+  return absl::FailedPreconditionError(
       absl::StrCat("cannot write ", path, " on the device: ", LastLine(output.standard_error)));
 }
 

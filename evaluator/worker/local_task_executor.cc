@@ -204,7 +204,6 @@ std::unique_ptr<SessionRunner> LocalTaskExecutor::MakeSessions(LatencyBackend* b
 absl::StatusOr<LocalTaskExecutor::Timing*> LocalTaskExecutor::GetTiming(int batch,
                                                                         const StopSignal& stop) {
   Timing& timing = timings_[batch];
-  int control_interval = LatencyHarness::Options().control_interval;
   if (timing.harness == nullptr) {
     LatencyBackend* backend = options_.device_backend;
     if (backend == nullptr) {
@@ -213,15 +212,11 @@ absl::StatusOr<LocalTaskExecutor::Timing*> LocalTaskExecutor::GetTiming(int batc
     } else if (backend->Describe().batch != batch) {
       return absl::FailedPreconditionError(absl::StrCat(
           "this device is timed at batch ", backend->Describe().batch, ", not ", batch));
-    } else {
-      // Every call is a process of its own, so that its scatter is in each interval.
-      control_interval = 0;
     }
     timing.sessions = MakeSessions(backend);
     LatencyHarness::Options harness;
     harness.sessions = timing.sessions.get();
     harness.calibration_model = reference_.calibration_onnx;
-    harness.control_interval = control_interval;
     harness.clock = options_.clock;
     harness.host_lock = options_.host_lock;
     harness.probe = options_.probe;

@@ -137,8 +137,7 @@ std::map<std::string, std::string> NamedValues(absl::string_view text) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<CommandDevice>> CommandDevice::Open(
-    absl::string_view text, std::function<bool()> cancelled) {
+absl::StatusOr<std::unique_ptr<CommandDevice>> CommandDevice::Open(absl::string_view text) {
   FORALL_RETURN_IF_ERROR(CheckJsonDepth(text));
   const Json json = Json::parse(text.begin(), text.end(), nullptr, false);
   if (!json.is_object()) return absl::InvalidArgumentError("a device file is a JSON object");
@@ -151,7 +150,6 @@ absl::StatusOr<std::unique_ptr<CommandDevice>> CommandDevice::Open(
   options.build_timeout =
       absl::Seconds(members.Number("build_timeout_seconds", kLongestSeconds, 1200));
   options.run_timeout = absl::Seconds(members.Number("run_timeout_seconds", kLongestSeconds, 120));
-  options.cancelled = std::move(cancelled);
   if (transport_json == nullptr) members.Complain("transport", "required: the way to the device");
   if (recipe_json == nullptr) members.Complain("recipe", "required: what to run there");
   FORALL_RETURN_IF_ERROR(members.Finish());

@@ -4,7 +4,6 @@
 #ifndef FORALL_LATENCY_DEVICE_COMMAND_DEVICE_H_
 #define FORALL_LATENCY_DEVICE_COMMAND_DEVICE_H_
 
-#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -28,9 +27,8 @@ class CommandDevice {
   // known_hosts, identity; of ssh and adb cpu_mask. docs/device-recipes.md has an example of each.
   //
   // Goes to the device and asks its program for the version. InvalidArgument names the key that is
-  // wrong; the errors of CommandBackend::Create. `cancelled` (may be empty) ends programs there.
-  static absl::StatusOr<std::unique_ptr<CommandDevice>> Open(absl::string_view json,
-                                                             std::function<bool()> cancelled = {});
+  // wrong; the errors of CommandBackend::Create.
+  static absl::StatusOr<std::unique_ptr<CommandDevice>> Open(absl::string_view json);
 
   CommandBackend* backend() { return backend_.get(); }
   // "ssh me@orin:22".

@@ -26,9 +26,11 @@ class CommandDeviceTest : public ::testing::Test {
   // A program that takes as many microseconds as the model's file has bytes.
   std::string File(const std::string& more = "") {
     const std::string tool = dir_ / "tool";
-    EXPECT_TRUE(WriteFileAtomically(
-                    tool, "#!/bin/sh\nn=$(wc -c <$1)\nfor i in 1 2 3 4 5; do echo $n; done\n")
-                    .ok());
+    EXPECT_TRUE(
+        WriteFileAtomically(
+            tool,
+            "#!/bin/sh\nn=$(wc -c <$1)\nfor i in 1 2 3 4 5; do echo $n; done; echo >>$0.calls\n")
+            .ok());
     EXPECT_EQ(chmod(tool.c_str(), 0755), 0);
     return absl::StrCat(
         R"({"transport": {"kind": "local", "directory": ")", dir_.path(),
@@ -51,7 +53,7 @@ TEST_F(CommandDeviceTest, IsMeasuredByTheHarness) {
                           }});
   LatencyHarness::Options options;
   options.sessions = &sessions;
-  options.control_interval = 0;
+  options.control_interval = 1;  // which such a device does without
   FORALL_ASSERT_OK_AND_ASSIGN(const auto harness, LatencyHarness::Create(options));
   FORALL_ASSERT_OK_AND_ASSIGN(const Baseline baseline, harness->Calibrate());
   EXPECT_DOUBLE_EQ(baseline.reference_ns, 100e3);
@@ -64,6 +66,8 @@ TEST_F(CommandDeviceTest, IsMeasuredByTheHarness) {
   ASSERT_EQ(result.sessions.size(), 1u);
   EXPECT_EQ(result.sessions[0].candidate_parts_ns.size(), 55u) << "every sample of every call";
   EXPECT_EQ(result.environment.at("thermal_celsius"), "40");
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::string calls, ReadFile(dir_ / "tool.calls"));
+  EXPECT_EQ(calls.size(), 4u * 11) << "two networks, calibration and measurement, nothing else";
 }
 
 TEST_F(CommandDeviceTest, ProbesTheDeviceByItsShell) {

@@ -165,6 +165,8 @@ const std::string& LatencyHarness::CalibrationModel() const {
 
 absl::Status LatencyHarness::Control(const std::function<bool()>& cancelled) {
   if (controls_.empty() || options_.control_interval == 0) return absl::OkStatus();
+  // A call is a process of its own already, and takes seconds.
+  if (options_.sessions->Describe().runs_per_call > 1) return absl::OkStatus();
   if (++measurements_since_control_ < options_.control_interval) return absl::OkStatus();
   measurements_since_control_ = 0;
   FORALL_ASSIGN_OR_RETURN(Profile profile, ProfileNamed("screening"));

@@ -52,7 +52,8 @@ class LatencyHarness {
     // or two, cannot show how sessions of other processes and other minutes differ.
     SessionSpread session_spread = {};
     // Once calibrated, a fresh session of the calibration model comes before every so many
-    // measurements; the spread is that of the last 25. 0: never.
+    // measurements; the spread is that of the last 25. 0: never, as with a device that
+    // measures by itself.
     int control_interval = 8;
     // A throttled measurement is repeated this often in all, with a pause before.
     int attempts = 2;

@@ -6,16 +6,18 @@
 
 namespace forall {
 
+double BinomialProbability(int64_t hits, int64_t trials, double share) {
+  const double n = static_cast<double>(trials);
+  const double k = static_cast<double>(hits);
+  return std::exp(std::lgamma(n + 1) - std::lgamma(k + 1) - std::lgamma(n - k + 1) +
+                  k * std::log(share) + (n - k) * std::log1p(-share));
+}
+
 double BinomialAtMost(int64_t hits, int64_t trials, double share) {
   if (hits < 0) return 0;
   if (hits >= trials) return 1;
-  const double n = static_cast<double>(trials);
   double sum = 0;
-  for (int64_t i = 0; i <= hits; ++i) {
-    const double k = static_cast<double>(i);
-    sum += std::exp(std::lgamma(n + 1) - std::lgamma(k + 1) - std::lgamma(n - k + 1) +
-                    k * std::log(share) + (n - k) * std::log1p(-share));
-  }
+  for (int64_t i = 0; i <= hits; ++i) sum += BinomialProbability(i, trials, share);
   return std::min(1.0, sum);
 }
 

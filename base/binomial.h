@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The lower tail of a binomial distribution.
+// Probabilities of a binomial distribution, and its lower tail.
 #ifndef FORALL_BASE_BINOMIAL_H_
 #define FORALL_BASE_BINOMIAL_H_
 
@@ -7,8 +7,11 @@
 
 namespace forall {
 
-// P(X <= hits) of `trials` independent ones that each succeed with probability `share`, 0 < share
-// < 1. 1 for hits >= trials, 0 for negative hits.
+// P(X = hits) of `trials` independent ones that each succeed with probability `share`, 0 < share <
+// 1, 0 <= hits <= trials. By logarithms, so that many trials do not underflow early.
+double BinomialProbability(int64_t hits, int64_t trials, double share);
+
+// P(X <= hits) the same. 1 for hits >= trials, 0 for negative hits.
 double BinomialAtMost(int64_t hits, int64_t trials, double share);
 
 // Whether so few hits of intervals that claim 95 % come about less than once in a thousand times.

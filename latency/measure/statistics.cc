@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "base/binomial.h"
 
 namespace forall {
 namespace {
@@ -57,13 +58,6 @@ std::vector<double> Ranks(absl::Span<const double> samples) {
   return ranks;
 }
 
-// Probability that a binomial variable of n trials is k, by logarithms so that large n does not
-// underflow early.
-double BinomialPmf(int n, int k, double p) {
-  const double log_choose = std::lgamma(n + 1.0) - std::lgamma(k + 1.0) - std::lgamma(n - k + 1.0);
-  return std::exp(log_choose + k * std::log(p) + (n - k) * std::log1p(-p));
-}
-
 }  // namespace
 
 double Median(absl::Span<const double> samples) { return MedianOfSorted(Sorted(samples)); }
@@ -71,7 +65,7 @@ double Median(absl::Span<const double> samples) { return MedianOfSorted(Sorted(s
 std::optional<double> MedianRank(int n) {
   double below = 0;  // P(B < k), B binomial (n, 1/2)
   for (int k = 0; k < (n + 1) / 2; ++k) {
-    const double next = below + BinomialPmf(n, k, 0.5);
+    const double next = below + BinomialProbability(k, n, 0.5);
     if (next > 0.025) {
       if (k == 0) return std::nullopt;
       // Between ranks k and k + 1, of intervals with 1 - 2 below and 1 - 2 next.
@@ -180,7 +174,7 @@ double WindowedDrift(absl::Span<const double> samples) {
 int MinSamplesForPercentile(double percentile) {
   const double beyond = 1 - percentile / 100;
   int n = 2;
-  while (BinomialPmf(n, 0, beyond) + BinomialPmf(n, 1, beyond) > 0.01) ++n;
+  while (BinomialProbability(0, n, beyond) + BinomialProbability(1, n, beyond) > 0.01) ++n;
   return n;
 }
 

@@ -147,7 +147,7 @@ class Bench {
     ChildSessions::Options child;
     child.command = MeasuringChildCommand();
     child.description = description_;
-    child.configuration = BackendConfiguration(description_);
+    child.configuration = BackendConfiguration({});
     child.reference_model = reference_.onnx;
     return std::make_unique<ChildSessions>(std::move(child));
   }

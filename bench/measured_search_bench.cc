@@ -67,7 +67,7 @@ class Bench {
     ChildSessions::Options child;
     child.command = MeasuringChildCommand();
     child.description = bench->backend_->Describe();
-    child.configuration = BackendConfiguration(child.description);
+    child.configuration = BackendConfiguration({});
     child.reference_model = reference.onnx;
     bench->sessions_ = std::make_unique<ChildSessions>(std::move(child));
     LatencyHarness::Options harness;

@@ -18,63 +18,14 @@
 #include "absl/strings/str_split.h"
 #include "base/mutex.h"
 #include "base/status_macros.h"
+#include "runtime/execution_provider.h"
+#include "runtime/ort_handle.h"
 
 namespace forall {
 namespace {
 
 // The newest function used is SessionOptionsAppendExecutionProvider, of 1.12.
 constexpr uint32_t kOldestApiVersion = 12;
-
-// Owns an object that the C API gives out, and releases it with the API's own function.
-template <typename T>
-class Handle {
- public:
-  explicit Handle(void(ORT_API_CALL* release)(T*)) : release_(release) {}
-  ~Handle() { release_(ptr_); }
-  Handle(Handle&& other) noexcept
-      : ptr_(std::exchange(other.ptr_, nullptr)), release_(other.release_) {}
-  Handle& operator=(Handle&& other) noexcept {
-    std::swap(ptr_, other.ptr_);
-    return *this;
-  }
-
-  T* get() const { return ptr_; }
-  // For the C API's out-parameters. Releases what was held before.
-  T** out() {
-    release_(std::exchange(ptr_, nullptr));
-    return &ptr_;
-  }
-
- private:
-  T* ptr_ = nullptr;
-  void(ORT_API_CALL* release_)(T*);
-};
-
-// Takes ownership of `status`. `otherwise` is the code of what the C API calls just a failure.
-absl::Status ToStatus(const OrtApi& api, OrtStatus* status, absl::string_view doing,
-                      absl::StatusCode otherwise) {
-  if (status == nullptr) return absl::OkStatus();
-  const std::string message = absl::StrCat(doing, ": ", api.GetErrorMessage(status));
-  const OrtErrorCode ort_code = api.GetErrorCode(status);
-  api.ReleaseStatus(status);
-  // The C API has no code for lack of memory, so here the text has to tell.
-  if (absl::StrContains(message, "bad_alloc") || absl::StrContains(message, "bad allocation") ||
-      absl::StrContains(message, "Failed to allocate memory")) {
-    return absl::ResourceExhaustedError(message);
-  }
-  switch (ort_code) {
-    case ORT_INVALID_ARGUMENT:
-    case ORT_INVALID_PROTOBUF:
-    case ORT_INVALID_GRAPH:
-    case ORT_NO_MODEL:
-    case ORT_NOT_IMPLEMENTED:
-      return absl::InvalidArgumentError(message);
-    case ORT_EP_FAIL:
-      return absl::FailedPreconditionError(message);
-    default:
-      return absl::Status(otherwise, message);
-  }
-}
 
 // Elements of a tensor, or an error for a negative extent or a product beyond any memory.
 absl::StatusOr<size_t> ElementCount(absl::Span<const int64_t> shape) {
@@ -117,11 +68,11 @@ uint32_t ApiVersionOf(absl::string_view version) {
 
 // Asking for a version that the library lacks makes it write to standard error, so the version
 // string decides first; GetApi then has the last word.
-const OrtApi* NegotiateApi(const OrtApiBase& base) {
+const OrtApi* NegotiateApi(const OrtApiBase& base, uint32_t* version) {
   const uint32_t served = ApiVersionOf(base.GetVersionString());
-  uint32_t version = served == 0 ? ORT_API_VERSION : std::min<uint32_t>(ORT_API_VERSION, served);
-  for (; version >= kOldestApiVersion; --version) {
-    if (const OrtApi* api = base.GetApi(version); api != nullptr) return api;
+  *version = served == 0 ? ORT_API_VERSION : std::min<uint32_t>(ORT_API_VERSION, served);
+  for (; *version >= kOldestApiVersion; --*version) {
+    if (const OrtApi* api = base.GetApi(*version); api != nullptr) return api;
   }
   return nullptr;
 }
@@ -129,7 +80,8 @@ const OrtApi* NegotiateApi(const OrtApiBase& base) {
 }  // namespace
 
 struct OnnxRuntime::Impl {
-  const OrtApi* api = nullptr;
+  OrtLibrary library;
+  const OrtApi* api = nullptr;  // the library's
   OrtEnv* env = nullptr;
   OrtMemoryInfo* cpu_memory = nullptr;
   std::string version;
@@ -140,27 +92,28 @@ struct OnnxRuntime::Impl {
 
 absl::Status OnnxRuntime::Impl::Open() {
   std::vector<std::string> failures;
-  void* library = nullptr;
+  void* handle = nullptr;
   for (const std::string& path : LibraryCandidates()) {
-    library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (library != nullptr) break;
+    handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (handle != nullptr) break;
     failures.push_back(dlerror());
   }
-  if (library == nullptr) {
+  if (handle == nullptr) {
     return absl::FailedPreconditionError(absl::StrCat(
         "ONNX Runtime is not there: run tools/setup.sh, install the distribution's libonnxruntime "
         "package, or name the library in FORALL_ONNXRUNTIME (tried: ",
         absl::StrJoin(failures, "; "), ")"));
   }
   using GetApiBase = const OrtApiBase*(ORT_API_CALL*)();
-  const auto get_api_base = reinterpret_cast<GetApiBase>(dlsym(library, "OrtGetApiBase"));
+  const auto get_api_base = reinterpret_cast<GetApiBase>(dlsym(handle, "OrtGetApiBase"));
   if (get_api_base == nullptr) {
     return absl::FailedPreconditionError(
         "the library that was named as ONNX Runtime has no OrtGetApiBase: name libonnxruntime.so "
         "in FORALL_ONNXRUNTIME");
   }
   version = get_api_base()->GetVersionString();
-  api = NegotiateApi(*get_api_base());
+  library.handle = handle;
+  library.api = api = NegotiateApi(*get_api_base(), &library.version);
   if (api == nullptr) {
     return absl::FailedPreconditionError(absl::StrCat(
         "ONNX Runtime ", version, " is too old: install 1.", kOldestApiVersion, " or newer"));
@@ -387,45 +340,9 @@ void OnnxSession::Impl::GiveBack(std::unique_ptr<Binding> binding) {
 
 namespace {
 
-absl::Status AppendCuda(const OrtApi& api, OrtSessionOptions* options) {
-  const auto code = absl::StatusCode::kFailedPrecondition;
-  Handle<OrtCUDAProviderOptionsV2> cuda(api.ReleaseCUDAProviderOptions);
-  FORALL_RETURN_IF_ERROR(ToStatus(api, api.CreateCUDAProviderOptions(cuda.out()), "CUDA", code));
-  return ToStatus(api, api.SessionOptionsAppendExecutionProvider_CUDA_V2(options, cuda.get()),
-                  "CUDA", code);
-}
-
-absl::Status AppendTensorRt(const OrtApi& api, OrtSessionOptions* options) {
-  const auto code = absl::StatusCode::kFailedPrecondition;
-  Handle<OrtTensorRTProviderOptionsV2> trt(api.ReleaseTensorRTProviderOptions);
-  FORALL_RETURN_IF_ERROR(
-      ToStatus(api, api.CreateTensorRTProviderOptions(trt.out()), "TensorRT", code));
-  return ToStatus(api, api.SessionOptionsAppendExecutionProvider_TensorRT_V2(options, trt.get()),
-                  "TensorRT", code);
-}
-
-absl::Status AppendProvider(const OrtApi& api, const std::string& name,
-                            OrtSessionOptions* options) {
-  absl::Status status;
-  if (name == "cpu") return status;
-  if (name == "CUDA") {
-    status = AppendCuda(api, options);
-  } else if (name == "TensorRT") {
-    status = AppendTensorRt(api, options);
-  } else {
-    status = ToStatus(
-        api, api.SessionOptionsAppendExecutionProvider(options, name.c_str(), nullptr, nullptr, 0),
-        name, absl::StatusCode::kFailedPrecondition);
-  }
-  if (status.ok()) return status;
-  // Whatever code the library chose: the model is not at fault.
-  return absl::FailedPreconditionError(
-      absl::StrCat("this ONNX Runtime cannot use the execution provider '", name,
-                   "' (it may be listed and still lack its library): ", status.message()));
-}
-
-absl::Status Configure(const OrtApi& api, const SessionOptions& wanted,
+absl::Status Configure(const OrtLibrary& runtime, const SessionOptions& wanted,
                        OrtSessionOptions* options) {
+  const OrtApi& api = *runtime.api;
   const auto check = [&api](OrtStatus* status, absl::string_view doing) {
     return ToStatus(api, status, doing, absl::StatusCode::kInternal);
   };
@@ -449,7 +366,13 @@ absl::Status Configure(const OrtApi& api, const SessionOptions& wanted,
         check(api.AddSessionConfigEntry(options, "session.disable_cpu_ep_fallback", "1"),
               "set fallback"));
   }
-  return AppendProvider(api, wanted.provider, options);
+  for (const auto& [name, value] : wanted.config) {
+    if (OrtStatus* const status = api.AddSessionConfigEntry(options, name.c_str(), value.c_str());
+        status != nullptr) {
+      return ToStatus(api, status, absl::StrCat("set ", name), absl::StatusCode::kInvalidArgument);
+    }
+  }
+  return AppendExecutionProvider(runtime, wanted.provider, wanted.provider_options, options);
 }
 
 }  // namespace
@@ -469,7 +392,7 @@ absl::StatusOr<std::unique_ptr<OnnxSession>> OnnxSession::Create(absl::string_vi
   Handle<OrtSessionOptions> session_options(api.ReleaseSessionOptions);
   FORALL_RETURN_IF_ERROR(ToStatus(api, api.CreateSessionOptions(session_options.out()),
                                   "create session options", absl::StatusCode::kInternal));
-  FORALL_RETURN_IF_ERROR(Configure(api, options, session_options.get()));
+  FORALL_RETURN_IF_ERROR(Configure(runtime->impl_->library, options, session_options.get()));
 
   auto impl = std::make_unique<Impl>(&api, runtime->impl_->cpu_memory);
   FORALL_RETURN_IF_ERROR(

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The one wrapper around ONNX Runtime's C API. The library is opened at run time and its API
 // version negotiated, so that a vendor's older build serves too; telemetry is switched off before
-// the environment exists. No other file of the project includes an ONNX Runtime header.
+// the environment exists. No file outside runtime/ includes an ONNX Runtime header.
 #ifndef FORALL_RUNTIME_ONNX_SESSION_H_
 #define FORALL_RUNTIME_ONNX_SESSION_H_
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -52,9 +53,13 @@ struct TensorView {
 
 struct SessionOptions {
   int intra_op_threads = 1;
-  // "cpu", or a name of ONNX Runtime's generic provider API ("XNNPACK", "QNN", ...), "CUDA",
-  // "TensorRT".
+  // One of ProviderNames() (execution_provider.h).
   std::string provider = "cpu";
+  // The provider's own options, as ONNX Runtime's documentation of it names them.
+  std::map<std::string, std::string> provider_options = {};
+  // Entries of the session's configuration, e.g. "session.set_denormal_as_zero": "1"
+  // (onnxruntime_session_options_config_keys.h). They win over what is set here otherwise.
+  std::map<std::string, std::string> config = {};
   // Idle threads of the session spin between operators; off when sessions share cores.
   bool allow_spinning = false;
   // Operators that another provider lacks run on the CPU, which is ONNX Runtime's own default; when
@@ -70,8 +75,8 @@ class OnnxSession {
  public:
   // `model` is an ONNX file's bytes; they are not needed afterwards. InvalidArgument when the model
   // is not valid, has an operator that the provider lacks or an input or output that is not a
-  // tensor of 32-bit floats, FailedPrecondition when the provider cannot be had, ResourceExhausted
-  // when memory runs out.
+  // tensor of 32-bit floats, or an option is none that the provider knows; FailedPrecondition when
+  // the provider cannot be had, ResourceExhausted when memory runs out.
   static absl::StatusOr<std::unique_ptr<OnnxSession>> Create(absl::string_view model,
                                                              const SessionOptions& options);
   ~OnnxSession();

@@ -14,7 +14,6 @@ namespace forall {
 namespace {
 
 constexpr size_t kMaxIdLength = 63;
-constexpr char kPrecision[] = "fp32";
 
 bool IsIdCharacter(char c) {
   return absl::ascii_islower(c) || absl::ascii_isdigit(c) || c == '-' || c == '_' || c == '.';
@@ -75,14 +74,15 @@ v1::Device DescribeDevice(const Environment& environment, const std::string& id,
 v1::RuntimeProfile DescribeProfile(const Environment& environment,
                                    const BackendDescription& backend) {
   v1::RuntimeProfile profile;
-  profile.set_hash(ProfileHash(environment, backend, kPrecision));
+  profile.set_hash(ProfileHash(environment, backend));
   profile.set_runtime(backend.runtime);
   profile.set_runtime_version(backend.runtime_version);
   profile.set_provider(backend.provider);
-  profile.set_precision(kPrecision);
+  profile.set_precision(backend.precision);
   profile.set_threads(backend.threads);
   profile.set_batch(backend.batch);
   profile.set_power_mode(environment.governor);
+  profile.mutable_settings()->insert(backend.settings.begin(), backend.settings.end());
   return profile;
 }
 

@@ -1,6 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "evaluator/worker/latency_message.h"
 
+#include <algorithm>
+#include <map>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/time.h"
+#include "base/status_macros.h"
+
 namespace forall {
 namespace {
 
@@ -16,7 +25,48 @@ v1::Verdict::State ToState(Verdict verdict) {
   return v1::Verdict::STATE_UNSPECIFIED;
 }
 
+// Under which rules and settings: what the hashes beside the number stand for.
+std::map<std::string, std::string> ProfileFields(const LatencyResult& result) {
+  const Profile& profile = result.profile;
+  const BackendDescription& backend = result.backend;
+  std::map<std::string, std::string> fields = {
+      {"latency_profile", profile.name},
+      {"latency_rules",
+       absl::StrCat("half_width=", profile.target_half_width, " runs=", profile.min_runs, "-",
+                    profile.max_runs, " duration=", absl::FormatDuration(profile.max_duration),
+                    " sessions=", profile.sessions, profile.fresh ? " fresh" : "",
+                    profile.cold_cache ? " cold_cache" : "")},
+      {"runtime", absl::StrCat(backend.runtime, " ", backend.runtime_version)},
+      {"provider", backend.provider},
+      {"precision", backend.precision},
+      {"threads", absl::StrCat(backend.threads)},
+      {"batch", absl::StrCat(backend.batch)}};
+  if (!backend.settings.empty()) {
+    fields["settings"] = absl::StrJoin(backend.settings, " ", absl::PairFormatter("="));
+  }
+  return fields;
+}
+
 }  // namespace
+
+absl::StatusOr<Profile> ProfileFromTask(absl::string_view name, const v1::LatencyProfile& rules) {
+  const absl::string_view base = rules.base().empty() ? name : absl::string_view(rules.base());
+  FORALL_ASSIGN_OR_RETURN(Profile profile, ProfileNamed(base.empty() ? "screening" : base));
+  if (rules.target_half_width() > 0) profile.target_half_width = rules.target_half_width();
+  if (rules.min_runs() > 0) profile.min_runs = rules.min_runs();
+  if (rules.max_runs() > 0) profile.max_runs = rules.max_runs();
+  // One given alone moves the other.
+  if (rules.max_runs() == 0) profile.max_runs = std::max(profile.max_runs, profile.min_runs);
+  if (rules.min_runs() == 0) profile.min_runs = std::min(profile.max_runs, profile.min_runs);
+  if (rules.has_max_duration()) {
+    profile.max_duration = absl::Seconds(rules.max_duration().seconds()) +
+                           absl::Nanoseconds(rules.max_duration().nanos());
+    profile.min_duration = std::min(profile.min_duration, profile.max_duration);
+  }
+  if (rules.sessions() > 0) profile.sessions = rules.sessions();
+  if (rules.has_fresh()) profile.fresh = rules.fresh();
+  return profile;
+}
 
 v1::LatencyResult ToMessage(const LatencyResult& result, const std::string& reference_sha256,
                             const Baseline& baseline) {
@@ -41,7 +91,9 @@ v1::LatencyResult ToMessage(const LatencyResult& result, const std::string& refe
   for (const auto& [name, value] : result.environment) {
     (*message.mutable_environment())[name] = value;
   }
-  (*message.mutable_environment())["latency_profile"] = result.profile.name;
+  for (const auto& [name, value] : ProfileFields(result)) {
+    (*message.mutable_environment())[name] = value;
+  }
   (*message.mutable_environment())["sessions"] = std::to_string(result.sessions.size());
   message.set_reference_sha256(reference_sha256);
   if (baseline.result.verdict != Verdict::kRejected) {

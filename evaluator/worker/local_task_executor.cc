@@ -171,11 +171,11 @@ absl::StatusOr<v1::AccuracyResult> LocalTaskExecutor::MeasureAccuracy(const v1::
 
 absl::StatusOr<v1::LatencyResult> LocalTaskExecutor::MeasureLatency(const v1::Task& task,
                                                                     const StopSignal& stop) {
-  FORALL_ASSIGN_OR_RETURN(
-      const Profile profile,
-      ProfileNamed(task.latency_profile().empty() ? "screening" : task.latency_profile()));
+  FORALL_ASSIGN_OR_RETURN(const Profile profile,
+                          ProfileFromTask(task.latency_profile(), task.latency_rules()));
   FORALL_ASSIGN_OR_RETURN(const std::string model, GetArtifact(task.artifact_sha256(), stop));
   MutexLock lock(&timing_mu_);
+  const StopRelay::Scope relayed(options_.stop_relay, stop.stopped);
   FORALL_ASSIGN_OR_RETURN(Timing * timing, GetTiming(task.batch() > 0 ? task.batch() : 1, stop));
   FORALL_ASSIGN_OR_RETURN(const LatencyResult result,
                           timing->harness->Measure(model, profile, stop.stopped));
@@ -196,8 +196,13 @@ std::unique_ptr<SessionRunner> LocalTaskExecutor::MakeSessions(LatencyBackend* b
   ChildSessions::Options child;
   child.command = options_.measuring_child;
   child.description = backend->Describe();
-  child.configuration = BackendConfiguration(child.description);
+  OnnxRuntimeBackend::Options configuration = options_.runtime.backend;
+  configuration.batch = child.description.batch;
+  child.configuration = BackendConfiguration(configuration);
   child.reference_model = reference_.onnx;
+  child.prepare_limit = options_.runtime.build_limit;
+  child.run_limit = options_.runtime.run_limit;
+  child.memory_bytes = options_.runtime.memory_bytes;
   return std::make_unique<ChildSessions>(std::move(child));
 }
 
@@ -207,7 +212,9 @@ absl::StatusOr<LocalTaskExecutor::Timing*> LocalTaskExecutor::GetTiming(int batc
   if (timing.harness == nullptr) {
     LatencyBackend* backend = options_.device_backend;
     if (backend == nullptr) {
-      FORALL_ASSIGN_OR_RETURN(timing.backend, OnnxRuntimeBackend::Create({.batch = batch}));
+      OnnxRuntimeBackend::Options configuration = options_.runtime.backend;
+      configuration.batch = batch;
+      FORALL_ASSIGN_OR_RETURN(timing.backend, OnnxRuntimeBackend::Create(configuration));
       backend = timing.backend.get();
     } else if (backend->Describe().batch != batch) {
       return absl::FailedPreconditionError(absl::StrCat(
@@ -220,6 +227,7 @@ absl::StatusOr<LocalTaskExecutor::Timing*> LocalTaskExecutor::GetTiming(int batc
     harness.clock = options_.clock;
     harness.host_lock = options_.host_lock;
     harness.probe = options_.probe;
+    harness.cold_cache = options_.runtime.cold_cache;
     FORALL_ASSIGN_OR_RETURN(timing.harness, LatencyHarness::Create(std::move(harness)));
   }
   if (!timing.calibrated) {

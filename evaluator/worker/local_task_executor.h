@@ -18,6 +18,7 @@
 #include "evaluator/worker/reference_network.h"
 #include "evaluator/worker/task_executor.h"
 #include "latency/backend/onnxruntime_backend.h"
+#include "latency/device/device_file.h"
 #include "latency/measure/environment.h"
 #include "latency/measure/harness.h"
 #include "latency/measure/host_lock.h"
@@ -28,9 +29,9 @@ namespace forall {
 
 // EXPORT: the supernet comes from the controller by its hash; BatchNorm is calibrated on the train
 // split, and the file is uploaded before the result is returned. ACCURACY: the artifact comes from
-// the cache or the controller. LATENCY: likewise; timed against the reference network with one
-// thread, in a process that may be killed. Timing holds the host lock exclusively, everything else
-// shares it, so that on one machine they never overlap. Thread-safe.
+// the cache or the controller. LATENCY: likewise; timed against the reference network in a process
+// that may be killed. Timing holds the host lock exclusively, everything else shares it, so that on
+// one machine they never overlap. Thread-safe.
 class LocalTaskExecutor : public TaskExecutor {
  public:
   struct Options {
@@ -42,8 +43,13 @@ class LocalTaskExecutor : public TaskExecutor {
     std::string data_directory;
     // What to start for timing in a process of its own (MeasuringChildCommand); empty: this one.
     std::vector<std::string> measuring_child = {};
+    // What to time with, whatever the batch size.
+    RuntimeDevice runtime = {};
     // Times on another device instead, at its one batch size. Not owned, must outlive.
     LatencyBackend* device_backend = nullptr;
+    // Learns for as long as a latency task runs what stops it: device_backend asks it. Not owned,
+    // must outlive; may be nullptr.
+    StopRelay* stop_relay = nullptr;
     // As LocalSessions; for device_backend.
     std::function<std::map<std::string, std::string>()> read_notes = {};
   };

@@ -55,5 +55,48 @@ TEST(LatencyMessageTest, CarriesEverySampleAndTheVerdict) {
   EXPECT_EQ(ToMessage(result, "abc", baseline).calibrated_reference_ns(), 0);
 }
 
+TEST(LatencyMessageTest, SaysUnderWhichRulesAndSettings) {
+  LatencyResult result;
+  result.profile =
+      Profile{.name = "final", .target_half_width = 0.005, .sessions = 5, .fresh = true};
+  result.backend = {.runtime = "onnxruntime",
+                    .runtime_version = "1.30.0",
+                    .provider = "XNNPACK",
+                    .threads = 2,
+                    .settings = {{"a", "1"}, {"b", "2"}}};
+  const auto fields = ToMessage(result, "abc", Baseline()).environment();
+  EXPECT_EQ(fields.at("latency_rules"),
+            "half_width=0.005 runs=12-200 duration=5s sessions=5 fresh");
+  EXPECT_EQ(fields.at("provider"), "XNNPACK");
+  EXPECT_EQ(fields.at("settings"), "a=1 b=2");
+}
+
+TEST(LatencyMessageTest, AJobChangesAProfile) {
+  v1::LatencyProfile rules;
+  FORALL_ASSERT_OK_AND_ASSIGN(const Profile plain, ProfileFromTask("final", rules));
+  EXPECT_EQ(plain.name, "final");
+  EXPECT_EQ(plain.sessions, 5);
+  FORALL_ASSERT_OK_AND_ASSIGN(const Profile nameless, ProfileFromTask("", rules));
+  EXPECT_EQ(nameless.name, "screening");
+
+  rules.set_base("standard");
+  rules.set_target_half_width(0.003);
+  rules.set_min_runs(500);
+  rules.mutable_max_duration()->set_nanos(50000000);
+  rules.set_sessions(2);
+  rules.set_fresh(false);
+  FORALL_ASSERT_OK_AND_ASSIGN(const Profile profile, ProfileFromTask("screening", rules));
+  EXPECT_EQ(profile.name, "standard");
+  EXPECT_EQ(profile.target_half_width, 0.003);
+  EXPECT_EQ(profile.min_runs, 500);
+  EXPECT_EQ(profile.max_runs, 500) << "moved by min_runs";
+  EXPECT_EQ(profile.max_duration, absl::Milliseconds(50));
+  EXPECT_EQ(profile.min_duration, absl::Milliseconds(50));
+  EXPECT_EQ(profile.sessions, 2);
+  EXPECT_FALSE(profile.fresh);
+  rules.set_base("sloppy");
+  EXPECT_FALSE(ProfileFromTask("screening", rules).ok());
+}
+
 }  // namespace
 }  // namespace forall

@@ -32,11 +32,15 @@ SIGTERM: it finishes or gives back what it has (a second signal stops it at once
   --cache DIR              folder for supernets and subnets that were fetched (default:
                            $XDG_CACHE_HOME/forall, else ~/.cache/forall, else /tmp/forall-cache)
   --cache-mib N            largest size of that folder (default 4096)
-  --threads N              cores for exports and accuracies (default: all); timing always uses one
-  --timing FILE            time on another device, with its own program over ssh or adb, as FILE says
-                           (docs/device-recipes.md); needs --device and --device-class, and takes
-                           latency tasks only
+  --threads N              cores for exports and accuracies (default: all); timing uses one, or as
+                           many as a --timing file says
+  --timing FILE            time as FILE says: on another device with its own program over ssh or adb,
+                           or on this one by another execution provider or with other settings
+                           (docs/device-recipes.md). Takes latency tasks only. May be given several
+                           times: each file is a worker of its own at the controller
+  --local                  with --timing: serve this machine as well
   --kinds LIST             tasks to take, of export,accuracy,latency (default: all)
+  --providers              print which execution providers ONNX Runtime offers here, and leave
   --verbose                log more
   --version                print the version
   --help                   print this
@@ -52,6 +56,7 @@ examples
   forall-worker --controller 10.0.0.5:7411 --device pi5-lab --data ~/datasets
   forall-worker --id pc-timing --kinds latency
   forall-worker --timing orin.json --device orin-1 --device-class jetson-orin
+  forall-worker --local --timing orin.json --timing pixel.json   # which say what they are called
 )";
 
 std::string FromEnvironment(const char* (*getenv)(const char*), const char* name,
@@ -93,13 +98,17 @@ absl::Status ReadFlag(const std::string& name, const std::string& value, WorkerF
                                                      {"--device", &flags->device},
                                                      {"--data", &flags->data},
                                                      {"--device-class", &flags->device_class},
-                                                     {"--cache", &flags->cache},
-                                                     {"--timing", &flags->timing}};
+                                                     {"--cache", &flags->cache}};
   if (const auto text = texts.find(name); text != texts.end()) {
     if (value.empty()) return absl::InvalidArgumentError(absl::StrCat(name, " needs a value"));
     *text->second = value;
     if (name == "--data") flags->data_named = true;
     if (name == "--id" || name == "--device") return CheckWorkerId(name, value);
+    return absl::OkStatus();
+  }
+  if (name == "--timing") {
+    if (value.empty()) return absl::InvalidArgumentError("--timing needs a value");
+    flags->timing.push_back(value);
     return absl::OkStatus();
   }
   if (name == "--cache-mib") return ReadNumber(name, value, 1 << 30, &flags->cache_mib);
@@ -110,30 +119,32 @@ absl::Status ReadFlag(const std::string& name, const std::string& value, WorkerF
   return absl::OkStatus();
 }
 
-// A worker that times elsewhere: this machine's name is not that device's, and its datasets are for
-// workers that have the cores to themselves.
-absl::Status CheckTiming(WorkerFlags* flags) {
-  if (flags->timing.empty()) return absl::OkStatus();
-  if (flags->device.empty() || flags->device_class.empty()) {
-    return absl::InvalidArgumentError(
-        "--timing: --device and --device-class must say which device it is");
+// What times by a file takes latency tasks only: its datasets are for workers that have the cores
+// to themselves.
+absl::Status CheckTiming(const WorkerFlags& flags) {
+  if (flags.timing.empty() && flags.local) {
+    return absl::InvalidArgumentError("--local: goes with --timing; without it, it is the default");
   }
-  for (const v1::Task::Kind kind : flags->kinds) {
+  if (flags.timing.empty() || flags.local) return absl::OkStatus();
+  for (const v1::Task::Kind kind : flags.kinds) {
     if (kind != v1::Task::LATENCY) {
       return absl::InvalidArgumentError(
-          "--timing: takes latency tasks only; start another worker for the rest");
+          "--timing: takes latency tasks only; --local or another worker does the rest");
     }
   }
-  flags->kinds = {v1::Task::LATENCY};
-  if (flags->id.empty()) flags->id = flags->device;
+  if (flags.timing.size() > 1 && !(flags.device.empty() && flags.device_class.empty())) {
+    return absl::InvalidArgumentError(
+        "--device and --device-class: with several --timing files, each file says its own "
+        "(\"device\" and \"device_class\")");
+  }
   return absl::OkStatus();
 }
 
 bool IsSwitch(const std::string& name, WorkerFlags* flags, bool** value) {
-  const std::map<std::string, bool*> switches = {{"--verbose", &flags->verbose},
-                                                 {"--version", &flags->version},
-                                                 {"--help", &flags->help},
-                                                 {"-h", &flags->help}};
+  const std::map<std::string, bool*> switches = {
+      {"--verbose", &flags->verbose}, {"--version", &flags->version},
+      {"--local", &flags->local},     {"--providers", &flags->providers},
+      {"--help", &flags->help},       {"-h", &flags->help}};
   const auto found = switches.find(name);
   if (found == switches.end()) return false;
   *value = found->second;
@@ -177,7 +188,7 @@ absl::StatusOr<WorkerFlags> ParseWorkerFlags(const std::vector<std::string>& arg
     }
     FORALL_RETURN_IF_ERROR(ReadFlag(name, parts.size() == 2 ? parts[1] : arguments[++i], &flags));
   }
-  FORALL_RETURN_IF_ERROR(CheckTiming(&flags));
+  FORALL_RETURN_IF_ERROR(CheckTiming(flags));
   return flags;
 }
 

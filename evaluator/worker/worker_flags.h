@@ -23,13 +23,17 @@ struct WorkerFlags {
   bool data_named = false;  // by --data or FORALL_DATA
   std::string cache;
   int64_t cache_mib = 4096;
-  // A device file (latency/device/command_device.h): latencies are another device's. "": this
-  // one's.
-  std::string timing;
+  // Device files (latency/device/device_file.h): latencies are taken as each says, one worker at
+  // the controller for each. Empty: this machine's, by default settings.
+  std::vector<std::string> timing;
+  // Serves this machine as well as the devices of `timing`.
+  bool local = false;
   // 0: one per usable core.
   int threads = 0;
   // All when empty.
   std::vector<v1::Task::Kind> kinds;
+  // Which execution providers work here.
+  bool providers = false;
   bool verbose = false;
   bool help = false;
   bool version = false;

@@ -34,20 +34,20 @@ TEST(WorkerFlagsTest, DefaultsComeFromTheEnvironment) {
   EXPECT_EQ(set.cache, "/home/.cache/forall");
 }
 
-TEST(WorkerFlagsTest, TimingElsewhereNeedsANameAndTakesLatenciesOnly) {
+TEST(WorkerFlagsTest, TimingByFilesTakesLatenciesOnly) {
   FORALL_ASSERT_OK_AND_ASSIGN(
       const WorkerFlags flags,
-      ParseWorkerFlags({"--timing", "orin.json", "--device", "orin-1", "--device-class", "orin"},
+      ParseWorkerFlags({"--local", "--kinds=export", "--timing", "a.json", "--timing=b.json"},
                        Nothing));
-  EXPECT_EQ(flags.timing, "orin.json");
-  EXPECT_EQ(flags.id, "orin-1");
-  EXPECT_THAT(flags.kinds, ElementsAre(v1::Task::LATENCY));
-  EXPECT_THAT(ParseWorkerFlags({"--timing", "orin.json", "--device", "orin-1"}, Nothing),
-              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("--device-class")));
-  EXPECT_THAT(ParseWorkerFlags({"--timing", "orin.json", "--device", "orin-1", "--device-class",
-                                "orin", "--kinds", "accuracy"},
-                               Nothing),
+  EXPECT_THAT(flags.timing, ElementsAre("a.json", "b.json"));
+  EXPECT_TRUE(flags.local);
+  EXPECT_THAT(ParseWorkerFlags({"--timing", "orin.json", "--kinds", "accuracy"}, Nothing),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("latency tasks only")));
+  EXPECT_THAT(ParseWorkerFlags({"--local"}, Nothing),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("--timing")));
+  EXPECT_THAT(
+      ParseWorkerFlags({"--timing", "a.json", "--timing", "b.json", "--device", "a"}, Nothing),
+      StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("each file")));
 }
 
 TEST(WorkerFlagsTest, ReadsBothSpellings) {
@@ -85,8 +85,9 @@ TEST(WorkerFlagsTest, ErrorsNameTheFlag) {
 }
 
 TEST(WorkerFlagsTest, UsageNamesEveryFlag) {
-  for (const char* flag : {"--controller", "--id", "--device", "--device-class", "--data",
-                           "--cache", "--cache-mib", "--threads", "--kinds", "--verbose"}) {
+  for (const char* flag :
+       {"--controller", "--id", "--device", "--device-class", "--data", "--cache", "--cache-mib",
+        "--threads", "--kinds", "--timing", "--local", "--providers", "--verbose"}) {
     EXPECT_THAT(WorkerUsage(), HasSubstr(flag));
   }
 }

@@ -6,40 +6,29 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
-#include "base/file.h"
 #include "base/log.h"
-#include "base/parallel.h"
-#include "base/random.h"
-#include "base/sha256.h"
 #include "base/status_macros.h"
 #include "base/thread.h"
-#include "data/prepared_dataset.h"
-#include "evaluator/accuracy/accuracy_evaluator.h"
 #include "evaluator/worker/artifact_client.h"
-#include "evaluator/worker/device_probe.h"
 #include "evaluator/worker/fleet_client.h"
-#include "evaluator/worker/local_task_executor.h"
-#include "evaluator/worker/worker.h"
+#include "evaluator/worker/reference_network.h"
+#include "evaluator/worker/served_device.h"
 #include "evaluator/worker/worker_flags.h"
 #include "latency/child/measuring_child.h"
-#include "latency/device/command_device.h"
-#include "latency/measure/controls.h"
+#include "runtime/execution_provider.h"
 
 namespace forall {
 namespace {
 
-// Drains the worker at the first SIGTERM or SIGINT, ends the process at the second. The signals
+// Drains the workers at the first SIGTERM or SIGINT, ends the process at the second. The signals
 // must be blocked in all threads before it is made.
 class SignalWatch {
  public:
-  explicit SignalWatch(Worker* worker) : thread_("signals", [worker] { Watch(worker); }) {}
+  explicit SignalWatch(WorkerStop* stop) : thread_("signals", [stop] { Watch(stop); }) {}
   ~SignalWatch() {
     kill(getpid(), SIGUSR1);
     thread_.Join();
@@ -62,7 +51,7 @@ class SignalWatch {
     return set;
   }
 
-  static void Watch(Worker* worker) {
+  static void Watch(WorkerStop* stop) {
     const sigset_t set = Signals();
     bool draining = false;
     while (true) {
@@ -71,7 +60,7 @@ class SignalWatch {
       if (signal == SIGUSR1) return;
       if (draining) _exit(128 + signal);
       draining = true;
-      worker->Drain();
+      stop->Stop();
     }
   }
 
@@ -83,133 +72,52 @@ bool NamesMissingFolder(const WorkerFlags& flags) {
   return flags.data_named && access(flags.data.c_str(), R_OK | X_OK) != 0;
 }
 
-// The datasets whose files are there.
-std::vector<std::string> OfferedDatasets(const std::string& directory,
-                                         LocalTaskExecutor* executor) {
-  std::vector<std::string> offered;
-  std::vector<std::string> names = PreparedNames(directory);
-  names.insert(names.begin(), "fashion_mnist");
-  for (const std::string& name : names) {
-    const absl::Status status = executor->GetDataset(name, Split::kValidation).status();
-    if (status.ok()) {
-      offered.push_back(name);
-    } else {
-      FORALL_LOG(WARNING) << "this worker cannot export or evaluate with a dataset (--data or "
-                             "FORALL_DATA names the folder): "
-                          << status.message();
+absl::Status PrintProviders() {
+  FORALL_ASSIGN_OR_RETURN(const ReferenceNetwork reference, BuildReferenceNetwork());
+  FORALL_ASSIGN_OR_RETURN(const std::vector<ProviderOffer> offers, TryProviders(reference.onnx));
+  for (const ProviderOffer& offer : offers) {
+    std::printf("%-10s %s\n", offer.name.c_str(),
+                offer.status.ok() ? "works" : std::string(offer.status.message()).c_str());
+  }
+  return absl::OkStatus();
+}
+
+// Every device has a thread of its own. One that cannot be served does not end the others.
+absl::Status ServeAll(const ServedDevice::Process& process, const std::vector<DevicePlan>& plans) {
+  std::vector<absl::Status> statuses(plans.size());
+  {
+    std::vector<Thread> threads;
+    for (size_t i = 0; i < plans.size(); ++i) {
+      threads.emplace_back("device", [&process, &plans, &statuses, i] {
+        statuses[i] = Serve(process, plans[i]);
+        if (!statuses[i].ok() && plans.size() > 1) {
+          FORALL_LOG(ERROR) << "devices/" << plans[i].device
+                            << " is not served: " << statuses[i].message();
+        }
+      });
     }
   }
-  return offered;
+  for (const absl::Status& status : statuses) FORALL_RETURN_IF_ERROR(status);
+  return absl::OkStatus();
 }
 
-v1::RegisterWorkerRequest Registration(const WorkerFlags& flags, const Environment& environment,
-                                       const BackendDescription& backend,
-                                       const std::vector<std::string>& datasets) {
-  const std::string host = IdFromHostname();
-  v1::RegisterWorkerRequest request;
-  request.set_worker_id(flags.id.empty() ? host : flags.id);
-  *request.mutable_device() = DescribeDevice(
-      environment, flags.device.empty() ? host : flags.device,
-      flags.device_class.empty() ? DefaultDeviceClass(environment) : flags.device_class);
-  *request.mutable_profile() = DescribeProfile(environment, backend);
-  request.set_build(FORALL_VERSION);
-  for (const std::string& dataset : datasets) request.add_datasets(dataset);
-  for (const v1::Task::Kind kind : flags.kinds) request.add_kinds(kind);
-  return request;
-}
-
-absl::StatusOr<std::unique_ptr<CommandDevice>> OpenDevice(const std::string& path) {
-  const absl::StatusOr<std::string> file = ReadFile(path);
-  if (!file.ok()) return WithContext(file.status(), "--timing");
-  absl::StatusOr<std::unique_ptr<CommandDevice>> device = CommandDevice::Open(*file);
-  if (!device.ok()) return WithContext(device.status(), absl::StrCat("--timing: ", path));
-  return device;
-}
-
-absl::Status RunWorker(const WorkerFlags& flags) {
+absl::Status RunWorkers(const WorkerFlags& flags) {
+  FORALL_ASSIGN_OR_RETURN(const std::vector<DevicePlan> plans, PlanDevices(flags));
   const EnvironmentProbe probe;
-  Environment environment = probe.Probe();
-  std::vector<std::string> denied_controls = DeniedControls();
-  std::unique_ptr<CommandDevice> device_elsewhere;
-  HostLock::Options lock_options;
-  if (!flags.timing.empty()) {
-    FORALL_ASSIGN_OR_RETURN(device_elsewhere, OpenDevice(flags.timing));
-    FORALL_ASSIGN_OR_RETURN(environment, device_elsewhere->Probe());
-    denied_controls = {"all: another device's cores and frequencies are set there"};
-    // One measurement at a time on a device, whoever measures and whatever name it goes by; and
-    // where the way leads to this machine, no other work meanwhile.
-    if (device_elsewhere->way() != "local") {
-      lock_options.path = absl::StrCat("/tmp/forall-timing-",
-                                       Sha256Hex(device_elsewhere->way()).substr(0, 16), ".lock");
-    }
-  }
-  FORALL_ASSIGN_OR_RETURN(const std::unique_ptr<OnnxRuntimeBackend> backend,
-                          OnnxRuntimeBackend::Create(OnnxRuntimeBackend::Options{}));
-  FORALL_ASSIGN_OR_RETURN(const std::unique_ptr<HostLock> host_lock, HostLock::Open(lock_options));
-  const auto channel = ConnectToController(flags.controller);
+  ServedDevice::Process process;
+  process.flags = &flags;
+  process.channel = ConnectToController(flags.controller);
+  process.probe = &probe;
   ArtifactClient::Options artifact_options;
   artifact_options.cache_directory = flags.cache;
   artifact_options.cache_bytes = flags.cache_mib << 20;
   FORALL_ASSIGN_OR_RETURN(const std::unique_ptr<ArtifactClient> artifacts,
-                          ArtifactClient::Create(channel, artifact_options));
-  LocalTaskExecutor::Options executor_options;
-  executor_options.artifacts = artifacts.get();
-  executor_options.host_lock = host_lock.get();
-  executor_options.probe = &probe;
-  executor_options.data_directory = flags.data;
-  executor_options.measuring_child = MeasuringChildCommand();
-  if (device_elsewhere != nullptr) {
-    executor_options.probe = nullptr;  // It looks at this machine.
-    executor_options.device_backend = device_elsewhere->backend();
-    executor_options.read_notes = [&device_elsewhere, &environment] {
-      std::map<std::string, std::string> notes = environment.Fields();
-      for (const auto& [name, value] : device_elsewhere->ReadSensors()) notes[name] = value;
-      return notes;
-    };
-  }
-  FORALL_ASSIGN_OR_RETURN(const std::unique_ptr<LocalTaskExecutor> executor,
-                          LocalTaskExecutor::Create(std::move(executor_options)));
-
-  FleetClient fleet(channel, FleetClient::Options{});
-  Worker::Options options;
-  options.fleet = &fleet;
-  options.executor = executor.get();
-  options.controller = flags.controller;
-  options.threads = flags.threads > 0 ? flags.threads : UsableCores();
-  options.registration =
-      device_elsewhere == nullptr
-          ? Registration(flags, environment, backend->Describe(),
-                         OfferedDatasets(flags.data, executor.get()))
-          : Registration(flags, environment, device_elsewhere->backend()->Describe(), {});
-  if (device_elsewhere != nullptr) {
-    (*options.registration.mutable_device()->mutable_properties())["reached_by"] =
-        device_elsewhere->way();
-  }
-  options.backoff.seed = Fnv1a64(absl::StrCat(options.registration.worker_id(), getpid()));
-
-  if (!denied_controls.empty()) {
-    (*options.registration.mutable_device()->mutable_properties())["denied_controls"] =
-        absl::StrJoin(denied_controls, "; ");
-  }
-  const v1::Device& device = options.registration.device();
-  FORALL_LOG(INFO) << "forall-worker " << FORALL_VERSION << " on " << device.description()
-                   << " worker=" << options.registration.worker_id() << " device=" << device.name()
-                   << " class=" << device.device_class()
-                   << " runtime=" << options.registration.profile().runtime() << "-"
-                   << options.registration.profile().runtime_version()
-                   << " threads=" << options.threads
-                   << " datasets=" << absl::StrJoin(options.registration.datasets(), ",")
-                   << " data=" << flags.data << " cache=" << flags.cache
-                   << " controller=" << flags.controller;
-  for (const std::string& warning : environment.warnings) {
-    FORALL_LOG(WARNING) << "timing here may be noisy: " << warning;
-  }
-  for (const std::string& denied : denied_controls) {
-    FORALL_LOG(WARNING) << "control denied: " << denied;
-  }
-  Worker worker(std::move(options));
-  const SignalWatch signals(&worker);
-  return worker.Run();
+                          ArtifactClient::Create(process.channel, artifact_options));
+  process.artifacts = artifacts.get();
+  WorkerStop stop;
+  process.stop = &stop;
+  const SignalWatch signals(&stop);
+  return ServeAll(process, plans);
 }
 
 int Main(const std::vector<std::string>& arguments) {
@@ -233,7 +141,13 @@ int Main(const std::vector<std::string>& arguments) {
     return 2;
   }
   if (flags->verbose) SetLogLevel(LogLevel::DEBUG);
-  if (const absl::Status status = RunWorker(*flags); !status.ok()) {
+  if (flags->providers) {
+    const absl::Status status = PrintProviders();
+    if (status.ok()) return 0;
+    std::fprintf(stderr, "forall-worker: %s\n", std::string(status.message()).c_str());
+    return 1;
+  }
+  if (const absl::Status status = RunWorkers(*flags); !status.ok()) {
     FORALL_LOG(ERROR) << "forall-worker cannot go on: " << status.message();
     return 1;
   }

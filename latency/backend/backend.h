@@ -4,6 +4,7 @@
 #ifndef FORALL_LATENCY_BACKEND_BACKEND_H_
 #define FORALL_LATENCY_BACKEND_BACKEND_H_
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -37,6 +38,10 @@ struct BackendDescription {
   // More than one: PreparedModel::Time calls a program that warms up, repeats and measures by
   // itself, and a call's median is one timing to the harness.
   int runs_per_call = 1;
+  // What the device computes in, where that is not the model's own affair.
+  std::string precision = "fp32";
+  // What else was chosen, e.g. "session.set_denormal_as_zero": "1" or "cold_cache": "yes".
+  std::map<std::string, std::string> settings = {};
 };
 
 enum class SessionMemory {

@@ -66,7 +66,8 @@ absl::StatusOr<std::unique_ptr<CommandBackend>> CommandBackend::Create(Options o
       .provider = traits.provider,
       .threads = options.threads,
       .batch = options.batch,
-      .runs_per_call = options.runs_per_call};
+      .runs_per_call = options.runs_per_call,
+      .precision = options.precision};
   const CommandLine version = options.recipe->VersionCommand();
   if (!version.empty()) {
     FORALL_ASSIGN_OR_RETURN(const ProgramOutput output,

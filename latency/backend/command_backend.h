@@ -36,6 +36,8 @@ class CommandBackend : public LatencyBackend {
     int threads = 1;
     int batch = 1;  // Only told: the model brings its own.
     int runs_per_call = 20;
+    // What the program computes in, as its owner says; only told.
+    std::string precision = "fp32";
     // Of converting and of building, each.
     absl::Duration build_timeout = absl::Minutes(20);
     absl::Duration run_timeout = absl::Minutes(2);

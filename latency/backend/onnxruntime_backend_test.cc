@@ -46,10 +46,27 @@ TEST(OnnxRuntimeBackendTest, RefusesWhatItCannotRun) {
               StatusIs(absl::StatusCode::kInvalidArgument));
   EXPECT_THAT(OnnxRuntimeBackend::Create({.threads = 0}),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("threads")));
+  EXPECT_THAT(OnnxRuntimeBackend::Create({.provider = "NoSuchProvider"}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("NoSuchProvider")));
+  EXPECT_THAT(OnnxRuntimeBackend::Create({.precision = "fp16"}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("recipe")));
+  EXPECT_THAT(OnnxRuntimeBackend::Create({.engine_cache = "/tmp"}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("engine_cache")));
+  // Known, but Apple's.
   FORALL_ASSERT_OK_AND_ASSIGN(const auto elsewhere,
-                              OnnxRuntimeBackend::Create({.provider = "NoSuchProvider"}));
+                              OnnxRuntimeBackend::Create({.provider = "CoreML"}));
   EXPECT_THAT(elsewhere->Prepare(TinyModel{}.Serialize(), SessionMemory::kReused),
-              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("NoSuchProvider")));
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("CoreML")));
+}
+
+TEST(OnnxRuntimeBackendTest, SettingsMakeAnotherProfile) {
+  FORALL_ASSERT_OK_AND_ASSIGN(
+      const auto backend,
+      OnnxRuntimeBackend::Create({.session_config = {{"session.set_denormal_as_zero", "1"}}}));
+  EXPECT_EQ(backend->Describe().settings.at("session.set_denormal_as_zero"), "1");
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto model,
+                              backend->Prepare(TinyModel{}.Serialize(), SessionMemory::kFresh));
+  FORALL_EXPECT_OK(model->Run());
 }
 
 // The real thing once through, on a machine that may be as busy as it likes.

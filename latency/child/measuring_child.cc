@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <map>
 #include <new>
 #include <utility>
 
@@ -18,7 +19,6 @@
 #include "base/clock.h"
 #include "base/status_macros.h"
 #include "base/thread.h"
-#include "latency/backend/onnxruntime_backend.h"
 #include "latency/child/child_wire.h"
 #include "latency/measure/session.h"
 #include "nlohmann/json.hpp"
@@ -150,6 +150,12 @@ absl::StatusOr<std::unique_ptr<LatencyBackend>> MakeBackend(absl::string_view co
     options.threads = json.at("threads").get<int>();
     options.provider = json.at("provider").get<std::string>();
     options.batch = json.at("batch").get<int>();
+    options.precision = json.at("precision").get<std::string>();
+    options.provider_options =
+        json.at("provider_options").get<std::map<std::string, std::string>>();
+    options.session_config = json.at("session_config").get<std::map<std::string, std::string>>();
+    options.allow_cpu_fallback = json.at("allow_cpu_fallback").get<bool>();
+    options.engine_cache = json.at("engine_cache").get<std::string>();
     return OnnxRuntimeBackend::Create(options);
   } catch (const Json::exception& e) {
     return absl::InvalidArgumentError(
@@ -157,12 +163,17 @@ absl::StatusOr<std::unique_ptr<LatencyBackend>> MakeBackend(absl::string_view co
   }
 }
 
-std::string BackendConfiguration(const BackendDescription& backend) {
-  return Json{{"backend", backend.runtime},
-              {"threads", backend.threads},
-              {"provider", backend.provider},
-              {"batch", backend.batch}}
-      .dump();
+std::string BackendConfiguration(const OnnxRuntimeBackend::Options& options) {
+  return Json{{"backend", "onnxruntime"},
+              {"threads", options.threads},
+              {"provider", options.provider},
+              {"batch", options.batch},
+              {"precision", options.precision},
+              {"provider_options", options.provider_options},
+              {"session_config", options.session_config},
+              {"allow_cpu_fallback", options.allow_cpu_fallback},
+              {"engine_cache", options.engine_cache}}
+      .dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 std::vector<std::string> MeasuringChildCommand() {

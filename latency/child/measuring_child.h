@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "latency/backend/backend.h"
+#include "latency/backend/onnxruntime_backend.h"
 
 namespace forall {
 
@@ -28,11 +29,10 @@ using BackendFactory =
 // kernel short of memory kills.
 int MeasuringChildMain(const BackendFactory& factory);
 
-// A backend that runs in its own process, from what BackendConfiguration wrote about it:
-// {"backend": "onnxruntime", "threads": 1, "provider": "cpu", "batch": 1}. InvalidArgument for
-// anything else.
+// A backend that runs in its own process, from what BackendConfiguration wrote about it (JSON).
+// InvalidArgument for anything else.
 absl::StatusOr<std::unique_ptr<LatencyBackend>> MakeBackend(absl::string_view configuration);
-std::string BackendConfiguration(const BackendDescription& backend);
+std::string BackendConfiguration(const OnnxRuntimeBackend::Options& options);
 
 // How to start this program as its own measuring child: what environment variable FORALL_LAUNCHER
 // says, words separated by spaces, where a loader or an emulator has to come first; else this

@@ -2,82 +2,32 @@
 #include "latency/device/command_device.h"
 
 #include <cstdint>
-#include <set>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "base/json_depth.h"
 #include "base/status_macros.h"
 #include "latency/backend/recipe.h"
+#include "latency/device/json_members.h"
 #include "latency/transport/adb_transport.h"
 #include "latency/transport/local_transport.h"
 #include "latency/transport/ssh_transport.h"
-#include "nlohmann/json.hpp"
 
 namespace forall {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = JsonMembers::Json;
 
 constexpr int kMostRuns = 10000;
 constexpr int kLongestSeconds = 24 * 3600;
 constexpr absl::Duration kProbeTimeout = absl::Seconds(20);
 
-// The members of an object, each asked for once; what was not asked for is no member that the file
-// may have.
-class Members {
- public:
-  Members(const Json& json, std::string path) : json_(json), path_(std::move(path)) {}
-
-  std::string Text(const char* name, const std::string& otherwise = "") {
-    const Json* const value = Find(name);
-    if (value == nullptr) return otherwise;
-    if (value->is_string()) return value->get<std::string>();
-    Complain(name, "must be a text");
-    return otherwise;
-  }
-  int Number(const char* name, int most, int otherwise, int least = 1) {
-    const Json* const value = Find(name);
-    if (value == nullptr) return otherwise;
-    const bool fits = value->is_number_integer() && *value >= least && *value <= most;
-    if (fits) return value->get<int>();
-    Complain(name, absl::StrCat("must be a whole number from ", least, " to ", most));
-    return otherwise;
-  }
-  const Json* Find(const char* name) {
-    known_.insert(name);
-    const auto found = json_.find(name);
-    return found == json_.end() ? nullptr : &*found;
-  }
-  void Complain(const std::string& name, const std::string& what) {
-    if (status_.ok()) {
-      status_ = absl::InvalidArgumentError(absl::StrCat(path_, name, ": ", what));
-    }
-  }
-  absl::Status Finish() {
-    for (const auto& [name, value] : json_.items()) {
-      if (known_.count(name) == 0) {
-        Complain(name, absl::StrCat("unknown; known here are ", absl::StrJoin(known_, ", ")));
-      }
-    }
-    return status_;
-  }
-
- private:
-  const Json& json_;
-  const std::string path_;
-  std::set<std::string> known_;
-  absl::Status status_;
-};
-
 absl::StatusOr<std::unique_ptr<Transport>> MakeTransport(const Json& json) {
   if (!json.is_object()) return absl::InvalidArgumentError("transport: must be an object");
-  Members members(json, "transport.");
+  JsonMembers members(json, "transport.");
   const std::string kind = members.Text("kind");
   if (kind == "local") {
     LocalTransport::Options options;
@@ -137,14 +87,15 @@ std::map<std::string, std::string> NamedValues(absl::string_view text) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<CommandDevice>> CommandDevice::Open(absl::string_view text) {
-  FORALL_RETURN_IF_ERROR(CheckJsonDepth(text));
-  const Json json = Json::parse(text.begin(), text.end(), nullptr, false);
-  if (!json.is_object()) return absl::InvalidArgumentError("a device file is a JSON object");
-  Members members(json, "");
+absl::StatusOr<std::unique_ptr<CommandDevice>> CommandDevice::Open(
+    absl::string_view text, std::function<bool()> cancelled) {
+  FORALL_ASSIGN_OR_RETURN(const Json json, JsonMembers::ParseObject(text));
+  JsonMembers members(json, "");
   const Json* const transport_json = members.Find("transport");
   const Json* const recipe_json = members.Find("recipe");
   CommandBackend::Options options;
+  options.cancelled = std::move(cancelled);
+  options.precision = members.Text("precision", options.precision);
   options.threads = members.Number("threads", 1024, options.threads);
   options.runs_per_call = members.Number("runs_per_call", kMostRuns, options.runs_per_call, 2);
   options.build_timeout =

@@ -4,6 +4,7 @@
 #ifndef FORALL_LATENCY_DEVICE_COMMAND_DEVICE_H_
 #define FORALL_LATENCY_DEVICE_COMMAND_DEVICE_H_
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -23,12 +24,15 @@ class CommandDevice {
   // The file is JSON: {"transport": {"kind": "ssh", "host": "orin", "directory": "/tmp"}, "recipe":
   // "trtexec"}. Required: transport with its kind ("local", "ssh" or "adb") and directory (adb has
   // a usual one), of ssh also host, of adb also serial; recipe, as MakeRecipe takes it. Optional:
-  // threads, runs_per_call, build_timeout_seconds, run_timeout_seconds; of ssh user, port,
-  // known_hosts, identity; of ssh and adb cpu_mask. docs/device-recipes.md has an example of each.
+  // precision, threads, runs_per_call, build_timeout_seconds, run_timeout_seconds; of ssh user,
+  // port, known_hosts, identity; of ssh and adb cpu_mask. docs/device-recipes.md has an example of
+  // each.
   //
   // Goes to the device and asks its program for the version. InvalidArgument names the key that is
-  // wrong; the errors of CommandBackend::Create.
-  static absl::StatusOr<std::unique_ptr<CommandDevice>> Open(absl::string_view json);
+  // wrong; the errors of CommandBackend::Create. `cancelled` (may be empty) is asked while programs
+  // run, by whichever thread waits for them, for as long as the device lives.
+  static absl::StatusOr<std::unique_ptr<CommandDevice>> Open(absl::string_view json,
+                                                             std::function<bool()> cancelled = {});
 
   CommandBackend* backend() { return backend_.get(); }
   // "ssh me@orin:22".

@@ -276,12 +276,13 @@ std::string DeviceFingerprint(const Environment& environment) {
                                 environment.emulation_evidence.empty() ? "" : "emulated\n"));
 }
 
-std::string ProfileHash(const Environment& environment, const BackendDescription& backend,
-                        const std::string& precision) {
-  return Sha256Hex(absl::StrCat("forall.profile.v1\n", backend.runtime, "\n",
-                                backend.runtime_version, "\n", backend.provider, "\n", precision,
-                                "\n", backend.threads, "\n", backend.batch, "\n",
-                                environment.governor, "\n"));
+std::string ProfileHash(const Environment& environment, const BackendDescription& backend) {
+  std::string text =
+      absl::StrCat("forall.profile.v1\n", backend.runtime, "\n", backend.runtime_version, "\n",
+                   backend.provider, "\n", backend.precision, "\n", backend.threads, "\n",
+                   backend.batch, "\n", environment.governor, "\n");
+  for (const auto& [name, value] : backend.settings) absl::StrAppend(&text, name, "=", value, "\n");
+  return Sha256Hex(text);
 }
 
 }  // namespace forall

@@ -90,10 +90,9 @@ class EnvironmentProbe {
 // the device.
 std::string DeviceFingerprint(const Environment& environment);
 
-// 64 hex digits of runtime and version, provider, precision, threads, batch and governor: the
-// profile under which a latency holds.
-std::string ProfileHash(const Environment& environment, const BackendDescription& backend,
-                        const std::string& precision);
+// 64 hex digits of runtime and version, provider, precision, threads, batch, settings and governor:
+// the profile under which a latency holds.
+std::string ProfileHash(const Environment& environment, const BackendDescription& backend);
 
 }  // namespace forall
 

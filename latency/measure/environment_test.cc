@@ -213,17 +213,22 @@ TEST(FingerprintTest, ChangesWithTheBoardButNotWithItsMood) {
 TEST(ProfileHashTest, ChangesWithEverySetting) {
   Environment environment;
   const BackendDescription backend{.runtime = "onnxruntime", .runtime_version = "1.2.3"};
-  const std::string base = ProfileHash(environment, backend, "fp32");
+  const std::string base = ProfileHash(environment, backend);
   EXPECT_EQ(base.size(), 64u);
   BackendDescription threads = backend;
   threads.threads = 2;
   BackendDescription version = backend;
   version.runtime_version = "1.2.4";
-  EXPECT_NE(ProfileHash(environment, threads, "fp32"), base);
-  EXPECT_NE(ProfileHash(environment, version, "fp32"), base);
-  EXPECT_NE(ProfileHash(environment, backend, "int8"), base);
+  EXPECT_NE(ProfileHash(environment, threads), base);
+  EXPECT_NE(ProfileHash(environment, version), base);
+  BackendDescription precision = backend;
+  precision.precision = "int8";
+  BackendDescription settings = backend;
+  settings.settings["cold_cache"] = "yes";
+  EXPECT_NE(ProfileHash(environment, precision), base);
+  EXPECT_NE(ProfileHash(environment, settings), base);
   environment.governor = "powersave";
-  EXPECT_NE(ProfileHash(environment, backend, "fp32"), base);
+  EXPECT_NE(ProfileHash(environment, backend), base);
 }
 
 }  // namespace

@@ -124,8 +124,8 @@ absl::StatusOr<Baseline> LatencyHarness::Calibrate(const std::function<bool()>& 
 
 absl::StatusOr<LatencyResult> LatencyHarness::MeasureLocked(
     absl::string_view model, const Profile& wanted, const std::function<bool()>& cancelled) {
-  const Profile profile =
-      options_.sessions->Describe().runs_per_call > 1 ? ForCalls(wanted) : wanted;
+  Profile profile = options_.sessions->Describe().runs_per_call > 1 ? ForCalls(wanted) : wanted;
+  profile.cold_cache |= options_.cold_cache;
   std::optional<HostLock::Holder> holder;
   if (options_.host_lock != nullptr) {
     FORALL_ASSIGN_OR_RETURN(
@@ -171,6 +171,7 @@ absl::Status LatencyHarness::Control(const std::function<bool()>& cancelled) {
   measurements_since_control_ = 0;
   FORALL_ASSIGN_OR_RETURN(Profile profile, ProfileNamed("screening"));
   profile.fresh = true;
+  profile.cold_cache = options_.cold_cache;
   const absl::StatusOr<SessionSamples> samples =
       options_.sessions->Run(CalibrationModel(), profile, cancelled);
   if (absl::IsCancelled(samples.status())) return samples.status();

@@ -55,6 +55,8 @@ class LatencyHarness {
     // measurements; the spread is that of the last 25. 0: never, as with a device that
     // measures by itself.
     int control_interval = 8;
+    // Every session, of the calibration too, is as a profile with cold_cache would have it.
+    bool cold_cache = false;
     // A throttled measurement is repeated this often in all, with a pause before.
     int attempts = 2;
     absl::Duration cool_down = absl::Milliseconds(500);

@@ -69,9 +69,14 @@ absl::Status CheckRegistration(const v1::RegisterWorkerRequest& request) {
                                            &profile.provider(),    &profile.precision(),
                                            &profile.power_mode(),  &request.build()};
   for (const std::string& dataset : request.datasets()) texts.push_back(&dataset);
-  for (const auto& [name, value] : device.properties()) {
-    texts.push_back(&name);
-    texts.push_back(&value);
+  if (profile.settings_size() > kMaxProperties) {
+    return Invalid("profile.settings", "at most ", kMaxProperties, " pairs");
+  }
+  for (const auto* pairs : {&device.properties(), &profile.settings()}) {
+    for (const auto& [name, value] : *pairs) {
+      texts.push_back(&name);
+      texts.push_back(&value);
+    }
   }
   for (const std::string* text : texts) {
     if (text->size() > kMaxText) {

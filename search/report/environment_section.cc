@@ -55,6 +55,9 @@ std::string RuntimeText(const v1::RuntimeProfile& profile) {
         absl::StrCat(profile.threads(), profile.threads() == 1 ? " thread" : " threads"));
   }
   if (profile.batch() > 0) parts.push_back(absl::StrCat("batch ", profile.batch()));
+  const std::map<std::string, std::string> settings(profile.settings().begin(),
+                                                    profile.settings().end());
+  for (const auto& [name, value] : settings) parts.push_back(absl::StrCat(name, " = ", value));
   return absl::StrJoin(parts, ", ");
 }
 

@@ -168,23 +168,48 @@ Fields SamplerFields(v1::SamplerSpec* sampler) {
   };
 }
 
+// E.g. 90s, 30m, 2h.
+FieldParser PositiveDuration(std::function<google::protobuf::Duration*()> mutable_field) {
+  return [field = std::move(mutable_field)](const YAML::Node& node, const std::string& path) {
+    absl::Duration duration;
+    if (!node.IsScalar() || !absl::ParseDuration(node.Scalar(), &duration) ||
+        duration == absl::InfiniteDuration() || duration <= absl::ZeroDuration()) {
+      return Error(path, "must be a positive duration such as 90s, 30m or 2h");
+    }
+    google::protobuf::Duration* const value = field();
+    value->set_seconds(absl::ToInt64Seconds(duration));
+    value->set_nanos(static_cast<int32_t>(
+        (duration - absl::Seconds(absl::ToInt64Seconds(duration))) / absl::Nanoseconds(1)));
+    return absl::OkStatus();
+  };
+}
+
 Fields BudgetFields(v1::Budget* budget) {
   return {
       {"max_trials", Integer32([=](int32_t v) { budget->set_max_trials(v); })},
       {"plateau_trials", Integer32([=](int32_t v) { budget->set_plateau_trials(v); })},
       {"plateau_improvement", Real([=](double v) { budget->set_plateau_improvement(v); })},
-      {"max_duration",
-       [=](const YAML::Node& node, const std::string& path) {
-         absl::Duration duration;
-         if (!node.IsScalar() || !absl::ParseDuration(node.Scalar(), &duration) ||
-             duration == absl::InfiniteDuration() || duration <= absl::ZeroDuration()) {
-           return Error(path, "must be a positive duration such as 90s, 30m or 2h");
-         }
-         budget->mutable_max_duration()->set_seconds(absl::ToInt64Seconds(duration));
-         budget->mutable_max_duration()->set_nanos(static_cast<int32_t>(
-             (duration - absl::Seconds(absl::ToInt64Seconds(duration))) / absl::Nanoseconds(1)));
-         return absl::OkStatus();
-       }},
+      {"max_duration", PositiveDuration([=] { return budget->mutable_max_duration(); })},
+  };
+}
+
+// `rules` gives the message to write to: one that nothing is written to stays absent.
+FieldParser LatencyRules(std::function<v1::LatencyProfile*()> rules) {
+  return [rules = std::move(rules)](const YAML::Node& node, const std::string& path) {
+    if (node.IsScalar()) {  // "standard"
+      rules()->set_base(node.Scalar());
+      return absl::OkStatus();
+    }
+    const Fields fields = {
+        {"base", Text([&](const std::string& v) { rules()->set_base(v); })},
+        {"target_half_width", Real([&](double v) { rules()->set_target_half_width(v); })},
+        {"min_runs", Integer32([&](int32_t v) { rules()->set_min_runs(v); })},
+        {"max_runs", Integer32([&](int32_t v) { rules()->set_max_runs(v); })},
+        {"max_duration", PositiveDuration([&] { return rules()->mutable_max_duration(); })},
+        {"sessions", Integer32([&](int32_t v) { rules()->set_sessions(v); })},
+        {"fresh", Flag([&](bool v) { rules()->set_fresh(v); })},
+    };
+    return ParseMap(node, path, fields);
   };
 }
 
@@ -197,6 +222,8 @@ Fields FidelityFields(v1::Fidelity* fidelity) {
       {"tiers", Counts([=](int32_t v) { fidelity->add_tiers(v); })},
       {"part_images", Integer32([=](int32_t v) { fidelity->set_part_images(v); })},
       {"test_split", Flag([=](bool v) { fidelity->set_test_split(v); })},
+      {"screening_latency", LatencyRules([=] { return fidelity->mutable_screening_latency(); })},
+      {"final_latency", LatencyRules([=] { return fidelity->mutable_final_latency(); })},
   };
 }
 

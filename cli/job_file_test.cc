@@ -19,7 +19,7 @@ objectives: [accuracy_top1, latency_ms@pi5-lab]
 constraints: ["latency_ms@pi5-lab<=8", "macs<=50M"]
 sampler: {algorithm: nsga2, population_size: 40, mutation_probability: 0.2}
 budget: {max_trials: 300, max_duration: 2h}
-fidelity: {screening_images: 2500, final_images: 10000, calibration_images: 2000, calibration_seed: 7, test_split: true, part_images: 6400, tiers: [2500, 5000]}
+fidelity: {screening_images: 2500, final_images: 10000, calibration_images: 2000, calibration_seed: 7, test_split: true, part_images: 6400, tiers: [2500, 5000], screening_latency: standard, final_latency: {base: final, target_half_width: 0.003, min_runs: 100, max_runs: 700, max_duration: 2500ms, sessions: 7, fresh: false}}
 seed: 3
 dataset: fashion_mnist
 parallelism: 4
@@ -42,6 +42,17 @@ TEST(JobFileTest, ReadsEveryField) {
   EXPECT_EQ(spec.fidelity().calibration_seed(), 7);
   EXPECT_TRUE(spec.fidelity().test_split());
   EXPECT_EQ(spec.fidelity().part_images(), 6400);
+  EXPECT_EQ(spec.fidelity().screening_latency().base(), "standard");
+  const v1::LatencyProfile& rules = spec.fidelity().final_latency();
+  EXPECT_EQ(rules.base(), "final");
+  EXPECT_EQ(rules.target_half_width(), 0.003);
+  EXPECT_EQ(rules.min_runs(), 100);
+  EXPECT_EQ(rules.max_runs(), 700);
+  EXPECT_EQ(rules.max_duration().seconds(), 2);
+  EXPECT_EQ(rules.max_duration().nanos(), 500'000'000);
+  EXPECT_EQ(rules.sessions(), 7);
+  EXPECT_TRUE(rules.has_fresh());
+  EXPECT_FALSE(rules.fresh());
   ASSERT_EQ(spec.fidelity().tiers_size(), 2);
   EXPECT_EQ(spec.fidelity().tiers(1), 5000);
   EXPECT_EQ(spec.seed(), 3);
@@ -76,6 +87,9 @@ TEST(JobFileTest, ErrorsNameTheField) {
       {"fidelity: {tiers: 500}", "fidelity.tiers: must be a list"},
       {"fidelity: {tiers: [500, many]}", "fidelity.tiers[1]: must be a whole number"},
       {"cold_start: 3", "cold_start: must be true or false"},
+      {"fidelity: {final_latency: {runs: 5}}", "fidelity.final_latency.runs"},
+      {"fidelity: {final_latency: {max_duration: soon}}",
+       "fidelity.final_latency.max_duration: must be a positive duration"},
       {"fidelity: {test_split: perhaps}", "fidelity.test_split: must be true or false"},
       {endless + "]", "objectives: has 1001 items"},
       {"- a\n- b", "job: must be a map"},

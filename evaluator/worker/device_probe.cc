@@ -20,7 +20,8 @@ bool IsIdCharacter(char c) {
 }
 
 bool Passes(const std::string& property) {
-  static constexpr const char* kPassing[] = {"frequency_khz", "temperature_celsius", "load_average",
+  static constexpr const char* kPassing[] = {"frequency_khz",          "temperature_celsius",
+                                             "load_average",           "frequency_cap_khz",
                                              "memory_available_bytes", "warnings"};
   return std::find(std::begin(kPassing), std::end(kPassing), property) != std::end(kPassing);
 }

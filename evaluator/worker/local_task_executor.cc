@@ -46,7 +46,9 @@ absl::Status AsFetchError(const absl::Status& status) {
 }  // namespace
 
 LocalTaskExecutor::LocalTaskExecutor(Options options, ReferenceNetwork reference)
-    : options_(std::move(options)), reference_(std::move(reference)) {}
+    : options_(std::move(options)),
+      reference_(std::move(reference)),
+      gate_(options_.gate, options_.read_gate) {}
 
 absl::StatusOr<std::unique_ptr<LocalTaskExecutor>> LocalTaskExecutor::Create(Options options) {
   FORALL_ASSIGN_OR_RETURN(ReferenceNetwork reference, BuildReferenceNetwork());
@@ -227,6 +229,7 @@ absl::StatusOr<LocalTaskExecutor::Timing*> LocalTaskExecutor::GetTiming(int batc
     harness.clock = options_.clock;
     harness.host_lock = options_.host_lock;
     harness.probe = options_.probe;
+    if (options_.read_gate) harness.gate = &gate_;
     harness.cold_cache = options_.runtime.cold_cache;
     FORALL_ASSIGN_OR_RETURN(timing.harness, LatencyHarness::Create(std::move(harness)));
   }

@@ -20,6 +20,7 @@
 #include "latency/backend/onnxruntime_backend.h"
 #include "latency/device/device_file.h"
 #include "latency/measure/environment.h"
+#include "latency/measure/gate.h"
 #include "latency/measure/harness.h"
 #include "latency/measure/host_lock.h"
 #include "latency/measure/session.h"
@@ -50,6 +51,9 @@ class LocalTaskExecutor : public TaskExecutor {
     // Learns for as long as a latency task runs what stops it: device_backend asks it. Not owned,
     // must outlive; may be nullptr.
     StopRelay* stop_relay = nullptr;
+    // What the device must be like, and how to look; nothing to wait for when `read_gate` is empty.
+    GateLimits gate = {};
+    std::function<GateReading()> read_gate = {};
     // As LocalSessions; for device_backend.
     std::function<std::map<std::string, std::string>()> read_notes = {};
   };
@@ -101,6 +105,7 @@ class LocalTaskExecutor : public TaskExecutor {
 
   Mutex timing_mu_;  // held while timing
   std::map<int, Timing> timings_ ABSL_GUARDED_BY(timing_mu_);
+  Gate gate_ ABSL_GUARDED_BY(timing_mu_);
 };
 
 }  // namespace forall

@@ -9,6 +9,8 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/file.h"
@@ -171,6 +173,15 @@ absl::Status ServedDevice::PrepareElsewhere(LocalTaskExecutor::Options* options,
   options->probe = nullptr;  // It looks at this machine.
   options->device_backend = elsewhere_->backend();
   options->stop_relay = &relay_;
+  options->read_gate = [this] {
+    GateReading reading;
+    for (const auto& [name, value] : elsewhere_->ReadSensors()) {
+      double celsius = 0;
+      if (!absl::EndsWith(name, "_celsius") || !absl::SimpleAtod(value, &celsius)) continue;
+      reading.celsius = std::max(celsius, reading.celsius.value_or(celsius));
+    }
+    return reading;
+  };
   options->read_notes = [this] {
     std::map<std::string, std::string> notes = environment_.Fields();
     for (const auto& [name, value] : elsewhere_->ReadSensors()) notes[name] = value;
@@ -202,7 +213,15 @@ absl::Status ServedDevice::Prepare() {
     environment_ = process_.probe->Probe();
     denied_controls_ = DeniedControls();
     if (plan_.file.has_value()) options.runtime = plan_.file->runtime;
+    options.read_gate = [probe = process_.probe] {
+      const Environment environment = probe->Probe();
+      return GateReading{.celsius = environment.temperature_celsius,
+                         .frequency_cap_khz = environment.frequency_cap_khz};
+    };
   }
+  if (plan_.file.has_value()) options.gate = plan_.file->gate;
+  // A look at a device elsewhere takes a call; it is spared where nothing is asked of the device.
+  if (elsewhere_ != nullptr && options.gate.max_celsius == 0) options.read_gate = {};
   FORALL_ASSIGN_OR_RETURN(const BackendDescription backend, Describe());
   FORALL_ASSIGN_OR_RETURN(host_lock_, HostLock::Open(lock));
   options.host_lock = host_lock_.get();

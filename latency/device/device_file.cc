@@ -14,6 +14,7 @@ namespace {
 
 constexpr int kMostThreads = 1024;
 constexpr int kLongestSeconds = 24 * 3600;
+constexpr int kHottest = 150;
 constexpr int kMostMebibytes = 1 << 24;
 
 absl::StatusOr<RuntimeDevice> ParseRuntime(const JsonMembers::Json& json) {
@@ -52,6 +53,18 @@ absl::StatusOr<RuntimeDevice> ParseRuntime(const JsonMembers::Json& json) {
   return device;
 }
 
+absl::StatusOr<GateLimits> ParseGate(const JsonMembers::Json& json) {
+  if (!json.is_object()) return absl::InvalidArgumentError("gate: must be an object");
+  JsonMembers members(json, "gate.");
+  GateLimits gate;
+  gate.max_celsius = members.Number("max_celsius", kHottest, 0);
+  gate.patience = absl::Seconds(
+      members.Number("patience_seconds", kLongestSeconds,
+                     static_cast<int>(absl::ToInt64Seconds(gate.patience)), /*least=*/0));
+  FORALL_RETURN_IF_ERROR(members.Finish());
+  return gate;
+}
+
 }  // namespace
 
 absl::StatusOr<DeviceFile> ParseDeviceFile(absl::string_view text) {
@@ -62,12 +75,16 @@ absl::StatusOr<DeviceFile> ParseDeviceFile(absl::string_view text) {
     file.device = members.Text("device");
     file.device_class = members.Text("device_class");
     file.worker = members.Text("worker");
+    if (const JsonMembers::Json* const gate = members.Find("gate"); gate != nullptr) {
+      FORALL_ASSIGN_OR_RETURN(file.gate, ParseGate(*gate));
+    }
     for (const auto& [name, value] : json.items()) members.Find(name.c_str());
     FORALL_RETURN_IF_ERROR(members.Finish());
   }
   json.erase("device");
   json.erase("device_class");
   json.erase("worker");
+  json.erase("gate");
   if (json.contains("runtime")) {
     FORALL_ASSIGN_OR_RETURN(file.runtime, ParseRuntime(json));
   } else {

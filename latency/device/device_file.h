@@ -11,6 +11,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "latency/backend/onnxruntime_backend.h"
+#include "latency/measure/gate.h"
 
 namespace forall {
 
@@ -32,6 +33,7 @@ struct DeviceFile {
   std::string device;
   std::string device_class;
   std::string worker;  // what the worker that serves it is called
+  GateLimits gate;
   // A device elsewhere, for CommandDevice::Open; "" when it is `runtime`.
   std::string command;
   RuntimeDevice runtime;
@@ -41,7 +43,8 @@ struct DeviceFile {
 // "TensorRT", "precision": "fp16", "engine_cache": "/var/cache/engines"}; optional are threads,
 // provider, precision, provider_options and session_options (texts by name), cpu_fallback,
 // engine_cache, cold_cache, build_timeout_seconds, run_timeout_seconds, memory_mib. Any other is
-// CommandDevice::Open's business, and checked there. Both may have device, device_class and worker.
+// CommandDevice::Open's business, and checked there. Both may have device,
+// device_class, worker, and gate: {"max_celsius": 60, "patience_seconds": 120}.
 // docs/device-recipes.md has examples.
 //
 // InvalidArgument names the key that is wrong. Whether the provider can be had is not tried.

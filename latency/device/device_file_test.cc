@@ -24,11 +24,14 @@ TEST(DeviceFileTest, RuntimeWithEverySetting) {
     "provider_options": {"trt_max_workspace_size": 1073741824},
     "session_options": {"session.set_denormal_as_zero": "1"},
     "cpu_fallback": false, "engine_cache": "/engines", "cold_cache": true,
-    "build_timeout_seconds": 900, "run_timeout_seconds": 60, "memory_mib": 2048})"));
+    "build_timeout_seconds": 900, "run_timeout_seconds": 60, "memory_mib": 2048,
+    "gate": {"max_celsius": 60, "patience_seconds": 30}})"));
   EXPECT_EQ(file.device, "orin-1");
   EXPECT_EQ(file.device_class, "orin");
   EXPECT_EQ(file.worker, "orin-trt");
   EXPECT_EQ(file.command, "");
+  EXPECT_EQ(file.gate.max_celsius, 60);
+  EXPECT_EQ(file.gate.patience, absl::Seconds(30));
   const OnnxRuntimeBackend::Options& backend = file.runtime.backend;
   EXPECT_EQ(backend.provider, "TensorRT");
   EXPECT_EQ(backend.precision, "fp16");
@@ -80,6 +83,8 @@ TEST(DeviceFileTest, ErrorsNameTheKey) {
       {R"({"runtime": "onnxruntime", "session_options": {"a": []}})", "session_options.a"},
       {R"({"runtime": "onnxruntime", "session_options": []})", "session_options"},
       {R"({"runtime": "onnxruntime", "recipe": "trtexec"})", "recipe: unknown"},
+      {R"({"runtime": "onnxruntime", "gate": 60})", "gate"},
+      {R"({"runtime": "onnxruntime", "gate": {"celsius": 60}})", "gate.celsius: unknown"},
       {R"({"device": 3, "recipe": "trtexec"})", "device"},
   };
   for (const auto& [text, words] : cases) {

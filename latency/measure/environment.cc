@@ -151,6 +151,11 @@ void EnvironmentProbe::ReadFrequency(Environment* environment) const {
   environment->governor = ReadLine(cpu + "cpu0/cpufreq/scaling_governor").value_or("");
   environment->frequency_khz = ReadInteger(cpu + "cpu0/cpufreq/scaling_cur_freq");
   environment->max_frequency_khz = ReadInteger(cpu + "cpu0/cpufreq/cpuinfo_max_freq");
+  for (int core = 0; core < environment->cores; ++core) {
+    const auto cap = ReadInteger(absl::StrCat(cpu, "cpu", core, "/cpufreq/scaling_max_freq"));
+    if (!cap.has_value()) continue;
+    environment->frequency_cap_khz = std::min(*cap, environment->frequency_cap_khz.value_or(*cap));
+  }
   if (const auto no_turbo = ReadInteger(cpu + "intel_pstate/no_turbo"); no_turbo.has_value()) {
     environment->turbo = *no_turbo == 0;
   } else if (const auto boost = ReadInteger(cpu + "cpufreq/boost"); boost.has_value()) {
@@ -255,6 +260,7 @@ std::map<std::string, std::string> Environment::Fields() const {
   if (!emulation_evidence.empty()) fields["emulated"] = "yes";
   AddField("frequency_khz", frequency_khz, &fields);
   AddField("max_frequency_khz", max_frequency_khz, &fields);
+  AddField("frequency_cap_khz", frequency_cap_khz, &fields);
   if (turbo.has_value()) fields["turbo"] = *turbo ? "on" : "off";
   AddField("temperature_celsius", temperature_celsius, &fields);
   AddField("load_average", load_average, &fields);

@@ -49,6 +49,8 @@ void WriteWorkstation(RecordedTree* tree) {
   const std::string cpu = "sys/devices/system/cpu/";
   tree->Write(cpu + "online", "0-3,6\n");
   tree->Write(cpu + "cpu0/cpufreq/scaling_governor", "performance\n");
+  tree->Write(cpu + "cpu0/cpufreq/scaling_max_freq", "3500000\n");
+  tree->Write(cpu + "cpu1/cpufreq/scaling_max_freq", "3000000\n");
   tree->Write(cpu + "cpu0/cpufreq/scaling_cur_freq", "3400000\n");
   tree->Write(cpu + "cpu0/cpufreq/cpuinfo_max_freq", "4200000\n");
   tree->Write(cpu + "intel_pstate/no_turbo", "1\n");
@@ -67,6 +69,7 @@ TEST(EnvironmentProbeTest, ReadsAQuietWorkstation) {
   EXPECT_FALSE(environment.virtual_machine);
   EXPECT_EQ(environment.governor, "performance");
   EXPECT_EQ(environment.frequency_khz, 3400000);
+  EXPECT_EQ(environment.frequency_cap_khz, 3000000);
   EXPECT_EQ(environment.max_frequency_khz, 4200000);
   EXPECT_EQ(environment.turbo, false);
   EXPECT_EQ(environment.temperature_celsius, 56.5);

@@ -135,6 +135,11 @@ absl::StatusOr<LatencyResult> LatencyHarness::MeasureLocked(
   LatencyResult result;
   result.profile = profile;
   result.backend = options_.sessions->Describe();
+  // With the lock held, so that nothing else warms the device.
+  Gate::Outcome gate;
+  if (options_.gate != nullptr) {
+    FORALL_ASSIGN_OR_RETURN(gate, options_.gate->Wait(clock, cancelled));
+  }
   result.start_time = clock->Now();
   const int64_t start_ns = clock->SteadyNanos();
   FORALL_RETURN_IF_ERROR(Control(cancelled));
@@ -153,6 +158,14 @@ absl::StatusOr<LatencyResult> LatencyHarness::MeasureLocked(
   AddNotes(result.sessions, &result.environment);
   result.environment["repeated_sessions"] = absl::StrCat(repetitions);
   if (loaded) result.reasons.push_back(Reason::kLoad);
+  if (gate.waited > absl::ZeroDuration()) {
+    result.environment["gate_waited"] =
+        absl::FormatDuration(absl::Trunc(gate.waited, absl::Seconds(1)));
+  }
+  if (!gate.trouble.empty()) {
+    result.reasons.push_back(Reason::kGate);
+    result.environment["gate"] = gate.trouble;
+  }
   AnalyzeResult(options_.session_spread, options_.baseline_reference_ns, &result);
   result.duration = absl::Nanoseconds(clock->SteadyNanos() - start_ns);
   return result;

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "latency/measure/environment.h"
+#include "latency/measure/gate.h"
 #include "latency/measure/host_lock.h"
 #include "latency/measure/measurement.h"
 #include "latency/measure/session.h"
@@ -55,6 +56,8 @@ class LatencyHarness {
     // measurements; the spread is that of the last 25. 0: never, as with a device that
     // measures by itself.
     int control_interval = 8;
+    // Passed before each measurement; nullptr: none. Not owned, must outlive the harness.
+    Gate* gate = nullptr;
     // Every session, of the calibration too, is as a profile with cold_cache would have it.
     bool cold_cache = false;
     // A throttled measurement is repeated this often in all, with a pause before.

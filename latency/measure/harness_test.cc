@@ -473,6 +473,29 @@ TEST_F(HarnessTest, ColdCachesAreEmptiedBeforeEveryRun) {
   EXPECT_EQ(flushes_, 2 * (result.runs + result.warmup_runs));
 }
 
+TEST_F(HarnessTest, ADeviceThatStaysHotIsNoisyAndSaysWhy) {
+  double celsius = 90;
+  Gate gate(GateLimits{.max_celsius = 65, .patience = absl::Seconds(20)},
+            [&celsius] { return GateReading{.celsius = celsius}; });
+  LatencyHarness::Options options = Options();
+  options.gate = &gate;
+  const LatencyResult hot = Measure("screening", options);
+  EXPECT_EQ(hot.verdict, Verdict::kNoisy);
+  EXPECT_THAT(hot.reasons, ElementsAre(Reason::kGate));
+  EXPECT_THAT(hot.environment, Contains(Pair("gate_waited", "20s")));
+  EXPECT_THAT(hot.environment, Contains(Pair("gate", HasSubstr("90 degrees"))));
+  celsius = 60;
+  EXPECT_THAT(Measure("screening", options).reasons, IsEmpty());
+}
+
+TEST_F(HarnessTest, ACalibrationIsAsColdAsWhatFollows) {
+  LatencyHarness::Options options = Options();
+  options.cold_cache = true;
+  const auto harness = MakeHarness(options);
+  FORALL_ASSERT_OK_AND_ASSIGN(const Baseline baseline, harness->Calibrate());
+  EXPECT_EQ(flushes_, 2 * (baseline.result.runs + baseline.result.warmup_runs));
+}
+
 TEST_F(HarnessTest, PinningIsReported) {
   const LatencyResult result = Measure("screening", Options("reference", true));
   EXPECT_TRUE(result.environment.count("pinned_cores") == 1 ||

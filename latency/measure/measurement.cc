@@ -93,6 +93,8 @@ absl::string_view ReasonName(Reason reason) {
       return "sessions_disagree";
     case Reason::kBaselineShift:
       return "baseline_shift";
+    case Reason::kGate:
+      return "gate";
     case Reason::kEmulated:
       break;
   }

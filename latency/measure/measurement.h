@@ -66,7 +66,9 @@ enum class Reason {
   kTargetMissed,      // At a cap the interval was still more than twice as wide as wanted.
   kSessionsDisagree,  // Sessions scatter so much that the interval's half-width exceeds 5 %.
   kBaselineShift,  // The reference is more than 20 % off its baseline: the device is not as it was.
-  kEmulated,       // An emulator ran the device's instructions: no time of any hardware.
+  kGate,      // Hotter, or its clock capped lower, than the gate allows, however long it was waited
+              // for.
+  kEmulated,  // An emulator ran the device's instructions: no time of any hardware.
 };
 
 // "TRUSTED", "NOISY", "REJECTED".

@@ -154,6 +154,31 @@ TEST_F(ControllerTest, SecondJobReusesWhatTheFirstMeasured) {
   EXPECT_THAT(harness_.Lease("w")->tasks(), IsEmpty());
 }
 
+// The harness's latencies have 20 runs.
+TEST_F(ControllerTest, AJobsOwnRulesReachTheWorkerAndDecideWhatIsReused) {
+  harness_.Register("w");
+  harness_.RunToEnd(SubmitOk(ControllerHarness::Spec(30)));
+  const auto tasks_with = [&](int min_runs) {
+    v1::SearchJobSpec spec = ControllerHarness::Spec(30);
+    v1::LatencyProfile& rules = *spec.mutable_fidelity()->mutable_screening_latency();
+    rules.set_base("standard");
+    rules.set_sessions(2);
+    rules.set_min_runs(min_runs);
+    int screenings = 0;
+    harness_.RunToEnd(SubmitOk(spec), "w", [&](const v1::Task& task, v1::TaskResult*) {
+      if (task.kind() != v1::Task::LATENCY) return;
+      EXPECT_EQ(task.has_latency_rules(), task.fidelity() == "screening");
+      if (task.fidelity() != "screening") return;
+      ++screenings;
+      EXPECT_EQ(task.latency_rules().base(), "standard");
+      EXPECT_EQ(task.latency_rules().min_runs(), min_runs);
+    });
+    return screenings;
+  };
+  EXPECT_EQ(tasks_with(10), 0) << "2 sessions of 10 runs: those of the first job will do";
+  EXPECT_GT(tasks_with(11), 0) << "more than the first job's have, but for final latencies";
+}
+
 TEST_F(ControllerTest, OnlyTasksThatTheObjectivesNeedAreMade) {
   harness_.Register("w");
   v1::SearchJobSpec spec = ControllerHarness::Spec(5);

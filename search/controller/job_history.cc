@@ -9,6 +9,7 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/string_view.h"
+#include "search/controller/latency_rules.h"
 #include "search/sampler/known_subnets.h"
 
 namespace forall {
@@ -24,7 +25,9 @@ class Search {
         fold_(fold),
         plan_(fold.plan()),
         calibration_(CalibrationKey(plan_.spec())),
-        up_to_(fold.record().history_snapshot) {
+        up_to_(fold.record().history_snapshot),
+        least_screening_runs_(LeastLatencyRuns(plan_.LatencyRules("screening"), "screening")),
+        least_final_runs_(LeastLatencyRuns(plan_.LatencyRules("final"), "final")) {
     const v1::Fidelity& fidelity = plan_.spec().fidelity();
     // The first tier is what screening_images is filled with.
     images_.assign(fidelity.tiers().rbegin(), fidelity.tiers().rend());
@@ -87,10 +90,10 @@ class Search {
     if (!fold_.bindings()[slot.target].has_value()) return 0;
     const int64_t screening = index_.FindLatency(
         LatencyKeyOf(fold_, slot.target, LatencyGraphKey(plan_, trial, slot.target)),
-        FidelityLevel::kScreening, up_to_);
+        FidelityLevel::kScreening, least_screening_runs_, up_to_);
     if (screening != 0 || artifact.empty()) return screening;
     return index_.FindLatency(LatencyKeyOf(fold_, slot.target, artifact), FidelityLevel::kFinal,
-                              up_to_);
+                              least_final_runs_, up_to_);
   }
 
   const MeasurementIndex& index_;
@@ -98,6 +101,8 @@ class Search {
   const JobPlan& plan_;
   const std::string calibration_;
   const int64_t up_to_;
+  const int64_t least_screening_runs_;
+  const int64_t least_final_runs_;
   std::vector<int32_t> images_;  // of accuracies, the best first
 };
 

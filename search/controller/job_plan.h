@@ -82,6 +82,12 @@ class JobPlan {
   bool needs_accuracy() const { return needs_accuracy_; }
   // Whether a trial needs workers at all.
   bool measures() const { return needs_accuracy_ || !targets_.empty(); }
+  // What the job changes of how latencies of "screening" or "final" fidelity are measured; empty
+  // when nothing.
+  const v1::LatencyProfile& LatencyRules(const std::string& fidelity) const {
+    return fidelity == "final" ? spec_.fidelity().final_latency()
+                               : spec_.fidelity().screening_latency();
+  }
   // Whether a constraint is on a latency.
   bool limits_latency() const { return limits_latency_; }
 

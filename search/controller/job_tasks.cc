@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "search/controller/job_controller.h"
+#include "search/controller/latency_rules.h"
 #include "search/controller/resource_names.h"
 #include "space/identity.h"
 #include "space/recipe.h"
@@ -119,13 +120,15 @@ bool JobController::ReuseLatency(int64_t ordinal, int target, const std::string&
                                  FidelityLevel level) {
   if (subject.empty()) return false;
   const MeasurementKey key = LatencyKeyOf(fold_, target, subject);
-  const int64_t id = host_->index().FindLatency(key, level);
+  const std::string fidelity = level == FidelityLevel::kFinal ? "final" : "screening";
+  const int64_t id = host_->index().FindLatency(
+      key, level, LeastLatencyRuns(fold_.plan().LatencyRules(fidelity), fidelity));
   if (id == 0) return false;
   Emit({.kind = "measured",
         .trial = ordinal,
         .target = target,
         .measurements = {id},
-        .fidelity = level == FidelityLevel::kFinal ? "final" : "screening"});
+        .fidelity = fidelity});
   return true;
 }
 
@@ -241,6 +244,10 @@ void JobController::AddLatencyTask(int64_t ordinal, int target, const std::strin
   wire.set_graph_key(LatencyGraphKey(fold_.plan(), *fold_.FindTrial(ordinal), target));
   wire.set_batch(fold_.plan().targets()[target].batch);
   wire.set_latency_profile(fidelity);
+  if (const v1::LatencyProfile& rules = fold_.plan().LatencyRules(fidelity);
+      rules.ByteSizeLong() > 0) {
+    *wire.mutable_latency_rules() = rules;
+  }
   wire.set_device(DeviceName(binding.device));
   wire.set_profile(binding.profile);
   OpenTask open;

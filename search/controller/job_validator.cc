@@ -17,6 +17,7 @@
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/unknown_field_set.h"
 #include "search/controller/job_fold.h"
+#include "search/controller/latency_rules.h"
 #include "search/controller/resource_names.h"
 #include "search/sampler/sampler_factory.h"
 #include "space/cost_model.h"
@@ -297,7 +298,9 @@ absl::Status CheckFidelity(const v1::Fidelity& fidelity) {
       (all_screened || fidelity.screening_images() > fidelity.final_images())) {
     return Invalid(path + "final_images", "fewer images than screening_images (0 means all)");
   }
-  return absl::OkStatus();
+  FORALL_RETURN_IF_ERROR(
+      CheckLatencyRules(path + "screening_latency", fidelity.screening_latency()));
+  return CheckLatencyRules(path + "final_latency", fidelity.final_latency());
 }
 
 std::string ConditionKey(const v1::Condition& condition) {

@@ -147,6 +147,26 @@ TEST(JobValidatorTest, NamesTheFieldOfEveryMistake) {
        [](auto* s) { s->mutable_fidelity()->set_calibration_seed(-2); }},
       {"spec.fidelity.part_images", [](auto* s) { s->mutable_fidelity()->set_part_images(-64); }},
       {"spec.fidelity.part_images", [](auto* s) { s->mutable_fidelity()->set_part_images(1000); }},
+      {"spec.fidelity.screening_latency.base",
+       [](auto* s) { s->mutable_fidelity()->mutable_screening_latency()->set_base("sloppy"); }},
+      {"spec.fidelity.final_latency.target_half_width",
+       [=](auto* s) {
+         s->mutable_fidelity()->mutable_final_latency()->set_target_half_width(nan);
+       }},
+      {"spec.fidelity.final_latency.max_runs",
+       [](auto* s) {
+         s->mutable_fidelity()->mutable_final_latency()->set_min_runs(50);
+         s->mutable_fidelity()->mutable_final_latency()->set_max_runs(49);
+       }},
+      {"spec.fidelity.final_latency.min_runs",
+       [](auto* s) { s->mutable_fidelity()->mutable_final_latency()->set_min_runs(5); }},
+      {"spec.fidelity.final_latency.sessions",
+       [](auto* s) { s->mutable_fidelity()->mutable_final_latency()->set_sessions(21); }},
+      {"spec.fidelity.screening_latency.max_duration",
+       [](auto* s) {
+         s->mutable_fidelity()->mutable_screening_latency()->mutable_max_duration()->set_seconds(
+             -1);
+       }},
       {"spec.fidelity.tiers[0]",
        [](auto* s) {
          SetTiers({0, 5}, s);

@@ -188,7 +188,7 @@ int64_t MeasurementIndex::FindAccuracy(const std::string& artifact, const std::s
 }
 
 int64_t MeasurementIndex::FindLatency(const MeasurementKey& key, FidelityLevel fidelity,
-                                      int64_t up_to) const {
+                                      int64_t least_runs, int64_t up_to) const {
   const absl::Span<const MeasurementRecord* const> about = About(key.subject);
   for (auto it = about.rbegin(); it != about.rend(); ++it) {
     const MeasurementRecord& record = **it;
@@ -196,7 +196,8 @@ int64_t MeasurementIndex::FindLatency(const MeasurementKey& key, FidelityLevel f
     const bool good_enough =
         record.verdict == VerdictState::kTrusted || fidelity == FidelityLevel::kScreening;
     if (record.id <= up_to && Counts(record) && good_enough && record.fidelity == fidelity &&
-        record.key.metric == key.metric && record.key.device == key.device &&
+        record.sample_count >= least_runs && record.key.metric == key.metric &&
+        record.key.device == key.device &&
         record.key.device_fingerprint == key.device_fingerprint &&
         record.key.profile == key.profile && record.key.recipe == key.recipe &&
         record.key.batch == key.batch) {

@@ -106,8 +106,9 @@ class MeasurementIndex {
                       const std::string& split, int64_t images) const;
 
   // The newest trusted latency of `subject` under this key's device, fingerprint, profile, recipe
-  // and batch. Noisy ones are worth another measurement. 0 when there is none. `up_to` as above.
-  int64_t FindLatency(const MeasurementKey& key, FidelityLevel fidelity,
+  // and batch, of so many timed runs at least. Noisy ones are worth another measurement. 0 when
+  // there is none. `up_to` as above.
+  int64_t FindLatency(const MeasurementKey& key, FidelityLevel fidelity, int64_t least_runs = 0,
                       int64_t up_to = std::numeric_limits<int64_t>::max()) const;
 
   // Which images a top-1 accuracy got right, one bit each, as many as its value says; "" when it is

@@ -57,6 +57,23 @@ Json ConstraintsJson(const v1::SearchJobSpec& spec, bool* complete) {
   return json;
 }
 
+std::string DurationText(const google::protobuf::Duration& duration) {
+  return absl::FormatDuration(absl::Seconds(duration.seconds()) +
+                              absl::Nanoseconds(duration.nanos()));
+}
+
+Json LatencyRulesJson(const v1::LatencyProfile& rules) {
+  Json json = Json::object();
+  if (!rules.base().empty()) json["base"] = rules.base();
+  if (rules.target_half_width() > 0) json["target_half_width"] = rules.target_half_width();
+  if (rules.min_runs() > 0) json["min_runs"] = rules.min_runs();
+  if (rules.max_runs() > 0) json["max_runs"] = rules.max_runs();
+  if (rules.has_max_duration()) json["max_duration"] = DurationText(rules.max_duration());
+  if (rules.sessions() > 0) json["sessions"] = rules.sessions();
+  if (rules.has_fresh()) json["fresh"] = rules.fresh();
+  return json;
+}
+
 }  // namespace
 
 std::string JobFileJson(const v1::SearchJobSpec& spec, bool* complete) {
@@ -83,9 +100,7 @@ std::string JobFileJson(const v1::SearchJobSpec& spec, bool* complete) {
     json["budget"]["plateau_improvement"] = spec.budget().plateau_improvement();
   }
   if (spec.budget().has_max_duration()) {
-    const auto& limit = spec.budget().max_duration();
-    json["budget"]["max_duration"] =
-        absl::FormatDuration(absl::Seconds(limit.seconds()) + absl::Nanoseconds(limit.nanos()));
+    json["budget"]["max_duration"] = DurationText(spec.budget().max_duration());
   }
   const v1::Fidelity& fidelity = spec.fidelity();
   json["fidelity"] = {{"screening_images", fidelity.screening_images()},
@@ -95,6 +110,12 @@ std::string JobFileJson(const v1::SearchJobSpec& spec, bool* complete) {
                       {"tiers", fidelity.tiers()},
                       {"part_images", fidelity.part_images()},
                       {"test_split", fidelity.test_split()}};
+  if (fidelity.has_screening_latency()) {
+    json["fidelity"]["screening_latency"] = LatencyRulesJson(fidelity.screening_latency());
+  }
+  if (fidelity.has_final_latency()) {
+    json["fidelity"]["final_latency"] = LatencyRulesJson(fidelity.final_latency());
+  }
   json["seed"] = spec.seed();
   if (!spec.dataset().empty()) json["dataset"] = spec.dataset();
   if (spec.parallelism() > 0) json["parallelism"] = spec.parallelism();

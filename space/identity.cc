@@ -2,6 +2,7 @@
 #include "space/identity.h"
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/sha256.h"
 
 namespace forall {
@@ -28,6 +29,23 @@ std::string GraphKey(const std::string& arch_key, int64_t resolution, int64_t ba
                      const DeploymentRecipe& recipe) {
   return Key("g1-", absl::StrCat("forall.graph.1\n", arch_key, "\n", resolution, "\n", batch, "\n",
                                  RecipeText(recipe), "\n"));
+}
+
+std::string TimingKey(const Network& network, int64_t batch, const DeploymentRecipe& recipe,
+                      absl::string_view latency_profile) {
+  const auto shape = [](const FeatureShape& of) {
+    return absl::StrCat(of.channels, "x", of.height, "x", of.width);
+  };
+  std::string bytes = absl::StrCat("forall.timing.1\n", batch, "\n", RecipeText(recipe), "\n",
+                                   latency_profile, "\n", shape(network.input), "\n");
+  for (const Layer& layer : network.layers) {
+    absl::StrAppend(&bytes, static_cast<int>(layer.kind), " ", absl::StrJoin(layer.inputs, ","),
+                    " ", shape(layer.out), " ", layer.kernel, " ", layer.stride, " ", layer.groups,
+                    " ", layer.has_bias ? 1 : 0, " ",
+                    layer.kind == LayerKind::kActivation ? ActivationName(layer.activation) : "-",
+                    "\n");
+  }
+  return Key("t1-", bytes);
 }
 
 std::string CalibrationId(const std::string& dataset, const std::string& split, int64_t images,

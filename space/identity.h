@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <string>
 
+#include "absl/strings/string_view.h"
+#include "space/network.h"
 #include "space/recipe.h"
 #include "space/search_space.h"
 
@@ -25,6 +27,15 @@ std::string ArchKey(const SearchSpace& space, const Architecture& architecture);
 // Canonical bytes: "forall.graph.1\n<arch_key>\n<resolution>\n<batch>\n<recipe>\n".
 std::string GraphKey(const std::string& arch_key, int64_t resolution, int64_t batch,
                      const DeploymentRecipe& recipe);
+
+// What keys the latency of a network, or of a part of one, that is timed for a lookup table: what
+// its layers compute and how it is measured; neither names nor weights nor the space it is of.
+// "t1-" + 32 hex. Canonical bytes: "forall.timing.1\n<batch>\n<recipe>\n<latency profile>\n
+// <channels>x<height>x<width>\n" (one line), then for each layer "<kind> <inputs, by comma>
+// <channels>x<height>x<width> <kernel> <stride> <groups> <bias: 0 or 1> <activation>\n", shapes
+// those of its output, kinds as numbered in space/network.h.
+std::string TimingKey(const Network& network, int64_t batch, const DeploymentRecipe& recipe,
+                      absl::string_view latency_profile);
 
 // Images per calibration batch of every export, unless it says otherwise. Each batch has statistics
 // of its own, so it is part of what an export is.

@@ -2,12 +2,14 @@
 #include "space/network_blocks.h"
 
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "base/status_macros.h"
 
 namespace forall {
 namespace {
@@ -98,6 +100,51 @@ absl::StatusOr<NetworkParts> SplitIntoBlocks(const Network& network) {
         "describe");
   }
   return parts;
+}
+
+absl::StatusOr<std::vector<LayerRange>> PartsOf(const Network& network) {
+  FORALL_RETURN_IF_ERROR(SplitIntoBlocks(network).status());
+  std::vector<LayerRange> parts;
+  int current = -1;
+  bool after_blocks = false;
+  for (size_t i = 0; i < network.layers.size(); ++i) {
+    const Layer& layer = network.layers[i];
+    const int number = BlockNumber(layer.name);
+    after_blocks = after_blocks || (number < 0 && current >= 0);
+    // Of stem and blocks their first layer begins a part, in the head all that is no activation or
+    // normalisation.
+    if (i == 0 || number != current ||
+        (after_blocks && layer.kind != LayerKind::kBatchNorm &&
+         layer.kind != LayerKind::kActivation)) {
+      parts.push_back({i, i});
+    }
+    current = number;
+    parts.back().end = i + 1;
+  }
+  return parts;
+}
+
+absl::StatusOr<Network> CutNetwork(const Network& network, LayerRange range) {
+  if (range.begin >= range.end || range.end > network.layers.size()) {
+    return absl::InvalidArgumentError(absl::StrCat("layers ", range.begin, " to ", range.end,
+                                                   " of a network of ", network.layers.size()));
+  }
+  const int before = static_cast<int>(range.begin) - 1;  // kNetworkInput where nothing is before
+  Network cut;
+  cut.input = network.layers[range.begin].in;
+  for (size_t i = range.begin; i < range.end; ++i) {
+    Layer layer = network.layers[i];
+    for (int& input : layer.inputs) {
+      if (input < before) {
+        return absl::InvalidArgumentError(absl::StrCat(layer.name, ": reads layer ", input,
+                                                       ", but the part is fed by layer ", before));
+      }
+      input = input == before ? kNetworkInput : input - static_cast<int>(range.begin);
+    }
+    cut.layers.push_back(std::move(layer));
+  }
+  cut.classes = static_cast<int>(cut.layers.back().out.channels);
+  return cut;
 }
 
 }  // namespace forall

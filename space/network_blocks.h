@@ -4,6 +4,7 @@
 #ifndef FORALL_SPACE_NETWORK_BLOCKS_H_
 #define FORALL_SPACE_NETWORK_BLOCKS_H_
 
+#include <cstddef>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -37,6 +38,23 @@ struct NetworkParts {
 
 // FailedPrecondition for networks of other blocks (ResNet). `network` must outlive the result.
 absl::StatusOr<NetworkParts> SplitIntoBlocks(const Network& network);
+
+// Layers [begin, end) of a network.
+struct LayerRange {
+  size_t begin = 0;
+  size_t end = 0;
+};
+
+// What lookup tables have rows for, in the order of TableKeys (latency/table/latency_table.h) and
+// without a gap: the stem, each block, then each of the head's convolutions, its pooling and its
+// classifier, all with the normalisation and activation that follow. FailedPrecondition as
+// SplitIntoBlocks.
+absl::StatusOr<std::vector<LayerRange>> PartsOf(const Network& network);
+
+// Some consecutive layers as a network of their own, fed with what the layer before gave.
+// InvalidArgument for an empty range, one that is out of the network or one that reads more than
+// one value from outside.
+absl::StatusOr<Network> CutNetwork(const Network& network, LayerRange range);
 
 }  // namespace forall
 

@@ -15,9 +15,13 @@
 #include "latency/child/child_sessions.h"
 #include "latency/child/measuring_child.h"
 #include "latency/measure/measurement.h"
+#include "space/family.h"
+#include "space/identity.h"
+#include "space/network_blocks.h"
 #include "space/recipe.h"
 #include "space/search_space.h"
 #include "supernet/export.h"
+#include "supernet/onnx/half_model.h"
 
 namespace forall {
 namespace {
@@ -34,6 +38,34 @@ void SetTime(absl::Time time, google::protobuf::Timestamp* message) {
   const int64_t nanos = absl::ToUnixNanos(time);
   message->set_seconds(nanos / 1000000000);
   message->set_nanos(static_cast<int32_t>(nanos % 1000000000));
+}
+
+// The network of a task that has no artifact, in the form it is deployed in.
+absl::StatusOr<std::string> MakeNetwork(const v1::Task& task) {
+  FORALL_ASSIGN_OR_RETURN(const std::shared_ptr<const Family> family,
+                          FamilyFromSpec(task.network_spec()));
+  FORALL_ASSIGN_OR_RETURN(const DeploymentRecipe recipe,
+                          ParseRecipe(task.recipe().empty() ? "fp32" : task.recipe()));
+  FORALL_ASSIGN_OR_RETURN(Network network, family->Describe(FromMessage(task.architecture())));
+  if (task.network_part() != 0) {
+    FORALL_ASSIGN_OR_RETURN(const std::vector<LayerRange> parts, PartsOf(network));
+    if (task.network_part() < 1 || task.network_part() > static_cast<int32_t>(parts.size())) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("the network has ", parts.size(), " parts here, the task asks for number ",
+                       task.network_part(), ": update the older of worker and controller"));
+    }
+    FORALL_ASSIGN_OR_RETURN(
+        network, CutNetwork(network, parts[static_cast<size_t>(task.network_part() - 1)]));
+  }
+  const std::string key =
+      TimingKey(network, task.batch() > 0 ? task.batch() : 1, recipe, task.latency_profile());
+  if (key != task.graph_key()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("this worker gives the network the key ", key, ", the controller ",
+                     task.graph_key(), ": their versions differ; update the older one"));
+  }
+  FORALL_ASSIGN_OR_RETURN(std::string model, BuildFormulaModel(network));
+  return recipe.precision == Precision::kFp16 ? ToHalfModel(model) : model;
 }
 
 // A full disk is this machine's trouble; lack of memory, the other meaning of the code, is the
@@ -175,7 +207,9 @@ absl::StatusOr<v1::LatencyResult> LocalTaskExecutor::MeasureLatency(const v1::Ta
                                                                     const StopSignal& stop) {
   FORALL_ASSIGN_OR_RETURN(const Profile profile,
                           ProfileFromTask(task.latency_profile(), task.latency_rules()));
-  FORALL_ASSIGN_OR_RETURN(const std::string model, GetArtifact(task.artifact_sha256(), stop));
+  FORALL_ASSIGN_OR_RETURN(const std::string model, task.network_spec().empty()
+                                                       ? GetArtifact(task.artifact_sha256(), stop)
+                                                       : MakeNetwork(task));
   MutexLock lock(&timing_mu_);
   const StopRelay::Scope relayed(options_.stop_relay, stop.stopped);
   FORALL_ASSIGN_OR_RETURN(Timing * timing, GetTiming(task.batch() > 0 ? task.batch() : 1, stop));

@@ -67,6 +67,10 @@ SubnetWeights FormulaWeights(const Network& network) {
 absl::StatusOr<std::string> BuildFormulaSubnet(const Family& family,
                                                const Architecture& architecture) {
   FORALL_ASSIGN_OR_RETURN(const Network network, family.Describe(architecture));
+  return BuildFormulaModel(network);
+}
+
+absl::StatusOr<std::string> BuildFormulaModel(const Network& network) {
   return BuildOnnxModel(network, FormulaWeights(network), OnnxExportOptions{});
 }
 

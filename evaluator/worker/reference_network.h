@@ -34,6 +34,9 @@ absl::StatusOr<ReferenceNetwork> BuildReferenceNetwork();
 absl::StatusOr<std::string> BuildFormulaSubnet(const Family& family,
                                                const Architecture& architecture);
 
+// The same for a network or a part of one (space/network_blocks.h).
+absl::StatusOr<std::string> BuildFormulaModel(const Network& network);
+
 }  // namespace forall
 
 #endif  // FORALL_EVALUATOR_WORKER_REFERENCE_NETWORK_H_

@@ -59,6 +59,7 @@ absl::Status Controller::Load() {
     MutexLock lock(&mu_);
     leases_ = std::make_unique<LeaseTable>(
         LeaseTable::Options{options_.clock, epoch_, options_.heartbeat_interval});
+    networks_ = std::make_unique<NetworkTasks>(NetworkTasks::Options{options_.clock, epoch_});
     AdoptRegistryLocked(std::move(registry));
     KickLocked(&outbox);
   }
@@ -76,6 +77,7 @@ void Controller::AdoptRegistryLocked(std::unique_ptr<Registry> registry) {
       leases_->RemoveTask(task);
     }
   }
+  networks_->Clear();
   QueueTasksLocked(std::move(registry_->open_tasks));
   registry_->open_tasks.clear();
   for (const EndedLease& lease : leases_to_restore_) {
@@ -277,8 +279,12 @@ void Controller::SweepLocked(Outbox* outbox) {
   SweepResult swept = leases_->Sweep();
   DeliverLocked(swept.deliveries, outbox);
   for (const int64_t id : swept.poisoned) {
-    TaskEntry& task = registry_->tasks[id];
     const std::string why = "its lease was lost too often: it may be what kills the workers";
+    if (NetworkTasks::IsNetworkTask(id)) {
+      networks_->Failed(id, "", "", why);
+      continue;
+    }
+    TaskEntry& task = registry_->tasks[id];
     const auto job = registry_->jobs.find(task.record.job_id);
     CloseTaskLocked(&task, TaskState::kFailed, why);
     if (job != registry_->jobs.end()) {
@@ -288,6 +294,7 @@ void Controller::SweepLocked(Outbox* outbox) {
   for (const int64_t id : swept.dropped) {
     CloseTaskLocked(&registry_->tasks[id], TaskState::kCancelled, "its job has ended");
   }
+  networks_->Expire(leases_.get());
   // A job whose time is up has nobody else to tell it.
   for (const auto& [id, job] : registry_->jobs) {
     if (!job->fold().ended() && job->fold().active().empty()) job->Pump();

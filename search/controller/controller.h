@@ -31,6 +31,8 @@
 #include "proto/forall/v1/search_service.pb.h"
 #include "search/controller/commit_round.h"
 #include "search/controller/job_host.h"
+#include "search/controller/measurement_maker.h"
+#include "search/controller/network_tasks.h"
 #include "search/controller/random_baseline.h"
 #include "search/controller/registry.h"
 #include "search/queue/lease_table.h"
@@ -103,6 +105,8 @@ class Controller : private JobHost {
   void ListSupernets(const v1::ListSupernetsRequest& request, Done<v1::ListSupernetsResponse> done);
   void CreateSupernet(const v1::CreateSupernetRequest& request, Done<v1::Supernet> done);
   void GetSearchSpace(const v1::GetSearchSpaceRequest& request, Done<v1::SearchSpace> done);
+  void MeasureNetworks(const v1::MeasureNetworksRequest& request,
+                       Done<v1::MeasureNetworksResponse> done);
   // After a file came into the artifact store.
   void RecordArtifact(const std::string& sha256, int64_t size_bytes, Done<int64_t> done);
 
@@ -223,6 +227,17 @@ class Controller : private JobHost {
   v1::Worker WorkerViewLocked(const std::string& worker) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status CompleteLocked(const std::string& worker, const v1::TaskResult& result)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The same for a task of no job.
+  absl::Status CompleteNetworkLocked(const std::string& worker, int64_t id,
+                                     const v1::TaskResult& result)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // A record without ids of a checked latency; begins a baseline where there is none.
+  MeasurementRecord LatencyRecordLocked(const v1::Task& wire, const v1::LatencyResult& latency,
+                                        const MeasuredBy& by) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Which worker stands for the device that the request names: one that is active where there is
+  // one.
+  absl::StatusOr<const v1::Worker*> FindMeasurerLocked(const v1::MeasureNetworksRequest& request)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // A result with numbers that cannot be: the attempt has failed. What to answer.
   absl::Status RejectLocked(const std::string& worker, const v1::TaskResult& result,
                             const absl::Status& judged, TaskEntry* task)
@@ -277,6 +292,7 @@ class Controller : private JobHost {
   CondVar changed_;  // committing_, stopping_ or broken_ changed
   std::unique_ptr<Registry> registry_ ABSL_GUARDED_BY(mu_);
   std::unique_ptr<LeaseTable> leases_ ABSL_GUARDED_BY(mu_);
+  std::unique_ptr<NetworkTasks> networks_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, WorkerInfo> workers_ ABSL_GUARDED_BY(mu_);
   std::map<int64_t, Done<v1::LeaseTasksResponse>> polls_ ABSL_GUARDED_BY(mu_);
   std::map<int64_t, Subscription> subscriptions_ ABSL_GUARDED_BY(mu_);

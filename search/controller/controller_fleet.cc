@@ -222,11 +222,15 @@ v1::LeaseTasksResponse Controller::LeaseResponseLocked(const std::vector<Grant>&
   v1::LeaseTasksResponse response;
   response.set_drain(drain);
   for (const Grant& grant : grants) {
-    const auto it = registry_->tasks.find(grant.task);
-    if (it == registry_->tasks.end() || it->second.wire == nullptr) continue;
-    it->second.record.attempts = grant.previous_attempts + 1;
+    const v1::Task* wire = networks_->Find(grant.task);
+    if (wire == nullptr) {
+      const auto it = registry_->tasks.find(grant.task);
+      if (it == registry_->tasks.end() || it->second.wire == nullptr) continue;
+      it->second.record.attempts = grant.previous_attempts + 1;
+      wire = it->second.wire.get();
+    }
     v1::LeasedTask* leased = response.add_tasks();
-    *leased->mutable_task() = *it->second.wire;
+    *leased->mutable_task() = *wire;
     leased->mutable_task()->set_name(TaskName(grant.task));
     leased->mutable_task()->set_previous_attempts(grant.previous_attempts);
     leased->mutable_lease()->set_token(grant.token);
@@ -350,6 +354,7 @@ absl::Status Controller::CheckArtifact(const v1::ExportResult& result) const {
 
 absl::Status Controller::CompleteLocked(const std::string& worker, const v1::TaskResult& result) {
   FORALL_ASSIGN_OR_RETURN(const int64_t id, ParseTaskName(result.task()));
+  if (NetworkTasks::IsNetworkTask(id)) return CompleteNetworkLocked(worker, id, result);
   const auto it = registry_->tasks.find(id);
   if (it == registry_->tasks.end()) {
     return absl::AbortedError(absl::StrCat("there is no ", result.task()));
@@ -463,18 +468,7 @@ void Controller::AcceptMeasurementsLocked(const std::string& worker, const v1::T
     }
     records = AccuracyMeasurements(wire, accuracy, by);
   } else {
-    const v1::LatencyResult& latency = result.latency_result();
-    BaselineRecord baseline = MakeBaseline(wire, latency, by);
-    const BaselineRecord* known = registry_->index.FindBaseline(baseline.id);
-    if (known != nullptr) {
-      baseline = *known;
-    } else if (latency.verdict().state() == v1::Verdict::REJECTED) {
-      baseline.id.clear();  // What nobody can trust begins no baseline.
-    } else {
-      registry_->index.AddBaseline(baseline);
-      open_.batch.insert_baselines.push_back(baseline);
-    }
-    records.push_back(LatencyMeasurement(wire, latency, by, baseline));
+    records.push_back(LatencyRecordLocked(wire, result.latency_result(), by));
   }
   for (MeasurementRecord& record : records) {
     record.job_id = task.record.job_id;
@@ -488,6 +482,65 @@ void Controller::AcceptMeasurementsLocked(const std::string& worker, const v1::T
   } else {
     job->OnMeasured(task.record.id, ids);
   }
+}
+
+MeasurementRecord Controller::LatencyRecordLocked(const v1::Task& wire,
+                                                  const v1::LatencyResult& latency,
+                                                  const MeasuredBy& by) {
+  BaselineRecord baseline = MakeBaseline(wire, latency, by);
+  const BaselineRecord* known = registry_->index.FindBaseline(baseline.id);
+  if (known != nullptr) {
+    baseline = *known;
+  } else if (latency.verdict().state() == v1::Verdict::REJECTED) {
+    baseline.id.clear();  // What nobody can trust begins no baseline.
+  } else {
+    registry_->index.AddBaseline(baseline);
+    open_.batch.insert_baselines.push_back(baseline);
+  }
+  return LatencyMeasurement(wire, latency, by, baseline);
+}
+
+absl::Status Controller::CompleteNetworkLocked(const std::string& worker, int64_t id,
+                                               const v1::TaskResult& result) {
+  const v1::Task* const open = networks_->Find(id);
+  const std::string fingerprint = ResultFingerprint(result);
+  const std::string& token = result.lease_token();
+  if (open == nullptr) return networks_->Closed(id, token, fingerprint);
+  const v1::Task wire = *open;
+  const absl::Status judged = CheckResult(wire, result);
+  if (!judged.ok() && !absl::IsOutOfRange(judged)) return judged;
+  FORALL_RETURN_IF_ERROR(leases_->CheckLease(id, token, worker));
+  if (!judged.ok() || result.has_failure()) {
+    v1::TaskFailure failure = result.failure();
+    if (!judged.ok()) {
+      failure.set_reason(v1::TaskFailure::TRANSIENT);
+      failure.set_message(absl::StrCat("its result cannot be true: ", judged.message()));
+    }
+    const std::string message = Cut(failure.message(), kMaxFailureMessage);
+    bool last = IsOwnFault(failure);
+    if (last) {
+      leases_->FailForGood(id);
+    } else {
+      last =
+          leases_->Fail(id, failure.reason() == v1::TaskFailure::WORKER_UNABLE, message).poisoned;
+    }
+    FORALL_LOG(WARNING) << "task failed task=" << TaskName(id) << " worker=" << worker
+                        << " reason=" << v1::TaskFailure::Reason_Name(failure.reason())
+                        << " last=" << last << " error=\"" << message << "\"";
+    if (last) networks_->Failed(id, token, fingerprint, message);
+    return judged.ok() ? judged : absl::InvalidArgumentError(judged.message());
+  }
+  leases_->Complete(id);
+  const MeasuredBy by = Measurer(worker, workers_[worker].resource, token, Now());
+  const std::vector<int64_t> ids = StoreMeasurementsLocked(
+      {LatencyRecordLocked(wire, result.latency_result(), by)}, EvidenceOf(result));
+  const MeasurementRecord& record = *registry_->index.Find(ids[0]);
+  std::string rejected;
+  if (record.verdict == VerdictState::kRejected) {
+    rejected = record.reasons.empty() ? "no reason given" : absl::StrJoin(record.reasons, ", ");
+  }
+  networks_->Completed(id, token, fingerprint, rejected);
+  return absl::OkStatus();
 }
 
 void Controller::NoteDatasetLocked(const v1::Task& wire, const v1::AccuracyResult& result) {

@@ -97,6 +97,12 @@ grpc::ServerUnaryReactor* SearchServiceImpl::GetSearchSpace(
   return AnswerUnary(context, controller_, &Controller::GetSearchSpace, *request, response);
 }
 
+grpc::ServerUnaryReactor* SearchServiceImpl::MeasureNetworks(
+    Context* context, const v1::MeasureNetworksRequest* request,
+    v1::MeasureNetworksResponse* response) {
+  return AnswerUnary(context, controller_, &Controller::MeasureNetworks, *request, response);
+}
+
 grpc::ServerWriteReactor<v1::ReportChunk>* SearchServiceImpl::GetReport(
     Context* context, const v1::GetReportRequest* request) {
   return StartReport(*request, controller_);

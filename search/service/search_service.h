@@ -52,6 +52,8 @@ class SearchServiceImpl : public v1::SearchService::CallbackService {
                         v1::Supernet* response) override;
   Unary* GetSearchSpace(Context* context, const v1::GetSearchSpaceRequest* request,
                         v1::SearchSpace* response) override;
+  Unary* MeasureNetworks(Context* context, const v1::MeasureNetworksRequest* request,
+                         v1::MeasureNetworksResponse* response) override;
 
  private:
   Controller* const controller_;

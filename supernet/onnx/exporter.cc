@@ -52,7 +52,13 @@ class GraphBuilder {
     if (network_.layers.empty()) return absl::InvalidArgumentError("the network has no layers");
     AddValueInfo(graph_->add_input(), kOnnxInputName,
                  {network_.input.channels, network_.input.height, network_.input.width});
-    AddValueInfo(graph_->add_output(), kOnnxOutputName, {network_.classes});
+    const Layer& last = network_.layers.back();
+    if (last.kind == LayerKind::kLinear) {
+      AddValueInfo(graph_->add_output(), kOnnxOutputName, {network_.classes});
+    } else {
+      AddValueInfo(graph_->add_output(), kOnnxOutputName,
+                   {last.out.channels, last.out.height, last.out.width});
+    }
     for (size_t i = 0; i < network_.layers.size(); ++i) {
       FORALL_RETURN_IF_ERROR(WithContext(AddLayer(static_cast<int>(i)), network_.layers[i].name));
     }

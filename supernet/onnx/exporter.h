@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // A network description and its weights as an ONNX model: opset 17, IR version 8, float32.
 //
-// Input "image" [batch, channels, height, width] (NCHW), output "logits" [batch, classes]. Nodes
-// and values carry their layers' names, initializers "<layer>.<weight|bias|...>". Equal inputs give
+// Input "image" [batch, channels, height, width] (NCHW), output "logits" [batch, classes], or for
+// a part of a network whose last layer is no linear one [batch, channels, height, width]. Nodes and
+// values carry their layers' names, initializers "<layer>.<weight|bias|...>". Equal inputs give
 // equal bytes. It is the only place that knows ONNX protobufs, together with calibration's graph.
 #ifndef FORALL_SUPERNET_ONNX_EXPORTER_H_
 #define FORALL_SUPERNET_ONNX_EXPORTER_H_

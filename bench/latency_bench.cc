@@ -33,7 +33,7 @@
 #include "latency/measure/environment.h"
 #include "latency/measure/harness.h"
 #include "latency/measure/statistics.h"
-#include "search/predictor/ledger.h"
+#include "base/forecast_quality.h"
 #include "space/family.h"
 
 namespace forall {

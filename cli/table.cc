@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Lookup tables: import, lint, sum. Needs no controller.
+// Lookup tables: import, lint, sum, which need no controller.
 #include <algorithm>
 #include <cstdint>
 #include <iostream>
@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/status_macros.h"
 #include "cli/command.h"
+#include "cli/table_build.h"
 #include "latency/table/latency_table.h"
 #include "latency/table/table_lint.h"
 #include "space/net_config.h"
@@ -133,7 +134,8 @@ absl::Status PrintSum(const SumOptions& options) {
   FORALL_ASSIGN_OR_RETURN(const Network network, family->Describe(*architecture));
   const absl::StatusOr<double> sum = table.Sum(network);
   if (!sum.ok()) return LocalFile(WithContext(sum.status(), options.file));
-  std::cout << absl::StrFormat("%.6f ms, the sum of %d layers on %s\n", *sum,
+  std::cout << absl::StrFormat("%.6f ms, the %ssum of %d layers on %s\n", *sum,
+                               table.correction.has_value() ? "corrected " : "",
                                TableKeys(network)->size(), table.conditions.device);
   return absl::OkStatus();
 }
@@ -220,17 +222,19 @@ absl::StatusOr<LatencyTable> ReadLatencyTable(const std::string& path) {
   if (!table.ok()) {
     return WithContext(
         table.status(),
-        absl::StrCat(path, ": no table of forall's (forall table import makes one)"));
+        absl::StrCat(path, ": no table of forall's (forall table import or build makes one)"));
   }
   return table;
 }
 
 void AddTableCommand(CLI::App* app, CommandContext* context) {
-  CLI::App* table = app->add_subcommand("table", "Latency lookup tables, no controller");
+  CLI::App* table = app->add_subcommand("table", "Latency lookup tables");
   table->require_subcommand(1);
   AddImport(table, context);
   AddLint(table, context);
   AddSum(table, context);
+  AddTableBuild(table, context);
+  AddTableValidate(table, context);
 }
 
 }  // namespace forall

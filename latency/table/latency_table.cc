@@ -6,9 +6,12 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "base/json_depth.h"
@@ -22,6 +25,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr char kFormat[] = "forall.latency_table.1";
+constexpr char kMeasuredFormat[] = "forall.latency_table.2";
 constexpr size_t kMaxRows = 1000000;
 constexpr size_t kMostKeysListed = 5;
 
@@ -116,6 +120,12 @@ absl::StatusOr<LatencyRow> RowFromJson(const std::string& key, const Json& json,
   row.mean_ms = mean * milliseconds;
   row.stddev_ms = stddev * milliseconds;
   row.count = static_cast<int64_t>(count);
+  if (const auto noisy = json.find("noisy"); noisy != json.end()) {
+    if (!noisy->is_boolean()) {
+      return absl::InvalidArgumentError(absl::StrCat(key, ".noisy: must be true or false"));
+    }
+    row.noisy = noisy->get<bool>();
+  }
   return row;
 }
 
@@ -128,6 +138,172 @@ absl::StatusOr<LatencyRows> RowsFromJson(const Json& json, double milliseconds) 
     FORALL_ASSIGN_OR_RETURN(rows[key], RowFromJson(key, value, milliseconds));
   }
   return rows;
+}
+
+Json ToJson(const TableQuality& quality) {
+  return {{"mean_relative_error", quality.mean_relative_error},
+          {"bias", quality.bias},
+          {"within_5_percent", quality.within_5_percent},
+          {"within_10_percent", quality.within_10_percent},
+          {"within_15_percent", quality.within_15_percent},
+          {"within_bound", quality.within_bound},
+          {"largest_relative_error", quality.largest_relative_error},
+          {"kendall_tau", quality.kendall_tau},
+          {"spearman_rho", quality.spearman_rho}};
+}
+
+Json ToJson(const TableValidation& validation) {
+  Json json = {{"good", validation.good},
+               {"networks", validation.networks},
+               {"seed", validation.seed},
+               {"bound", validation.bound},
+               {"additive", ToJson(validation.additive)}};
+  if (validation.corrected.has_value()) json["corrected"] = ToJson(*validation.corrected);
+  return json;
+}
+
+Json ToJson(const TableCorrection& correction) {
+  Json json = {{"networks", correction.networks},
+               {"scale", correction.scale},
+               {"block_offset", correction.block_offset_ms},
+               {"row_deviation", correction.row_deviation},
+               {"noise", correction.noise},
+               {"intercept", correction.intercept_ms},
+               {"rows", Json::object()}};
+  for (const auto& [resolution, rows] : correction.rows_ms) {
+    json["rows"][absl::StrCat(resolution)] = rows;
+  }
+  return json;
+}
+
+// Reads a JSON object's fields one by one and keeps the first error. A field that is not named is
+// one too many.
+class FieldReader {
+ public:
+  FieldReader(const Json& json, std::string path) : json_(json), path_(std::move(path)) {
+    if (!json.is_object()) Fail("", "must be an object");
+  }
+
+  void Number(const char* name, double* value) {
+    const Json* const field = Find(name);
+    if (field == nullptr) return;
+    if (field->is_number() && std::isfinite(field->get<double>())) {
+      *value = field->get<double>();
+    } else {
+      Fail(name, "must be a number");
+    }
+  }
+  template <typename Integer>
+  void Count(const char* name, Integer* value) {
+    const Json* const field = Find(name);
+    if (field == nullptr) return;
+    if (field->is_number_unsigned() && field->get<uint64_t>() <= uint64_t{1} << 62) {
+      *value = field->get<Integer>();
+    } else {
+      Fail(name, "must be a count");
+    }
+  }
+  void Flag(const char* name, bool* value) {
+    const Json* const field = Find(name);
+    if (field == nullptr) return;
+    if (field->is_boolean()) {
+      *value = field->get<bool>();
+    } else {
+      Fail(name, "must be true or false");
+    }
+  }
+  // nullptr when it is not there, which is an error unless it is optional.
+  const Json* Find(const char* name, bool optional = false) {
+    names_.insert(name);
+    if (!status_.ok()) return nullptr;
+    const auto field = json_.find(name);
+    if (field != json_.end()) return &*field;
+    if (!optional) Fail(name, "is missing");
+    return nullptr;
+  }
+  void Fail(absl::string_view name, absl::string_view why) {
+    if (!status_.ok()) return;
+    status_ =
+        absl::InvalidArgumentError(absl::StrCat(path_, name.empty() ? "" : ".", name, ": ", why));
+  }
+  // After all fields were asked for.
+  absl::Status Finish() {
+    if (!status_.ok()) return status_;
+    for (const auto& [name, value] : json_.items()) {
+      if (names_.count(name) == 0) Fail(name, "unknown field");
+    }
+    return status_;
+  }
+
+ private:
+  const Json& json_;
+  const std::string path_;
+  std::set<std::string> names_;
+  absl::Status status_;
+};
+
+absl::StatusOr<TableQuality> QualityFromJson(const Json& json, const std::string& path) {
+  TableQuality quality;
+  FieldReader reader(json, path);
+  reader.Number("mean_relative_error", &quality.mean_relative_error);
+  reader.Number("bias", &quality.bias);
+  reader.Number("within_5_percent", &quality.within_5_percent);
+  reader.Number("within_10_percent", &quality.within_10_percent);
+  reader.Number("within_15_percent", &quality.within_15_percent);
+  reader.Number("within_bound", &quality.within_bound);
+  reader.Number("largest_relative_error", &quality.largest_relative_error);
+  reader.Number("kendall_tau", &quality.kendall_tau);
+  reader.Number("spearman_rho", &quality.spearman_rho);
+  FORALL_RETURN_IF_ERROR(reader.Finish());
+  return quality;
+}
+
+absl::StatusOr<TableValidation> ValidationFromJson(const Json& json) {
+  TableValidation validation;
+  FieldReader reader(json, "validation");
+  reader.Flag("good", &validation.good);
+  reader.Count("networks", &validation.networks);
+  reader.Count("seed", &validation.seed);
+  reader.Number("bound", &validation.bound);
+  const Json* const additive = reader.Find("additive");
+  const Json* const corrected = reader.Find("corrected", /*optional=*/true);
+  FORALL_RETURN_IF_ERROR(reader.Finish());
+  FORALL_ASSIGN_OR_RETURN(validation.additive, QualityFromJson(*additive, "validation.additive"));
+  if (corrected != nullptr) {
+    FORALL_ASSIGN_OR_RETURN(validation.corrected,
+                            QualityFromJson(*corrected, "validation.corrected"));
+  }
+  return validation;
+}
+
+// One value for every row of the table, so that what can be summed can be corrected.
+absl::StatusOr<TableCorrection> CorrectionFromJson(const Json& json, const LatencyTable& table) {
+  TableCorrection correction;
+  FieldReader reader(json, "correction");
+  reader.Count("networks", &correction.networks);
+  reader.Number("scale", &correction.scale);
+  reader.Number("block_offset", &correction.block_offset_ms);
+  reader.Number("row_deviation", &correction.row_deviation);
+  reader.Number("noise", &correction.noise);
+  reader.Number("intercept", &correction.intercept_ms);
+  const Json* const rows = reader.Find("rows");
+  FORALL_RETURN_IF_ERROR(reader.Finish());
+  if (!rows->is_object() || rows->size() != table.resolutions.size()) {
+    return absl::InvalidArgumentError("correction.rows: must have the table's resolutions");
+  }
+  for (const auto& [resolution, of_resolution] : table.resolutions) {
+    const std::string path = absl::StrCat("correction.rows.", resolution);
+    const auto values = rows->find(absl::StrCat(resolution));
+    if (values == rows->end() || !values->is_object() || values->size() != of_resolution.size()) {
+      return absl::InvalidArgumentError(absl::StrCat(path, ": must have the table's rows"));
+    }
+    FieldReader fields(*values, path);
+    for (const auto& [key, row] : of_resolution) {
+      fields.Number(key.c_str(), &correction.rows_ms[resolution][key]);
+    }
+    FORALL_RETURN_IF_ERROR(fields.Finish());
+  }
+  return correction;
 }
 
 // Refuses keys that are given twice, of which the JSON library would keep the last.
@@ -175,25 +351,19 @@ size_t LatencyTable::rows() const {
   return count;
 }
 
-absl::StatusOr<double> LatencyTable::Sum(const Network& network) const {
-  FORALL_ASSIGN_OR_RETURN(const std::vector<std::string> keys, TableKeys(network));
-  const auto found = resolutions.find(static_cast<int32_t>(network.input.height));
-  if (found == resolutions.end()) {
-    return absl::NotFoundError(
-        absl::StrCat("the table has no rows for resolution ", network.input.height, ", only for ",
-                     absl::StrJoin(resolutions, ", ", [](std::string* out, const auto& entry) {
-                       absl::StrAppend(out, entry.first);
-                     })));
-  }
-  const LatencyRows& rows = found->second;
+namespace {
+
+// `value_of` gives what the row of a key holds, or nullptr.
+template <typename ValueOf>
+absl::StatusOr<double> SumOf(const std::vector<std::string>& keys, ValueOf value_of) {
   double sum = 0;
   std::vector<std::string> missing;
   for (const std::string& key : keys) {
-    const auto row = rows.find(key);
-    if (row == rows.end()) {
+    const double* const value = value_of(key);
+    if (value == nullptr) {
       missing.push_back(key);
     } else {
-      sum += row->second.mean_ms;
+      sum += *value;
     }
   }
   if (missing.empty()) return sum;
@@ -202,6 +372,48 @@ absl::StatusOr<double> LatencyTable::Sum(const Network& network) const {
   return absl::NotFoundError(absl::StrCat("the table lacks ", count, " of the network's ",
                                           keys.size(), " layers: ", absl::StrJoin(missing, ", "),
                                           count > kMostKeysListed ? ", ..." : ""));
+}
+
+template <typename Resolutions>
+absl::StatusOr<const typename Resolutions::mapped_type*> RowsAt(const Resolutions& resolutions,
+                                                                int32_t resolution) {
+  const auto found = resolutions.find(resolution);
+  if (found != resolutions.end()) return &found->second;
+  return absl::NotFoundError(
+      absl::StrCat("the table has no rows for resolution ", resolution, ", only for ",
+                   absl::StrJoin(resolutions, ", ", [](std::string* out, const auto& entry) {
+                     absl::StrAppend(out, entry.first);
+                   })));
+}
+
+}  // namespace
+
+absl::StatusOr<double> LatencyTable::AdditiveSum(const std::vector<std::string>& keys,
+                                                 int32_t resolution) const {
+  FORALL_ASSIGN_OR_RETURN(const LatencyRows* const rows, RowsAt(resolutions, resolution));
+  return SumOf(keys, [rows](const std::string& key) {
+    const auto row = rows->find(key);
+    return row == rows->end() ? nullptr : &row->second.mean_ms;
+  });
+}
+
+absl::StatusOr<double> LatencyTable::CorrectedSum(const std::vector<std::string>& keys,
+                                                  int32_t resolution) const {
+  if (!correction.has_value()) {
+    return absl::FailedPreconditionError("the table has no correction");
+  }
+  FORALL_ASSIGN_OR_RETURN(const auto* const rows, RowsAt(correction->rows_ms, resolution));
+  FORALL_ASSIGN_OR_RETURN(const double sum, SumOf(keys, [rows](const std::string& key) {
+                            const auto row = rows->find(key);
+                            return row == rows->end() ? nullptr : &row->second;
+                          }));
+  return correction->intercept_ms + sum;
+}
+
+absl::StatusOr<double> LatencyTable::Sum(const Network& network) const {
+  FORALL_ASSIGN_OR_RETURN(const std::vector<std::string> keys, TableKeys(network));
+  const int32_t resolution = static_cast<int32_t>(network.input.height);
+  return correction.has_value() ? CorrectedSum(keys, resolution) : AdditiveSum(keys, resolution);
 }
 
 absl::StatusOr<LatencyRows> ParsePublishedTable(absl::string_view text, double milliseconds) {
@@ -240,21 +452,74 @@ absl::Status AddRows(LatencyRows rows, LatencyTable* table) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::string> WritePublishedTable(const LatencyTable& table, int32_t resolution) {
+  FORALL_ASSIGN_OR_RETURN(const LatencyRows* const rows, RowsAt(table.resolutions, resolution));
+  const std::map<std::string, double>* corrected = nullptr;
+  if (table.correction.has_value()) {
+    FORALL_ASSIGN_OR_RETURN(corrected, RowsAt(table.correction->rows_ms, resolution));
+  }
+  std::string text;
+  const auto comment = [&text](absl::string_view name, absl::string_view value) {
+    absl::StrAppend(&text, "# ", name, ": ", absl::StrReplaceAll(value, {{"\n", " "}, {"\r", " "}}),
+                    "\n");
+  };
+  const TableConditions& conditions = table.conditions;
+  comment("device", conditions.device);
+  comment("runtime", conditions.runtime);
+  comment("threads", absl::StrCat(conditions.threads));
+  comment("batch", absl::StrCat(conditions.batch));
+  comment("unit", "ms");
+  comment("date", conditions.date);
+  for (const auto& [name, value] : table.provenance) comment(name, value);
+  comment("rows", corrected == nullptr
+                      ? "as measured, each alone"
+                      : absl::StrCat("corrected by ", table.correction->networks,
+                                     " whole networks; std and count are of the row alone"));
+  if (table.validation.has_value()) {
+    const TableValidation& validation = *table.validation;
+    const TableQuality& quality = validation.corrected.value_or(validation.additive);
+    comment("validation",
+            absl::StrFormat("%s: %d networks, mean error %.1f %%, %.1f %% within %g %%, Kendall "
+                            "%.3f",
+                            validation.good ? "good" : "NOT GOOD", validation.networks,
+                            100 * quality.mean_relative_error, 100 * quality.within_bound,
+                            100 * validation.bound, quality.kendall_tau));
+  }
+  for (const auto& [key, row] : *rows) {
+    double mean = row.mean_ms;
+    if (corrected != nullptr) {
+      const auto value = corrected->find(key);
+      if (value != corrected->end()) mean = value->second;
+      if (absl::StartsWith(key, "Conv-input:")) mean += table.correction->intercept_ms;
+    }
+    if (row.noisy) absl::StrAppend(&text, "# noisy:\n");
+    absl::StrAppend(&text, key, ":\n  count: ", row.count, "\n  mean: ", Json(mean).dump(),
+                    "\n  std: ", Json(row.stddev_ms).dump(), "\n");
+  }
+  return text;
+}
+
 std::string SerializeLatencyTable(const LatencyTable& table) {
+  const bool measured =
+      !table.provenance.empty() || table.correction.has_value() || table.validation.has_value();
   Json json;
-  json["format"] = kFormat;
+  json["format"] = measured ? kMeasuredFormat : kFormat;
   json["device"] = table.conditions.device;
   json["runtime"] = table.conditions.runtime;
   json["threads"] = table.conditions.threads;
   json["batch"] = table.conditions.batch;
   json["unit"] = "ms";
   json["date"] = table.conditions.date;
+  if (!table.provenance.empty()) json["provenance"] = table.provenance;
+  if (table.validation.has_value()) json["validation"] = ToJson(*table.validation);
+  if (table.correction.has_value()) json["correction"] = ToJson(*table.correction);
   json["resolutions"] = Json::object();
   for (const auto& [resolution, rows] : table.resolutions) {
     Json& out = json["resolutions"][absl::StrCat(resolution)];
     out = Json::object();
     for (const auto& [key, row] : rows) {
       out[key] = {{"mean", row.mean_ms}, {"std", row.stddev_ms}, {"count", row.count}};
+      if (row.noisy) out[key]["noisy"] = true;
     }
   }
   return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
@@ -277,9 +542,10 @@ absl::StatusOr<LatencyTable> ParseLatencyTable(absl::string_view text) {
     return absl::InvalidArgumentError(absl::StrCat(name, ": must be a positive integer"));
   };
   FORALL_ASSIGN_OR_RETURN(const std::string format, text_of("format"));
-  if (format != kFormat) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("format: \"", format, "\" is not known; this build reads \"", kFormat, "\""));
+  if (format != kFormat && format != kMeasuredFormat) {
+    return absl::InvalidArgumentError(absl::StrCat("format: \"", format,
+                                                   "\" is not known; this build reads \"", kFormat,
+                                                   "\" and \"", kMeasuredFormat, "\""));
   }
   LatencyTable table;
   FORALL_ASSIGN_OR_RETURN(table.conditions.device, text_of("device"));
@@ -293,7 +559,9 @@ absl::StatusOr<LatencyTable> ParseLatencyTable(absl::string_view text) {
   }
   for (const auto& [key, value] : json.items()) {
     if (key != "format" && key != "device" && key != "runtime" && key != "threads" &&
-        key != "batch" && key != "unit" && key != "date" && key != "resolutions") {
+        key != "batch" && key != "unit" && key != "date" && key != "resolutions" &&
+        (format == kFormat ||
+         (key != "provenance" && key != "correction" && key != "validation"))) {
       return absl::InvalidArgumentError(absl::StrCat(key, ": unknown field"));
     }
   }
@@ -309,6 +577,21 @@ absl::StatusOr<LatencyTable> ParseLatencyTable(absl::string_view text) {
           absl::StrCat("resolutions.", name, ": must be a number of pixels"));
     }
     FORALL_ASSIGN_OR_RETURN(table.resolutions[resolution], RowsFromJson(rows, 1));
+  }
+  if (const auto value = json.find("provenance"); value != json.end()) {
+    if (!value->is_object()) return absl::InvalidArgumentError("provenance: must be an object");
+    for (const auto& [name, text_value] : value->items()) {
+      if (!text_value.is_string()) {
+        return absl::InvalidArgumentError(absl::StrCat("provenance.", name, ": must be a string"));
+      }
+      table.provenance[name] = text_value.get<std::string>();
+    }
+  }
+  if (const auto value = json.find("correction"); value != json.end()) {
+    FORALL_ASSIGN_OR_RETURN(table.correction, CorrectionFromJson(*value, table));
+  }
+  if (const auto value = json.find("validation"); value != json.end()) {
+    FORALL_ASSIGN_OR_RETURN(table.validation, ValidationFromJson(*value));
   }
   return table;
 }

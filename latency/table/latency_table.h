@@ -2,7 +2,8 @@
 // Latency lookup tables: what each layer of a search space takes on one device, so that a network's
 // latency is a sum (Cai et al., "ProxylessNAS", ICLR 2019, section 3.2). Reads the tables that the
 // once-for-all authors publish (YAML, one file per resolution, and the JSON variant), and a format
-// of forall's own that also says what those leave out: device, runtime, threads, batch, unit, date.
+// of forall's own that also says what those leave out: device, runtime, threads, batch, unit, date,
+// and of a table that forall measured how that was done, a correction and how good both are.
 //
 // Keys are the authors': "Conv-input:224x224x3-output:112x112x24",
 // "expanded_conv-input:HxWxC-output:HxWxC-expand:M-kernel:K-stride:S-idskip:0-se:0-hs:0" (M the
@@ -14,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,7 +29,8 @@ namespace forall {
 struct LatencyRow {
   double mean_ms = 0;
   double stddev_ms = 0;
-  int64_t count = 0;  // runs behind the mean; 0 when not known
+  int64_t count = 0;   // runs behind the mean; 0 when not known
+  bool noisy = false;  // measured, with a verdict that says it may be off
   friend bool operator==(const LatencyRow&, const LatencyRow&) = default;
 };
 
@@ -43,17 +46,66 @@ struct TableConditions {
 
 using LatencyRows = std::map<std::string, LatencyRow>;
 
+// What was learned from whole networks: a table again, and a constant. A network takes
+// `intercept_ms` and the sum of its rows.
+struct TableCorrection {
+  double intercept_ms = 0;
+  std::map<int32_t, std::map<std::string, double>> rows_ms;  // as LatencyTable::resolutions
+  // How it was fitted (table_fit.h).
+  int64_t networks = 0;
+  double scale = 1;
+  double block_offset_ms = 0;
+  double row_deviation = 0;
+  double noise = 0;
+  friend bool operator==(const TableCorrection&, const TableCorrection&) = default;
+};
+
+// How well sums foretold what whole networks then took. Relative errors are of what was measured.
+struct TableQuality {
+  double mean_relative_error = 0;
+  double bias = 0;  // mean of sum / measured, less 1
+  double within_5_percent = 0;
+  double within_10_percent = 0;
+  double within_15_percent = 0;
+  double within_bound = 0;
+  double largest_relative_error = 0;
+  double kendall_tau = 0;  // 0 also where there is none
+  double spearman_rho = 0;
+  friend bool operator==(const TableQuality&, const TableQuality&) = default;
+};
+
+// Whole networks, other ones than the correction was fitted to, against the table.
+struct TableValidation {
+  int64_t networks = 0;
+  uint64_t seed = 0;
+  double bound = 0;   // 0.1 for 10 %
+  bool good = false;  // within the bound as often as is asked (table_fit.h)
+  TableQuality additive;
+  std::optional<TableQuality> corrected;
+  friend bool operator==(const TableValidation&, const TableValidation&) = default;
+};
+
 // A value; thread-compatible.
 struct LatencyTable {
   TableConditions conditions;
   // By input resolution: late layers have one key at several resolutions, and were measured at
   // each.
   std::map<int32_t, LatencyRows> resolutions;
+  // Of a table that forall measured: space, device, profile, versions, times, as text.
+  std::map<std::string, std::string> provenance;
+  std::optional<TableCorrection> correction;
+  std::optional<TableValidation> validation;
 
   size_t rows() const;
-  // The sum over the network's layers, in ms. NotFound listing every missing key, or the
-  // resolutions there are; FailedPrecondition for a network that such tables cannot describe.
+  // What the network takes, in ms: the corrected sum where there is a correction, the additive one
+  // otherwise. NotFound listing every missing key, or the resolutions there are; FailedPrecondition
+  // for a network that such tables cannot describe.
   absl::StatusOr<double> Sum(const Network& network) const;
+  // The sum of the rows as they were measured, and the corrected one of a table with a correction.
+  absl::StatusOr<double> AdditiveSum(const std::vector<std::string>& keys,
+                                     int32_t resolution) const;
+  absl::StatusOr<double> CorrectedSum(const std::vector<std::string>& keys,
+                                      int32_t resolution) const;
 };
 
 // The keys of a network's layers, in order. FailedPrecondition for a network of other blocks than
@@ -69,9 +121,17 @@ absl::StatusOr<LatencyRows> ParsePublishedTable(absl::string_view text, double m
 // input. InvalidArgument when there is no first layer, or the resolution is there already.
 absl::Status AddRows(LatencyRows rows, LatencyTable* table);
 
+// The rows of one resolution in the authors' YAML, so that their tools read them: corrected means
+// where there is a correction, with an intercept that is not 0 added to the row of the first layer,
+// which every network has once. Conditions, provenance and quality stand in comments above.
+// NotFound for a resolution that is not there.
+absl::StatusOr<std::string> WritePublishedTable(const LatencyTable& table, int32_t resolution);
+
 // forall's own format, JSON: {"format": "forall.latency_table.1", "device": ..., "runtime": ...,
-// "threads": ..., "batch": ..., "unit": "ms", "date": ..., "rows": {key: {"mean", "std",
-// "count"}}}. Deterministic; what is written reads back equal.
+// "threads": ..., "batch": ..., "unit": "ms", "date": ..., "resolutions": {pixels: {key: {"mean",
+// "std", "count"}}}}. A measured table has format "forall.latency_table.2" and further
+// "provenance": {name: text}, "correction" and "validation" with the fields of the structs above,
+// each optional, and "noisy": true in some rows. Deterministic; what is written reads back equal.
 std::string SerializeLatencyTable(const LatencyTable& table);
 // InvalidArgument naming the field.
 absl::StatusOr<LatencyTable> ParseLatencyTable(absl::string_view json);

@@ -16,6 +16,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/status_macros.h"
+#include "latency/table/space_parts.h"
 
 namespace forall {
 namespace {
@@ -103,51 +104,10 @@ const char* TableProblemMeaning(TableProblem problem) {
 }
 
 absl::StatusOr<std::vector<std::string>> SpaceKeys(const Family& family, int32_t resolution) {
-  const SearchSpace& space = family.search_space();
-  Architecture base = space.Largest();
-  const std::optional<int> r = space.FindDimension("r");
-  const std::vector<int32_t> none;
-  const std::vector<int32_t>& resolutions = r.has_value() ? space.dimensions()[*r].options : none;
-  const auto option = std::find(resolutions.begin(), resolutions.end(), resolution);
-  if (option == resolutions.end()) {
-    return absl::InvalidArgumentError(absl::StrCat("resolution ", resolution, ": ", space.id(),
-                                                   " has ", absl::StrJoin(resolutions, ", ")));
-  }
-  base.choices[*r] = static_cast<int32_t>(option - resolutions.begin());
-  std::set<std::string> keys;
-  const auto add = [&](const Architecture& architecture) -> absl::Status {
-    FORALL_ASSIGN_OR_RETURN(const Network network, family.Describe(architecture));
-    FORALL_ASSIGN_OR_RETURN(const std::vector<std::string> of_network, TableKeys(network));
-    keys.insert(of_network.begin(), of_network.end());
-    return absl::OkStatus();
-  };
-  // A block's key depends on its own kernel and expansion alone: every pair of them, all blocks at
-  // once, with all blocks there.
-  const std::vector<Dimension>& dimensions = space.dimensions();
-  size_t kernels = 1;
-  size_t expansions = 1;
-  for (const Dimension& dimension : dimensions) {
-    if (absl::StartsWith(dimension.name, "k"))
-      kernels = std::max(kernels, dimension.options.size());
-    if (absl::StartsWith(dimension.name, "e")) {
-      expansions = std::max(expansions, dimension.options.size());
-    }
-  }
-  for (size_t k = 0; k < kernels; ++k) {
-    for (size_t e = 0; e < expansions; ++e) {
-      Architecture architecture = base;
-      for (size_t i = 0; i < dimensions.size(); ++i) {
-        const size_t options = dimensions[i].options.size();
-        if (absl::StartsWith(dimensions[i].name, "k")) {
-          architecture.choices[i] = static_cast<int32_t>(std::min(k, options - 1));
-        } else if (absl::StartsWith(dimensions[i].name, "e")) {
-          architecture.choices[i] = static_cast<int32_t>(std::min(e, options - 1));
-        }
-      }
-      FORALL_RETURN_IF_ERROR(add(architecture));
-    }
-  }
-  return std::vector<std::string>(keys.begin(), keys.end());
+  FORALL_ASSIGN_OR_RETURN(const std::vector<SpacePart> parts, SpaceParts(family, resolution));
+  std::vector<std::string> keys;
+  for (const SpacePart& part : parts) keys.push_back(part.key);
+  return keys;
 }
 
 namespace {

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "search/controller/resource_names.h"
-#include "search/predictor/ledger.h"
+#include "base/forecast_quality.h"
 
 namespace forall {
 namespace {

@@ -10,7 +10,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "search/controller/testing/controller_harness.h"
-#include "search/predictor/ledger.h"
+#include "base/forecast_quality.h"
 
 namespace forall {
 namespace {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "search/predictor/ledger.h"
+#include "base/forecast_quality.h"
 
 #include <cmath>
 #include <limits>

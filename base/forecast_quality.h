@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // How well predictions held: what was expected of architectures before they were measured, against
 // what was then measured.
-#ifndef FORALL_SEARCH_PREDICTOR_LEDGER_H_
-#define FORALL_SEARCH_PREDICTOR_LEDGER_H_
+#ifndef FORALL_BASE_FORECAST_QUALITY_H_
+#define FORALL_BASE_FORECAST_QUALITY_H_
 
 #include <cstdint>
 #include <optional>
@@ -44,4 +44,4 @@ ForecastQuality JudgeForecasts(absl::Span<const Forecast> forecasts);
 
 }  // namespace forall
 
-#endif  // FORALL_SEARCH_PREDICTOR_LEDGER_H_
+#endif  // FORALL_BASE_FORECAST_QUALITY_H_

@@ -21,6 +21,13 @@ double BinomialAtMost(int64_t hits, int64_t trials, double share) {
   return std::min(1.0, sum);
 }
 
+int64_t FewestSamplesForPercentile(double percentile) {
+  const double beyond = std::min(percentile, 100 - percentile) / 100;
+  int64_t n = 2;
+  while (BinomialAtMost(1, n, beyond) > 0.01) ++n;
+  return n;
+}
+
 bool CoverageIsFarBelow95(int64_t hits, int64_t trials) {
   return BinomialAtMost(hits, trials, 0.95) < 0.001;
 }

@@ -16,6 +16,14 @@ TEST(BinomialAtMostTest, IsTheSumOfTheTerms) {
   EXPECT_NEAR(BinomialAtMost(50'000, 100'000, 0.5), 0.5, 0.01);
 }
 
+TEST(PercentileTest, TwoSamplesMostLikelyLieBeyond) {
+  EXPECT_EQ(FewestSamplesForPercentile(90), 64);
+  EXPECT_EQ(FewestSamplesForPercentile(10), 64);
+  EXPECT_EQ(FewestSamplesForPercentile(95), 130);
+  EXPECT_EQ(FewestSamplesForPercentile(99), 662);
+  EXPECT_EQ(FewestSamplesForPercentile(50), 11);
+}
+
 TEST(CoverageTest, FewTrialsProveLittle) {
   EXPECT_FALSE(CoverageIsFarBelow95(0, 0));
   EXPECT_FALSE(CoverageIsFarBelow95(1, 3));  // once in 138

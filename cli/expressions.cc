@@ -21,9 +21,46 @@ namespace {
 
 constexpr absl::string_view kClassPrefix = "class:";
 
+constexpr absl::string_view kBatch = ":batch=";
+constexpr absl::string_view kGrid = ":grid=";
+
+// Takes ":batch=8" and ":grid=386" off the end.
+absl::Status ParseSuffixes(absl::string_view* text, v1::Condition* condition) {
+  const absl::string_view all = *text;
+  while (true) {
+    const size_t batch = text->rfind(kBatch);
+    const size_t grid = text->rfind(kGrid);
+    const bool has_batch = batch != absl::string_view::npos;
+    const bool has_grid = grid != absl::string_view::npos;
+    if (!has_batch && !has_grid) return absl::OkStatus();
+    if (has_batch && (!has_grid || batch > grid)) {
+      int32_t images = 0;
+      if (!absl::SimpleAtoi(text->substr(batch + kBatch.size()), &images) || images < 1 ||
+          condition->batch() != 0) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("\"", all, "\": one number of images, at least 1, belongs after :batch="));
+      }
+      condition->set_batch(images);
+      *text = text->substr(0, batch);
+      continue;
+    }
+    double intensity = 0;
+    if (!absl::SimpleAtod(text->substr(grid + kGrid.size()), &intensity) ||
+        !std::isfinite(intensity) || intensity <= 0 || condition->grid_grams_per_kwh() != 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("\"", all,
+                       "\": one positive number of grams of CO2 equivalent per kWh belongs after "
+                       ":grid="));
+    }
+    condition->set_grid_grams_per_kwh(intensity);
+    *text = text->substr(0, grid);
+  }
+}
+
 // Splits "metric@where" and fills the condition.
 absl::StatusOr<std::string> ParseMetric(absl::string_view text, v1::Condition* condition) {
   text = absl::StripAsciiWhitespace(text);
+  FORALL_RETURN_IF_ERROR(ParseSuffixes(&text, condition));
   const size_t at = text.find('@');
   const absl::string_view metric = text.substr(0, at);
   if (FindMetric(metric) == nullptr) {
@@ -109,13 +146,17 @@ absl::StatusOr<v1::Constraint> ParseConstraint(absl::string_view text) {
 }
 
 std::string MetricText(const std::string& metric, const v1::Condition& condition) {
+  std::string text = metric;
   if (!condition.device().empty()) {
-    return absl::StrCat(metric, "@", absl::StripPrefix(condition.device(), "devices/"));
+    absl::StrAppend(&text, "@", absl::StripPrefix(condition.device(), "devices/"));
+  } else if (!condition.device_class().empty()) {
+    absl::StrAppend(&text, "@", kClassPrefix, condition.device_class());
   }
-  if (!condition.device_class().empty()) {
-    return absl::StrCat(metric, "@", kClassPrefix, condition.device_class());
+  if (condition.batch() > 1) absl::StrAppend(&text, kBatch, condition.batch());
+  if (condition.grid_grams_per_kwh() > 0) {
+    absl::StrAppend(&text, absl::StrFormat("%s%.9g", kGrid, condition.grid_grams_per_kwh()));
   }
-  return metric;
+  return text;
 }
 
 std::string ConstraintText(const v1::Constraint& constraint) {

@@ -12,8 +12,9 @@
 
 namespace forall {
 
-// "latency_ms" or "latency_ms@pi5-lab" (a device) or "latency_ms@class:x86-64" (a device class).
-// InvalidArgument lists the known metrics.
+// "latency_ms" or "latency_ms@pi5-lab" (a device) or "latency_ms@class:x86-64" (a device class),
+// each with ":batch=8" (images per inference) after it, and for carbon_mg ":grid=386" (grams of CO2
+// equivalent per kWh). InvalidArgument lists the known metrics.
 absl::StatusOr<v1::Objective> ParseObjective(absl::string_view text);
 
 // "latency_ms<=8", "accuracy_top1>=92.5", "macs<=50M", "latency_ms@pi5-lab<=8". Suffixes k, M, G

@@ -26,6 +26,38 @@ TEST(ExpressionsTest, ReadsObjectives) {
   }
 }
 
+TEST(ExpressionsTest, ReadsBatchesAndGrids) {
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::Objective batch,
+                              ParseObjective("throughput_ips@pi5-lab:batch=8"));
+  EXPECT_EQ(batch.metric(), "throughput_ips");
+  EXPECT_EQ(batch.condition().device(), "devices/pi5-lab");
+  EXPECT_EQ(batch.condition().batch(), 8);
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::Objective both,
+                              ParseObjective("carbon_mg@class:x86-64:batch=4:grid=386.5"));
+  EXPECT_EQ(both.condition().device_class(), "x86-64");
+  EXPECT_EQ(both.condition().batch(), 4);
+  EXPECT_EQ(both.condition().grid_grams_per_kwh(), 386.5);
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::Objective other_order,
+                              ParseObjective("carbon_mg:grid=386.5:batch=4"));
+  EXPECT_EQ(other_order.condition().batch(), 4);
+  for (const v1::Objective& objective : {batch, both, other_order}) {
+    FORALL_ASSERT_OK_AND_ASSIGN(const v1::Objective again,
+                                ParseObjective(ObjectiveText(objective)));
+    EXPECT_EQ(again.SerializeAsString(), objective.SerializeAsString());
+  }
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::Constraint constraint,
+                              ParseConstraint("latency_ms:batch=8<=20"));
+  EXPECT_EQ(constraint.condition().batch(), 8);
+  EXPECT_EQ(constraint.at_most(), 20);
+  EXPECT_EQ(ConstraintText(constraint), "latency_ms:batch=8<=20");
+  for (const char* const wrong :
+       {"latency_ms:batch=", "latency_ms:batch=0", "latency_ms:batch=x",
+        "latency_ms:batch=2:batch=3", "carbon_mg:grid=", "carbon_mg:grid=-1", "carbon_mg:grid=nan",
+        "carbon_mg:grid=1:grid=2"}) {
+    EXPECT_THAT(ParseObjective(wrong), StatusIs(absl::StatusCode::kInvalidArgument)) << wrong;
+  }
+}
+
 TEST(ExpressionsTest, ReadsConstraintsWithUnits) {
   FORALL_ASSERT_OK_AND_ASSIGN(const v1::Constraint macs, ParseConstraint("macs<=50M"));
   EXPECT_EQ(macs.at_most(), 50e6);

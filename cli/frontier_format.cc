@@ -99,6 +99,10 @@ Json MeasurementJson(const v1::Measurement& measurement) {
   for (const auto& [name, value] : conditions) {
     if (!value.empty()) json[name] = value;
   }
+  if (condition.batch() > 1) json["batch"] = condition.batch();
+  if (condition.grid_grams_per_kwh() > 0) {
+    json["grid_grams_per_kwh"] = condition.grid_grams_per_kwh();
+  }
   if (measurement.ratio() > 0) {
     json["ratio"] = measurement.ratio();
     json["raw_median_ms"] = measurement.raw_median_ms();
@@ -115,6 +119,10 @@ std::string MeasurementName(const v1::Measurement& measurement) {
   std::string name = measurement.metric();
   if (condition.split() == "test") absl::StrAppend(&name, "@test");
   if (!condition.device().empty()) absl::StrAppend(&name, "@", condition.device());
+  if (condition.batch() > 1) absl::StrAppend(&name, ":batch=", condition.batch());
+  if (condition.grid_grams_per_kwh() > 0) {
+    absl::StrAppendFormat(&name, ":grid=%.9g", condition.grid_grams_per_kwh());
+  }
   return name;
 }
 
@@ -198,7 +206,12 @@ std::string Quantity(const std::string& metric, double value) {
   if (metric == "model_bytes" || metric == "peak_activation_bytes") {
     return absl::StrFormat("%.0f KiB", value / 1024);
   }
-  if (metric == "latency_ms") {
+  const MetricInfo* const info = FindMetric(metric);
+  const std::string unit = info == nullptr ? "" : info->unit;
+  if (metric == kThroughput) return absl::StrFormat("%.1f", value);
+  // Fractions of a milligram, of any size.
+  if (metric == kCarbon) return absl::StrFormat("%.3g", value);
+  if (metric != "predicted_latency_ms" && (unit == "ms" || unit == "mJ")) {
     return value < 0.1 ? absl::StrFormat("%.4f", value) : absl::StrFormat("%.3f", value);
   }
   return absl::StrFormat("%.2f", value);

@@ -14,6 +14,7 @@
 #include "cli/expressions.h"
 #include "cli/text_table.h"
 #include "nlohmann/json.hpp"
+#include "space/metric_registry.h"
 
 namespace forall {
 namespace {
@@ -28,10 +29,11 @@ std::string Correlation(bool known, double value) {
 }
 
 std::string Bias(const Entry& entry) {
-  if (entry.objective().metric() == "latency_ms") {
-    return absl::StrFormat("%+.4f ms", entry.mean_signed_error());
-  }
-  return absl::StrFormat("%+.2f points", entry.mean_signed_error());
+  const MetricInfo* const metric = FindMetric(entry.objective().metric());
+  const std::string unit = metric == nullptr || metric->unit == "%" ? "points" : metric->unit;
+  const double error = entry.mean_signed_error();
+  return unit == "points" ? absl::StrFormat("%+.2f points", error)
+                          : absl::StrFormat("%+.4f %s", error, unit);
 }
 
 bool IsOverconfident(const Entry& entry) {

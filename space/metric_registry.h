@@ -12,6 +12,15 @@
 
 namespace forall {
 
+// What a device finds out, besides a latency's percentiles. Latency, energy and carbon are of one
+// inference of the whole batch.
+inline constexpr char kMedianLatency[] = "latency_ms";
+inline constexpr char kEnergy[] = "energy_mj";
+inline constexpr char kCarbon[] = "carbon_mg";
+inline constexpr char kThroughput[] = "throughput_ips";
+inline constexpr char kPeakMemory[] = "peak_memory_mib";
+
+// kLatency: whatever a task that times a subnet on a device finds out, energy and memory too.
 // kPrediction: of a predictor that the job names; kTable: the sum over a latency table that the job
 // names. Both are known as soon as an architecture is, and are no measurements.
 enum class MetricSource { kExactCost, kPrediction, kTable, kAccuracy, kLatency };
@@ -19,9 +28,11 @@ enum class MetricSource { kExactCost, kPrediction, kTable, kAccuracy, kLatency }
 struct MetricInfo {
   std::string id;     // "accuracy_top1", "latency_ms", "macs", ...
   std::string label;  // for people: "top-1 accuracy"
-  std::string unit;   // "%", "ms", "", "bytes"
+  std::string unit;   // "%", "ms", "", "bytes", ...
   bool higher_is_better = false;
   MetricSource source = MetricSource::kExactCost;
+  double percentile = 0;     // of a latency: which one; 0: none, or the median
+  std::string derived_from;  // the metric that it is computed from; "": none
 };
 
 // Every metric, in the order of the documentation.

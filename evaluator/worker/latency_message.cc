@@ -68,6 +68,14 @@ absl::StatusOr<Profile> ProfileFromTask(absl::string_view name, const v1::Latenc
   return profile;
 }
 
+void SetVerdict(Verdict verdict, const std::vector<Reason>& reasons, v1::Verdict* message) {
+  message->set_state(ToState(verdict));
+  for (const Reason reason : reasons) {
+    const absl::string_view name = ReasonName(reason);
+    message->add_reasons(name.data(), name.size());
+  }
+}
+
 v1::LatencyResult ToMessage(const LatencyResult& result, const std::string& reference_sha256,
                             const Baseline& baseline) {
   v1::LatencyResult message;
@@ -81,11 +89,7 @@ v1::LatencyResult ToMessage(const LatencyResult& result, const std::string& refe
   message.set_runs(result.runs);
   message.set_warmup_runs(result.warmup_runs);
   message.set_outliers(result.outliers);
-  message.mutable_verdict()->set_state(ToState(result.verdict));
-  for (const Reason reason : result.reasons) {
-    const absl::string_view name = ReasonName(reason);
-    message.mutable_verdict()->add_reasons(name.data(), name.size());
-  }
+  SetVerdict(result.verdict, result.reasons, message.mutable_verdict());
   for (const double sample : result.CandidateSamples()) message.add_samples_ns(sample);
   for (const double sample : result.ReferenceSamples()) message.add_reference_samples_ns(sample);
   for (const auto& [name, value] : result.environment) {

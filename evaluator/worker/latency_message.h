@@ -4,6 +4,7 @@
 #define FORALL_EVALUATOR_WORKER_LATENCY_MESSAGE_H_
 
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -16,6 +17,8 @@ namespace forall {
 // The profile named, "screening" when "", with what `rules` change. InvalidArgument for a name that
 // this worker does not know.
 absl::StatusOr<Profile> ProfileFromTask(absl::string_view name, const v1::LatencyProfile& rules);
+
+void SetVerdict(Verdict verdict, const std::vector<Reason>& reasons, v1::Verdict* message);
 
 // `reference_sha256` is of the reference network's file, `baseline` what calibrating it gave.
 v1::LatencyResult ToMessage(const LatencyResult& result, const std::string& reference_sha256,

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "evaluator/accuracy/accuracy_evaluator.h"
+#include "evaluator/worker/device_metrics.h"
 #include "evaluator/worker/latency_message.h"
 #include "evaluator/worker/task_failure.h"
 #include "latency/child/child_sessions.h"
@@ -17,6 +18,7 @@
 #include "latency/measure/measurement.h"
 #include "space/family.h"
 #include "space/identity.h"
+#include "space/metric_registry.h"
 #include "space/network_blocks.h"
 #include "space/recipe.h"
 #include "space/search_space.h"
@@ -205,8 +207,10 @@ absl::StatusOr<v1::AccuracyResult> LocalTaskExecutor::MeasureAccuracy(const v1::
 
 absl::StatusOr<v1::LatencyResult> LocalTaskExecutor::MeasureLatency(const v1::Task& task,
                                                                     const StopSignal& stop) {
-  FORALL_ASSIGN_OR_RETURN(const Profile profile,
+  FORALL_ASSIGN_OR_RETURN(const Profile named,
                           ProfileFromTask(task.latency_profile(), task.latency_rules()));
+  FORALL_ASSIGN_OR_RETURN(const std::vector<std::string> metrics, MetricsToMeasure(task.metrics()));
+  const Profile profile = ProfileFor(metrics, named);
   FORALL_ASSIGN_OR_RETURN(const std::string model, task.network_spec().empty()
                                                        ? GetArtifact(task.artifact_sha256(), stop)
                                                        : MakeNetwork(task));
@@ -215,7 +219,27 @@ absl::StatusOr<v1::LatencyResult> LocalTaskExecutor::MeasureLatency(const v1::Ta
   FORALL_ASSIGN_OR_RETURN(Timing * timing, GetTiming(task.batch() > 0 ? task.batch() : 1, stop));
   FORALL_ASSIGN_OR_RETURN(const LatencyResult result,
                           timing->harness->Measure(model, profile, stop.stopped));
-  return ToMessage(result, reference_.sha256, timing->baseline);
+  v1::LatencyResult message = ToMessage(result, reference_.sha256, timing->baseline);
+  // It will be measured again, with all the rest.
+  if (result.verdict == Verdict::kRejected) return message;
+  for (const std::string& metric : metrics) {
+    FORALL_ASSIGN_OR_RETURN(*message.add_values(), MeasureBeside(metric, result));
+  }
+  return message;
+}
+
+absl::StatusOr<v1::MeasuredValue> LocalTaskExecutor::MeasureBeside(const std::string& metric,
+                                                                   const LatencyResult& latency) {
+  if (FindMetric(metric)->percentile > 0) return MeasuredPercentile(metric, latency);
+  return absl::FailedPreconditionError(absl::StrCat("this worker does not measure ", metric));
+}
+
+std::vector<std::string> LocalTaskExecutor::Measures() const {
+  std::vector<std::string> metrics;
+  for (const MetricInfo& metric : Metrics()) {
+    if (metric.percentile > 0) metrics.push_back(metric.id);
+  }
+  return metrics;
 }
 
 std::unique_ptr<SessionRunner> LocalTaskExecutor::MakeSessions(LatencyBackend* backend) const {

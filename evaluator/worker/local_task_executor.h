@@ -67,6 +67,9 @@ class LocalTaskExecutor : public TaskExecutor {
   // As OpenDataset; kept open.
   absl::StatusOr<std::shared_ptr<const Dataset>> GetDataset(const std::string& name, Split split);
 
+  // Registry ids of what LATENCY tasks may ask for beside latency_ms.
+  std::vector<std::string> Measures() const;
+
  private:
   // The batch size is the backend's, so there is one harness for each that is asked for.
   struct Timing {
@@ -86,6 +89,9 @@ class LocalTaskExecutor : public TaskExecutor {
   absl::StatusOr<v1::AccuracyResult> MeasureAccuracy(const v1::Task& task, int threads,
                                                      const StopSignal& stop);
   absl::StatusOr<v1::LatencyResult> MeasureLatency(const v1::Task& task, const StopSignal& stop);
+  // A number beside a latency that was just measured.
+  absl::StatusOr<v1::MeasuredValue> MeasureBeside(const std::string& metric,
+                                                  const LatencyResult& latency);
 
   absl::StatusOr<std::shared_ptr<const Supernet>> GetSupernet(const std::string& sha256,
                                                               const StopSignal& stop);

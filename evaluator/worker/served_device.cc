@@ -252,6 +252,7 @@ v1::RegisterWorkerRequest ServedDevice::Registration(
       plan_.device_class.empty() ? DefaultDeviceClass(environment_) : plan_.device_class);
   auto& properties = *device.mutable_properties();
   if (elsewhere_ != nullptr) properties["reached_by"] = elsewhere_->way();
+  properties["measures"] = absl::StrJoin(executor_->Measures(), ", ");
   if (!denied_controls_.empty()) {
     properties["denied_controls"] = absl::StrJoin(denied_controls_, "; ");
   }

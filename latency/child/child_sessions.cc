@@ -23,8 +23,8 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr absl::Duration kEndPatience = absl::Seconds(5);
-// Of a session's warm-up and of its samples while there are too few, however short the profile.
-constexpr absl::Duration kShortestSession = absl::Seconds(5);
+// However short the profile.
+constexpr absl::Duration kLongestWarmUp = absl::Seconds(5);
 
 // Marks the status of a crash or an overrun: only then is another try worth while.
 constexpr char kCrash[] = "forall.dev/measuring-child-crash";
@@ -117,8 +117,9 @@ absl::StatusOr<SessionSamples> ChildSessions::RunOnce(absl::string_view model,
                                                       const std::function<bool()>& cancelled) {
   FORALL_RETURN_IF_ERROR(Start(cancelled));
   FORALL_RETURN_IF_ERROR(Send(ProfileToJson(profile), model));
-  const absl::Duration run_limit =
-      2 * std::max(profile.max_duration, kShortestSession) + options_.run_limit;
+  const absl::Duration run_limit = std::max(profile.max_duration, kLongestWarmUp) +
+                                   std::max(profile.max_duration, profile.few_runs_duration) +
+                                   options_.run_limit;
   std::string samples;
   for (const bool prepared : {false, true}) {
     const absl::StatusOr<std::string> text =

@@ -100,6 +100,7 @@ std::string ProfileToJson(const Profile& profile) {
               {"max_runs", profile.max_runs},
               {"min_duration_ns", absl::ToInt64Nanoseconds(profile.min_duration)},
               {"max_duration_ns", absl::ToInt64Nanoseconds(profile.max_duration)},
+              {"few_runs_duration_ns", absl::ToInt64Nanoseconds(profile.few_runs_duration)},
               {"sessions", profile.sessions},
               {"fresh", profile.fresh},
               {"cold_cache", profile.cold_cache}}
@@ -116,6 +117,7 @@ absl::StatusOr<Profile> ProfileFromJson(absl::string_view text) {
     profile.max_runs = json.at("max_runs").get<int>();
     profile.min_duration = absl::Nanoseconds(json.at("min_duration_ns").get<int64_t>());
     profile.max_duration = absl::Nanoseconds(json.at("max_duration_ns").get<int64_t>());
+    profile.few_runs_duration = absl::Nanoseconds(json.at("few_runs_duration_ns").get<int64_t>());
     profile.sessions = json.at("sessions").get<int>();
     profile.fresh = json.at("fresh").get<bool>();
     profile.cold_cache = json.at("cold_cache").get<bool>();

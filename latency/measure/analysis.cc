@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "absl/status/status.h"
 #include "absl/types/span.h"
+#include "base/status_macros.h"
 #include "latency/measure/statistics.h"
 
 namespace forall {
@@ -126,6 +128,36 @@ Estimate CombineSessions(const std::vector<Estimate>& sessions, SessionSpread kn
   low_arm = std::hypot(low_arm, between);
   high_arm = std::hypot(high_arm, between);
   return {.value = mean, .low = std::max(0.0, mean - low_arm), .high = mean + high_arm};
+}
+
+absl::StatusOr<TailEstimate> EstimateTail(const LatencyResult& result, double percentile) {
+  std::vector<double> samples;
+  double independent = 0;
+  for (const SessionSamples& session : result.sessions) {
+    const std::vector<double>& times =
+        session.candidate_parts_ns.empty() ? session.candidate_ns : session.candidate_parts_ns;
+    const double reference_ns = Median(session.reference_ns);
+    if (!(reference_ns > 0)) return absl::FailedPreconditionError("a session has no runs");
+    independent += EffectiveRuns(static_cast<int>(times.size()), RankAutocorrelation(times));
+    for (const double time : times) samples.push_back(time / reference_ns);
+  }
+  FORALL_ASSIGN_OR_RETURN(const PercentileEstimate found,
+                          EstimatePercentile(samples, percentile, independent));
+  TailEstimate tail;
+  tail.samples = static_cast<int64_t>(samples.size());
+  tail.reasons = result.reasons;
+  tail.verdict = result.verdict;
+  if (!found.bounded && tail.verdict != Verdict::kRejected) {
+    AddReason(Reason::kCorrelated, &tail.reasons);
+    tail.verdict = Verdict::kNoisy;
+  }
+  const Estimate& own = found.estimate;
+  const double below = result.ratio > 0 ? (result.ratio - result.ratio_low) / result.ratio : 0;
+  const double above = result.ratio > 0 ? (result.ratio_high - result.ratio) / result.ratio : 0;
+  tail.ratio.value = own.value;
+  tail.ratio.low = std::max(0.0, own.value - std::hypot(own.value - own.low, own.value * below));
+  tail.ratio.high = own.value + std::hypot(own.high - own.value, own.value * above);
+  return tail;
 }
 
 void AnalyzeResult(SessionSpread known, double baseline_reference_ns, LatencyResult* result) {

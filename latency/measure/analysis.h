@@ -3,8 +3,10 @@
 #ifndef FORALL_LATENCY_MEASURE_ANALYSIS_H_
 #define FORALL_LATENCY_MEASURE_ANALYSIS_H_
 
+#include <cstdint>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "latency/measure/measurement.h"
 
 namespace forall {
@@ -35,6 +37,22 @@ bool IsThrottled(const SessionSamples& samples);
 // typical session says about itself. Fewer than three sessions without a known spread tell nothing
 // about the scatter, and it is left out.
 Estimate CombineSessions(const std::vector<Estimate>& sessions, SessionSpread known);
+
+// What a measurement says of a latency's percentile.
+struct TailEstimate {
+  // In multiples of the reference's median, as LatencyResult::ratio, and as its interval for what
+  // one further session will find: the order-statistic interval of all sessions' samples, widened
+  // by the ratio's own.
+  Estimate ratio;
+  int64_t samples = 0;
+  Verdict verdict = Verdict::kRejected;
+  std::vector<Reason> reasons;
+};
+// Of the candidate's own times, each divided by the median of the reference in its session: the
+// tail of single ratios would be the reference's as well. Where a device measures by itself the
+// samples are its program's. `result` must be analyzed. FailedPrecondition with how many runs are
+// needed when there are too few; InvalidArgument for a percentile that there is not.
+absl::StatusOr<TailEstimate> EstimateTail(const LatencyResult& result, double percentile);
 
 // Fills in everything of `result` that follows from result->sessions, ->profile and ->environment.
 // `baseline_reference_ns` 0: not known.

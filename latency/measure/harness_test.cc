@@ -16,6 +16,7 @@
 #include "base/testing/temp_dir.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "latency/measure/analysis.h"
 #include "latency/testing/simulated_backend.h"
 
 namespace forall {
@@ -100,6 +101,47 @@ TEST_F(HarnessTest, QuietDeviceTakesTheFewestRuns) {
   EXPECT_THAT(result.ReferenceSamples(), Each(kReferenceNs));
   EXPECT_EQ(result.backend.runtime, "simulated");
   EXPECT_EQ(result.duration, absl::Nanoseconds(46 * 3 * kReferenceNs));
+}
+
+TEST_F(HarnessTest, PercentilesGetTheRunsThatTheyNeed) {
+  // One run in 20 takes three times as long: the 90th percentile is none of them, the 99th is.
+  device_->spike_probability = 0.05;
+  device_->spike_factor = 3;
+  device_->noise = 0.002;
+  const Profile screening = *ProfileNamed("screening");
+  auto harness = MakeHarness(Options());
+  absl::StatusOr<LatencyResult> result = harness->Measure("net", ForPercentile(screening, 90));
+  ASSERT_THAT(result, IsOk());
+  EXPECT_GE(result->runs, 64);
+  absl::StatusOr<TailEstimate> tail = EstimateTail(*result, 90);
+  ASSERT_THAT(tail, IsOk());
+  EXPECT_NEAR(tail->ratio.value, 2, 0.05);
+  EXPECT_EQ(tail->samples, result->runs);
+  EXPECT_EQ(tail->verdict, result->verdict);
+  EXPECT_THAT(EstimateTail(*result, 99),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("662")));
+
+  const Profile final = ForPercentile(*ProfileNamed("final"), 99);
+  EXPECT_EQ(final.min_runs, 133);
+  result = harness->Measure("net", final);
+  ASSERT_THAT(result, IsOk());
+  EXPECT_GE(result->runs, 662);
+  tail = EstimateTail(*result, 99);
+  ASSERT_THAT(tail, IsOk());
+  EXPECT_NEAR(tail->ratio.value, 6, 0.1);
+  EXPECT_LE(tail->ratio.low, tail->ratio.value);
+  EXPECT_LT(tail->ratio.value, tail->ratio.high);
+}
+
+TEST_F(HarnessTest, APercentileOfASlowNetworkIsRefusedAfterAMinute) {
+  device_->Add("slow", {.duration_ns = 500e6});
+  const absl::StatusOr<LatencyResult> result =
+      MakeHarness(Options())->Measure("slow", ForPercentile(*ProfileNamed("screening"), 99));
+  ASSERT_THAT(result, IsOk());
+  EXPECT_LT(result->duration, absl::Seconds(75));
+  EXPECT_GT(result->runs, 100);
+  EXPECT_THAT(EstimateTail(*result, 99),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("662")));
 }
 
 TEST_F(HarnessTest, NoisierDevicesTakeMoreRunsAndMeetTheTarget) {

@@ -5,12 +5,14 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "base/binomial.h"
 
 namespace forall {
 namespace {
 
 // Below this no order-statistic interval of the median reaches 95 %.
 constexpr int kFewestRuns = 6;
+constexpr absl::Duration kLongestForPercentile = absl::Minutes(1);
 
 template <typename Pick>
 std::vector<double> Concatenate(const std::vector<SessionSamples>& sessions, Pick pick) {
@@ -53,6 +55,17 @@ Profile ForCalls(const Profile& profile) {
   calls.sessions = 1;
   calls.fresh = false;
   return calls;
+}
+
+Profile ForPercentile(const Profile& profile, double percentile) {
+  Profile longer = profile;
+  const int64_t needed = FewestSamplesForPercentile(percentile);
+  const int64_t each = (needed + profile.sessions - 1) / profile.sessions;
+  longer.min_runs = std::max(profile.min_runs, static_cast<int>(each));
+  longer.max_runs = std::max(profile.max_runs, longer.min_runs);
+  longer.few_runs_duration =
+      std::max(profile.few_runs_duration, kLongestForPercentile / profile.sessions);
+  return longer;
 }
 
 absl::string_view VerdictName(Verdict verdict) {

@@ -27,8 +27,10 @@ struct Profile {
   // Of one session's samples, however narrow the interval: what other programs do meanwhile cannot
   // be told in less (LoadBetween in environment.h).
   absl::Duration min_duration = absl::Milliseconds(100);
-  // Of one session's samples, and of its warm-up; 5 s at least while there are not min_runs.
+  // Of one session's samples, and of its warm-up.
   absl::Duration max_duration = absl::Seconds(5);
+  // The same while there are fewer than min_runs, if that is longer.
+  absl::Duration few_runs_duration = absl::Seconds(5);
   // From three on, the scatter between them goes into the interval.
   int sessions = 1;
   // Each session shares nothing with another: it has a process of its own where the device allows.
@@ -46,6 +48,10 @@ absl::StatusOr<Profile> ProfileNamed(absl::string_view name);
 // session of 6 calls and one more for each session that the profile asks for, at most four times as
 // many, in at most half an hour.
 Profile ForCalls(const Profile& profile);
+
+// The profile with as many runs, over all its sessions, as a percentile in (0, 100) needs
+// (FewestSamplesForPercentile in base/binomial.h), for which the samples may take a minute in all.
+Profile ForPercentile(const Profile& profile, double percentile);
 
 enum class Verdict {
   kTrusted,

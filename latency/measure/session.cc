@@ -24,7 +24,7 @@ namespace {
 
 // The interval is looked at every so many runs: the more often, the likelier it is narrow by luck.
 constexpr int kRunsBetweenLooks = 4;
-constexpr absl::Duration kLongestForFewRuns = absl::Seconds(5);
+constexpr absl::Duration kLongestWarmUp = absl::Seconds(5);
 constexpr int kRunsToJudgeCorrelation = 150;
 constexpr double kSuspicion = 1.3;  // standard deviations of an independent series' correlation
 constexpr int64_t kCacheLine = 64;
@@ -73,9 +73,14 @@ class Session {
   // Slow models get longer: a session of too few runs says nothing.
   bool TimeIsUp(int64_t start_ns, int runs) const {
     const absl::Duration limit = runs < profile_.min_runs
-                                     ? std::max(profile_.max_duration, kLongestForFewRuns)
+                                     ? std::max(profile_.max_duration, profile_.few_runs_duration)
                                      : profile_.max_duration;
     return absl::Nanoseconds(clock_->SteadyNanos() - start_ns) >= limit;
+  }
+
+  bool WarmUpTimeIsUp(int64_t start_ns) const {
+    return absl::Nanoseconds(clock_->SteadyNanos() - start_ns) >=
+           std::max(profile_.max_duration, kLongestWarmUp);
   }
 
   absl::Status WarmUp() {
@@ -84,7 +89,7 @@ class Session {
     const int64_t start_ns = clock_->SteadyNanos();
     int& runs = samples_.warmup_runs;
     while (!(reference.stable() && candidate.stable()) && runs < WarmupDetector::kMaxRuns &&
-           !TimeIsUp(start_ns, runs)) {
+           !WarmUpTimeIsUp(start_ns)) {
       double reference_ns = 0;
       double candidate_ns = 0;
       FORALL_RETURN_IF_ERROR(TimePair(&reference_ns, &candidate_ns));

@@ -171,29 +171,45 @@ double WindowedDrift(absl::Span<const double> samples) {
   return smallest > 0 ? largest / smallest - 1 : 0;
 }
 
-int MinSamplesForPercentile(double percentile) {
-  const double beyond = 1 - percentile / 100;
-  int n = 2;
-  while (BinomialProbability(0, n, beyond) + BinomialProbability(1, n, beyond) > 0.01) ++n;
-  return n;
-}
-
-absl::StatusOr<double> Percentile(absl::Span<const double> samples, double percentile) {
+absl::StatusOr<PercentileEstimate> EstimatePercentile(absl::Span<const double> samples,
+                                                      double percentile, double effective_runs) {
   // Above 99.99 the number needed is beyond any measurement, and the search for it long.
-  if (!(percentile > 0 && percentile <= 99.99)) {
+  if (!(percentile >= 0.01 && percentile <= 99.99)) {
     return absl::InvalidArgumentError(
-        absl::StrCat("percentile must be in (0, 99.99], not ", percentile));
+        absl::StrCat("percentile must be in [0.01, 99.99], not ", percentile));
   }
-  // A low percentile has its few samples below it.
-  const int needed =
-      MinSamplesForPercentile(std::clamp(std::max(percentile, 100 - percentile), 50.0, 99.99));
-  if (static_cast<int>(samples.size()) < needed) {
+  const int64_t needed = FewestSamplesForPercentile(percentile);
+  const auto n = static_cast<int64_t>(samples.size());
+  if (n < needed) {
     return absl::FailedPreconditionError(absl::StrCat("percentile ", percentile, " needs at least ",
-                                                      needed, " runs, there are ", samples.size()));
+                                                      needed, " runs, there are ", n));
   }
+  const int64_t independent = std::clamp<int64_t>(static_cast<int64_t>(effective_runs), 1, n);
+  const double share = percentile / 100;
+  // The largest rank that lies above the percentile in at most 2.5 % of cases, and the smallest
+  // that lies below it in at most so many.
+  int64_t low = 0;
+  int64_t high = 0;
+  double at_most = 0;  // P(X <= rank - 1)
+  for (int64_t rank = 1; rank <= independent && high == 0; ++rank) {
+    at_most += BinomialProbability(rank - 1, independent, share);
+    if (at_most <= 0.025) low = rank;
+    if (at_most >= 0.975) high = rank;
+  }
+  PercentileEstimate result;
+  result.bounded = low > 0 && high > 0;
   const std::vector<double> sorted = Sorted(samples);
-  const double rank = std::ceil(percentile / 100 * static_cast<double>(sorted.size()));
-  return sorted[static_cast<size_t>(std::max(rank, 1.0)) - 1];
+  const double stretch = static_cast<double>(n + 1) / static_cast<double>(independent + 1);
+  const auto at = [&](double rank) {
+    return sorted[static_cast<size_t>(std::clamp<double>(rank, 1, static_cast<double>(n))) - 1];
+  };
+  result.estimate.value = at(std::ceil(share * static_cast<double>(n)));
+  result.estimate.low = at(std::floor(static_cast<double>(low) * stretch));
+  result.estimate.high =
+      high == 0 ? sorted.back() : at(std::ceil(static_cast<double>(high) * stretch));
+  result.estimate.low = std::min(result.estimate.low, result.estimate.value);
+  result.estimate.high = std::max(result.estimate.high, result.estimate.value);
+  return result;
 }
 
 double Mean(absl::Span<const double> values) {

@@ -52,13 +52,19 @@ bool HasTwoModes(absl::Span<const double> samples);
 // at least 6; 0 when there are not two.
 double WindowedDrift(absl::Span<const double> samples);
 
-// Fewest samples for which a percentile in (0, 100) is worth reporting: with 99 % probability at
-// least two lie beyond it. 64 for the 90th, 662 for the 99th.
-int MinSamplesForPercentile(double percentile);
-
-// The nearest-rank percentile. InvalidArgument outside (0, 100), FailedPrecondition with the number
-// needed when there are too few samples.
-absl::StatusOr<double> Percentile(absl::Span<const double> samples, double percentile);
+struct PercentileEstimate {
+  Estimate estimate;
+  // Whether the interval's ends are ranks with 95 % between them. Otherwise so few samples count as
+  // independent that an end is the smallest or the largest sample.
+  bool bounded = true;
+};
+// The nearest-rank percentile with its order-statistic 95 % interval: the ranks between which the
+// distribution's percentile lies by the exact binomial distribution (David and Nagaraja, "Order
+// Statistics", 7.1). `effective_runs` as EstimateMedian. InvalidArgument outside [0.01, 99.99],
+// FailedPrecondition with the number needed when there are fewer samples than
+// FewestSamplesForPercentile (base/binomial.h).
+absl::StatusOr<PercentileEstimate> EstimatePercentile(absl::Span<const double> samples,
+                                                      double percentile, double effective_runs);
 
 // 0 for none.
 double Mean(absl::Span<const double> values);

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <functional>
+#include <utility>
 #include <vector>
 
 #include "base/random.h"
@@ -13,7 +14,7 @@
 namespace forall {
 namespace {
 
-using ::forall::testing::IsOkAndHolds;
+using ::forall::testing::IsOk;
 using ::forall::testing::StatusIs;
 using ::testing::HasSubstr;
 
@@ -168,20 +169,56 @@ TEST(WindowedDriftTest, SeesThePaceChange) {
 }
 
 TEST(PercentileTest, RefusesTooFewSamples) {
-  EXPECT_EQ(MinSamplesForPercentile(90), 64);
-  EXPECT_EQ(MinSamplesForPercentile(99), 662);
   std::vector<double> samples;
   for (int i = 1; i <= 63; ++i) samples.push_back(i);
-  EXPECT_THAT(Percentile(samples, 90),
+  EXPECT_THAT(EstimatePercentile(samples, 90, 63),
               StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("64")));
-  EXPECT_THAT(Percentile(samples, 10), StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(EstimatePercentile(samples, 10, 63), StatusIs(absl::StatusCode::kFailedPrecondition));
   for (int i = 64; i <= 100; ++i) samples.push_back(i);
-  EXPECT_THAT(Percentile(samples, 90), IsOkAndHolds(90));
-  EXPECT_THAT(Percentile(samples, 10), IsOkAndHolds(10));
-  EXPECT_THAT(Percentile(samples, 50), IsOkAndHolds(50));
-  EXPECT_THAT(Percentile(samples, 99), StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_EQ(EstimatePercentile(samples, 90, 100)->estimate.value, 90);
+  EXPECT_EQ(EstimatePercentile(samples, 10, 100)->estimate.value, 10);
+  EXPECT_EQ(EstimatePercentile(samples, 50, 100)->estimate.value, 50);
+  EXPECT_THAT(EstimatePercentile(samples, 99, 100),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("662")));
   for (const double wrong : {0.0, -1.0, 100.0, std::nan("")}) {
-    EXPECT_THAT(Percentile(samples, wrong), StatusIs(absl::StatusCode::kInvalidArgument));
+    EXPECT_THAT(EstimatePercentile(samples, wrong, 100),
+                StatusIs(absl::StatusCode::kInvalidArgument));
+  }
+}
+
+TEST(PercentileTest, IntervalIsOfTheOrderStatistics) {
+  std::vector<double> samples;
+  for (int i = 1; i <= 100; ++i) samples.push_back(i);
+  // Binomial (100, 0.9): P(X <= 83) = 0.0206 and P(X <= 84) = 0.0399; P(X <= 94) = 0.9424 and
+  // P(X <= 95) = 0.9763.
+  const absl::StatusOr<PercentileEstimate> found = EstimatePercentile(samples, 90, 100);
+  ASSERT_THAT(found, IsOk());
+  EXPECT_EQ(found->estimate.low, 84);
+  EXPECT_EQ(found->estimate.high, 96);
+  EXPECT_TRUE(found->bounded);
+  // As few as 20 independent ones have no rank that is surely above it.
+  const absl::StatusOr<PercentileEstimate> few = EstimatePercentile(samples, 90, 20);
+  ASSERT_THAT(few, IsOk());
+  EXPECT_LT(few->estimate.low, 84);
+  EXPECT_EQ(few->estimate.high, 100);
+  EXPECT_FALSE(few->bounded);
+}
+
+// The claim of 95 %, at the fewest samples and above.
+TEST(PercentileTest, IntervalHoldsTheTruth) {
+  for (const auto& [percentile, n] : {std::pair(90.0, 64), {90.0, 200}, {99.0, 662}}) {
+    Random random(static_cast<uint64_t>(n));
+    int held = 0;
+    constexpr int kTries = 1000;
+    for (int i = 0; i < kTries; ++i) {
+      const std::vector<double> samples =
+          Draw(n, [&] { return -std::log(1 - random.Double()); });  // exponential
+      const double truth = -std::log(1 - percentile / 100);
+      const Estimate estimate = EstimatePercentile(samples, percentile, n)->estimate;
+      held += estimate.low <= truth && truth <= estimate.high;
+    }
+    EXPECT_GE(held, 940) << percentile << " of " << n;
+    EXPECT_LE(held, 990) << percentile << " of " << n;
   }
 }
 

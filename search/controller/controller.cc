@@ -387,6 +387,11 @@ std::vector<TargetBinding> Controller::DevicesForLocked(const LatencyTarget& tar
     if (!target.device_class.empty() && target.device_class != resource.device().device_class())
       continue;
     if (!target.profile.empty() && target.profile != resource.profile().hash()) continue;
+    const bool measures =
+        std::all_of(target.metrics.begin(), target.metrics.end(), [&](const std::string& metric) {
+          return std::count(worker.metrics.begin(), worker.metrics.end(), metric) > 0;
+        });
+    if (!measures) continue;
     const absl::StatusOr<std::string> device = ParseDeviceName(resource.device().name());
     if (!device.ok()) continue;
     found.try_emplace(*device, TargetBinding{*device, resource.device().fingerprint(),

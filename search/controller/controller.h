@@ -147,6 +147,7 @@ class Controller : private JobHost {
   struct WorkerInfo {
     v1::Worker resource;  // as it registered
     bool takes_latency = true;
+    std::vector<std::string> metrics;  // that its device measures beside latency_ms
   };
   struct Subscription {
     int64_t job = 0;
@@ -200,6 +201,10 @@ class Controller : private JobHost {
   // Warnings, each naming the field, about latencies of a class that no device has.
   std::vector<std::string> UnknownClassesLocked(const v1::SearchJobSpec& spec) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Why the device of a target that only lacks its metrics cannot have the job; OK while there is
+  // no such device.
+  absl::Status CheckCanMeasureLocked(const std::string& field, LatencyTarget target) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status CheckTargetsLocked(const v1::SearchJobSpec& spec) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<std::unique_ptr<Registry>> ReadStore();
   // Errors name the field of the spec.
@@ -232,8 +237,10 @@ class Controller : private JobHost {
                                      const v1::TaskResult& result)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // A record without ids of a checked latency; begins a baseline where there is none.
-  MeasurementRecord LatencyRecordLocked(const v1::Task& wire, const v1::LatencyResult& latency,
-                                        const MeasuredBy& by) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  std::vector<MeasurementRecord> LatencyRecordsLocked(const v1::Task& wire,
+                                                      const v1::LatencyResult& latency,
+                                                      const MeasuredBy& by)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Which worker stands for the device that the request names: one that is active where there is
   // one.
   absl::StatusOr<const v1::Worker*> FindMeasurerLocked(const v1::MeasureNetworksRequest& request)
@@ -280,6 +287,8 @@ class Controller : private JobHost {
   int64_t AddTask(int64_t job, int64_t trial_id, TaskKind kind, const v1::Task& wire,
                   const TaskNeeds& needs) override;
   void JoinAccuracy(int64_t job, int64_t trial_id, const v1::Task& wire) override;
+  int64_t DeriveMeasurement(int64_t source, const MetricInfo& metric,
+                            double grid_grams_per_kwh) override;
   void CancelTask(int64_t task) override;
   void JobStateChanged(int64_t job, JobState state) override;
   std::vector<TargetBinding> DevicesForLocked(const LatencyTarget& target) const

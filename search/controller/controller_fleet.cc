@@ -3,13 +3,16 @@
 #include <algorithm>
 #include <cmath>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "search/controller/controller.h"
 #include "search/controller/controller_answer.h"
+#include "search/controller/derived_metric.h"
 #include "search/controller/measurement_maker.h"
 #include "search/controller/resource_names.h"
 #include "search/controller/resource_views.h"
@@ -142,6 +145,21 @@ v1::TaskResult FailureInsteadOf(const v1::TaskResult& result, v1::TaskFailure::R
   return failed;
 }
 
+// What the device's worker says that it measures beside latency_ms; ids that this build does not
+// know are of no use.
+std::vector<std::string> MeasuredMetrics(const v1::Device& device) {
+  std::vector<std::string> metrics;
+  const auto measures = device.properties().find("measures");
+  if (measures == device.properties().end()) return metrics;
+  for (const absl::string_view id : absl::StrSplit(measures->second, ',', absl::SkipEmpty())) {
+    const MetricInfo* const metric = FindMetric(absl::StripAsciiWhitespace(id));
+    if (metric != nullptr && metric->source == MetricSource::kLatency) {
+      metrics.push_back(metric->id);
+    }
+  }
+  return metrics;
+}
+
 MeasuredBy Measurer(const std::string& worker, const v1::Worker& resource,
                     const std::string& lease_token, absl::Time now) {
   MeasuredBy by;
@@ -173,9 +191,11 @@ absl::StatusOr<v1::RegisterWorkerResponse> Controller::RegisterLocked(
   resource.set_build(request.build());
   *resource.mutable_datasets() = request.datasets();
   *resource.mutable_register_time() = ToTimestamp(Now());
+  WorkerOffer offer;
+  offer.metrics = MeasuredMetrics(request.device());
+  info.metrics = offer.metrics;
   workers_[id] = std::move(info);
 
-  WorkerOffer offer;
   offer.device = device;
   offer.device_fingerprint = request.device().fingerprint();
   offer.profile = request.profile().hash();
@@ -468,7 +488,7 @@ void Controller::AcceptMeasurementsLocked(const std::string& worker, const v1::T
     }
     records = AccuracyMeasurements(wire, accuracy, by);
   } else {
-    records.push_back(LatencyRecordLocked(wire, result.latency_result(), by));
+    records = LatencyRecordsLocked(wire, result.latency_result(), by);
   }
   for (MeasurementRecord& record : records) {
     record.job_id = task.record.job_id;
@@ -476,17 +496,19 @@ void Controller::AcceptMeasurementsLocked(const std::string& worker, const v1::T
     record.task_id = task.record.id;
   }
   const std::vector<int64_t> ids = StoreMeasurementsLocked(std::move(records), EvidenceOf(result));
-  const MeasurementRecord& first = *registry_->index.Find(ids[0]);
-  if (first.verdict == VerdictState::kRejected) {
-    job->OnRejected(task.record.id, ids, absl::StrJoin(first.reasons, ", "));
-  } else {
-    job->OnMeasured(task.record.id, ids);
+  for (const int64_t id : ids) {
+    const MeasurementRecord& record = *registry_->index.Find(id);
+    if (record.verdict != VerdictState::kRejected) continue;
+    return job->OnRejected(
+        task.record.id, ids,
+        absl::StrCat(record.key.metric, ": ", absl::StrJoin(record.reasons, ", ")));
   }
+  job->OnMeasured(task.record.id, ids);
 }
 
-MeasurementRecord Controller::LatencyRecordLocked(const v1::Task& wire,
-                                                  const v1::LatencyResult& latency,
-                                                  const MeasuredBy& by) {
+std::vector<MeasurementRecord> Controller::LatencyRecordsLocked(const v1::Task& wire,
+                                                                const v1::LatencyResult& latency,
+                                                                const MeasuredBy& by) {
   BaselineRecord baseline = MakeBaseline(wire, latency, by);
   const BaselineRecord* known = registry_->index.FindBaseline(baseline.id);
   if (known != nullptr) {
@@ -497,7 +519,7 @@ MeasurementRecord Controller::LatencyRecordLocked(const v1::Task& wire,
     registry_->index.AddBaseline(baseline);
     open_.batch.insert_baselines.push_back(baseline);
   }
-  return LatencyMeasurement(wire, latency, by, baseline);
+  return LatencyMeasurements(wire, latency, by, baseline);
 }
 
 absl::Status Controller::CompleteNetworkLocked(const std::string& worker, int64_t id,
@@ -533,7 +555,7 @@ absl::Status Controller::CompleteNetworkLocked(const std::string& worker, int64_
   leases_->Complete(id);
   const MeasuredBy by = Measurer(worker, workers_[worker].resource, token, Now());
   const std::vector<int64_t> ids = StoreMeasurementsLocked(
-      {LatencyRecordLocked(wire, result.latency_result(), by)}, EvidenceOf(result));
+      LatencyRecordsLocked(wire, result.latency_result(), by), EvidenceOf(result));
   const MeasurementRecord& record = *registry_->index.Find(ids[0]);
   std::string rejected;
   if (record.verdict == VerdictState::kRejected) {
@@ -612,6 +634,22 @@ void Controller::JoinAccuracy(int64_t job, int64_t trial_id, const v1::Task& wir
   }
   evidence.top1_bitmap = joined.top1_bitmap();
   StoreMeasurementsLocked(std::move(records), std::move(evidence));
+}
+
+int64_t Controller::DeriveMeasurement(int64_t source, const MetricInfo& metric,
+                                      double grid_grams_per_kwh) {
+  mu_.AssertHeld();
+  MeasurementRecord derived = Derive(*registry_->index.Find(source), metric, grid_grams_per_kwh);
+  derived.id = ++registry_->ids.measurement;
+  derived.task_id = 0;  // No task yielded it.
+  const int64_t id = derived.id;
+  MeasurementEvidence evidence;
+  evidence.measurement_id = id;
+  evidence.environment["derived_from"] = absl::StrCat("measurement ", source);
+  open_.batch.insert_measurements.push_back(derived);
+  open_.batch.insert_evidence.push_back(std::move(evidence));
+  registry_->index.Add(std::move(derived));
+  return id;
 }
 
 void Controller::AcceptFailureLocked(const std::string& worker, const v1::TaskResult& result,

@@ -13,6 +13,7 @@
 #include "base/status_macros.h"
 #include "search/controller/controller.h"
 #include "search/controller/controller_answer.h"
+#include "search/controller/derived_metric.h"
 #include "search/controller/frontier_query.h"
 #include "search/controller/job_estimate.h"
 #include "search/controller/job_validator.h"
@@ -36,6 +37,36 @@ std::vector<std::string> FilesOf(const v1::SearchJobSpec& spec) {
   std::vector<std::string> files(spec.latency_tables().begin(), spec.latency_tables().end());
   if (!spec.accuracy_predictor().empty()) files.push_back(spec.accuracy_predictor());
   return files;
+}
+
+// " (no power sensor was found)", as the worker says; "" when it says nothing.
+std::string WhyNot(const std::string& metric, const v1::Worker& worker) {
+  const auto& properties = worker.device().properties();
+  const auto why = properties.find("cannot_measure_energy");
+  if (metric != kEnergy || why == properties.end()) return "";
+  return absl::StrCat(" (", why->second, ")");
+}
+
+bool SameDevice(const v1::Condition& a, const v1::Condition& b) {
+  return a.device() == b.device() && a.device_class() == b.device_class() &&
+         a.profile() == b.profile() && std::max(a.batch(), 1) == std::max(b.batch(), 1);
+}
+
+// What the condition's device is to measure for the whole job.
+LatencyTarget TargetOf(const v1::SearchJobSpec& spec, const v1::Condition& condition) {
+  LatencyTarget target{condition.device(), condition.device_class(), condition.profile(),
+                       std::max(condition.batch(), 1)};
+  const auto add = [&](const auto& wanted) {
+    const MetricInfo& metric = *FindMetric(wanted.metric());
+    if (metric.source != MetricSource::kLatency || !SameDevice(wanted.condition(), condition) ||
+        MeasuredFor(metric) == kMedianLatency) {
+      return;
+    }
+    target.metrics.push_back(MeasuredFor(metric));
+  };
+  for (const v1::Objective& objective : spec.objectives()) add(objective);
+  for (const v1::Constraint& constraint : spec.constraints()) add(constraint);
+  return target;
 }
 
 }  // namespace
@@ -89,12 +120,42 @@ std::string Controller::DescribeStuckLocked(const StuckTask& stuck) const {
         worker.resource.device().name() != DeviceName(stuck.needs.device)) {
       continue;
     }
+    for (const std::string& metric : stuck.needs.metrics) {
+      if (std::count(worker.metrics.begin(), worker.metrics.end(), metric) > 0) continue;
+      return absl::StrCat("a worker of ", DeviceName(stuck.needs.device), " that measures ", metric,
+                          ": ", WorkerName(name), " does not", WhyNot(metric, worker.resource));
+    }
     return absl::StrCat(DeviceName(stuck.needs.device), " with profile ", stuck.needs.profile,
                         ", as its latencies were measured before; ", WorkerName(name), " has ",
                         worker.resource.profile().hash(),
                         ": start it as before, or submit the job again");
   }
   return absl::StrCat("a worker that serves ", DeviceName(stuck.needs.device));
+}
+
+absl::Status Controller::CheckCanMeasureLocked(const std::string& field,
+                                               LatencyTarget target) const {
+  const std::vector<std::string> metrics = std::move(target.metrics);
+  target.metrics.clear();
+  const std::vector<TargetBinding> connected = DevicesForLocked(target);
+  // Nobody is there whom it could be asked of: the job waits.
+  if (connected.empty()) return absl::OkStatus();
+  for (const auto& [name, worker] : workers_) {
+    const std::optional<WorkerStatus> status = leases_->FindWorker(name);
+    if (!status.has_value() || status->state != WorkerState::kActive || !worker.takes_latency ||
+        worker.resource.device().name() != DeviceName(connected.front().device)) {
+      continue;
+    }
+    for (const std::string& metric : metrics) {
+      if (std::count(worker.metrics.begin(), worker.metrics.end(), metric) > 0) continue;
+      return absl::FailedPreconditionError(
+          absl::StrCat(field, ": ", worker.resource.device().name(), " does not measure ", metric,
+                       WhyNot(metric, worker.resource), "; beside latency_ms it measures ",
+                       worker.metrics.empty() ? "nothing" : absl::StrJoin(worker.metrics, ", ")));
+    }
+  }
+  return absl::FailedPreconditionError(
+      absl::StrCat(field, ": no one worker measures ", absl::StrJoin(metrics, ", "), " together"));
 }
 
 absl::Status Controller::CheckTargetsLocked(const v1::SearchJobSpec& spec) {
@@ -110,11 +171,12 @@ absl::Status Controller::CheckTargetsLocked(const v1::SearchJobSpec& spec) {
             absl::StrAppend(out, DeviceName(entry.first));
           })));
     }
-    const std::vector<TargetBinding> found = DevicesForLocked(
-        {condition.device(), condition.device_class(), condition.profile(), condition.batch()});
-    if (found.size() <= 1) return absl::OkStatus();
+    LatencyTarget target = TargetOf(spec, condition);
+    const std::vector<TargetBinding> found = DevicesForLocked(target);
+    if (found.empty()) return CheckCanMeasureLocked(field, std::move(target));
+    if (found.size() == 1) return absl::OkStatus();
     return absl::FailedPreconditionError(absl::StrCat(
-        field, ".condition.device: several devices could measure this latency; name one of ",
+        field, ".condition.device: several devices could measure ", metric, "; name one of ",
         absl::StrJoin(found, ", ", [](std::string* out, const TargetBinding& binding) {
           absl::StrAppend(out, DeviceName(binding.device));
         })));

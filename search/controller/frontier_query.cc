@@ -16,6 +16,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "base/status_macros.h"
+#include "search/controller/derived_metric.h"
 #include "search/controller/frontier_contest.h"
 #include "search/controller/job_validator.h"
 #include "search/controller/metric_reader.h"
@@ -184,6 +185,23 @@ absl::Status ResolvePlace(const Registry& registry, const Scope& scope,
   return absl::OkStatus();
 }
 
+// That of the condition, or else the job's own where it has one only.
+absl::StatusOr<std::string> GridOf(const Scope& scope, const v1::Condition& condition,
+                                   const std::string& field) {
+  if (condition.grid_grams_per_kwh() > 0) return GridName(condition.grid_grams_per_kwh());
+  std::set<double> grids;
+  if (scope.job != nullptr) {
+    for (const MetricSlot& slot : scope.job->fold().plan().slots()) {
+      if (slot.metric->id == kCarbon) grids.insert(slot.grid_grams_per_kwh);
+    }
+  }
+  if (grids.size() == 1) return GridName(*grids.begin());
+  return absl::InvalidArgumentError(
+      absl::StrCat(field, ".condition.grid_grams_per_kwh: required for carbon_mg",
+                   scope.job == nullptr ? "" : " of a job that asks for none or several",
+                   ", e.g. carbon_mg:grid=386"));
+}
+
 absl::StatusOr<Wanted> Resolve(const Registry& registry, const Scope& scope,
                                const std::string& metric, const v1::Condition& condition,
                                const std::string& field) {
@@ -202,6 +220,9 @@ absl::StatusOr<Wanted> Resolve(const Registry& registry, const Scope& scope,
   }
   if (wanted.metric->source == MetricSource::kLatency) {
     wanted.key.batch = std::max(condition.batch(), 1);
+    if (metric == kCarbon) {
+      FORALL_ASSIGN_OR_RETURN(wanted.key.dataset, GridOf(scope, condition, field));
+    }
     FORALL_RETURN_IF_ERROR(ResolvePlace(registry, scope, condition, field, &wanted.key));
   }
   return wanted;

@@ -287,7 +287,8 @@ void JobController::Advance(int64_t ordinal) {
     if (count >= kMaxRejections) {
       return Decide(ordinal, TrialState::kFailed,
                     absl::StrCat("its latency was rejected ", count,
-                                 " times: the device is too unsteady to measure it"));
+                                 " times: the device is too unsteady to measure it (",
+                                 trial->rejection, ")"));
     }
   }
   // Not short-circuited: what does not wait for each other goes on side by side.
@@ -394,7 +395,8 @@ std::string JobController::FinalFailure(int64_t ordinal) const {
   const TrialEntry& trial = *fold_.FindTrial(ordinal);
   for (const auto& [key, count] : trial.rejections) {
     if (key.second == "final" && count >= kMaxRejections) {
-      return absl::StrCat("its final latency was rejected ", count, " times");
+      return absl::StrCat("its final latency was rejected ", count, " times (", trial.rejection,
+                          ")");
     }
   }
   return trial.failure;
@@ -575,11 +577,20 @@ std::string JobController::WaitingReason() const {
   for (size_t i = 0; i < fold_.bindings().size(); ++i) {
     if (fold_.bindings()[i].has_value()) continue;
     const LatencyTarget& target = fold_.plan().targets()[i];
-    if (!target.device.empty()) return absl::StrCat("a worker that serves ", target.device);
-    if (!target.device_class.empty()) {
-      return absl::StrCat("one device of class ", target.device_class, " to measure latencies on");
+    const std::string measures =
+        target.metrics.empty()
+            ? ""
+            : absl::StrCat(" and measures ", absl::StrJoin(target.metrics, ", "));
+    if (!target.device.empty()) {
+      return absl::StrCat("a worker that serves ", target.device, measures);
     }
-    return "one device to measure latencies on: start a worker";
+    const std::string metrics =
+        target.metrics.empty() ? "latencies" : absl::StrJoin(target.metrics, ", ");
+    if (!target.device_class.empty()) {
+      return absl::StrCat("one device of class ", target.device_class, " to measure ", metrics,
+                          " on");
+    }
+    return absl::StrCat("one device to measure ", metrics, " on: start a worker");
   }
   return "";
 }

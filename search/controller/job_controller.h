@@ -177,8 +177,9 @@ std::string CalibrationKey(const v1::SearchJobSpec& spec);
 std::string CalibrationIdOf(const v1::Task& wire);
 // What keys a screening latency of the trial: its graph at the target's batch.
 std::string LatencyGraphKey(const JobPlan& plan, const TrialEntry& trial, int target);
-// What a latency of `subject` on a bound target of the job is found under.
-MeasurementKey LatencyKeyOf(const JobFold& fold, int target, const std::string& subject);
+// What the metric of a slot with a bound target, measured of `subject`, is found under.
+MeasurementKey LatencyKeyOf(const JobFold& fold, const MetricSlot& slot,
+                            const std::string& subject);
 // What a worker must offer for a task. `fingerprint` of the device, for latencies.
 TaskNeeds NeedsOf(const v1::Task& wire, const std::string& fingerprint);
 

@@ -173,7 +173,7 @@ class Estimator {
     const LatencyTarget& target = plan_.targets()[index];
     const std::optional<TargetBinding>& binding = fold_.bindings()[index];
     v1::SearchJobEstimate::Work view;
-    view.set_metric("latency_ms");
+    view.set_metric(kMedianLatency);  // One task has them all.
     view.set_fidelity(fidelity);
     view.set_measurements(measurements);
     v1::Condition* const condition = view.mutable_condition();
@@ -191,10 +191,13 @@ class Estimator {
       needs.device = binding->device;
       needs.device_fingerprint = binding->fingerprint;
       needs.profile = binding->profile;
+      needs.metrics = target.metrics;
       workers = CountWorkers(needs);
     }
     if (workers == 0) {
-      WarnOfNoWorker(absl::StrCat("no worker that measures latency_ms", where, " is connected"));
+      const std::string metrics = target.metrics.empty() ? std::string(kMedianLatency)
+                                                         : absl::StrJoin(target.metrics, " and ");
+      WarnOfNoWorker(absl::StrCat("no worker that measures ", metrics, where, " is connected"));
     }
     const std::optional<Duration> duration = condition->device().empty()
                                                  ? std::nullopt

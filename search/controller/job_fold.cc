@@ -169,6 +169,7 @@ absl::Status JobFold::Apply(const JobEvent& event) {
       ++trial->tier;
     } else if (event.kind == "rejected") {
       ++trial->rejections[{event.target, event.fidelity}];
+      trial->rejection = event.message;
       trial->measurements.insert(trial->measurements.end(), event.measurements.begin(),
                                  event.measurements.end());
       trial->needed_measuring = true;
@@ -571,16 +572,19 @@ int64_t JobFold::StoppedBy(const TrialEntry& trial) const {
 void JobFold::LearnScale(const TrialEntry& trial) {
   if (scaled_) return;
   scaled_ = true;
-  const double growth = trial.costs.macs > 0
-                            ? std::max(1.0, static_cast<double>(plan_->largest_costs().macs) /
-                                                static_cast<double>(trial.costs.macs))
-                            : 1.0;
+  const auto share = [](int64_t more, int64_t less) {
+    return less > 0 ? std::max(1.0, static_cast<double>(more) / static_cast<double>(less)) : 1.0;
+  };
+  const double growth = share(plan_->largest_costs().macs, trial.costs.macs);
+  const double shrinkage = share(trial.costs.macs, plan_->smallest_costs().macs);
   for (size_t i = 0; i < plan_->objectives().size(); ++i) {
     const JobPlan::Goal& goal = plan_->objectives()[i];
-    const MetricSource source = plan_->slots()[goal.slot].metric->source;
-    if (source != MetricSource::kLatency && source != MetricSource::kTable) continue;
-    const double worst = *Value(trial, goal.slot) * growth;
-    (goal.maximize ? ideal_ : reference_)[i] = worst;
+    const MetricInfo& metric = *plan_->slots()[goal.slot].metric;
+    if (metric.source != MetricSource::kLatency && metric.source != MetricSource::kTable) continue;
+    // A rate is the higher the smaller a subnet is.
+    const double farthest =
+        *Value(trial, goal.slot) * (metric.higher_is_better ? shrinkage : growth);
+    (goal.maximize ? ideal_ : reference_)[i] = farthest;
   }
 }
 

@@ -52,6 +52,7 @@ struct TrialEntry {
   int64_t stopped_by = 0;
   // (target, fidelity) -> latencies that were rejected.
   std::map<std::pair<int, std::string>, int> rejections;
+  std::string rejection;  // what was wrong with the last of them
   // The first failure that was final, "" while there is none.
   std::string failure;
   TrialState failure_state = TrialState::kActive;
@@ -215,8 +216,9 @@ class JobFold {
     return hypervolume_history_;
   }
   // In the order of the objectives and in their units: an exact cost spans the smallest and the
-  // largest subnet's, an accuracy 0 to 100, a latency (measured or predicted) 0 to the first
-  // measured trial's times how many more MACs the largest subnet has (0 until there is one). Once
+  // largest subnet's, an accuracy 0 to 100, a latency (measured or predicted), memory or
+  // energy 0 to the first measured trial's times how many more MACs the largest subnet has, a rate
+  // 0 to that times how many more MACs it has than the smallest (0 until there is one). Once
   // known they never change.
   const std::vector<double>& hypervolume_reference() const { return reference_; }
   const std::vector<double>& hypervolume_ideal() const { return ideal_; }

@@ -88,11 +88,11 @@ class Search {
   int64_t Latency(const MetricSlot& slot, const TrialEntry& trial,
                   const std::string& artifact) const {
     if (!fold_.bindings()[slot.target].has_value()) return 0;
-    const int64_t screening = index_.FindLatency(
-        LatencyKeyOf(fold_, slot.target, LatencyGraphKey(plan_, trial, slot.target)),
-        FidelityLevel::kScreening, least_screening_runs_, up_to_);
+    const int64_t screening =
+        index_.FindLatency(LatencyKeyOf(fold_, slot, LatencyGraphKey(plan_, trial, slot.target)),
+                           FidelityLevel::kScreening, least_screening_runs_, up_to_);
     if (screening != 0 || artifact.empty()) return screening;
-    return index_.FindLatency(LatencyKeyOf(fold_, slot.target, artifact), FidelityLevel::kFinal,
+    return index_.FindLatency(LatencyKeyOf(fold_, slot, artifact), FidelityLevel::kFinal,
                               least_final_runs_, up_to_);
   }
 

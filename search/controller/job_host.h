@@ -37,6 +37,9 @@ class JobHost {
   // Joins what is known of an accuracy to its measurements, for this trial; `wire` is the task of
   // the whole evaluation, of which nothing may be missing and at least one part must be waiting.
   virtual void JoinAccuracy(int64_t job, int64_t trial_id, const v1::Task& wire) = 0;
+  // Stores what follows from a measurement (derived_metric.h); returns its id.
+  virtual int64_t DeriveMeasurement(int64_t source, const MetricInfo& metric,
+                                    double grid_grams_per_kwh) = 0;
   // An open task is not wanted any more.
   virtual void CancelTask(int64_t task) = 0;
   // The job's state has changed: which of its tasks may be leased follows from it.

@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "search/controller/derived_metric.h"
 #include "search/controller/resource_names.h"
 #include "search/inner/predictor_scorer.h"
 
@@ -135,6 +136,27 @@ absl::StatusOr<int> JobPlan::TableTargetOf(const std::string& field,
   return static_cast<int>(table_targets_.size()) - 1;
 }
 
+absl::Status JobPlan::WantOnDevice(const std::string& field, const v1::Condition& condition,
+                                   MetricSlot* slot) {
+  slot->target = TargetOf(condition);
+  slot->grid_grams_per_kwh = condition.grid_grams_per_kwh();
+  for (const MetricSlot& other : slots_) {
+    if (other.metric == slot->metric && other.target == slot->target &&
+        other.grid_grams_per_kwh != slot->grid_grams_per_kwh) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(field, ".condition.grid_grams_per_kwh: a device is fed by one grid, got ",
+                       slot->grid_grams_per_kwh, " and ", other.grid_grams_per_kwh));
+    }
+  }
+  const std::string& measured = MeasuredFor(*slot->metric);
+  std::vector<std::string>& metrics = targets_[slot->target].metrics;
+  if (measured != kMedianLatency &&
+      std::find(metrics.begin(), metrics.end(), measured) == metrics.end()) {
+    metrics.push_back(measured);
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<int> JobPlan::SlotOf(const std::string& field, const std::string& metric,
                                     const v1::Condition& condition) {
   MetricSlot slot{FindMetric(metric)};
@@ -143,7 +165,7 @@ absl::StatusOr<int> JobPlan::SlotOf(const std::string& field, const std::string&
   }
   switch (slot.metric->source) {
     case MetricSource::kLatency:
-      slot.target = TargetOf(condition);
+      FORALL_RETURN_IF_ERROR(WantOnDevice(field, condition, &slot));
       break;
     case MetricSource::kTable: {
       FORALL_ASSIGN_OR_RETURN(slot.table, TableTargetOf(field, condition));
@@ -287,7 +309,7 @@ SearchedMetric JobPlan::Searched(const std::shared_ptr<const JobPlan>& plan, int
     case MetricSource::kLatency:
       searched.kind = maximize ? SearchedMetric::Kind::kQuality : SearchedMetric::Kind::kCost;
       if (const auto table = plan->PriorOf(plan->targets_[plan->slots_[slot].target]);
-          !maximize && table != nullptr) {
+          !maximize && metric.id == kMedianLatency && table != nullptr) {
         searched.value = [table](const Architecture& a) { return table->Estimate(a); };
       }
       break;

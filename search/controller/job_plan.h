@@ -28,6 +28,8 @@ struct LatencyTarget {
   std::string device_class;
   std::string profile;
   int32_t batch = 1;
+  // What must be measured there beside latency_ms, in order of its first mention.
+  std::vector<std::string> metrics = {};
 };
 
 // Files that a spec names, as the controller has read them.
@@ -47,8 +49,9 @@ struct TableTarget {
 // One number that the job needs about every trial.
 struct MetricSlot {
   const MetricInfo* metric = nullptr;
-  int target = -1;  // of a latency: index into targets
-  int table = -1;   // of a predicted latency: index into table_targets
+  int target = -1;                // of a latency: index into targets
+  int table = -1;                 // of a predicted latency: index into table_targets
+  double grid_grams_per_kwh = 0;  // of carbon_mg
 };
 
 // Thread-safe.
@@ -65,7 +68,7 @@ class JobPlan {
   };
 
   // `spec` must be valid and have its defaults (job_validator.h). InvalidArgument naming the field
-  // for a predicted latency of a device that no table is of.
+  // for a predicted latency of a device that no table is of, and for a second grid of one device.
   static absl::StatusOr<std::shared_ptr<const JobPlan>> Create(const v1::SearchJobSpec& spec,
                                                                std::shared_ptr<const Family> family,
                                                                JobFiles files = {});
@@ -143,6 +146,8 @@ class JobPlan {
   absl::StatusOr<int> SlotOf(const std::string& field, const std::string& metric,
                              const v1::Condition& condition);
   int TargetOf(const v1::Condition& condition);
+  absl::Status WantOnDevice(const std::string& field, const v1::Condition& condition,
+                            MetricSlot* slot);
   int FindTableTarget(const v1::Condition& condition) const;
   absl::StatusOr<int> TableTargetOf(const std::string& field, const v1::Condition& condition);
 

@@ -2,8 +2,10 @@
 // The part of JobController that sees to numbers: what is known already is reused, for the rest
 // there is a task.
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "search/controller/derived_metric.h"
 #include "search/controller/job_controller.h"
 #include "search/controller/latency_rules.h"
 #include "search/controller/resource_names.h"
@@ -119,15 +121,31 @@ bool JobController::HaveAccuraciesOf(int64_t ordinal, const std::string& fidelit
 bool JobController::ReuseLatency(int64_t ordinal, int target, const std::string& subject,
                                  FidelityLevel level) {
   if (subject.empty()) return false;
-  const MeasurementKey key = LatencyKeyOf(fold_, target, subject);
+  const MeasurementIndex& index = host_->index();
   const std::string fidelity = level == FidelityLevel::kFinal ? "final" : "screening";
-  const int64_t id = host_->index().FindLatency(
-      key, level, LeastLatencyRuns(fold_.plan().LatencyRules(fidelity), fidelity));
-  if (id == 0) return false;
+  const int64_t runs = LeastLatencyRuns(fold_.plan().LatencyRules(fidelity), fidelity);
+  std::vector<int64_t> known;
+  std::vector<std::pair<int64_t, const MetricSlot*>> sources;  // what still has to be derived
+  for (const MetricSlot& slot : fold_.plan().slots()) {
+    if (slot.target != target) continue;
+    int64_t id = index.FindLatency(LatencyKeyOf(fold_, slot, subject), level, runs);
+    if (id != 0) {
+      known.push_back(id);
+    } else if (!slot.metric->derived_from.empty()) {
+      const MetricSlot source{FindMetric(slot.metric->derived_from), target};
+      id = index.FindLatency(LatencyKeyOf(fold_, source, subject), level, runs);
+      if (id != 0) sources.emplace_back(id, &slot);
+    }
+    // All or nothing: the numbers of a trial are of one measurement.
+    if (id == 0) return false;
+  }
+  for (const auto& [id, slot] : sources) {
+    known.push_back(host_->DeriveMeasurement(id, *slot->metric, slot->grid_grams_per_kwh));
+  }
   Emit({.kind = "measured",
         .trial = ordinal,
         .target = target,
-        .measurements = {id},
+        .measurements = std::move(known),
         .fidelity = fidelity});
   return true;
 }
@@ -135,12 +153,12 @@ bool JobController::ReuseLatency(int64_t ordinal, int target, const std::string&
 bool JobController::HaveLatency(int64_t ordinal, int target, const std::string& fidelity) {
   const JobPlan& plan = fold_.plan();
   const TrialEntry* trial = fold_.FindTrial(ordinal);
+  bool known = true;
   for (size_t slot = 0; slot < plan.slots().size(); ++slot) {
     if (plan.slots()[slot].target != target) continue;
-    if (trial->final[slot] != 0 || (fidelity == "screening" && trial->screening[slot] != 0))
-      return true;
-    break;
+    known &= trial->final[slot] != 0 || (fidelity == "screening" && trial->screening[slot] != 0);
   }
+  if (known) return true;
   if (HasOpenTask(ordinal, TaskKind::kLatency, target, fidelity, "")) return false;
   if (trial->record.artifact_sha256.empty()) ReuseExport(ordinal);
   trial = fold_.FindTrial(ordinal);
@@ -250,6 +268,14 @@ void JobController::AddLatencyTask(int64_t ordinal, int target, const std::strin
   }
   wire.set_device(DeviceName(binding.device));
   wire.set_profile(binding.profile);
+  for (const std::string& metric : fold_.plan().targets()[target].metrics) {
+    wire.add_metrics(metric);
+  }
+  for (const MetricSlot& slot : fold_.plan().slots()) {
+    if (slot.target != target || slot.metric->derived_from.empty()) continue;
+    wire.add_metrics(slot.metric->id);
+    if (slot.grid_grams_per_kwh > 0) wire.set_grid_grams_per_kwh(slot.grid_grams_per_kwh);
+  }
   OpenTask open;
   open.target = target;
   open.fidelity = fidelity;
@@ -296,16 +322,18 @@ std::string LatencyGraphKey(const JobPlan& plan, const TrialEntry& trial, int ta
                   plan.recipe());
 }
 
-MeasurementKey LatencyKeyOf(const JobFold& fold, int target, const std::string& subject) {
-  const TargetBinding& binding = *fold.bindings()[target];
+MeasurementKey LatencyKeyOf(const JobFold& fold, const MetricSlot& slot,
+                            const std::string& subject) {
+  const TargetBinding& binding = *fold.bindings()[slot.target];
   MeasurementKey key;
   key.subject = subject;
-  key.metric = "latency_ms";
+  key.metric = slot.metric->id;
   key.device = binding.device;
   key.device_fingerprint = binding.fingerprint;
   key.profile = binding.profile;
   key.recipe = fold.plan().spec().recipe();
-  key.batch = fold.plan().targets()[target].batch;
+  key.batch = fold.plan().targets()[slot.target].batch;
+  key.dataset = GridName(slot.grid_grams_per_kwh);
   return key;
 }
 
@@ -324,6 +352,10 @@ TaskNeeds NeedsOf(const v1::Task& wire, const std::string& fingerprint) {
       if (device.ok()) needs.device = *device;
       needs.device_fingerprint = fingerprint;
       needs.profile = wire.profile();
+      for (const std::string& id : wire.metrics()) {
+        const MetricInfo* const metric = FindMetric(id);
+        if (metric == nullptr || metric->derived_from.empty()) needs.metrics.push_back(id);
+      }
       break;
     }
   }

@@ -38,6 +38,7 @@ constexpr int kMaxImages = 100'000'000;
 constexpr int kMaxParallelism = 10'000;
 constexpr int kMaxPopulation = 100'000;
 constexpr int kMaxBatch = 4096;
+constexpr double kMaxGridGramsPerKwh = 10'000;  // ten times what burning coal gives
 constexpr size_t kMaxText = 200;
 
 template <typename... Parts>
@@ -134,6 +135,14 @@ absl::Status CheckCondition(const std::string& field, const v1::Condition& condi
   if (!condition.recipe().empty() && !ParseRecipe(condition.recipe()).ok()) {
     return Invalid(absl::StrCat(field, ".recipe"),
                    ParseRecipe(condition.recipe()).status().message());
+  }
+  if (condition.grid_grams_per_kwh() != 0 && metric != kCarbon) {
+    return Invalid(field, metric, " does not depend on a grid; leave grid_grams_per_kwh out");
+  }
+  if (!(condition.grid_grams_per_kwh() >= 0 &&
+        condition.grid_grams_per_kwh() <= kMaxGridGramsPerKwh)) {
+    return Invalid(absl::StrCat(field, ".grid_grams_per_kwh"), "must be from 0 to ",
+                   kMaxGridGramsPerKwh, ", got ", Number(condition.grid_grams_per_kwh()));
   }
   if (source == MetricSource::kAccuracy)
     return CheckSplit(absl::StrCat(field, ".split"), condition);
@@ -307,7 +316,8 @@ std::string ConditionKey(const v1::Condition& condition) {
   return absl::StrCat(condition.device(), "\n", condition.device_class(), "\n", condition.profile(),
                       "\n", condition.dataset(), "\n",
                       condition.split().empty() ? "validation" : condition.split(), "\n",
-                      condition.recipe(), "\n", std::max(condition.batch(), 1));
+                      condition.recipe(), "\n", std::max(condition.batch(), 1), "\n",
+                      condition.grid_grams_per_kwh());
 }
 
 // The conditions of all objectives and constraints, with their paths.
@@ -448,11 +458,36 @@ absl::Status ValidateObjectives(
   return absl::OkStatus();
 }
 
+namespace {
+
+// Energy becomes carbon in a grid that somebody names; a question about what was measured may leave
+// it open.
+absl::Status CheckGrids(const v1::SearchJobSpec& spec) {
+  const auto check = [](const std::string& field, const auto& wanted) {
+    if (wanted.metric() != kCarbon || wanted.condition().grid_grams_per_kwh() > 0) {
+      return absl::OkStatus();
+    }
+    return Invalid(absl::StrCat(field, ".condition.grid_grams_per_kwh"),
+                   "required for carbon_mg: grams of CO2 equivalent per kWh of the device's grid, "
+                   "e.g. carbon_mg:grid=386");
+  };
+  for (int i = 0; i < spec.objectives_size(); ++i) {
+    FORALL_RETURN_IF_ERROR(check(absl::StrCat("spec.objectives[", i, "]"), spec.objectives(i)));
+  }
+  for (int i = 0; i < spec.constraints_size(); ++i) {
+    FORALL_RETURN_IF_ERROR(check(absl::StrCat("spec.constraints[", i, "]"), spec.constraints(i)));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 absl::Status ValidateSearchJobSpec(const v1::SearchJobSpec& spec) {
   FORALL_RETURN_IF_ERROR(ValidateObjectives(spec.objectives(), spec.constraints(), "spec."));
   if (spec.objectives().empty()) {
     return Invalid("spec.objectives", "give at least one, e.g. metric \"accuracy_top1\"");
   }
+  FORALL_RETURN_IF_ERROR(CheckGrids(spec));
   FORALL_RETURN_IF_ERROR(CheckUnknownFields(spec, "spec"));
   FORALL_RETURN_IF_ERROR(CheckText("spec.display_name", spec.display_name()));
   if (!ParseSupernetName(spec.supernet()).ok()) {

@@ -8,7 +8,7 @@ namespace {
 // earlier.
 bool Replaces(const MeasurementRecord& later, const MeasurementRecord& earlier) {
   if (later.fidelity != earlier.fidelity) return later.fidelity == FidelityLevel::kFinal;
-  return later.key.metric == "latency_ms" || later.sample_count >= earlier.sample_count;
+  return !later.key.device.empty() || later.sample_count >= earlier.sample_count;
 }
 
 }  // namespace

@@ -37,7 +37,7 @@ struct MeasurementCell {
 class MeasurementColumn {
  public:
   // Takes records[place], which must count, unless a better one of the subject is there: higher
-  // fidelity first; then, for what is no latency, more samples; then the later one.
+  // fidelity first; then, for what no device decides, more samples; then the later one.
   void Offer(SubjectId subject, const std::deque<MeasurementRecord>& records, size_t place);
   const MeasurementCell& operator[](SubjectId subject) const {
     if (subject < 0) return kNone;

@@ -25,7 +25,7 @@ std::string ColumnName(const MeasurementKey& key) {
   }
   if (metric->source != MetricSource::kLatency) return "";
   return absl::StrCat(key.metric, "\n", key.recipe, "\n", key.device, "\n", key.device_fingerprint,
-                      "\n", key.profile, "\n", key.batch);
+                      "\n", key.profile, "\n", key.batch, "\n", key.dataset);
 }
 
 std::string ExportKey(const std::string& supernet, const std::string& arch_key,
@@ -42,7 +42,7 @@ void MeasurementIndex::Add(MeasurementRecord record) {
   const SubjectId subject = NumberOf(added.key.subject);
   about_[subject].push_back(&added);
   if (!Counts(added)) return;
-  if (added.key.metric == "latency_ms") {
+  if (added.key.metric == kMedianLatency) {
     latency_places_.insert({added.key.device, added.key.device_class, added.key.device_fingerprint,
                             added.key.profile});
   }
@@ -196,11 +196,11 @@ int64_t MeasurementIndex::FindLatency(const MeasurementKey& key, FidelityLevel f
     const bool good_enough =
         record.verdict == VerdictState::kTrusted || fidelity == FidelityLevel::kScreening;
     if (record.id <= up_to && Counts(record) && good_enough && record.fidelity == fidelity &&
-        record.sample_count >= least_runs && record.key.metric == key.metric &&
-        record.key.device == key.device &&
+        (key.metric != "latency_ms" || record.sample_count >= least_runs) &&
+        record.key.metric == key.metric && record.key.device == key.device &&
         record.key.device_fingerprint == key.device_fingerprint &&
         record.key.profile == key.profile && record.key.recipe == key.recipe &&
-        record.key.batch == key.batch) {
+        record.key.batch == key.batch && record.key.dataset == key.dataset) {
       return record.id;
     }
   }

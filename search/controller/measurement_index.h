@@ -105,9 +105,9 @@ class MeasurementIndex {
   AccuracyCover Cover(const std::string& artifact, const std::string& dataset,
                       const std::string& split, int64_t images) const;
 
-  // The newest trusted latency of `subject` under this key's device, fingerprint, profile, recipe
-  // and batch, of so many timed runs at least. Noisy ones are worth another measurement. 0 when
-  // there is none. `up_to` as above.
+  // The newest trusted latency, or what else the key's metric is, of `subject` under this key's
+  // device, fingerprint, profile, recipe, batch and grid; latency_ms of at least so many runs.
+  // Noisy ones are worth another measurement. 0 when there is none. `up_to` as above.
   int64_t FindLatency(const MeasurementKey& key, FidelityLevel fidelity, int64_t least_runs = 0,
                       int64_t up_to = std::numeric_limits<int64_t>::max()) const;
 

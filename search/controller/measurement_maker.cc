@@ -4,12 +4,16 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <set>
 
 #include "absl/strings/str_cat.h"
+#include "base/binomial.h"
 #include "base/sha256.h"
 #include "base/status_macros.h"
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
+#include "search/controller/derived_metric.h"
+#include "space/metric_registry.h"
 
 namespace forall {
 namespace {
@@ -21,6 +25,8 @@ constexpr double kNanosPerMilli = 1e6;
 // Far beyond any device, and small enough that no product of two of them is infinite.
 constexpr double kMaxNanos = 1e15;  // eleven days
 constexpr double kMaxRatio = 1e9;
+constexpr double kMaxValue = 1e12;
+constexpr int kMaxValues = 32;
 
 absl::Status Invalid(absl::string_view field, absl::string_view why) {
   return absl::InvalidArgumentError(absl::StrCat(field, ": ", why));
@@ -115,6 +121,21 @@ absl::Status CheckSamples(absl::string_view field,
   return absl::OkStatus();
 }
 
+std::string ValueField(int index, absl::string_view field) {
+  return absl::StrCat("latency_result.values[", index, "].", field);
+}
+
+absl::Status CheckValueNumbers(int index, const v1::MeasuredValue& value) {
+  const bool needed = value.verdict().state() != v1::Verdict::REJECTED;
+  FORALL_RETURN_IF_ERROR(CheckNumber(ValueField(index, "value"), value.value(), needed, kMaxValue));
+  FORALL_RETURN_IF_ERROR(CheckNumber(ValueField(index, "low"), value.low(), false, kMaxValue));
+  FORALL_RETURN_IF_ERROR(CheckNumber(ValueField(index, "high"), value.high(), needed, kMaxValue));
+  if (needed && !(value.low() <= value.value() && value.value() <= value.high())) {
+    return Impossible(ValueField(index, "value"), "must lie between low and high");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckTimes(const v1::LatencyResult& result) {
   // A rejected measurement may have been given up before it had numbers.
   const bool needed = result.verdict().state() != v1::Verdict::REJECTED;
@@ -132,16 +153,69 @@ absl::Status CheckTimes(const v1::LatencyResult& result) {
   if (needed && !(result.ratio_low() <= result.ratio() && result.ratio() <= result.ratio_high())) {
     return Impossible("latency_result.ratio", "must lie between ratio_low and ratio_high");
   }
+  for (int i = 0; i < std::min(result.values_size(), kMaxValues); ++i) {
+    FORALL_RETURN_IF_ERROR(CheckValueNumbers(i, result.values(i)));
+  }
   FORALL_RETURN_IF_ERROR(CheckSamples("latency_result.samples_ns", result.samples_ns()));
   return CheckSamples("latency_result.reference_samples_ns", result.reference_samples_ns());
 }
 
-absl::Status CheckLatency(const v1::LatencyResult& result) {
-  const v1::Verdict::State verdict = result.verdict().state();
-  if (verdict != v1::Verdict::TRUSTED && verdict != v1::Verdict::NOISY &&
-      verdict != v1::Verdict::REJECTED) {
-    return Invalid("latency_result.verdict.state", "required");
+absl::Status CheckVerdict(const std::string& field, const v1::Verdict& verdict) {
+  if (verdict.state() != v1::Verdict::TRUSTED && verdict.state() != v1::Verdict::NOISY &&
+      verdict.state() != v1::Verdict::REJECTED) {
+    return Invalid(absl::StrCat(field, ".state"), "required");
   }
+  if (verdict.reasons_size() > 32) return Invalid(absl::StrCat(field, ".reasons"), "at most 32");
+  for (const std::string& reason : verdict.reasons()) {
+    if (reason.size() > kMaxText) {
+      return Invalid(absl::StrCat(field, ".reasons"),
+                     absl::StrCat("a text of more than ", kMaxText, " bytes"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckValue(int index, const v1::Task& task, const v1::MeasuredValue& value) {
+  const MetricInfo* const metric = FindMetric(value.metric());
+  if (metric == nullptr || !metric->derived_from.empty() ||
+      std::count(task.metrics().begin(), task.metrics().end(), value.metric()) == 0) {
+    return Invalid(ValueField(index, "metric"),
+                   absl::StrCat("the task did not ask a worker for \"", value.metric(), "\""));
+  }
+  FORALL_RETURN_IF_ERROR(CheckVerdict(ValueField(index, "verdict"), value.verdict()));
+  if (value.verdict().state() == v1::Verdict::REJECTED) return absl::OkStatus();
+  const int64_t fewest =
+      metric->percentile > 0 ? FewestSamplesForPercentile(metric->percentile) : 1;
+  if (value.samples() >= fewest) return absl::OkStatus();
+  return Invalid(ValueField(index, "samples"),
+                 absl::StrCat(metric->id, " needs at least ", fewest, ", got ", value.samples()));
+}
+
+// Each that was asked for once, and no other.
+absl::Status CheckValues(const v1::Task& task, const v1::LatencyResult& result) {
+  if (result.values_size() > kMaxValues) {
+    return Invalid("latency_result.values", absl::StrCat("at most ", kMaxValues));
+  }
+  std::set<absl::string_view> told;
+  for (int i = 0; i < result.values_size(); ++i) {
+    FORALL_RETURN_IF_ERROR(CheckValue(i, task, result.values(i)));
+    if (!told.insert(result.values(i).metric()).second) {
+      return Invalid(ValueField(i, "metric"), "told twice");
+    }
+  }
+  // A latency that nobody can trust may have been given up before the rest.
+  if (result.verdict().state() == v1::Verdict::REJECTED) return absl::OkStatus();
+  for (const std::string& id : task.metrics()) {
+    const MetricInfo* const metric = FindMetric(id);
+    if (metric == nullptr || !metric->derived_from.empty() || told.count(id) > 0) continue;
+    return Invalid("latency_result.values", absl::StrCat("the task asked for ", id));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckLatency(const v1::Task& task, const v1::LatencyResult& result) {
+  FORALL_RETURN_IF_ERROR(CheckVerdict("latency_result.verdict", result.verdict()));
+  FORALL_RETURN_IF_ERROR(CheckValues(task, result));
   FORALL_RETURN_IF_ERROR(CheckTimes(result));
   if (result.environment_size() > kMaxEnvironment) {
     return Invalid("latency_result.environment",
@@ -153,16 +227,8 @@ absl::Status CheckLatency(const v1::LatencyResult& result) {
                      absl::StrCat("a text of more than ", kMaxText, " bytes"));
     }
   }
-  if (result.verdict().reasons_size() > 32) {
-    return Invalid("latency_result.verdict.reasons", "at most 32");
-  }
-  for (const std::string& reason : result.verdict().reasons()) {
-    if (reason.size() > kMaxText) {
-      return Invalid("latency_result.verdict.reasons",
-                     absl::StrCat("a text of more than ", kMaxText, " bytes"));
-    }
-  }
-  if (verdict != v1::Verdict::REJECTED && !IsSha256Hex(result.reference_sha256())) {
+  if (result.verdict().state() != v1::Verdict::REJECTED &&
+      !IsSha256Hex(result.reference_sha256())) {
     return Invalid("latency_result.reference_sha256", "must be 64 lower-case hex digits");
   }
   return absl::OkStatus();
@@ -195,6 +261,45 @@ MeasurementRecord NewRecord(const v1::Task& task, const MeasuredBy& by) {
   return record;
 }
 
+void SetVerdict(const v1::Verdict& verdict, MeasurementRecord* record) {
+  record->verdict = static_cast<VerdictState>(verdict.state());
+  record->reasons.assign(verdict.reasons().begin(), verdict.reasons().end());
+}
+
+MeasurementRecord MedianLatency(const v1::LatencyResult& result, MeasurementRecord record,
+                                const BaselineRecord& baseline) {
+  record.key.metric = kMedianLatency;
+  record.ratio = result.ratio();
+  record.baseline_reference_ms = baseline.reference_ms;
+  record.baseline_id = baseline.id;
+  record.value = result.ratio() * baseline.reference_ms;
+  record.low = result.ratio_low() * baseline.reference_ms;
+  record.high = result.ratio_high() * baseline.reference_ms;
+  record.raw_median_ms = result.median_ns() / kNanosPerMilli;
+  record.reference_median_ms = result.reference_median_ns() / kNanosPerMilli;
+  record.sample_count = result.runs();
+  SetVerdict(result.verdict(), &record);
+  return record;
+}
+
+MeasurementRecord OtherValue(const v1::MeasuredValue& value, MeasurementRecord record,
+                             const BaselineRecord& baseline) {
+  record.key.metric = value.metric();
+  double unit = 1;
+  if (FindMetric(value.metric())->percentile > 0) {
+    unit = baseline.reference_ms;
+    record.ratio = value.value();
+    record.baseline_reference_ms = baseline.reference_ms;
+    record.baseline_id = baseline.id;
+  }
+  record.value = value.value() * unit;
+  record.low = value.low() * unit;
+  record.high = value.high() * unit;
+  record.sample_count = value.samples();
+  SetVerdict(value.verdict(), &record);
+  return record;
+}
+
 }  // namespace
 
 absl::Status CheckResult(const v1::Task& task, const v1::TaskResult& result) {
@@ -208,7 +313,9 @@ absl::Status CheckResult(const v1::Task& task, const v1::TaskResult& result) {
       if (task.kind() == v1::Task::ACCURACY) return CheckAccuracy(task, result.accuracy_result());
       break;
     case v1::TaskResult::kLatencyResult:
-      if (task.kind() == v1::Task::LATENCY) return CheckLatency(result.latency_result());
+      if (task.kind() == v1::Task::LATENCY) {
+        return CheckLatency(task, result.latency_result());
+      }
       break;
     case v1::TaskResult::OUTCOME_NOT_SET:
       return Invalid("outcome", "required");
@@ -286,30 +393,38 @@ BaselineRecord MakeBaseline(const v1::Task& task, const v1::LatencyResult& resul
   return baseline;
 }
 
-MeasurementRecord LatencyMeasurement(const v1::Task& task, const v1::LatencyResult& result,
-                                     const MeasuredBy& by, const BaselineRecord& baseline) {
+std::vector<MeasurementRecord> LatencyMeasurements(const v1::Task& task,
+                                                   const v1::LatencyResult& result,
+                                                   const MeasuredBy& by,
+                                                   const BaselineRecord& baseline) {
   MeasurementRecord record = NewRecord(task, by);
   record.key.subject =
       record.fidelity == FidelityLevel::kFinal ? task.artifact_sha256() : task.graph_key();
-  record.key.metric = "latency_ms";
   record.key.device = by.device;
   record.key.device_class = by.device_class;
   record.key.device_fingerprint = by.device_fingerprint;
   record.key.profile = by.profile;
   record.key.batch = std::max(task.batch(), 1);
-  record.ratio = result.ratio();
-  record.baseline_reference_ms = baseline.reference_ms;
-  record.baseline_id = baseline.id;
-  record.value = result.ratio() * baseline.reference_ms;
-  record.low = result.ratio_low() * baseline.reference_ms;
-  record.high = result.ratio_high() * baseline.reference_ms;
   record.interval_kind = "prediction";
-  record.raw_median_ms = result.median_ns() / kNanosPerMilli;
-  record.reference_median_ms = result.reference_median_ns() / kNanosPerMilli;
-  record.sample_count = result.runs();
-  record.verdict = static_cast<VerdictState>(result.verdict().state());
-  record.reasons.assign(result.verdict().reasons().begin(), result.verdict().reasons().end());
-  return record;
+  std::vector<MeasurementRecord> records;
+  records.push_back(MedianLatency(result, record, baseline));
+  for (const v1::MeasuredValue& value : result.values()) {
+    records.push_back(OtherValue(value, record, baseline));
+  }
+  const size_t measured = records.size();
+  for (const std::string& id : task.metrics()) {
+    const MetricInfo* const metric = FindMetric(id);
+    if (metric == nullptr || metric->derived_from.empty()) continue;
+    const auto source = std::find_if(records.begin(), records.begin() + measured,
+                                     [&](const MeasurementRecord& candidate) {
+                                       return candidate.key.metric == metric->derived_from;
+                                     });
+    // There is none where the latency was given up before the rest.
+    if (source == records.begin() + measured) continue;
+    MeasurementRecord derived = Derive(*source, *metric, task.grid_grams_per_kwh());
+    records.push_back(std::move(derived));
+  }
+  return records;
 }
 
 bool IsWhole(const v1::Task& task, const v1::AccuracyResult& result) {

@@ -32,8 +32,8 @@ struct MeasuredBy {
 
 // InvalidArgument naming a field of the result: one of another kind than the task's, of other
 // images than asked for, evidence that does not fit. OutOfRange naming a field whose number no
-// measurement can have: not finite, a latency that is not positive, more right than there are
-// images.
+// measurement can have: not finite, a latency or another value that is not positive, more right
+// than there are images.
 absl::Status CheckResult(const v1::Task& task, const v1::TaskResult& result);
 // The latter alone, which no task is needed for.
 absl::Status CheckNumbers(const v1::TaskResult& result);
@@ -56,10 +56,13 @@ std::vector<MeasurementRecord> AccuracyMeasurements(const v1::Task& task,
 BaselineRecord MakeBaseline(const v1::Task& task, const v1::LatencyResult& result,
                             const MeasuredBy& by);
 
-// A checked result's latency, without id: ratio x the baseline's reference. Its subject is the
-// artifact at final fidelity, the graph otherwise.
-MeasurementRecord LatencyMeasurement(const v1::Task& task, const v1::LatencyResult& result,
-                                     const MeasuredBy& by, const BaselineRecord& baseline);
+// All numbers of a checked result, without ids: its latency, ratio x the baseline's reference,
+// comes first, then its other values in their order, then what follows from them and the task wants
+// (derived_metric.h). Their subject is the artifact at final fidelity, the graph otherwise.
+std::vector<MeasurementRecord> LatencyMeasurements(const v1::Task& task,
+                                                   const v1::LatencyResult& result,
+                                                   const MeasuredBy& by,
+                                                   const BaselineRecord& baseline);
 
 // Whether a checked accuracy is all that its task's evaluation asks for, though the task may have
 // been a part that turned out to be the whole.

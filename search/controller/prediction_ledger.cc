@@ -3,8 +3,8 @@
 
 #include <vector>
 
-#include "search/controller/resource_names.h"
 #include "base/forecast_quality.h"
+#include "search/controller/resource_names.h"
 
 namespace forall {
 namespace {

@@ -6,11 +6,11 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "base/forecast_quality.h"
 #include "base/testing/matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "search/controller/testing/controller_harness.h"
-#include "base/forecast_quality.h"
 
 namespace forall {
 namespace {

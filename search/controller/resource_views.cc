@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "search/controller/derived_metric.h"
 #include "search/controller/resource_names.h"
 
 namespace forall {
@@ -157,7 +158,11 @@ v1::Measurement MeasurementView(const Registry& registry, const MeasurementRecor
   if (!record.key.device.empty()) condition->set_device(DeviceName(record.key.device));
   condition->set_device_class(record.key.device_class);
   condition->set_profile(record.key.profile);
-  condition->set_dataset(record.key.dataset);
+  if (record.key.metric == kCarbon) {
+    condition->set_grid_grams_per_kwh(GridIntensity(record.key.dataset));
+  } else {
+    condition->set_dataset(record.key.dataset);
+  }
   condition->set_split(record.key.split);
   condition->set_recipe(record.key.recipe);
   condition->set_batch(record.key.batch);

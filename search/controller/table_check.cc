@@ -74,7 +74,7 @@ std::vector<double> Ratios(const Registry& registry, const LatencyTarget& target
     if (fold.record().supernet_sha256 != supernet_sha256) continue;
     for (const TrialEntry& trial : fold.trials()) {
       for (size_t slot = 0; slot < fold.plan().slots().size(); ++slot) {
-        if (fold.plan().slots()[slot].target < 0) continue;
+        if (fold.plan().slots()[slot].metric->id != kMedianLatency) continue;
         const MeasurementRecord* const measured = fold.Evidence(trial, static_cast<int>(slot));
         if (measured == nullptr || !measured->retracted_by.empty() || !fits(measured->key)) {
           continue;
@@ -166,7 +166,7 @@ absl::StatusOr<std::vector<std::string>> CheckTables(const Registry& registry, c
     if (slot.table >= 0 && plan.table_targets()[slot.table].table != nullptr) {
       FORALL_RETURN_IF_ERROR(CheckPredicted(plan, bound, *plan.table_targets()[slot.table].table));
     }
-    if (slot.target < 0) continue;
+    if (slot.metric->id != kMedianLatency) continue;
     const LatencyTarget& target = plan.targets()[slot.target];
     const std::shared_ptr<const CompiledTable> table = plan.PriorOf(target);
     if (table == nullptr) continue;

@@ -35,6 +35,9 @@ bool Contains(const std::vector<T>& items, const T& item) {
 bool Satisfies(const WorkerOffer& offer, const TaskNeeds& needs) {
   if (!offer.kinds.empty() && !Contains(offer.kinds, needs.kind)) return false;
   if (!needs.dataset.empty() && !Contains(offer.datasets, needs.dataset)) return false;
+  for (const std::string& metric : needs.metrics) {
+    if (!Contains(offer.metrics, metric)) return false;
+  }
   return Matches(needs.device, offer.device) &&
          Matches(needs.device_fingerprint, offer.device_fingerprint) &&
          Matches(needs.profile, offer.profile);
@@ -42,7 +45,8 @@ bool Satisfies(const WorkerOffer& offer, const TaskNeeds& needs) {
 
 std::string NeedsKey(const TaskNeeds& needs) {
   return absl::StrCat(Urgency(needs.kind), "\n", needs.dataset, "\n", needs.device, "\n",
-                      needs.device_fingerprint, "\n", needs.profile);
+                      needs.device_fingerprint, "\n", needs.profile, "\n",
+                      absl::StrJoin(needs.metrics, ","));
 }
 
 std::string OfferKey(const WorkerOffer& offer) {
@@ -52,7 +56,8 @@ std::string OfferKey(const WorkerOffer& offer) {
   for (const TaskKind kind : offer.kinds) kinds.push_back(static_cast<int>(kind));
   std::sort(kinds.begin(), kinds.end());
   return absl::StrCat(offer.device, "\n", offer.device_fingerprint, "\n", offer.profile, "\n",
-                      absl::StrJoin(datasets, ","), "\n", absl::StrJoin(kinds, ","));
+                      absl::StrJoin(datasets, ","), "\n", absl::StrJoin(kinds, ","), "\n",
+                      absl::StrJoin(offer.metrics, ","));
 }
 
 }  // namespace forall

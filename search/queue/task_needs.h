@@ -17,6 +17,7 @@ struct TaskNeeds {
   std::string device;
   std::string device_fingerprint;
   std::string profile;
+  std::vector<std::string> metrics;  // of a latency: what is measured beside latency_ms
 };
 
 struct WorkerOffer {
@@ -25,6 +26,7 @@ struct WorkerOffer {
   std::string profile;
   std::vector<std::string> datasets;
   std::vector<TaskKind> kinds;  // all when empty
+  std::vector<std::string> metrics;
 };
 
 bool Satisfies(const WorkerOffer& offer, const TaskNeeds& needs);

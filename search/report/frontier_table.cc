@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "search/report/html_text.h"
@@ -30,12 +31,19 @@ Column MakeColumn(const ReportData& data, int index) {
   } kHeads[] = {{"accuracy_top1", "Top-1"},
                 {"accuracy_top5", "Top-5"},
                 {"latency_ms", "Latency"},
+                {"latency_p90_ms", "Latency p90"},
+                {"latency_p95_ms", "Latency p95"},
+                {"latency_p99_ms", "Latency p99"},
+                {kThroughput, "Throughput"},
+                {kPeakMemory, "Peak resident"},
+                {kEnergy, "Energy"},
+                {kCarbon, "Carbon"},
                 {"predicted_accuracy_top1", "Predicted top-1"},
                 {"predicted_latency_ms", "Predicted latency"},
                 {"macs", "MACs"},
                 {"params", "Params"},
                 {"model_bytes", "Size"},
-                {"peak_activation_bytes", "Peak memory"}};
+                {"peak_activation_bytes", "Peak activations"}};
   for (const auto& known : kHeads) {
     if (axis.metric == known.metric) column.head = known.head;
   }
@@ -43,6 +51,10 @@ Column MakeColumn(const ReportData& data, int index) {
     column.unit = absl::StrCat(axis.split, ", ", axis.unit);
   } else if (!axis.device.empty()) {
     column.unit = absl::StrCat(absl::StripPrefix(axis.device, "devices/"), ", ", axis.unit);
+  }
+  if (axis.batch > 1) absl::StrAppend(&column.unit, ", batch ", axis.batch);
+  if (axis.grid_grams_per_kwh > 0) {
+    absl::StrAppendFormat(&column.unit, ", %.9g g/kWh", axis.grid_grams_per_kwh);
   }
   return column;
 }

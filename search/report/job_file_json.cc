@@ -17,17 +17,21 @@ using Json = nlohmann::ordered_json;
 // "latency_ms@pi5-lab", as the command line writes it.
 std::string MetricText(const std::string& metric, const v1::Condition& condition, bool* complete) {
   if (!condition.profile().empty() || !condition.dataset().empty() || !condition.split().empty() ||
-      !condition.recipe().empty() || condition.batch() > 0) {
+      !condition.recipe().empty()) {
     *complete = false;
   }
+  std::string text = metric;
   if (!condition.device().empty()) {
     if (!condition.device_class().empty()) *complete = false;
-    return absl::StrCat(metric, "@", LastSegment(condition.device()));
+    absl::StrAppend(&text, "@", LastSegment(condition.device()));
+  } else if (!condition.device_class().empty()) {
+    absl::StrAppend(&text, "@class:", condition.device_class());
   }
-  if (!condition.device_class().empty()) {
-    return absl::StrCat(metric, "@class:", condition.device_class());
+  if (condition.batch() > 1) absl::StrAppend(&text, ":batch=", condition.batch());
+  if (condition.grid_grams_per_kwh() > 0) {
+    absl::StrAppendFormat(&text, ":grid=%.9g", condition.grid_grams_per_kwh());
   }
-  return metric;
+  return text;
 }
 
 Json ObjectivesJson(const v1::SearchJobSpec& spec, bool* complete) {

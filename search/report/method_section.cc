@@ -102,6 +102,12 @@ std::string MethodHtml(const ReportInput& input) {
           "of the samples, which assumes no distribution; from three sessions on, the scatter "
           "between them goes into it. Frontier members are timed again, in several sessions, on "
           "the very file that is exported."),
+      item("Percentiles, memory, energy",
+           "Where they were asked for. A percentile is of the runs that the latency rests on, and "
+           "is never given of fewer runs than it needs. Peak resident memory is what the subnet "
+           "adds to a process of its own that loads and runs nothing else; energy is what the "
+           "device's own sensor counted while the subnet ran alone, less what the device drew at "
+           "rest just before; throughput and carbon follow from latency and energy."),
       item("Costs",
            "Multiply-accumulates, parameters, size and peak activation memory are counted from the "
            "network's description: exact, of one image, in the precision of the recipe."),

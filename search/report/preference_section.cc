@@ -10,6 +10,7 @@
 #include "search/pareto/pareto_filter.h"
 #include "search/report/html_text.h"
 #include "search/report/option_shares.h"
+#include "space/metric_registry.h"
 
 namespace forall {
 namespace {
@@ -52,7 +53,12 @@ std::string GroupHtml(const OptionGroup& group) {
   return absl::StrCat(html, "</tbody></table></div>");
 }
 
-bool IsLatency(const Axis& axis) { return axis.metric == "latency_ms"; }
+// The median, or what moves with it.
+bool IsLatency(const Axis& axis) {
+  const MetricInfo* const info = FindMetric(axis.metric);
+  return info != nullptr && info->source == MetricSource::kLatency &&
+         (info->unit == "ms" || axis.metric == kThroughput);
+}
 
 // The members that no other beats on `target` and on the objectives that are no latency, by their
 // place in data.members.

@@ -26,6 +26,13 @@ bool HasSplit(absl::string_view metric) {
   return info != nullptr && info->source == MetricSource::kAccuracy;
 }
 
+// 1 for metrics that do not depend on it.
+int32_t BatchOf(absl::string_view metric, const v1::Condition& condition) {
+  const MetricInfo* info = FindMetric(metric);
+  if (info == nullptr || info->source != MetricSource::kLatency) return 1;
+  return std::max(condition.batch(), 1);
+}
+
 bool Matches(const v1::Measurement& measurement, absl::string_view metric,
              const v1::Condition& want) {
   const v1::Condition& have = measurement.condition();
@@ -34,6 +41,10 @@ bool Matches(const v1::Measurement& measurement, absl::string_view metric,
   if (!want.device_class().empty() && want.device_class() != have.device_class()) return false;
   if (!want.profile().empty() && want.profile() != have.profile()) return false;
   if (!want.dataset().empty() && want.dataset() != have.dataset()) return false;
+  if (BatchOf(metric, want) != BatchOf(metric, have)) return false;
+  if (want.grid_grams_per_kwh() > 0 && want.grid_grams_per_kwh() != have.grid_grams_per_kwh()) {
+    return false;
+  }
   if (!HasSplit(metric)) return true;
   return have.split().empty() ||
          have.split() == (want.split().empty() ? "validation" : want.split());
@@ -52,6 +63,8 @@ v1::Condition ConditionOf(const Axis& axis, const std::vector<v1::Objective>& ob
   v1::Condition condition;
   condition.set_device(axis.device);
   condition.set_split(axis.split);
+  condition.set_batch(axis.batch);
+  condition.set_grid_grams_per_kwh(axis.grid_grams_per_kwh);
   return condition;
 }
 
@@ -67,23 +80,33 @@ void SetUnits(Axis* axis) {
     axis->unit = "KiB";
     axis->factor = 1.0 / 1024;
     axis->digits = 0;
-  } else if (axis->unit == "ms") {
+  } else if (axis->unit == "ms" || axis->unit == "mJ") {
     axis->digits = 3;
+  } else if (axis->metric == kThroughput) {
+    axis->digits = 1;
+  } else if (axis->metric == kCarbon) {
+    axis->digits = 6;
   }
 }
 
-Axis MakeAxis(absl::string_view metric, const std::string& device, const std::string& device_class,
-              const std::string& split) {
+// `split` "" for what has none.
+Axis MakeAxis(absl::string_view metric, const v1::Condition& condition, const std::string& split) {
   Axis axis;
   axis.metric = std::string(metric);
-  axis.device = device;
+  axis.device = condition.device();
   axis.split = split;
+  axis.batch = BatchOf(metric, condition);
+  axis.grid_grams_per_kwh = condition.grid_grams_per_kwh();
   SetUnits(&axis);
   if (!split.empty()) absl::StrAppend(&axis.label, " (", split, ")");
-  if (!device.empty()) {
-    absl::StrAppend(&axis.label, " on ", absl::StripPrefix(device, "devices/"));
-  } else if (!device_class.empty()) {
-    absl::StrAppend(&axis.label, " on class ", device_class);
+  if (!axis.device.empty()) {
+    absl::StrAppend(&axis.label, " on ", absl::StripPrefix(axis.device, "devices/"));
+  } else if (!condition.device_class().empty()) {
+    absl::StrAppend(&axis.label, " on class ", condition.device_class());
+  }
+  if (axis.batch > 1) absl::StrAppend(&axis.label, " at batch ", axis.batch);
+  if (axis.grid_grams_per_kwh > 0) {
+    absl::StrAppendFormat(&axis.label, " at %.9g g/kWh", axis.grid_grams_per_kwh);
   }
   return axis;
 }
@@ -96,8 +119,8 @@ size_t MetricRank(const std::string& metric) {
 
 // What was measured beside the objectives, in the registry's order.
 void AddOtherAxes(const std::vector<const v1::Trial*>& trials, ReportData* data) {
-  using Key =
-      std::tuple<size_t, std::string, std::string, std::string>;  // rank, metric, device, split
+  // Rank, metric, device, split, batch, grid.
+  using Key = std::tuple<size_t, std::string, std::string, std::string, int32_t, double>;
   std::set<Key> keys;
   for (const v1::Trial* trial : trials) {
     for (const v1::Measurement& measurement : trial->measurements()) {
@@ -109,11 +132,16 @@ void AddOtherAxes(const std::vector<const v1::Trial*>& trials, ReportData* data)
       if (covered) continue;
       const std::string& metric = measurement.metric();
       keys.insert({MetricRank(metric), metric, condition.device(),
-                   HasSplit(metric) ? condition.split() : std::string()});
+                   HasSplit(metric) ? condition.split() : std::string(), BatchOf(metric, condition),
+                   condition.grid_grams_per_kwh()});
     }
   }
-  for (const auto& [rank, metric, device, split] : keys) {
-    data->axes.push_back(MakeAxis(metric, device, "", split));
+  for (const auto& [rank, metric, device, split, batch, grid] : keys) {
+    v1::Condition condition;
+    condition.set_device(device);
+    condition.set_batch(batch);
+    condition.set_grid_grams_per_kwh(grid);
+    data->axes.push_back(MakeAxis(metric, condition, split));
   }
 }
 
@@ -214,6 +242,7 @@ void AddConstraints(const v1::SearchJobSpec& spec, ReportData* data) {
       const v1::Condition& condition = constraint.condition();
       if (constraint.metric() != axis.metric) continue;
       if (!condition.device().empty() && condition.device() != axis.device) continue;
+      if (BatchOf(axis.metric, condition) != axis.batch) continue;
       if (HasSplit(axis.metric) &&
           axis.split != (condition.split().empty() ? "validation" : condition.split())) {
         continue;
@@ -245,7 +274,7 @@ Axis ObjectiveAxis(const v1::Objective& objective, int index) {
   const v1::Condition& condition = objective.condition();
   std::string split = condition.split();
   if (split.empty() && HasSplit(objective.metric())) split = "validation";
-  Axis axis = MakeAxis(objective.metric(), condition.device(), condition.device_class(), split);
+  Axis axis = MakeAxis(objective.metric(), condition, split);
   axis.objective = index;
   if (objective.goal() != v1::Objective::GOAL_UNSPECIFIED) {
     axis.maximize = objective.goal() == v1::Objective::MAXIMIZE;

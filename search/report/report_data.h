@@ -28,11 +28,13 @@ struct Reading {
 
 struct Axis {
   std::string metric;
-  std::string device;  // devices/*; empty when it does not matter
-  std::string split;   // empty for metrics without one
-  int objective = -1;  // index into the report's objectives
-  std::string label;   // "top-1 accuracy (validation)"
-  std::string unit;    // "%", "ms", "M", "KiB"; may be empty
+  std::string device;             // devices/*; empty when it does not matter
+  std::string split;              // empty for metrics without one
+  int32_t batch = 1;              // images per inference
+  double grid_grams_per_kwh = 0;  // of carbon; 0 for other metrics
+  int objective = -1;             // index into the report's objectives
+  std::string label;              // "top-1 accuracy (validation)"
+  std::string unit;               // "%", "ms", "M", "KiB"; may be empty
   int digits = 2;
   double factor = 1;  // from the metric's unit to `unit`: multiply
   bool maximize = false;

@@ -93,7 +93,7 @@ struct MeasurementKey {
   std::string device_class;
   std::string device_fingerprint;
   std::string profile;
-  std::string dataset;
+  std::string dataset;  // of an accuracy; of carbon_mg the grid, "386 g/kWh"
   std::string split;
   std::string recipe;
   int32_t batch = 1;

@@ -5,7 +5,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -182,10 +181,8 @@ std::vector<std::string> MeasuringChildCommand() {
   if (launcher != nullptr && *launcher != '\0') {
     command = absl::StrSplit(launcher, ' ', absl::SkipEmpty());
   } else {
-    std::array<char, 4096> path = {};
-    const ssize_t length = readlink("/proc/self/exe", path.data(), path.size() - 1);
-    command.push_back(length > 0 ? std::string(path.data(), static_cast<size_t>(length))
-                                 : std::string("/proc/self/exe"));
+    // Not the file's name: after an upgrade in place that is another build, or nothing.
+    command.push_back("/proc/self/exe");
   }
   command.push_back(kMeasuringChild);
   return command;

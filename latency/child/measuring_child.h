@@ -35,8 +35,8 @@ absl::StatusOr<std::unique_ptr<LatencyBackend>> MakeBackend(absl::string_view co
 std::string BackendConfiguration(const OnnxRuntimeBackend::Options& options);
 
 // How to start this program as its own measuring child: what environment variable FORALL_LAUNCHER
-// says, words separated by spaces, where a loader or an emulator has to come first; else this
-// program's file.
+// says, words separated by spaces, where a loader or an emulator has to come first; else what this
+// process itself was started from, even where the file has been replaced since.
 std::vector<std::string> MeasuringChildCommand();
 
 }  // namespace forall

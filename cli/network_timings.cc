@@ -78,28 +78,85 @@ void TimingProgress::Finish() {
   line_open_ = false;
 }
 
+namespace {
+
+// What is still to come, and the round of questions about it.
+class Inquiry {
+ public:
+  Inquiry(const v1::MeasureNetworksRequest& common, const std::vector<v1::NetworkSubject>& subjects)
+      : common_(common), subjects_(subjects), pending_(subjects.size()) {
+    for (size_t i = 0; i < pending_.size(); ++i) pending_[i] = i;
+    result_.timings.resize(subjects.size());
+  }
+
+  bool over() const { return pending_.empty(); }
+  // In the first round everything is asked for once: what was known before must not count as pace.
+  bool first_round() const { return first_round_; }
+  bool answered() const { return answered_; }
+  int64_t done() const { return static_cast<int64_t>(subjects_.size() - pending_.size()); }
+
+  v1::MeasureNetworksRequest NextRequest() {
+    begin_ = first_round_ ? next_ : 0;
+    end_ = std::min(pending_.size(), begin_ + kWindow);
+    v1::MeasureNetworksRequest request = common_;
+    for (size_t i = begin_; i < end_; ++i) *request.add_subjects() = subjects_[pending_[i]];
+    return request;
+  }
+
+  absl::Status Take(const v1::MeasureNetworksResponse& answer) {
+    if (!answered_) {
+      result_.device = answer.device();
+      result_.profile = answer.profile();
+      answered_ = true;
+    }
+    FORALL_RETURN_IF_ERROR(CheckSame(answer, result_));
+    if (answer.timings_size() != static_cast<int>(end_ - begin_)) {
+      return absl::InternalError("the controller answered for another number of networks");
+    }
+    std::vector<size_t> left(pending_.begin(), pending_.begin() + static_cast<int64_t>(begin_));
+    for (size_t i = begin_; i < end_; ++i) {
+      const v1::NetworkTiming& timing = answer.timings(static_cast<int>(i - begin_));
+      if (timing.state() == v1::NetworkTiming::MEASURED ||
+          timing.state() == v1::NetworkTiming::FAILED) {
+        result_.timings[pending_[i]] = timing;
+      } else {
+        left.push_back(pending_[i]);
+      }
+    }
+    next_ = left.size();
+    left.insert(left.end(), pending_.begin() + static_cast<int64_t>(end_), pending_.end());
+    pending_ = std::move(left);
+    first_round_ = first_round_ && next_ < pending_.size();
+    return absl::OkStatus();
+  }
+
+  NetworkTimings result() && { return std::move(result_); }
+
+ private:
+  const v1::MeasureNetworksRequest& common_;
+  const std::vector<v1::NetworkSubject>& subjects_;
+  std::vector<size_t> pending_;
+  NetworkTimings result_;
+  bool answered_ = false;
+  bool first_round_ = true;
+  size_t begin_ = 0;  // of what was asked last, in pending_
+  size_t end_ = 0;
+  size_t next_ = 0;
+};
+
+}  // namespace
+
 absl::StatusOr<NetworkTimings> MeasureAll(const AskTimings& ask,
                                           const v1::MeasureNetworksRequest& common,
                                           const std::vector<v1::NetworkSubject>& subjects,
                                           TimingProgress* progress, Clock* clock) {
-  NetworkTimings result;
-  result.timings.resize(subjects.size());
-  std::vector<size_t> pending(subjects.size());
-  for (size_t i = 0; i < pending.size(); ++i) pending[i] = i;
-  bool first = true;
+  Inquiry inquiry(common, subjects);
   int64_t answered_ns = clock->SteadyNanos();
-  // What was known comes first, all of it: only then the pace can be told.
-  bool looking = true;
-  size_t next = 0;
-  while (!pending.empty()) {
-    const size_t begin = looking ? next : 0;
-    const size_t end = std::min(pending.size(), begin + kWindow);
-    v1::MeasureNetworksRequest request = common;
-    for (size_t i = begin; i < end; ++i) *request.add_subjects() = subjects[pending[i]];
-    const absl::StatusOr<v1::MeasureNetworksResponse> answer = ask(request);
+  while (!inquiry.over()) {
+    const absl::StatusOr<v1::MeasureNetworksResponse> answer = ask(inquiry.NextRequest());
     const int64_t now_ns = clock->SteadyNanos();
     if (!answer.ok()) {
-      if (first || absl::IsInvalidArgument(answer.status()) ||
+      if (!inquiry.answered() || absl::IsInvalidArgument(answer.status()) ||
           now_ns - answered_ns > absl::ToInt64Nanoseconds(kPatience)) {
         return answer.status();
       }
@@ -107,43 +164,16 @@ absl::StatusOr<NetworkTimings> MeasureAll(const AskTimings& ask,
       continue;
     }
     answered_ns = now_ns;
-    if (first) {
-      result.device = answer->device();
-      result.profile = answer->profile();
-      first = false;
-    }
-    FORALL_RETURN_IF_ERROR(CheckSame(*answer, result));
-    if (answer->timings_size() != request.subjects_size()) {
-      return absl::InternalError("the controller answered for another number of networks");
-    }
-    std::vector<size_t> still;
-    for (size_t i = begin; i < end; ++i) {
-      const v1::NetworkTiming& timing = answer->timings(static_cast<int>(i - begin));
-      if (timing.state() == v1::NetworkTiming::MEASURED ||
-          timing.state() == v1::NetworkTiming::FAILED) {
-        result.timings[pending[i]] = timing;
-      } else {
-        still.push_back(pending[i]);
-      }
-    }
-    const size_t open = still.size();
-    pending.erase(pending.begin() + static_cast<int64_t>(begin),
-                  pending.begin() + static_cast<int64_t>(end));
-    pending.insert(pending.begin() + static_cast<int64_t>(begin), still.begin(), still.end());
-    if (looking) {
-      next = begin + open;
-      looking = next < pending.size();
-      if (looking) continue;
-    }
+    FORALL_RETURN_IF_ERROR(inquiry.Take(*answer));
+    if (inquiry.first_round()) continue;
     if (progress != nullptr) {
-      progress->Update(static_cast<int64_t>(subjects.size() - pending.size()),
-                       static_cast<int64_t>(subjects.size()), answer->waiting_reason(),
-                       clock->Now());
+      progress->Update(inquiry.done(), static_cast<int64_t>(subjects.size()),
+                       answer->waiting_reason(), clock->Now());
     }
-    if (!pending.empty()) clock->SleepFor(kPause);
+    if (!inquiry.over()) clock->SleepFor(kPause);
   }
   if (progress != nullptr) progress->Finish();
-  return result;
+  return std::move(inquiry).result();
 }
 
 }  // namespace forall

@@ -139,10 +139,10 @@ absl::StatusOr<std::vector<TimedNetwork>> TimedOf(const std::vector<WholeNetwork
                                  error.empty() ? "" : absl::StrCat(" (", error, ")"), noisy);
   }
   if (static_cast<double>(timed.size()) < kLeastMeasured * static_cast<double>(networks.size())) {
-    return absl::InternalError(absl::StrCat("too few of the ", purpose,
-                                            " networks could be measured: ", timed.size(), " of ",
-                                            networks.size(), "; the last because: ", error,
-                                            ". Run it again: what was measured is kept"));
+    return absl::InternalError(
+        absl::StrCat("too few of the ", purpose, " networks could be measured: ", timed.size(),
+                     " of ", networks.size(), "; the last because: ", error,
+                     ". Run it again a minute later: what was measured is kept"));
   }
   return timed;
 }
@@ -240,87 +240,110 @@ absl::Status FolderIsThere(const std::string& path) {
       absl::StrCat(path.empty() ? "." : path, " is no folder that can be written to"));
 }
 
-absl::Status Build(const BuildOptions& options, const CommandContext& context) {
-  FORALL_ASSIGN_OR_RETURN(const double bound, ParseBound(options.measure.bound));
-  FORALL_ASSIGN_OR_RETURN(const std::shared_ptr<const Family> family, FamilyOf(options.space));
+// Everything that a table is made of, in the order in which it is measured.
+struct BuildPlan {
+  std::vector<std::pair<int32_t, SpacePart>> rows;  // resolution and row
+  std::vector<WholeNetwork> fit;
+  std::vector<WholeNetwork> validation;
+
+  std::vector<v1::NetworkSubject> Subjects() const {
+    std::vector<v1::NetworkSubject> subjects;
+    for (const auto& [resolution, row] : rows) {
+      subjects.push_back(SubjectOf(row.architecture, row.part + 1));
+    }
+    for (const std::vector<WholeNetwork>* networks : {&fit, &validation}) {
+      for (const WholeNetwork& network : *networks) {
+        subjects.push_back(SubjectOf(network.architecture, 0));
+      }
+    }
+    return subjects;
+  }
+};
+
+absl::StatusOr<BuildPlan> PlanOf(const BuildOptions& options, const Family& family) {
   std::vector<int32_t> resolutions = options.resolutions;
   if (resolutions.empty()) {
-    FORALL_ASSIGN_OR_RETURN(resolutions, ResolutionsOf(*family));
+    FORALL_ASSIGN_OR_RETURN(resolutions, ResolutionsOf(family));
   }
   std::sort(resolutions.begin(), resolutions.end());
   resolutions.erase(std::unique(resolutions.begin(), resolutions.end()), resolutions.end());
-  // Better now than after half an hour.
-  const size_t slash = options.output.rfind('/');
-  FORALL_RETURN_IF_ERROR(FolderIsThere(slash == std::string::npos ? "."
-                                       : slash == 0               ? "/"
-                                                    : options.output.substr(0, slash)));
-  if (!options.yaml.empty()) FORALL_RETURN_IF_ERROR(FolderIsThere(options.yaml));
-
-  std::vector<std::pair<int32_t, SpacePart>> parts;
-  std::vector<v1::NetworkSubject> subjects;
+  BuildPlan plan;
   for (const int32_t resolution : resolutions) {
-    FORALL_ASSIGN_OR_RETURN(std::vector<SpacePart> of_resolution, SpaceParts(*family, resolution));
-    for (SpacePart& part : of_resolution) {
-      subjects.push_back(SubjectOf(part.architecture, part.part + 1));
-      parts.emplace_back(resolution, std::move(part));
-    }
+    FORALL_ASSIGN_OR_RETURN(std::vector<SpacePart> rows, SpaceParts(family, resolution));
+    for (SpacePart& row : rows) plan.rows.emplace_back(resolution, std::move(row));
   }
   std::set<std::string> seen;
   const auto sample = [&](int64_t count,
                           const char* purpose) -> absl::StatusOr<std::vector<WholeNetwork>> {
     FORALL_ASSIGN_OR_RETURN(
         std::vector<Architecture> architectures,
-        SampleNetworks(*family, resolutions, count, options.measure.seed, purpose, &seen));
-    return DescribeAll(*family, std::move(architectures));
+        SampleNetworks(family, resolutions, count, options.measure.seed, purpose, &seen));
+    return DescribeAll(family, std::move(architectures));
   };
-  FORALL_ASSIGN_OR_RETURN(const std::vector<WholeNetwork> validation_networks,
-                          sample(options.validation_networks, kValidationPurpose));
-  FORALL_ASSIGN_OR_RETURN(const std::vector<WholeNetwork> fit_networks,
-                          sample(options.fit_networks, kFitPurpose));
-  for (const std::vector<WholeNetwork>* networks : {&fit_networks, &validation_networks}) {
-    for (const WholeNetwork& network : *networks) {
-      subjects.push_back(SubjectOf(network.architecture, 0));
-    }
+  FORALL_ASSIGN_OR_RETURN(plan.validation, sample(options.validation_networks, kValidationPurpose));
+  FORALL_ASSIGN_OR_RETURN(plan.fit, sample(options.fit_networks, kFitPurpose));
+  return plan;
+}
+
+// Better now than after half an hour.
+absl::Status CheckBuild(const BuildOptions& options) {
+  if (options.fit_networks != 0 && options.fit_networks < kLeastNetworksToFit) {
+    return absl::InvalidArgumentError(absl::StrCat("--fit-subnets: 0 for no correction, or from ",
+                                                   kLeastNetworksToFit, " to ",
+                                                   kMostNetworksToFit));
   }
-  std::cerr << absl::StrFormat(
-      "%d rows of %s, %d networks to correct and %d to validate them with\n", parts.size(),
-      family->search_space().id(), fit_networks.size(), validation_networks.size());
+  const size_t slash = options.output.rfind('/');
+  std::string folder = ".";
+  if (slash != std::string::npos) folder = slash == 0 ? "/" : options.output.substr(0, slash);
+  FORALL_RETURN_IF_ERROR(FolderIsThere(folder));
+  return options.yaml.empty() ? absl::OkStatus() : FolderIsThere(options.yaml);
+}
 
-  Client client(context.controller);
-  FORALL_ASSIGN_OR_RETURN(const NetworkTimings measured,
-                          Measure(&client, RequestOf(options.measure, *family), subjects));
-
-  LatencyTable table;
+absl::Status FillRows(const BuildPlan& plan, const NetworkTimings& measured, LatencyTable* table) {
   std::vector<std::string> lost;
-  for (size_t i = 0; i < parts.size(); ++i) {
-    const auto& [resolution, part] = parts[i];
+  for (size_t i = 0; i < plan.rows.size(); ++i) {
+    const auto& [resolution, row] = plan.rows[i];
     const v1::NetworkTiming& timing = measured.timings[i];
     if (timing.state() == v1::NetworkTiming::MEASURED) {
-      table.resolutions[resolution][part.key] = RowOf(timing.measurement());
+      table->resolutions[resolution][row.key] = RowOf(timing.measurement());
     } else {
-      lost.push_back(absl::StrCat(part.key, " (", timing.error(), ")"));
+      lost.push_back(absl::StrCat(row.key, " (", timing.error(), ")"));
     }
   }
-  if (!lost.empty()) {
-    const size_t count = lost.size();
-    lost.resize(std::min(lost.size(), kMostListed));
-    return absl::InternalError(absl::StrCat(
-        count, " of ", parts.size(),
-        " rows could not be measured, and a table with holes is none: ", absl::StrJoin(lost, "; "),
-        count > kMostListed ? "; ..." : "", ". Run it again: what was measured is kept"));
-  }
+  if (lost.empty()) return absl::OkStatus();
+  const size_t count = lost.size();
+  lost.resize(std::min(count, kMostListed));
+  return absl::InternalError(absl::StrCat(
+      count, " of ", plan.rows.size(),
+      " rows could not be measured, and a table with holes is none: ", absl::StrJoin(lost, "; "),
+      count > kMostListed ? "; ..." : "",
+      ". Run it again a minute later: what was measured is kept"));
+}
+
+absl::Status Build(const BuildOptions& options, const CommandContext& context) {
+  FORALL_ASSIGN_OR_RETURN(const double bound, ParseBound(options.measure.bound));
+  FORALL_RETURN_IF_ERROR(CheckBuild(options));
+  FORALL_ASSIGN_OR_RETURN(const std::shared_ptr<const Family> family, FamilyOf(options.space));
+  FORALL_ASSIGN_OR_RETURN(const BuildPlan plan, PlanOf(options, *family));
+  std::cerr << absl::StrFormat(
+      "%d rows of %s, %d networks to correct and %d to validate them with\n", plan.rows.size(),
+      family->search_space().id(), plan.fit.size(), plan.validation.size());
+  Client client(context.controller);
+  FORALL_ASSIGN_OR_RETURN(const NetworkTimings measured,
+                          Measure(&client, RequestOf(options.measure, *family), plan.Subjects()));
+
+  LatencyTable table;
+  FORALL_RETURN_IF_ERROR(FillRows(plan, measured, &table));
   Describe(options, *family, measured, &table);
-  const v1::NetworkTiming* const after_parts = measured.timings.data() + parts.size();
-  if (!fit_networks.empty()) {
+  const v1::NetworkTiming* const fit = measured.timings.data() + plan.rows.size();
+  if (!plan.fit.empty()) {
     FORALL_ASSIGN_OR_RETURN(const std::vector<TimedNetwork> timed,
-                            TimedOf(fit_networks, after_parts, kFitPurpose));
+                            TimedOf(plan.fit, fit, kFitPurpose));
     FORALL_ASSIGN_OR_RETURN(table.correction, FitCorrection(table, timed));
   }
-  FORALL_ASSIGN_OR_RETURN(
-      const std::vector<TimedNetwork> timed,
-      TimedOf(validation_networks, after_parts + fit_networks.size(), kValidationPurpose));
-  FORALL_ASSIGN_OR_RETURN(table.validation,
-                          ValidateTable(table, timed, bound, options.measure.seed));
+  FORALL_ASSIGN_OR_RETURN(const std::vector<TimedNetwork> timed,
+                          TimedOf(plan.validation, fit + plan.fit.size(), kValidationPurpose));
+  FORALL_ASSIGN_OR_RETURN(table.validation, JudgeTable(table, timed, bound, options.measure.seed));
   FORALL_RETURN_IF_ERROR(
       LocalFile(WriteFileAtomically(options.output, SerializeLatencyTable(table))));
   std::cout << QualityText(*table.validation) << "\n"
@@ -404,7 +427,7 @@ absl::Status Validate(ValidateOptions options, const CommandContext& context) {
   FORALL_ASSIGN_OR_RETURN(const std::vector<TimedNetwork> timed,
                           TimedOf(networks, measured.timings.data(), kValidationPurpose));
   FORALL_ASSIGN_OR_RETURN(const TableValidation validation,
-                          ValidateTable(table, timed, bound, options.measure.seed));
+                          JudgeTable(table, timed, bound, options.measure.seed));
   std::cout << QualityText(validation);
   if (!options.csv.empty()) {
     FORALL_RETURN_IF_ERROR(

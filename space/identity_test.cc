@@ -49,5 +49,36 @@ TEST(IdentityTest, GraphKeySeparatesResolutionAndBatch) {
   EXPECT_NE(GraphKey("a1-x", 28, 1, recipe), GraphKey("a1-x", 28, 1, {Precision::kInt8}));
 }
 
+TEST(IdentityTest, TimingKeyIsTheHashOfTheDocumentedBytes) {
+  Network network;
+  network.input = {3, 8, 8};
+  Layer convolution;
+  convolution.name = "a";
+  convolution.inputs = {kNetworkInput};
+  convolution.out = {4, 4, 4};
+  convolution.kernel = 3;
+  convolution.stride = 2;
+  convolution.has_bias = true;
+  Layer activation;
+  activation.kind = LayerKind::kActivation;
+  activation.name = "b";
+  activation.inputs = {0};
+  activation.out = {4, 4, 4};
+  activation.activation = Activation::kHSwish;
+  network.layers = {convolution, activation};
+  const std::string key = TimingKey(network, 2, DeploymentRecipe{}, "standard");
+  EXPECT_EQ(key, "t1-" + Sha256Hex("forall.timing.1\n2\nfp32\nstandard\n3x8x8\n"
+                                   "0 -1 4x4x4 3 2 1 1 -\n2 0 4x4x4 1 1 1 0 h_swish\n")
+                             .substr(0, 32));
+  // Names are not what takes time.
+  network.layers[0].name = "z";
+  network.layers[0].weights = {{"other", {4, 3, 3, 3}, {}}};
+  EXPECT_EQ(TimingKey(network, 2, DeploymentRecipe{}, "standard"), key);
+  EXPECT_NE(TimingKey(network, 2, DeploymentRecipe{}, "final"), key);
+  EXPECT_NE(TimingKey(network, 1, DeploymentRecipe{}, "standard"), key);
+  network.layers[0].stride = 1;
+  EXPECT_NE(TimingKey(network, 2, DeploymentRecipe{}, "standard"), key);
+}
+
 }  // namespace
 }  // namespace forall

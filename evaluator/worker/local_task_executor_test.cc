@@ -23,6 +23,7 @@
 #include "runtime/testing/tiny_model.h"
 #include "space/family.h"
 #include "space/identity.h"
+#include "space/network_blocks.h"
 
 namespace forall {
 namespace {
@@ -298,6 +299,31 @@ TEST_F(LocalTaskExecutorTest, AnotherKeyForTheSameArchitectureIsAVersionConflict
   v1::Task task = ExportTask();
   task.set_arch_key("a1-00000000000000000000000000000000");
   ExpectFailure(task, v1::TaskFailure::WORKER_UNABLE, "a1-00000000000000000000000000000000");
+}
+
+TEST_F(LocalTaskExecutorTest, TimesAPartOfANetworkThatItMakesItself) {
+  const Architecture largest = family_->search_space().Largest();
+  const Network network = family_->Describe(largest).value();
+  v1::Task task = MeasureTask(v1::Task::LATENCY, "");
+  task.mutable_architecture()->set_search_space(largest.search_space);
+  task.mutable_architecture()->set_revision(largest.revision);
+  for (const int32_t choice : largest.choices) task.mutable_architecture()->add_choices(choice);
+  task.set_network_spec(family_->Spec());
+  task.set_network_part(3);
+  for (const char* recipe : {"fp32", "fp16"}) {
+    task.set_recipe(recipe);
+    task.set_graph_key(TimingKey(CutNetwork(network, PartsOf(network).value()[2]).value(), 1,
+                                 ParseRecipe(recipe).value(), "screening"));
+    const v1::TaskResult result = Execute(task);
+    ASSERT_TRUE(result.has_latency_result()) << result.ShortDebugString();
+    EXPECT_GT(result.latency_result().median_ns(), 0);
+  }
+  task.set_graph_key("t1-00000000000000000000000000000000");
+  ExpectFailure(task, v1::TaskFailure::WORKER_UNABLE, "update the older one");
+  task.set_network_part(99);
+  ExpectFailure(task, v1::TaskFailure::WORKER_UNABLE, "parts here");
+  task.set_network_spec("{}");
+  ExpectFailure(task, v1::TaskFailure::DETERMINISTIC, "");
 }
 
 TEST_F(LocalTaskExecutorTest, BrokenModelsFailEverywhere) {

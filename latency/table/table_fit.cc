@@ -258,9 +258,9 @@ absl::StatusOr<TableCorrection> FitCorrection(const LatencyTable& table,
   return correction;
 }
 
-absl::StatusOr<TableValidation> ValidateTable(const LatencyTable& table,
-                                              absl::Span<const TimedNetwork> networks, double bound,
-                                              uint64_t seed) {
+absl::StatusOr<TableValidation> JudgeTable(const LatencyTable& table,
+                                           absl::Span<const TimedNetwork> networks, double bound,
+                                           uint64_t seed) {
   if (networks.empty()) return absl::InvalidArgumentError("no network to validate with");
   FORALL_RETURN_IF_ERROR(CheckNetworks(networks));
   std::vector<Forecast> additive;

@@ -47,9 +47,9 @@ absl::StatusOr<TableCorrection> FitCorrection(const LatencyTable& table,
 
 // Additive sums, and corrected ones where there is a correction. `bound` is 0.1 for 10 %.
 // InvalidArgument without networks, or for one that is not positive; NotFound as above.
-absl::StatusOr<TableValidation> ValidateTable(const LatencyTable& table,
-                                              absl::Span<const TimedNetwork> networks, double bound,
-                                              uint64_t seed);
+absl::StatusOr<TableValidation> JudgeTable(const LatencyTable& table,
+                                           absl::Span<const TimedNetwork> networks, double bound,
+                                           uint64_t seed);
 
 }  // namespace forall
 

@@ -116,6 +116,8 @@ namespace {
 std::string CopiedFrom(const LatencyTable& table, int32_t resolution, const std::string& key,
                        const LatencyRow& row, const std::vector<NamedTable>& others) {
   for (const auto& [other_resolution, rows] : table.resolutions) {
+    // A table that forall measured has one number for one key, whatever the resolution.
+    if (!table.provenance.empty()) break;
     const auto same = rows.find(key);
     if (other_resolution == resolution || same == rows.end() || same->second != row) continue;
     return absl::StrCat("at ", other_resolution, " pixels");

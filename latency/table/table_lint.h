@@ -44,7 +44,8 @@ absl::StatusOr<std::vector<std::string>> SpaceKeys(const Family& family, int32_t
 
 // Findings about `table`, by resolution, then problem and key. `required`: keys that must be there,
 // by resolution (may be empty). `others`: tables of other devices to look for copied rows in; rows
-// are also looked for in the table's own other resolutions.
+// are also looked for in the table's own other resolutions, unless forall measured it: then equal
+// keys were measured once.
 //
 // Monotone: of two rows that differ only in kernel or only in expansion, the one with more work
 // must not be faster by more than two standard errors of the difference (0.5 % of the mean where

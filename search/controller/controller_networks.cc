@@ -97,7 +97,9 @@ void Controller::MeasureNetworks(const v1::MeasureNetworksRequest& request,
         }
         if (running) return response;
         const std::optional<StuckTask> stuck = leases_->FindStuck(NetworkTasks::kJob);
-        if (stuck.has_value()) response.set_waiting_reason(DescribeStuckLocked(*stuck));
+        if (stuck.has_value() && DeviceName(stuck->needs.device) == worker->device().name()) {
+          response.set_waiting_reason(DescribeStuckLocked(*stuck));
+        }
         return response;
       });
 }

@@ -19,6 +19,8 @@ namespace {
 
 constexpr int kMostSubjects = 1024;
 constexpr size_t kMostSpecBytes = 64 << 10;
+// In memory at once; further ones wait. A task has about 2 KiB, most of it the spec.
+constexpr size_t kMostEntries = 20'000;
 constexpr int32_t kMostBatch = 1024;
 
 // The latency profiles, from the least precise on.
@@ -160,6 +162,10 @@ v1::NetworkTiming NetworkTasks::Ask(const NetworkTask& task, const std::string& 
     return timing;
   }
   const std::string key = KeyText(task.wire, fingerprint);
+  if (entries_.size() >= kMostEntries && entries_.count(key) == 0) {
+    timing.set_state(v1::NetworkTiming::WAITING);  // It is queued when there is room.
+    return timing;
+  }
   Entry& entry = entries_[key];
   entry.asked_ns = options_.clock->SteadyNanos();
   if (!entry.error.empty()) {

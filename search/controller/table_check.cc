@@ -152,6 +152,14 @@ absl::StatusOr<std::vector<std::string>> CheckTables(const Registry& registry, c
   std::vector<std::string> warnings;
   for (size_t i = 0; i < plan.tables().size(); ++i) {
     const CompiledTable& table = *plan.tables()[i];
+    if (table.validation().has_value() && !table.validation()->good) {
+      warnings.push_back(absl::StrFormat(
+          "spec.latency_tables[%d]: the table of \"%s\" was found not good: of %d networks %.0f %% "
+          "were within %g %% of what it says",
+          i, table.conditions().device, table.validation()->networks,
+          100 * table.validation()->corrected.value_or(table.validation()->additive).within_bound,
+          100 * table.validation()->bound));
+    }
     if (table.left_out().empty()) continue;
     const bool predicts =
         std::any_of(plan.table_targets().begin(), plan.table_targets().end(),

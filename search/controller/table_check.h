@@ -27,7 +27,8 @@ struct TableError {
 // logarithm around their mean. nullopt for fewer than 8, which are no validation.
 std::optional<TableError> ValidateTable(absl::Span<const double> ratios);
 
-// The warnings of a job that can be accepted: options that tables leave out, and bounds on a
+// The warnings of a job that can be accepted: tables that were found not good when they were
+// measured (docs/lookup-tables.md), options that tables leave out, and bounds on a
 // latency that its device's table says cannot be met, within the table's error or with nothing
 // measured to tell it. FailedPrecondition, with the nearest bound that can be met, for a bound on a
 // predicted latency that no subnet keeps (exactly), and for one on a measured latency that is

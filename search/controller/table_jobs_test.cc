@@ -334,5 +334,41 @@ TEST(ValidateTableTest, ErrorIsThreeStandardDeviationsOfOneMoreRatio) {
   EXPECT_LT(outside, 2000 * 0.025);
 }
 
+// A correction is part of what a table says, and so is that it was found wanting.
+TEST_F(TableJobsTest, PredictsByTheCorrectionAndWarnsOfATableThatIsNotGood) {
+  LatencyTable table = Table("pc", 1);
+  TableCorrection correction;
+  correction.networks = 50;
+  correction.intercept_ms = 0.5;
+  for (const auto& [resolution, rows] : table.resolutions) {
+    for (const auto& [key, row] : rows) {
+      correction.rows_ms[resolution][key] = 0.7 * row.mean_ms;
+    }
+  }
+  table.provenance = {{"space", "fashion_mnist"}};
+  table.correction = correction;
+  table.validation = TableValidation{.networks = 30, .seed = 1, .bound = 0.1, .good = false};
+  const std::shared_ptr<const CompiledTable> compiled = Compiled(table);
+  LatencyTable plain = table;
+  plain.correction.reset();
+  Random random(3);
+  for (int i = 0; i < 20; ++i) {
+    const Architecture architecture = family_->search_space().Sample(&random);
+    const std::optional<double> additive = Compiled(plain)->Of(architecture);
+    if (!additive.has_value()) continue;  // Resolution 20.
+    EXPECT_NEAR(*compiled->Of(architecture), 0.5 + 0.7 * *additive, 1e-9);
+  }
+  EXPECT_NEAR(compiled->least(), 0.5 + 0.7 * Compiled(plain)->least(), 1e-9);
+
+  v1::SearchJobSpec spec = Predicting(5, {"devices/pc"});
+  spec.add_latency_tables(Upload(table));
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::SearchJob job, harness_.Submit(spec));
+  EXPECT_THAT(job.warnings(), ::testing::Contains(HasSubstr("was found not good")));
+
+  table.correction->rows_ms[24].begin()->second = -1;
+  EXPECT_THAT(CompiledTable::Compile(table, family_).status(),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("correction.rows.24")));
+}
+
 }  // namespace
 }  // namespace forall

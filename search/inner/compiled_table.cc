@@ -21,6 +21,14 @@ absl::Status CheckPositive(const LatencyTable& table) {
                                                      ".mean: must be positive, got ", row.mean_ms));
     }
   }
+  if (!table.correction.has_value()) return absl::OkStatus();
+  for (const auto& [resolution, rows] : table.correction->rows_ms) {
+    for (const auto& [key, row] : rows) {
+      if (row > 0) continue;
+      return absl::InvalidArgumentError(
+          absl::StrCat("correction.rows.", resolution, ".", key, ": must be positive, got ", row));
+    }
+  }
   return absl::OkStatus();
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A latency lookup table compiled for a family: what a subnet takes by it, in about a microsecond,
-// and exactly what the fastest and the slowest one take.
+// A latency lookup table compiled for a family: what a subnet takes by it, corrected where the
+// table has a correction, in about a microsecond, and exactly what the fastest and the slowest one
+// take.
 #ifndef FORALL_SEARCH_INNER_COMPILED_TABLE_H_
 #define FORALL_SEARCH_INNER_COMPILED_TABLE_H_
 
@@ -24,7 +25,7 @@ class CompiledTable {
   // Options of the space that the table does not know at all, such as a resolution, are left out.
   // NotFound, naming missing rows, when no network can be summed, or when the table has holes: some
   // networks of the options that it knows cannot be. FailedPrecondition for a family that such
-  // tables cannot describe; InvalidArgument for a row that is not positive.
+  // tables cannot describe; InvalidArgument for a row that is not positive, measured or corrected.
   static absl::StatusOr<std::shared_ptr<const CompiledTable>> Compile(
       LatencyTable table, std::shared_ptr<const Family> family);
 
@@ -32,6 +33,8 @@ class CompiledTable {
   CompiledTable& operator=(const CompiledTable&) = delete;
 
   const TableConditions& conditions() const { return table_.conditions; }
+  // Of a table that forall measured.
+  const std::optional<TableValidation>& validation() const { return table_.validation; }
   // LatencyTable::Sum to the last digits; nullopt for a network with an option that was left out.
   std::optional<double> Of(const Architecture& architecture) const;
 

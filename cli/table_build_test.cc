@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/table_build.h"
+
+#include <algorithm>
+#include <optional>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/testing/matchers.h"
+#include "cli/network_timings.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "space/identity.h"
+
+namespace forall {
+namespace {
+
+using ::forall::testing::StatusIs;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+// A controller whose worker does so many subjects per second of the clock.
+class FakeMeasurer {
+ public:
+  explicit FakeMeasurer(FakeClock* clock) : clock_(clock) {
+    answer_.mutable_device()->set_name("devices/pc");
+    answer_.mutable_device()->set_fingerprint("f1");
+    answer_.mutable_profile()->set_hash("p1");
+  }
+
+  absl::StatusOr<v1::MeasureNetworksResponse> Ask(const v1::MeasureNetworksRequest& request) {
+    ++calls_;
+    largest_ = std::max(largest_, request.subjects_size());
+    if (!fail_.empty()) {
+      const absl::Status status = fail_.back();
+      fail_.pop_back();
+      if (!status.ok()) return status;
+    }
+    v1::MeasureNetworksResponse answer = answer_;
+    int budget = per_call_;
+    for (const v1::NetworkSubject& subject : request.subjects()) {
+      const int id = subject.part();
+      if (known_.count(id) == 0 && budget > 0) {
+        --budget;
+        known_.insert(id);
+        ++measured_;
+      }
+      v1::NetworkTiming* timing = answer.add_timings();
+      timing->set_state(known_.count(id) == 0 ? v1::NetworkTiming::WAITING
+                        : id == broken_       ? v1::NetworkTiming::FAILED
+                                              : v1::NetworkTiming::MEASURED);
+      timing->mutable_measurement()->set_value(id);
+    }
+    return answer;
+  }
+  AskTimings asker() {
+    return [this](const v1::MeasureNetworksRequest& request) { return Ask(request); };
+  }
+
+  FakeClock* const clock_;
+  v1::MeasureNetworksResponse answer_;
+  std::vector<absl::Status> fail_;  // the last one first
+  std::set<int> known_;
+  int per_call_ = 7;
+  int broken_ = -1;
+  int calls_ = 0;
+  int measured_ = 0;
+  int largest_ = 0;
+};
+
+std::vector<v1::NetworkSubject> Subjects(int count) {
+  std::vector<v1::NetworkSubject> subjects(static_cast<size_t>(count));
+  for (int i = 0; i < count; ++i) subjects[static_cast<size_t>(i)].set_part(i);
+  return subjects;
+}
+
+TEST(MeasureAllTest, AsksUntilEverythingIsThere) {
+  FakeClock clock;
+  FakeMeasurer measurer(&clock);
+  measurer.broken_ = 44;
+  measurer.per_call_ = 100;
+  std::ostringstream out;
+  TimingProgress progress(&out, /*terminal=*/false);
+  FORALL_ASSERT_OK_AND_ASSIGN(const NetworkTimings timings,
+                              MeasureAll(measurer.asker(), {}, Subjects(1500), &progress, &clock));
+  ASSERT_EQ(timings.timings.size(), 1500u);
+  for (int i = 0; i < 1500; ++i) {
+    EXPECT_EQ(timings.timings[static_cast<size_t>(i)].measurement().value(), i);
+    EXPECT_EQ(timings.timings[static_cast<size_t>(i)].state(),
+              i == 44 ? v1::NetworkTiming::FAILED : v1::NetworkTiming::MEASURED);
+  }
+  EXPECT_EQ(timings.device.name(), "devices/pc");
+  EXPECT_LE(measurer.largest_, 512);
+  EXPECT_EQ(measurer.measured_, 1500);
+  EXPECT_THAT(out.str(), AllOf(HasSubstr("1500/1500 measured"), HasSubstr("ETA")));
+}
+
+TEST(MeasureAllTest, WhatIsKnownTakesNoTime) {
+  FakeClock clock;
+  FakeMeasurer measurer(&clock);
+  for (int i = 0; i < 1500; ++i) measurer.known_.insert(i);
+  const int64_t before = clock.SteadyNanos();
+  FORALL_ASSERT_OK(MeasureAll(measurer.asker(), {}, Subjects(1500), nullptr, &clock).status());
+  EXPECT_EQ(clock.SteadyNanos(), before);
+  EXPECT_EQ(measurer.calls_, 3);
+}
+
+TEST(MeasureAllTest, AFirstErrorIsTheUsersALaterOneMayPass) {
+  FakeClock clock;
+  FakeMeasurer measurer(&clock);
+  measurer.fail_ = {absl::NotFoundError("no such device")};
+  EXPECT_THAT(MeasureAll(measurer.asker(), {}, Subjects(20), nullptr, &clock),
+              StatusIs(absl::StatusCode::kNotFound));
+  // The controller restarts after the first answer, and the worker after it.
+  measurer.fail_ = {absl::FailedPreconditionError("no worker has registered"),
+                    absl::UnavailableError("gone"), absl::OkStatus()};
+  FORALL_ASSERT_OK(MeasureAll(measurer.asker(), {}, Subjects(20), nullptr, &clock).status());
+  // For good.
+  measurer.known_.clear();
+  measurer.fail_.assign(200, absl::UnavailableError("gone"));
+  measurer.fail_.push_back(absl::OkStatus());
+  EXPECT_THAT(MeasureAll(measurer.asker(), {}, Subjects(20), nullptr, &clock),
+              StatusIs(absl::StatusCode::kUnavailable));
+}
+
+TEST(MeasureAllTest, ADeviceThatChangesEndsIt) {
+  FakeClock clock;
+  FakeMeasurer measurer(&clock);
+  const auto ask = [&](const v1::MeasureNetworksRequest& request) {
+    if (measurer.calls_ == 2) measurer.answer_.mutable_device()->set_fingerprint("f2");
+    return measurer.Ask(request);
+  };
+  EXPECT_THAT(MeasureAll(ask, {}, Subjects(100), nullptr, &clock),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("start anew")));
+}
+
+TEST(TimingLineTest, FitsTheTerminal) {
+  EXPECT_EQ(TimingLine(5, 10, absl::Seconds(70), "", 100),
+            "[##########----------]  5/10 measured  ETA 1m10s");
+  EXPECT_EQ(TimingLine(10, 10, std::nullopt, "a worker", 100),
+            "[####################]  10/10 measured  waiting for a worker");
+  EXPECT_EQ(TimingLine(5, 10, std::nullopt, std::string(200, 'x'), 60).size(), 60u);
+}
+
+TEST(ParseBoundTest, SharesAndPercent) {
+  EXPECT_DOUBLE_EQ(*ParseBound("10%"), 0.1);
+  EXPECT_DOUBLE_EQ(*ParseBound(" 2.5 % "), 0.025);
+  EXPECT_DOUBLE_EQ(*ParseBound("0.1"), 0.1);
+  for (const char* bad : {"10", "0", "0%", "-1%", "101%", "x", "", "%", "nan"}) {
+    EXPECT_THAT(ParseBound(bad), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("--bound")))
+        << bad;
+  }
+}
+
+TEST(SampleNetworksTest, DifferentOnesInAnOrderThatStays) {
+  const auto family = FindFamily("fashion_mnist").value();
+  const SearchSpace& space = family->search_space();
+  std::set<std::string> seen;
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto few, SampleNetworks(*family, {20, 28}, 10, 1, "a", &seen));
+  EXPECT_EQ(seen.size(), 10u);
+  std::set<std::string> other;
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto many,
+                              SampleNetworks(*family, {20, 28}, 50, 1, "a", &other));
+  ASSERT_EQ(many.size(), 50u);
+  EXPECT_EQ(std::vector<Architecture>(many.begin(), many.begin() + 10), few);
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto fresh,
+                              SampleNetworks(*family, {20, 28}, 50, 1, "b", &other));
+  EXPECT_EQ(other.size(), 100u) << "none is in both";
+  for (const Architecture& architecture : fresh) {
+    const int32_t resolution = space.Value(architecture, *space.FindDimension("r"));
+    EXPECT_TRUE(resolution == 20 || resolution == 28);
+    EXPECT_EQ(space.Canonical(architecture), architecture);
+  }
+  EXPECT_THAT(SampleNetworks(*family, {21}, 1, 1, "a", &seen),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+TEST(QualityTextTest, ShowsBothBesideEachOther) {
+  TableValidation validation;
+  validation.networks = 30;
+  validation.bound = 0.1;
+  validation.additive.mean_relative_error = 0.179;
+  EXPECT_THAT(QualityText(validation), AllOf(HasSubstr("17.9 %"), Not(HasSubstr("corrected"))));
+  validation.corrected = TableQuality();
+  validation.corrected->mean_relative_error = 0.003;
+  validation.corrected->kendall_tau = 0.985;
+  EXPECT_THAT(QualityText(validation),
+              AllOf(HasSubstr("30 networks"), HasSubstr("additive  corrected"),
+                    HasSubstr("17.9 %      0.3 %"), HasSubstr("0.9850"),
+                    HasSubstr("within the bound, 10 %")));
+}
+
+}  // namespace
+}  // namespace forall

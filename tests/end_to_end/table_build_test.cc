@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+// `forall table build` with a real controller and a real worker. The device is a script that takes
+// as many nanoseconds as the model's file has bytes: every part has an overhead of its own, a
+// file's, that a network has once, and no load of this machine changes a number.
+#include <sys/stat.h>
+
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "base/child_process.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/testing/matchers.h"
+#include "base/testing/temp_dir.h"
+#include "cli/client.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "latency/table/latency_table.h"
+#include "nlohmann/json.hpp"
+#include "space/family.h"
+
+namespace forall {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr absl::Duration kPatience = absl::Minutes(3);
+
+std::string Environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "." : value;
+}
+
+class TableBuildTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    // Two stages of one or two blocks: 22 rows at either resolution.
+    nlohmann::json spec = nlohmann::json::parse(FindFamily("fashion_mnist").value()->Spec());
+    spec["name"] = "tiny";
+    spec["resolutions"] = {20, 24};
+    spec["kernels"] = {3, 5};
+    spec["expansions"] = {3, 4};
+    spec["depths"] = {1, 2};
+    spec["stages"] = {spec["stages"][0], spec["stages"][3]};
+    Write("tiny.json", spec.dump());
+    Write("tool", "#!/bin/sh\nn=$(wc -c <$1)\nfor i in 1 2 3 4; do echo $n; done\n");
+    Write("board.json",
+          absl::StrCat(R"({"transport": {"kind": "local", "directory": ")", dir_.path(),
+                       R"("}, "recipe": {"name": "tool", "argv": [")", dir_ / "tool",
+                       R"(", "{model}"], "samples": {"from": "standard_output", )",
+                       R"("format": "one_number_per_line", "unit": "ns"}}, "runs_per_call": 4})"));
+    controller_ = Start({"forall-controller", "--db", dir_ / "forall.db", "--listen", "127.0.0.1:0",
+                         "--port-file", dir_ / "port"});
+    const absl::Time deadline = Clock::Real()->Now() + kPatience;
+    while (address_.empty() && Clock::Real()->Now() < deadline) {
+      const absl::StatusOr<std::string> port = ReadFile(dir_ / "port");
+      if (port.ok() && !port->empty()) {
+        address_ = absl::StrCat("127.0.0.1:", absl::StripAsciiWhitespace(*port));
+      }
+      Clock::Real()->SleepFor(absl::Milliseconds(10));
+    }
+    ASSERT_NE(address_, "") << *ReadFile(dir_ / "forall-controller.log");
+    client_ = std::make_unique<Client>(address_);
+    StartWorker();
+  }
+
+  void StartWorker() {
+    worker_ = Start({"forall-worker", "--controller", address_, "--timing", dir_ / "board.json",
+                     "--device", "board-1", "--device-class", "board", "--cache", dir_ / "cache"});
+    const absl::Time deadline = Clock::Real()->Now() + kPatience;
+    while (Status("workers_active") < 1 && Clock::Real()->Now() < deadline) {
+      Clock::Real()->SleepFor(absl::Milliseconds(10));
+    }
+  }
+
+  std::unique_ptr<ChildProcess> Start(std::vector<std::string> argv) {
+    ChildProcess::Options options;
+    options.log_path = dir_ / (argv[0] + ".log");
+    argv[0] = absl::StrCat(Environment("FORALL_BIN_DIR"), "/", argv[0]);
+    options.argv = std::move(argv);
+    // Other tests' timing is none of this one's.
+    options.environment = {absl::StrCat("FORALL_TIMING_LOCK=", dir_ / "lock")};
+    absl::StatusOr<std::unique_ptr<ChildProcess>> process = ChildProcess::Start(options);
+    EXPECT_THAT(process, testing::IsOk());
+    return *std::move(process);
+  }
+  void Write(const std::string& name, const std::string& text) {
+    ASSERT_THAT(WriteFileAtomically(dir_ / name, text), testing::IsOk());
+    ASSERT_EQ(chmod((dir_ / name).c_str(), 0755), 0);
+  }
+  int64_t Status(const std::string& name) {
+    const auto status = client_->Call(client_->fleet(), &v1::FleetService::Stub::GetServerStatus,
+                                      v1::GetServerStatusRequest());
+    int64_t value = 0;
+    if (status.ok()) EXPECT_TRUE(absl::SimpleAtoi(status->values().at(name), &value));
+    return value;
+  }
+  std::vector<std::string> BuildCommand(const std::string& bound) {
+    return {"forall",
+            "--controller",
+            address_,
+            "table",
+            "build",
+            "--device",
+            "board-1",
+            "--space",
+            dir_ / "tiny.json",
+            "-o",
+            dir_ / "t.json",
+            "--yaml",
+            dir_.path(),
+            "--profile",
+            "screening",
+            "--fit-subnets",
+            "12",
+            "--validate-subnets",
+            "10",
+            "--bound",
+            bound};
+  }
+  // Its exit code; what it said is in output_.
+  int Run(std::vector<std::string> argv) {
+    argv[0] = absl::StrCat(Environment("FORALL_BIN_DIR"), "/", argv[0]);
+    ProgramOptions options;
+    options.argv = std::move(argv);
+    options.timeout = kPatience;
+    const absl::StatusOr<ProgramOutput> output = RunProgram(options);
+    EXPECT_THAT(output, testing::IsOk());
+    if (!output.ok()) return -1;
+    output_ = absl::StrCat(output->standard_output, output->standard_error);
+    return output->end.exit_code;
+  }
+
+  testing::TempDir dir_;
+  std::unique_ptr<ChildProcess> controller_;
+  std::unique_ptr<ChildProcess> worker_;
+  std::unique_ptr<Client> client_;
+  std::string address_;
+  std::string output_;
+};
+
+TEST_F(TableBuildTest, MeasuresCorrectsValidatesAndGoesOnAfterAKill) {
+  {
+    // Both are killed in the middle.
+    const std::unique_ptr<ChildProcess> command = Start(BuildCommand("1%"));
+    const absl::Time deadline = Clock::Real()->Now() + kPatience;
+    while (Status("measurements") < 8 && command->IsRunning() && Clock::Real()->Now() < deadline) {
+      Clock::Real()->SleepFor(absl::Milliseconds(10));
+    }
+    command->Stop(absl::ZeroDuration());
+    worker_->Stop(absl::ZeroDuration());
+  }
+  const int64_t before = Status("measurements");
+  EXPECT_GE(before, 8) << *ReadFile(dir_ / "forall.log");
+  StartWorker();
+  ASSERT_EQ(Run(BuildCommand("1%")), 0) << output_;
+  EXPECT_THAT(output_, HasSubstr("44 rows of tiny, 12 networks to correct and 10 to validate"));
+  EXPECT_THAT(output_, HasSubstr("corrected"));
+  // Each row and each network once, whatever was killed.
+  EXPECT_EQ(Status("measurements"), 44 + 12 + 10);
+  // Nothing is left to be measured.
+  ASSERT_EQ(Run(BuildCommand("1%")), 0) << output_;
+  EXPECT_EQ(Status("measurements"), 44 + 12 + 10);
+
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::string json, ReadFile(dir_ / "t.json"));
+  FORALL_ASSERT_OK_AND_ASSIGN(const LatencyTable table, ParseLatencyTable(json));
+  EXPECT_EQ(table.conditions.device, "board-1");
+  EXPECT_EQ(table.provenance.at("space"), "tiny");
+  EXPECT_EQ(table.provenance.at("measured_device"), "devices/board-1");
+  EXPECT_EQ(table.rows(), 44u);
+  ASSERT_TRUE(table.validation.has_value());
+  EXPECT_TRUE(table.validation->good);
+  // A file has a head of its own, and a row so much too much.
+  EXPECT_GT(table.validation->additive.bias, 0.001);
+  EXPECT_LT(table.validation->corrected->mean_relative_error,
+            0.5 * table.validation->additive.mean_relative_error);
+  for (const char* resolution : {"20", "24"}) {
+    FORALL_ASSERT_OK_AND_ASSIGN(const std::string yaml,
+                                ReadFile(dir_ / absl::StrCat(resolution, "_lookup_table.yaml")));
+    EXPECT_THAT(ParsePublishedTable(yaml, 1), testing::IsOk());
+    EXPECT_THAT(yaml, HasSubstr("# measured_device: devices/board-1"));
+  }
+
+  ASSERT_EQ(Run({"forall", "--controller", address_, "table", "validate", dir_ / "t.json",
+                 "--space", dir_ / "tiny.json", "--subnets", "10", "--profile", "screening",
+                 "--csv", dir_ / "v.csv"}),
+            0)
+      << output_;
+  EXPECT_EQ(Status("measurements"), 44 + 12 + 10 + 10) << "fresh networks";
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::string csv, ReadFile(dir_ / "v.csv"));
+  EXPECT_EQ((std::vector<std::string>(absl::StrSplit(csv, '\n'))).size(), 12u);
+}
+
+TEST_F(TableBuildTest, ATableThatMissesTheBoundIsNotCalledGood) {
+  std::vector<std::string> command = BuildCommand("0.0001%");
+  ASSERT_EQ(Run(command), 1) << output_;
+  EXPECT_THAT(output_, HasSubstr("the table is not good"));
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::string json, ReadFile(dir_ / "t.json"));
+  FORALL_ASSERT_OK_AND_ASSIGN(const LatencyTable table, ParseLatencyTable(json));
+  EXPECT_FALSE(table.validation->good);
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::string yaml, ReadFile(dir_ / "20_lookup_table.yaml"));
+  EXPECT_THAT(yaml, HasSubstr("# validation: NOT GOOD"));
+}
+
+TEST_F(TableBuildTest, SaysWhatIsWrongBeforeItMeasures) {
+  std::vector<std::string> command = BuildCommand("10%");
+  command[6] = "nobody";
+  EXPECT_EQ(Run(command), 4) << output_;
+  EXPECT_THAT(output_, HasSubstr("there are devices/board-1"));
+  command = BuildCommand("ten");
+  EXPECT_EQ(Run(command), 2) << output_;
+  command = BuildCommand("10%");
+  command[8] = "ofa_resnet50";
+  EXPECT_EQ(Run(command), 5) << output_;
+  EXPECT_THAT(output_, HasSubstr("inverted residual"));
+  command = BuildCommand("10%");
+  command[10] = "/no/such/folder/t.json";
+  EXPECT_EQ(Run(command), 2) << output_;
+  EXPECT_EQ(Status("measurements"), 0);
+}
+
+}  // namespace
+}  // namespace forall

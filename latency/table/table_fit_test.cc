@@ -80,8 +80,11 @@ class TableFitTest : public ::testing::Test {
 
   void SetUp() override {
     Random random(5);
-    for (const int32_t resolution : ResolutionsOf(*family_).value()) {
-      for (const SpacePart& part : SpaceParts(*family_, resolution).value()) {
+    FORALL_ASSERT_OK_AND_ASSIGN(const std::vector<int32_t> resolutions, ResolutionsOf(*family_));
+    for (const int32_t resolution : resolutions) {
+      FORALL_ASSERT_OK_AND_ASSIGN(const std::vector<SpacePart> parts,
+                                  SpaceParts(*family_, resolution));
+      for (const SpacePart& part : parts) {
         table_.resolutions[resolution][part.key] = {0.02 + 0.08 * random.Double(), 0.001, 20};
         quirks_.emplace(part.key, 1 + 0.02 * (2 * random.Double() - 1));
       }

@@ -52,4 +52,17 @@ absl::StatusOr<v1::MeasuredValue> MeasuredPercentile(const std::string& metric,
   return value;
 }
 
+v1::MeasuredValue MeasuredAlone(const std::string& metric, const LoneMetric& measured) {
+  v1::MeasuredValue value;
+  value.set_metric(metric);
+  SetVerdict(measured.verdict, {}, value.mutable_verdict());
+  for (const std::string& reason : measured.reasons) value.mutable_verdict()->add_reasons(reason);
+  if (measured.verdict == Verdict::kRejected) return value;
+  value.set_value(measured.estimate.value);
+  value.set_low(measured.estimate.low);
+  value.set_high(measured.estimate.high);
+  value.set_samples(measured.samples);
+  return value;
+}
+
 }  // namespace forall

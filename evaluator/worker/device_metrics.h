@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "google/protobuf/repeated_ptr_field.h"
+#include "latency/measure/lone_metrics.h"
 #include "latency/measure/measurement.h"
 #include "proto/forall/v1/fleet_service.pb.h"
 
@@ -26,6 +27,9 @@ Profile ProfileFor(const std::vector<std::string>& metrics, const Profile& profi
 // when there were too few: the network is too slow here for it, and a number is not made up.
 absl::StatusOr<v1::MeasuredValue> MeasuredPercentile(const std::string& metric,
                                                      const LatencyResult& latency);
+
+// What was measured of a model alone.
+v1::MeasuredValue MeasuredAlone(const std::string& metric, const LoneMetric& measured);
 
 }  // namespace forall
 

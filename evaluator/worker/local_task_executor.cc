@@ -15,7 +15,9 @@
 #include "evaluator/worker/task_failure.h"
 #include "latency/child/child_sessions.h"
 #include "latency/child/measuring_child.h"
+#include "latency/measure/lone_metrics.h"
 #include "latency/measure/measurement.h"
+#include "latency/sensor/peak_memory.h"
 #include "space/family.h"
 #include "space/identity.h"
 #include "space/metric_registry.h"
@@ -82,6 +84,7 @@ absl::Status AsFetchError(const absl::Status& status) {
 LocalTaskExecutor::LocalTaskExecutor(Options options, ReferenceNetwork reference)
     : options_(std::move(options)),
       reference_(std::move(reference)),
+      can_measure_memory_(!options_.measuring_child.empty() && PeakMemoryProbe().Reset().ok()),
       gate_(options_.gate, options_.read_gate) {}
 
 absl::StatusOr<std::unique_ptr<LocalTaskExecutor>> LocalTaskExecutor::Create(Options options) {
@@ -223,21 +226,54 @@ absl::StatusOr<v1::LatencyResult> LocalTaskExecutor::MeasureLatency(const v1::Ta
   // It will be measured again, with all the rest.
   if (result.verdict == Verdict::kRejected) return message;
   for (const std::string& metric : metrics) {
-    FORALL_ASSIGN_OR_RETURN(*message.add_values(), MeasureBeside(metric, result));
+    FORALL_ASSIGN_OR_RETURN(*message.add_values(),
+                            MeasureBeside(metric, result, model, timing->sessions.get(), stop));
   }
   return message;
 }
 
 absl::StatusOr<v1::MeasuredValue> LocalTaskExecutor::MeasureBeside(const std::string& metric,
-                                                                   const LatencyResult& latency) {
+                                                                   const LatencyResult& latency,
+                                                                   const std::string& model,
+                                                                   SessionRunner* sessions,
+                                                                   const StopSignal& stop) {
   if (FindMetric(metric)->percentile > 0) return MeasuredPercentile(metric, latency);
-  return absl::FailedPreconditionError(absl::StrCat("this worker does not measure ", metric));
+  const std::vector<std::string> known = Measures();
+  if (std::find(known.begin(), known.end(), metric) == known.end()) {
+    return absl::FailedPreconditionError(absl::StrCat("this device does not measure ", metric));
+  }
+  FORALL_ASSIGN_OR_RETURN(
+      const HostLock::Holder holder,
+      options_.host_lock->AcquireExclusive(absl::InfiniteDuration(), stop.stopped));
+  if (metric == kPeakMemory) {
+    const int processes = std::max(3, latency.profile.sessions);
+    FORALL_ASSIGN_OR_RETURN(const LoneMetric peak,
+                            MeasurePeakMemory(sessions, model, processes, stop.stopped));
+    return MeasuredAlone(metric, peak);
+  }
+  EnergyOptions options;
+  options.sessions = sessions;
+  options.sensors = options_.energy_sensors;
+  options.clock = options_.clock;
+  options.probe = options_.probe;
+  FORALL_ASSIGN_OR_RETURN(LoneMetric energy, MeasureEnergy(options, model, stop.stopped));
+  // The instructions are another processor's.
+  const auto emulated = latency.environment.find("emulated");
+  if (emulated != latency.environment.end() && emulated->second == "yes" &&
+      energy.verdict != Verdict::kRejected) {
+    energy.verdict = Verdict::kNoisy;
+    energy.reasons.emplace_back(ReasonName(Reason::kEmulated));
+  }
+  return MeasuredAlone(metric, energy);
 }
 
 std::vector<std::string> LocalTaskExecutor::Measures() const {
+  const bool here = options_.device_backend == nullptr;
   std::vector<std::string> metrics;
   for (const MetricInfo& metric : Metrics()) {
-    if (metric.percentile > 0) metrics.push_back(metric.id);
+    const bool memory = metric.id == kPeakMemory && can_measure_memory_;
+    const bool energy = metric.id == kEnergy && options_.energy_sensors != nullptr;
+    if (metric.percentile > 0 || (here && (memory || energy))) metrics.push_back(metric.id);
   }
   return metrics;
 }

@@ -23,6 +23,7 @@
 #include "latency/measure/gate.h"
 #include "latency/measure/harness.h"
 #include "latency/measure/host_lock.h"
+#include "latency/measure/lone_metrics.h"
 #include "latency/measure/session.h"
 #include "supernet/package.h"
 
@@ -46,6 +47,8 @@ class LocalTaskExecutor : public TaskExecutor {
     std::vector<std::string> measuring_child = {};
     // What to time with, whatever the batch size.
     RuntimeDevice runtime = {};
+    // What energy_mj is taken from; nullptr: it is not measured. Not owned, must outlive.
+    const EnergySensors* energy_sensors = nullptr;
     // Times on another device instead, at its one batch size. Not owned, must outlive.
     LatencyBackend* device_backend = nullptr;
     // Learns for as long as a latency task runs what stops it: device_backend asks it. Not owned,
@@ -91,7 +94,9 @@ class LocalTaskExecutor : public TaskExecutor {
   absl::StatusOr<v1::LatencyResult> MeasureLatency(const v1::Task& task, const StopSignal& stop);
   // A number beside a latency that was just measured.
   absl::StatusOr<v1::MeasuredValue> MeasureBeside(const std::string& metric,
-                                                  const LatencyResult& latency);
+                                                  const LatencyResult& latency,
+                                                  const std::string& model, SessionRunner* sessions,
+                                                  const StopSignal& stop);
 
   absl::StatusOr<std::shared_ptr<const Supernet>> GetSupernet(const std::string& sha256,
                                                               const StopSignal& stop);
@@ -102,6 +107,7 @@ class LocalTaskExecutor : public TaskExecutor {
 
   const Options options_;
   const ReferenceNetwork reference_;
+  const bool can_measure_memory_;
 
   Mutex mu_;
   std::map<std::pair<std::string, Split>, std::shared_ptr<const Dataset>> datasets_

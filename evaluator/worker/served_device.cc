@@ -23,10 +23,12 @@
 #include "evaluator/worker/device_probe.h"
 #include "latency/child/measuring_child.h"
 #include "latency/measure/controls.h"
+#include "latency/sensor/power_sensor.h"
 
 namespace forall {
 namespace {
 
+constexpr size_t kMostPropertyBytes = 1000;
 constexpr absl::Duration kUnreachablePause = absl::Seconds(15);
 
 absl::StatusOr<DeviceFile> ReadDeviceFile(const std::string& path) {
@@ -225,6 +227,10 @@ absl::Status ServedDevice::Prepare() {
   FORALL_ASSIGN_OR_RETURN(const BackendDescription backend, Describe());
   FORALL_ASSIGN_OR_RETURN(host_lock_, HostLock::Open(lock));
   options.host_lock = host_lock_.get();
+  energy_ = elsewhere_ != nullptr
+                ? absl::UnavailableError("another device's power sensors are not read yet")
+                : EnergySensors::Choose(DiscoverPowerSensors(process_.flags->sysfs));
+  if (energy_.ok()) options.energy_sensors = energy_->get();
   FORALL_ASSIGN_OR_RETURN(executor_, LocalTaskExecutor::Create(std::move(options)));
   fleet_ = std::make_unique<FleetClient>(process_.channel, FleetClient::Options{});
 
@@ -253,6 +259,12 @@ v1::RegisterWorkerRequest ServedDevice::Registration(
   auto& properties = *device.mutable_properties();
   if (elsewhere_ != nullptr) properties["reached_by"] = elsewhere_->way();
   properties["measures"] = absl::StrJoin(executor_->Measures(), ", ");
+  if (energy_.ok()) {
+    properties["energy_sensors"] = (*energy_)->Describe();
+  } else {
+    properties["cannot_measure_energy"] =
+        std::string(energy_.status().message().substr(0, kMostPropertyBytes));
+  }
   if (!denied_controls_.empty()) {
     properties["denied_controls"] = absl::StrJoin(denied_controls_, "; ");
   }
@@ -273,9 +285,13 @@ void ServedDevice::LogStart(const v1::RegisterWorkerRequest& registration) const
                    << " timing_threads=" << profile.threads()
                    << " datasets=" << absl::StrJoin(registration.datasets(), ",")
                    << " data=" << process_.flags->data << " cache=" << process_.flags->cache
+                   << " measures=\"" << device.properties().at("measures") << "\""
                    << " controller=" << process_.flags->controller;
   for (const std::string& warning : environment_.warnings) {
     FORALL_LOG(WARNING) << "timing on " << device.name() << " may be noisy: " << warning;
+  }
+  if (!energy_.ok()) {
+    FORALL_LOG(INFO) << "no energy_mj on " << device.name() << ": " << energy_.status().message();
   }
   for (const std::string& denied : denied_controls_) {
     FORALL_LOG(WARNING) << "control of " << device.name() << " denied: " << denied;

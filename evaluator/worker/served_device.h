@@ -23,6 +23,7 @@
 #include "latency/device/device_file.h"
 #include "latency/measure/environment.h"
 #include "latency/measure/host_lock.h"
+#include "latency/measure/lone_metrics.h"
 
 namespace forall {
 
@@ -94,6 +95,8 @@ class ServedDevice {
   Environment environment_;
   std::vector<std::string> denied_controls_;
   std::unique_ptr<CommandDevice> elsewhere_;
+  // Or why there are none.
+  absl::StatusOr<std::unique_ptr<EnergySensors>> energy_;
   std::unique_ptr<HostLock> host_lock_;
   std::unique_ptr<LocalTaskExecutor> executor_;
   std::unique_ptr<FleetClient> fleet_;

@@ -39,6 +39,8 @@ SIGTERM: it finishes or gives back what it has (a second signal stops it at once
                            (docs/device-recipes.md). Takes latency tasks only. May be given several
                            times: each file is a worker of its own at the controller
   --local                  with --timing: serve this machine as well
+  --sysfs DIR              read power sensors from the sys/ in this folder, e.g. one that a container
+                           was given or a recorded one (default: the machine's own)
   --kinds LIST             tasks to take, of export,accuracy,latency (default: all)
   --providers              print which execution providers ONNX Runtime offers here, and leave
   --verbose                log more
@@ -98,7 +100,8 @@ absl::Status ReadFlag(const std::string& name, const std::string& value, WorkerF
                                                      {"--device", &flags->device},
                                                      {"--data", &flags->data},
                                                      {"--device-class", &flags->device_class},
-                                                     {"--cache", &flags->cache}};
+                                                     {"--cache", &flags->cache},
+                                                     {"--sysfs", &flags->sysfs}};
   if (const auto text = texts.find(name); text != texts.end()) {
     if (value.empty()) return absl::InvalidArgumentError(absl::StrCat(name, " needs a value"));
     *text->second = value;
@@ -152,8 +155,9 @@ bool IsSwitch(const std::string& name, WorkerFlags* flags, bool** value) {
 }
 
 bool TakesValue(const std::string& name) {
-  for (const char* known : {"--controller", "--id", "--device", "--device-class", "--data",
-                            "--cache", "--cache-mib", "--threads", "--kinds", "--timing"}) {
+  for (const char* known :
+       {"--controller", "--id", "--device", "--device-class", "--data", "--cache", "--cache-mib",
+        "--threads", "--kinds", "--sysfs", "--timing"}) {
     if (name == known) return true;
   }
   return false;

@@ -28,6 +28,8 @@ struct WorkerFlags {
   std::vector<std::string> timing;
   // Serves this machine as well as the devices of `timing`.
   bool local = false;
+  // Holds sys/ with power sensors; "": the machine's own.
+  std::string sysfs;
   // 0: one per usable core.
   int threads = 0;
   // All when empty.

@@ -1,179 +1,116 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "latency/child/child_sessions.h"
 
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <optional>
 #include <utility>
 
 #include "absl/status/status.h"
-#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "latency/child/child_wire.h"
-#include "nlohmann/json.hpp"
 
 namespace forall {
 namespace {
 
-using Json = nlohmann::json;
-
-constexpr absl::Duration kEndPatience = absl::Seconds(5);
 // However short the profile.
 constexpr absl::Duration kLongestWarmUp = absl::Seconds(5);
 
-// Marks the status of a crash or an overrun: only then is another try worth while.
-constexpr char kCrash[] = "forall.dev/measuring-child-crash";
-
-bool IsCrash(const absl::Status& status) { return status.GetPayload(kCrash).has_value(); }
-
-// An error that the child tells is the model's; it goes on. Returns the samples' text of a result,
-// nothing of other events.
-absl::StatusOr<std::string> Understand(const std::string& text) {
-  try {
-    const Json json = Json::parse(text);
-    const auto event = json.at("event").get<std::string>();
-    if (event == "result") return json.at("samples").dump();
-    if (event != "error") return std::string();
-    return absl::Status(static_cast<absl::StatusCode>(json.at("code").get<int>()),
-                        json.at("message").get<std::string>());
-  } catch (const Json::exception& e) {
-    return absl::DataLossError(absl::StrCat("the measuring process said nonsense: ", e.what()));
-  }
+ChildLink::Options LinkOptions(const ChildSessions::Options& options) {
+  ChildLink::Options link;
+  link.command = options.command;
+  link.configuration = options.configuration;
+  link.reference_model = options.reference_model;
+  link.prepare_limit = options.prepare_limit;
+  link.memory_bytes = options.memory_bytes;
+  return link;
 }
+
+class ChildLoneModel : public LoneModel {
+ public:
+  ChildLoneModel(const ChildSessions::Options& options, ChildLink::Options link)
+      : prepare_limit_(options.prepare_limit),
+        run_limit_(options.run_limit),
+        link_(std::move(link)) {}
+
+  absl::Status Load(absl::string_view model, const std::function<bool()>& cancelled) {
+    FORALL_RETURN_IF_ERROR(link_.Start(cancelled));
+    FORALL_RETURN_IF_ERROR(link_.Send(LoneRequestToJson({.load = true}), model));
+    FORALL_ASSIGN_OR_RETURN(
+        const std::string answer,
+        link_.Receive(prepare_limit_, cancelled, "it was not loaded", kLoneAnswer));
+    FORALL_ASSIGN_OR_RETURN(loaded_, LoneAnswerFromJson(answer));
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<LoneRun> RunFor(absl::Duration duration,
+                                 const std::function<bool()>& cancelled) override {
+    FORALL_RETURN_IF_ERROR(link_.Send(LoneRequestToJson({.duration = duration}), ""));
+    FORALL_ASSIGN_OR_RETURN(
+        const std::string answer,
+        link_.Receive(duration + run_limit_, cancelled, "a run did not end", kLoneAnswer));
+    FORALL_ASSIGN_OR_RETURN(const LoneAnswer told, LoneAnswerFromJson(answer));
+    return LoneRun{told.inferences, told.process_time};
+  }
+
+  absl::StatusOr<int64_t> PeakMemoryBytes() const override {
+    if (!loaded_.no_memory.empty()) return absl::UnavailableError(loaded_.no_memory);
+    return loaded_.peak_bytes;
+  }
+
+ private:
+  const absl::Duration prepare_limit_;
+  const absl::Duration run_limit_;
+  ChildLink link_;
+  LoneAnswer loaded_;
+};
 
 }  // namespace
 
-ChildSessions::ChildSessions(Options options) : options_(std::move(options)) {}
+ChildSessions::ChildSessions(Options options)
+    : options_(std::move(options)), link_(LinkOptions(options_)) {}
 
-ChildSessions::~ChildSessions() { End(); }
-
-void ChildSessions::End() {
-  // Closing is the child's sign to go; one that hangs is killed.
-  if (socket_ >= 0) close(socket_);
-  socket_ = -1;
-  if (process_ == nullptr) return;
-  if (!process_->Wait(absl::Milliseconds(50)).has_value()) process_->Stop(absl::ZeroDuration());
-  process_.reset();
-}
-
-absl::Status ChildSessions::Start(const std::function<bool()>& cancelled) {
-  if (process_ != nullptr && process_->IsRunning()) return absl::OkStatus();
-  End();
-  int ends[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
-    return absl::UnavailableError(absl::StrCat("no socket: ", std::strerror(errno)));
-  }
-  socket_ = ends[0];
-  ChildProcess::Options child;
-  child.argv = options_.command;
-  child.files = {{ends[1], kChildSocket}};
-  child.memory_bytes = options_.memory_bytes;
-  // It watches its socket instead: the signal would come with the end of this thread.
-  child.death_signal = 0;
-  absl::StatusOr<std::unique_ptr<ChildProcess>> process = ChildProcess::Start(child);
-  close(ends[1]);
-  if (!process.ok())
-    return WithContext(process.status(), "the measuring process cannot be started");
-  process_ = *std::move(process);
-  absl::Status status = Send(options_.configuration, options_.reference_model);
-  if (status.ok()) {
-    const absl::StatusOr<std::string> ready =
-        Receive(options_.prepare_limit, cancelled, "the reference network was not loaded");
-    const bool conversing = ready.ok();
-    status = conversing ? Understand(*ready).status() : ready.status();
-    if (conversing && !status.ok()) {
-      End();  // It has no backend.
-    }
-  }
-  if (status.ok() || absl::IsCancelled(status)) return status;
-  return absl::FailedPreconditionError(absl::StrCat(
-      "the reference network cannot be timed in a process of its own: ", status.message()));
-}
-
-absl::Status ChildSessions::Check() { return Start({}); }
+absl::Status ChildSessions::Check() { return link_.Start({}); }
 
 absl::StatusOr<SessionSamples> ChildSessions::Run(absl::string_view model, const Profile& profile,
                                                   const std::function<bool()>& cancelled) {
   // A session that shares nothing: not even what an earlier model left behind.
   const bool fresh = profile.fresh;
-  if (fresh) End();
+  if (fresh) link_.End();
   absl::StatusOr<SessionSamples> samples = RunOnce(model, profile, cancelled);
-  if (IsCrash(samples.status())) {
+  if (IsChildCrash(samples.status())) {
     // Perhaps an earlier model's fault, or a machine that stood still: once more, in a process that
     // has seen no other.
     samples = RunOnce(model, profile, cancelled);
   }
-  if (fresh) End();
+  if (fresh) link_.End();
   return samples;
 }
 
 absl::StatusOr<SessionSamples> ChildSessions::RunOnce(absl::string_view model,
                                                       const Profile& profile,
                                                       const std::function<bool()>& cancelled) {
-  FORALL_RETURN_IF_ERROR(Start(cancelled));
-  FORALL_RETURN_IF_ERROR(Send(ProfileToJson(profile), model));
+  FORALL_RETURN_IF_ERROR(link_.Start(cancelled));
+  FORALL_RETURN_IF_ERROR(link_.Send(ProfileToJson(profile), model));
   const absl::Duration run_limit = std::max(profile.max_duration, kLongestWarmUp) +
                                    std::max(profile.max_duration, profile.few_runs_duration) +
                                    options_.run_limit;
   std::string samples;
   for (const bool prepared : {false, true}) {
-    const absl::StatusOr<std::string> text =
-        prepared ? Receive(run_limit, cancelled, "a session did not end")
-                 : Receive(options_.prepare_limit, cancelled, "it was not loaded");
-    if (absl::IsDeadlineExceeded(text.status())) {
-      absl::Status overrun = absl::InvalidArgumentError(
-          absl::StrCat("the model was stopped: ", text.status().message()));
-      overrun.SetPayload(kCrash, absl::Cord());
-      return overrun;
-    }
-    FORALL_RETURN_IF_ERROR(text.status());
-    FORALL_ASSIGN_OR_RETURN(samples, Understand(*text));
+    FORALL_ASSIGN_OR_RETURN(
+        samples, prepared ? link_.Receive(run_limit, cancelled, "a session did not end", "samples")
+                          : link_.Receive(options_.prepare_limit, cancelled, "it was not loaded",
+                                          "samples"));
   }
   return SamplesFromJson(samples);
 }
 
-absl::Status ChildSessions::Send(absl::string_view text, absl::string_view model) {
-  absl::Status status = SendFrame(socket_, text);
-  if (status.ok()) status = SendFrame(socket_, model);
-  if (status.ok()) return status;
-  if (!absl::IsDeadlineExceeded(status)) return CrashStatus();
-  process_->Stop(absl::ZeroDuration());
-  End();
-  return absl::UnavailableError("the measuring process did not take its work");
-}
-
-absl::StatusOr<std::string> ChildSessions::Receive(absl::Duration limit,
-                                                   const std::function<bool()>& cancelled,
-                                                   absl::string_view what) {
-  absl::StatusOr<std::string> text = ReceiveFrame(socket_, limit, cancelled);
-  if (text.ok()) return text;
-  if (absl::IsUnavailable(text.status())) return CrashStatus();
-  process_->Stop(absl::ZeroDuration());
-  End();
-  if (!absl::IsDeadlineExceeded(text.status())) return text.status();
-  return absl::DeadlineExceededError(absl::StrCat(what, " within ", absl::FormatDuration(limit)));
-}
-
-absl::Status ChildSessions::CrashStatus() {
-  const std::optional<ProgramEnd> end = process_->Wait(kEndPatience);
-  End();
-  const bool killed = end.has_value() && end->signal == SIGKILL;
-  const bool asked = end.has_value() && (end->signal == SIGTERM || end->signal == SIGHUP ||
-                                         end->signal == SIGINT || end->signal == SIGXCPU);
-  if (asked) return absl::UnavailableError("the measuring process was stopped from outside");
-  absl::Status status =
-      killed ? absl::ResourceExhaustedError(
-                   "the measuring process was killed from outside, most likely for want of memory")
-             : absl::InvalidArgumentError(absl::StrCat(
-                   "the model crashes the runtime: ",
-                   end.has_value() ? end->ToString() : std::string("it closed its socket")));
-  status.SetPayload(kCrash, absl::Cord());
-  return status;
+absl::StatusOr<std::unique_ptr<LoneModel>> ChildSessions::LoadAlone(
+    absl::string_view model, const std::function<bool()>& cancelled) {
+  ChildLink::Options link = LinkOptions(options_);
+  link.reference_model.clear();
+  auto lone = std::make_unique<ChildLoneModel>(options_, std::move(link));
+  FORALL_RETURN_IF_ERROR(lone->Load(model, cancelled));
+  return std::unique_ptr<LoneModel>(std::move(lone));
 }
 
 }  // namespace forall

@@ -15,8 +15,8 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "base/child_process.h"
 #include "latency/backend/backend.h"
+#include "latency/child/child_link.h"
 #include "latency/measure/session.h"
 
 namespace forall {
@@ -42,7 +42,6 @@ class ChildSessions : public SessionRunner {
   };
 
   explicit ChildSessions(Options options);
-  ~ChildSessions() override;
 
   // Starts the child and has it run the reference network. FailedPrecondition when that fails.
   absl::Status Check() override;
@@ -51,29 +50,22 @@ class ChildSessions : public SessionRunner {
   // of memory does. Cancelling kills the child.
   absl::StatusOr<SessionSamples> Run(absl::string_view model, const Profile& profile,
                                      const std::function<bool()>& cancelled) override;
+  // In a process started for it, in which no other model was ever loaded; it lives as long as the
+  // lone model. Errors as Run, without a second try.
+  absl::StatusOr<std::unique_ptr<LoneModel>> LoadAlone(
+      absl::string_view model, const std::function<bool()>& cancelled) override;
   BackendDescription Describe() const override { return options_.description; }
   const std::string& reference_model() const override { return options_.reference_model; }
 
   // The child at this moment; -1 when there is none.
-  pid_t pid() const { return process_ == nullptr ? -1 : process_->pid(); }
+  pid_t pid() const { return link_.pid(); }
 
  private:
-  absl::Status Start(const std::function<bool()>& cancelled);
-  void End();
   absl::StatusOr<SessionSamples> RunOnce(absl::string_view model, const Profile& profile,
                                          const std::function<bool()>& cancelled);
-  // Two frames.
-  absl::Status Send(absl::string_view text, absl::string_view model);
-  // The child's next words. On any error of the conversation the child is ended, for nobody knows
-  // what it would say next; `what` did not come in time is DeadlineExceeded.
-  absl::StatusOr<std::string> Receive(absl::Duration limit, const std::function<bool()>& cancelled,
-                                      absl::string_view what);
-  // Of a child that closed its socket by itself.
-  absl::Status CrashStatus();
 
   const Options options_;
-  std::unique_ptr<ChildProcess> process_;
-  int socket_ = -1;
+  ChildLink link_;
 };
 
 }  // namespace forall

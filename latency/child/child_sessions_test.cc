@@ -68,6 +68,58 @@ TEST(ChildSessionsTest, MeasuresInAProcessThatIsReused) {
   EXPECT_EQ(sessions.pid(), child);
 }
 
+TEST(ChildSessionsTest, ALoneModelHasAProcessAndItsMemory) {
+  ChildSessions sessions(Scripted());
+  FORALL_ASSERT_OK(sessions.Check());
+  const pid_t child = sessions.pid();
+  const auto peak_of = [&](const std::string& model) {
+    const absl::StatusOr<std::unique_ptr<LoneModel>> lone = sessions.LoadAlone(model, {});
+    EXPECT_THAT(lone, IsOk());
+    return (*lone)->PeakMemoryBytes();
+  };
+  const absl::StatusOr<int64_t> large = peak_of("holds 48 MiB");
+  if (absl::IsUnavailable(large.status()) || absl::IsNotFound(large.status())) {
+    GTEST_SKIP() << "NO TEST RAN: this kernel does not let a peak begin anew: "
+                 << large.status().message();
+  }
+  ASSERT_THAT(large, IsOk());
+  EXPECT_GE(*large, int64_t{48} << 20);
+  if (!kSanitized) {
+    EXPECT_LE(*large, int64_t{52} << 20);
+  }
+  EXPECT_LE(*peak_of("fast"), int64_t{8} << 20);
+  // The process that is kept for sessions is another, and is still there.
+  EXPECT_EQ(sessions.pid(), child);
+  FORALL_ASSERT_OK(sessions.Run("fast", Short(), {}));
+  EXPECT_EQ(sessions.pid(), child);
+}
+
+TEST(ChildSessionsTest, ALoneModelRunsForAsLongAsItIsTold) {
+  ChildSessions sessions(Scripted());
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::unique_ptr<LoneModel> lone,
+                              sessions.LoadAlone("fast", {}));
+  FORALL_ASSERT_OK_AND_ASSIGN(const LoneRun run, lone->RunFor(absl::Milliseconds(30), {}));
+  EXPECT_GE(run.inferences, 1);
+  EXPECT_GT(run.process_time, absl::ZeroDuration());
+  FORALL_ASSERT_OK_AND_ASSIGN(const LoneRun longer, lone->RunFor(absl::Milliseconds(300), {}));
+  EXPECT_GT(longer.inferences, 1);
+}
+
+TEST(ChildSessionsTest, ALoneModelThatMisbehavesIsToldOf) {
+  ChildSessions::Options options = Scripted();
+  options.prepare_limit = absl::Milliseconds(500);
+  ChildSessions sessions(options);
+  for (const char* const model :
+       {"invalid", "crash", "crash while loading", "exit", "hang while loading", "hang"}) {
+    EXPECT_THAT(sessions.LoadAlone(model, {}), StatusIs(absl::StatusCode::kInvalidArgument))
+        << model;
+  }
+  EXPECT_THAT(sessions.LoadAlone("killed", {}), StatusIs(absl::StatusCode::kResourceExhausted));
+  EXPECT_THAT(sessions.LoadAlone("error", {}), StatusIs(absl::StatusCode::kUnimplemented));
+  EXPECT_THAT(sessions.LoadAlone("fast", [] { return true; }),
+              StatusIs(absl::StatusCode::kCancelled));
+}
+
 TEST(ChildSessionsTest, SeveralSessionsHaveAProcessEach) {
   ChildSessions sessions(Scripted());
   FORALL_ASSERT_OK(sessions.Check());

@@ -55,9 +55,13 @@ class ScriptedBackend : public LatencyBackend {
     if (model == "invalid") return absl::InvalidArgumentError("this is no model");
     if (model == "hang while loading") HangForEver();
     if (model == "crash while loading") raise(SIGSEGV);
+    if (model == "holds 48 MiB") held_.assign(size_t{48} << 20, 'x');
     return std::unique_ptr<PreparedModel>(new ScriptedModel(std::string(model)));
   }
   BackendDescription Describe() const override { return {.runtime = "scripted"}; }
+
+ private:
+  std::string held_;
 };
 
 absl::StatusOr<std::unique_ptr<LatencyBackend>> MakeScripted(absl::string_view configuration) {

@@ -157,4 +157,43 @@ absl::StatusOr<SessionSamples> SamplesFromJson(absl::string_view text) {
   }
 }
 
+std::string LoneRequestToJson(const LoneRequest& request) {
+  return Json{{"load", request.load}, {"duration_ns", absl::ToInt64Nanoseconds(request.duration)}}
+      .dump();
+}
+
+absl::StatusOr<LoneRequest> LoneRequestFromJson(absl::string_view text) {
+  try {
+    const Json json = Json::parse(text.begin(), text.end());
+    LoneRequest request;
+    request.load = json.at("load").get<bool>();
+    request.duration = absl::Nanoseconds(json.at("duration_ns").get<int64_t>());
+    return request;
+  } catch (const Json::exception& e) {
+    return absl::DataLossError(absl::StrCat("no request for a lone model: ", e.what()));
+  }
+}
+
+std::string LoneAnswerToJson(const LoneAnswer& answer) {
+  return Json{{"inferences", answer.inferences},
+              {"process_time_ns", absl::ToInt64Nanoseconds(answer.process_time)},
+              {"peak_bytes", answer.peak_bytes},
+              {"no_memory", answer.no_memory}}
+      .dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+absl::StatusOr<LoneAnswer> LoneAnswerFromJson(absl::string_view text) {
+  try {
+    const Json json = Json::parse(text.begin(), text.end());
+    LoneAnswer answer;
+    answer.inferences = json.at("inferences").get<int64_t>();
+    answer.process_time = absl::Nanoseconds(json.at("process_time_ns").get<int64_t>());
+    answer.peak_bytes = json.at("peak_bytes").get<int64_t>();
+    answer.no_memory = json.at("no_memory").get<std::string>();
+    return answer;
+  } catch (const Json::exception& e) {
+    return absl::DataLossError(absl::StrCat("no answer of a lone model: ", e.what()));
+  }
+}
+
 }  // namespace forall

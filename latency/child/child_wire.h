@@ -4,6 +4,7 @@
 #ifndef FORALL_LATENCY_CHILD_CHILD_WIRE_H_
 #define FORALL_LATENCY_CHILD_CHILD_WIRE_H_
 
+#include <cstdint>
 #include <functional>
 #include <string>
 
@@ -31,6 +32,24 @@ std::string ProfileToJson(const Profile& profile);
 absl::StatusOr<Profile> ProfileFromJson(absl::string_view text);
 std::string SamplesToJson(const SessionSamples& samples);
 absl::StatusOr<SessionSamples> SamplesFromJson(absl::string_view text);
+
+// To a child whose reference is empty, with the model's frame behind it when it is to be loaded.
+struct LoneRequest {
+  bool load = false;
+  absl::Duration duration;  // otherwise: to run for so long
+};
+struct LoneAnswer {
+  int64_t inferences = 0;
+  absl::Duration process_time;
+  int64_t peak_bytes = 0;  // after loading
+  std::string no_memory;   // why that is not known
+};
+// Under this key of a result.
+constexpr char kLoneAnswer[] = "alone";
+std::string LoneRequestToJson(const LoneRequest& request);
+absl::StatusOr<LoneRequest> LoneRequestFromJson(absl::string_view text);
+std::string LoneAnswerToJson(const LoneAnswer& answer);
+absl::StatusOr<LoneAnswer> LoneAnswerFromJson(absl::string_view text);
 
 }  // namespace forall
 

@@ -20,6 +20,7 @@
 #include "base/thread.h"
 #include "latency/child/child_wire.h"
 #include "latency/measure/session.h"
+#include "latency/sensor/peak_memory.h"
 #include "nlohmann/json.hpp"
 
 namespace forall {
@@ -29,6 +30,8 @@ using Json = nlohmann::json;
 
 constexpr int kPriority = -10;
 constexpr int64_t kKibibyte = 1024;
+// Buffers have their size after the first run; some of a slow model.
+constexpr absl::Duration kFirstRuns = absl::Milliseconds(50);
 
 // A hung inference hears nothing: another thread, asleep until then, notices the parent's death.
 void EndWithParent() {
@@ -87,8 +90,9 @@ class Child {
                             ReceiveFrame(kChildSocket, absl::InfiniteDuration()));
     absl::StatusOr<std::unique_ptr<LatencyBackend>> backend = factory_(configuration);
     absl::Status status = backend.status();
-    if (status.ok()) {
-      backend_ = *std::move(backend);
+    if (status.ok()) backend_ = *std::move(backend);
+    // Without a reference: whatever else was ever loaded would be in a model's memory.
+    if (status.ok() && !reference.empty()) {
       LocalSessions::Options options;
       options.backend = backend_.get();
       options.reference_model = std::move(reference);
@@ -102,7 +106,8 @@ class Child {
   }
 
   absl::Status Answer(const std::string& request, const std::string& model) {
-    if (sessions_ == nullptr) return absl::FailedPreconditionError("there is no backend");
+    if (backend_ == nullptr) return absl::FailedPreconditionError("there is no backend");
+    if (sessions_ == nullptr) return AnswerAlone(request, model);
     FORALL_ASSIGN_OR_RETURN(const Profile profile, ProfileFromJson(request));
     absl::StatusOr<SessionSamples> samples;
     try {
@@ -120,10 +125,55 @@ class Child {
                      absl::StrCat(R"({"event":"result","samples":)", SamplesToJson(*samples), "}"));
   }
 
+  absl::Status AnswerAlone(const std::string& text, const std::string& model) {
+    FORALL_ASSIGN_OR_RETURN(const LoneRequest request, LoneRequestFromJson(text));
+    absl::StatusOr<LoneAnswer> answer;
+    try {
+      answer = request.load ? LoadAlone(model) : RunAlone(request.duration);
+    } catch (const std::bad_alloc&) {
+      answer = absl::ResourceExhaustedError("out of memory");
+    }
+    if (!answer.ok()) return SendFrame(kChildSocket, ErrorText(answer.status()));
+    return SendFrame(kChildSocket, absl::StrCat(R"({"event":"result",")", kLoneAnswer, R"(":)",
+                                                LoneAnswerToJson(*answer), "}"));
+  }
+
+  // The model's bytes are here already, so that only what loading and running need is counted.
+  absl::StatusOr<LoneAnswer> LoadAlone(const std::string& model) {
+    LocalSessions::Options options;
+    options.backend = backend_.get();
+    PeakMemoryProbe probe;
+    const absl::Status reset = probe.Reset();
+    // What is resident now, since the peak begins with it.
+    const absl::StatusOr<PeakMemory> before = reset.ok() ? probe.Read() : reset;
+    LocalSessions alone(std::move(options));
+    FORALL_ASSIGN_OR_RETURN(lone_, alone.LoadAlone(model, {}));
+    FORALL_RETURN_IF_ERROR(lone_->RunFor(kFirstRuns, {}).status());
+    const absl::StatusOr<PeakMemory> after = probe.Read();
+    LoneAnswer answer;
+    if (before.ok() && after.ok()) {
+      answer.peak_bytes = after->bytes - before->bytes;
+    } else {
+      answer.no_memory = std::string((before.ok() ? after : before).status().message());
+    }
+    return answer;
+  }
+
+  absl::StatusOr<LoneAnswer> RunAlone(absl::Duration duration) {
+    if (lone_ == nullptr) return absl::FailedPreconditionError("no model was loaded");
+    const absl::Duration before = ProcessTime();
+    FORALL_ASSIGN_OR_RETURN(const LoneRun run, lone_->RunFor(duration, {}));
+    LoneAnswer answer;
+    answer.inferences = run.inferences;
+    answer.process_time = ProcessTime() - before;
+    return answer;
+  }
+
   const BackendFactory& factory_;
   const std::string refusal_ = RaisePriority();
   std::unique_ptr<LatencyBackend> backend_;
-  std::unique_ptr<LocalSessions> sessions_;
+  std::unique_ptr<LocalSessions> sessions_;  // nullptr: models are loaded alone
+  std::unique_ptr<LoneModel> lone_;
   absl::Duration accounted_;  // processor time that was reported
 };
 

@@ -144,6 +144,34 @@ class Session {
   bool suspicious_ = false;
 };
 
+class LocalLoneModel : public LoneModel {
+ public:
+  LocalLoneModel(std::unique_ptr<PreparedModel> model, Clock* clock,
+                 std::unique_ptr<ScopedCorePin> pin)
+      : pin_(std::move(pin)), model_(std::move(model)), clock_(clock) {}
+
+  absl::StatusOr<LoneRun> RunFor(absl::Duration duration,
+                                 const std::function<bool()>& cancelled) override {
+    LoneRun run;
+    const int64_t end_ns = clock_->SteadyNanos() + absl::ToInt64Nanoseconds(duration);
+    do {
+      if (cancelled && cancelled()) return absl::CancelledError("measurement cancelled");
+      FORALL_RETURN_IF_ERROR(model_->Run());
+      ++run.inferences;
+    } while (clock_->SteadyNanos() < end_ns);
+    return run;
+  }
+
+  absl::StatusOr<int64_t> PeakMemoryBytes() const override {
+    return absl::FailedPreconditionError("the memory of one model among others cannot be told");
+  }
+
+ private:
+  const std::unique_ptr<ScopedCorePin> pin_;  // outlives the model
+  const std::unique_ptr<PreparedModel> model_;
+  Clock* const clock_;
+};
+
 // How often the calling thread was interrupted for the sake of another.
 int64_t InvoluntarySwitches() {
   struct rusage usage = {};
@@ -215,6 +243,21 @@ absl::StatusOr<SessionSamples> LocalSessions::Run(absl::string_view model, const
     samples.notes["pinned_cores"] = absl::StrJoin(pin->cores(), ",");
   }
   return samples;
+}
+
+absl::StatusOr<std::unique_ptr<LoneModel>> LocalSessions::LoadAlone(
+    absl::string_view model, const std::function<bool()>& /*cancelled*/) {
+  const BackendDescription backend = options_.backend->Describe();
+  if (backend.runs_per_call > 1) {
+    return absl::FailedPreconditionError(
+        "a device that measures by itself does not run a model for as long as it is told");
+  }
+  std::unique_ptr<ScopedCorePin> pin;
+  if (options_.pin_cores) pin = std::make_unique<ScopedCorePin>(backend.threads);
+  FORALL_ASSIGN_OR_RETURN(std::unique_ptr<PreparedModel> prepared,
+                          options_.backend->Prepare(model, SessionMemory::kFresh));
+  return std::unique_ptr<LoneModel>(
+      new LocalLoneModel(std::move(prepared), options_.clock, std::move(pin)));
 }
 
 }  // namespace forall

@@ -5,6 +5,7 @@
 #ifndef FORALL_LATENCY_MEASURE_SESSION_H_
 #define FORALL_LATENCY_MEASURE_SESSION_H_
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -23,6 +24,25 @@ namespace forall {
 // the candidate's: FailedPrecondition, unless it is Cancelled or Unavailable.
 absl::Status AsDeviceTrouble(const absl::Status& status);
 
+struct LoneRun {
+  int64_t inferences = 0;
+  // Processor time that another process spent for it.
+  absl::Duration process_time;
+};
+
+// A model that is loaded and runs where no other model does. Thread-compatible.
+class LoneModel {
+ public:
+  virtual ~LoneModel() = default;
+  // Runs it again and again until at least `duration` has passed. Errors: the backend's; Cancelled.
+  virtual absl::StatusOr<LoneRun> RunFor(absl::Duration duration,
+                                         const std::function<bool()>& cancelled) = 0;
+  // The most memory that was resident at once while it was loaded and then run for the first times,
+  // beyond what was resident just before. Unavailable when it cannot be told, FailedPrecondition
+  // where it does not have a process of its own.
+  virtual absl::StatusOr<int64_t> PeakMemoryBytes() const = 0;
+};
+
 // Thread-compatible.
 class SessionRunner {
  public:
@@ -35,6 +55,10 @@ class SessionRunner {
   // `cancelled` (may be empty) is asked before every run. Errors: the backend's; Cancelled.
   virtual absl::StatusOr<SessionSamples> Run(absl::string_view model, const Profile& profile,
                                              const std::function<bool()>& cancelled) = 0;
+  // Loads `model` alone. FailedPrecondition where that cannot be: on a device that measures by
+  // itself.
+  virtual absl::StatusOr<std::unique_ptr<LoneModel>> LoadAlone(
+      absl::string_view model, const std::function<bool()>& cancelled) = 0;
   virtual BackendDescription Describe() const = 0;
   // The reference network's file.
   virtual const std::string& reference_model() const = 0;
@@ -63,6 +87,9 @@ class LocalSessions : public SessionRunner {
   absl::Status Check() override;
   absl::StatusOr<SessionSamples> Run(absl::string_view model, const Profile& profile,
                                      const std::function<bool()>& cancelled) override;
+  // In this process, beside whatever it has.
+  absl::StatusOr<std::unique_ptr<LoneModel>> LoadAlone(
+      absl::string_view model, const std::function<bool()>& cancelled) override;
   BackendDescription Describe() const override { return options_.backend->Describe(); }
   const std::string& reference_model() const override { return options_.reference_model; }
   // Called when everything is loaded and before anything is timed.

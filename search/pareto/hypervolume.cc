@@ -5,9 +5,12 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "search/pareto/hypervolume_3d.h"
+#include "search/pareto/largest_box.h"
 #include "search/pareto/pareto_filter.h"
 #include "search/pareto/point_order.h"
 #include "search/pareto/rank_set.h"
@@ -17,8 +20,7 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-absl::Status CheckArguments(const PointsView& points, absl::Span<const double> reference) {
-  FORALL_RETURN_IF_ERROR(CheckPoints(points));
+absl::Status CheckReference(const PointsView& points, absl::Span<const double> reference) {
   if (reference.size() != static_cast<size_t>(points.objectives)) {
     return absl::InvalidArgumentError(absl::StrCat("the reference point has ", reference.size(),
                                                    " objectives, the points have ",
@@ -29,6 +31,12 @@ absl::Status CheckArguments(const PointsView& points, absl::Span<const double> r
       return absl::InvalidArgumentError("the reference point of a hypervolume must be finite");
     }
   }
+  return absl::OkStatus();
+}
+
+absl::Status CheckArguments(const PointsView& points, absl::Span<const double> reference) {
+  FORALL_RETURN_IF_ERROR(CheckPoints(points));
+  FORALL_RETURN_IF_ERROR(CheckReference(points, reference));
   bool bottomless = false;
   for (const double value : points.values) bottomless |= value == -kInfinity;
   if (bottomless) {
@@ -270,39 +278,6 @@ std::vector<int32_t> InsideRows(const PointsView& points, const std::vector<int3
   return OrderByObjective(points, inside, 0);
 }
 
-// Those strictly better than the reference that the one with the largest box does not dominate.
-template <int kObjectives>
-std::vector<int32_t> RowsBesideLargestBox(const PointsView& points, const double* reference) {
-  const int64_t n = points.size();
-  std::array<double, kObjectives> best = {};
-  double largest = 0;
-  for (int64_t row = 0; row < n; ++row) {
-    const double* p = points[row];
-    double box = 1;
-    for (int c = 0; c < kObjectives; ++c) box *= std::max(reference[c] - p[c], 0.0);
-    if (box <= largest) continue;
-    largest = box;
-    std::copy(p, p + kObjectives, best.begin());
-  }
-  std::vector<int32_t> rows(static_cast<size_t>(n));
-  size_t kept = 0;
-  for (int64_t row = 0; row < n; ++row) {
-    const double* p = points[row];
-    bool inside = true;
-    bool better = false;
-    bool worse = false;
-    for (int c = 0; c < kObjectives; ++c) {
-      inside &= p[c] < reference[c];
-      better |= p[c] < best[c];
-      worse |= p[c] > best[c];
-    }
-    rows[kept] = static_cast<int32_t>(row);
-    kept += (inside & (better | !worse)) ? 1 : 0;
-  }
-  rows.resize(kept);
-  return rows;
-}
-
 // The rows to sweep, ascending in the first objective.
 std::vector<int32_t> RowsToSweep(const PointsView& points, const double* reference) {
   const auto ordered = [&](const std::vector<int32_t>& rows) {
@@ -379,6 +354,10 @@ void ContributeAny(const PointsView& points, const std::vector<int32_t>& frontie
 }  // namespace
 
 absl::StatusOr<double> Hypervolume(const PointsView& points, absl::Span<const double> reference) {
+  if (points.objectives == 3 && CheckReference(points, reference).ok()) {
+    const std::optional<double> volume = SpreadHypervolume3(points, reference.data());
+    if (volume.has_value()) return *volume;
+  }
   FORALL_RETURN_IF_ERROR(CheckArguments(points, reference));
   return VolumeBelow(points, reference.data());
 }

@@ -13,11 +13,12 @@
 namespace forall {
 
 // Points that are not strictly better than the reference in every objective add nothing. Two and
-// three objectives: sort and sweep, O(n log n). Four: what each point, in the order of one
-// objective, adds to the three-dimensional volume of those before it, about O(n^2) with two
-// comparisons for most pairs. More: the same recursion on ever fewer objectives (WFG; While,
-// Bradstreet, Barone: "A fast way of calculating exact hypervolumes", IEEE TEC 2012), exponential
-// in the number of objectives at worst.
+// three objectives: sort and sweep, O(n log n), for three near O(n) where values are spread out
+// (hypervolume_3d.h). Four: what each point, in the order of one objective, adds to the
+// three-dimensional volume of those before it, about O(n^2) with two comparisons for most pairs.
+// More: the same recursion on ever fewer objectives (WFG; While, Bradstreet, Barone: "A fast way of
+// calculating exact hypervolumes", IEEE TEC 2012), exponential in the number of objectives at
+// worst.
 // Errors: as CheckPoints; InvalidArgument for a reference of another length or not finite, and for
 // a value of minus infinity. Pure.
 absl::StatusOr<double> Hypervolume(const PointsView& points, absl::Span<const double> reference);

@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: Apache-2.0
+// Points are added in the order of the first objective; the volume is the sum of the areas that
+// they newly dominate in the plane of the other two. The frontier in that plane is a list,
+// ascending in `a` and descending in `b`. What costs time is less the work than branches nobody can
+// foresee: how many members a point drives out, and where its place is. So the usual cases are
+// computed without asking, and only what is rare is asked for.
+#include "search/pareto/hypervolume_3d.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <vector>
+
+#include "search/pareto/largest_box.h"
+
+namespace forall {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr int64_t kFewPoints = 64;
+constexpr int64_t kManyPoints = 65000;  // names of steps, and counts, have 16 bits
+constexpr int kSample = 32;
+// Moves and steps per point that crowded buckets may cost before it is better to give up.
+constexpr int64_t kPatience = 2;
+
+struct Survey {
+  double low_x = kInfinity;
+  double high_x = -kInfinity;
+  double low_a = kInfinity;
+  double high_a = -kInfinity;
+  bool inside = true;  // all strictly better than the reference
+  bool sound = true;   // no NaN, no minus infinity, no sum that overflows to it
+};
+
+// `row_of` turns 0 ... count - 1 into rows.
+template <typename RowOf>
+Survey Look(const PointsView& points, const double* reference, int64_t count, RowOf row_of) {
+  const double* const values = points.values.data();
+  Survey found;
+  double low_x = kInfinity;
+  double high_x = -kInfinity;
+  double low_a = kInfinity;
+  double high_a = -kInfinity;
+  double high_b = -kInfinity;
+  double sum = 0;  // NaN or minus infinity if any value is
+  for (int64_t i = 0; i < count; ++i) {
+    const double* p = values + 3 * static_cast<int64_t>(row_of(i));
+    const double x = p[0];
+    const double a = p[1];
+    const double b = p[2];
+    sum += x + a + b;
+    low_x = x < low_x ? x : low_x;
+    high_x = high_x < x ? x : high_x;
+    low_a = a < low_a ? a : low_a;
+    high_a = high_a < a ? a : high_a;
+    high_b = high_b < b ? b : high_b;
+  }
+  found.low_x = low_x;
+  found.high_x = high_x;
+  found.low_a = low_a;
+  found.high_a = high_a;
+  found.inside = high_x < reference[0] && high_a < reference[1] && high_b < reference[2];
+  found.sound = sum > -kInfinity;
+  return found;
+}
+
+// Whether a look for the largest box may pay: in a sample it dominates others.
+bool SampleHasDominated(const PointsView& points, const double* reference) {
+  std::vector<double> sample;
+  sample.reserve(3 * kSample);
+  for (int64_t i = 0; i < kSample; ++i) {
+    const double* p = points[i * points.size() / kSample];
+    sample.insert(sample.end(), p, p + 3);
+  }
+  // More than a few, or the two passes cost more than they save.
+  return RowsBesideLargestBox<3>({sample, 3}, reference).size() + 2 < kSample;
+}
+
+// Maps values monotonically to 0 ... count - 1.
+struct Buckets {
+  double low = 0;
+  double scale = 0;
+
+  int32_t Of(double value) const { return static_cast<int32_t>((value - low) * scale); }
+};
+
+// Nothing if the range is empty, or too small or too large for arithmetic.
+std::optional<Buckets> Divide(double low, double high, int count) {
+  const double range = high - low;
+  const double scale = (count - 1) / range;
+  if (!(range > 0) || !std::isfinite(range) || !std::isfinite(scale)) return std::nullopt;
+  return Buckets{low, scale};
+}
+
+// A point, and once it is a member of the frontier in the plane, a step of that.
+struct alignas(32) Step {
+  double x;
+  double a;
+  double b;
+  uint32_t next;
+  int32_t bucket;  // of `a`
+};
+
+// Points in the order of the first objective, between two sentinels.
+class Order {
+ public:
+  // `a_buckets` are kept with each point.
+  template <typename RowOf>
+  static std::optional<Order> Of(const PointsView& points, const Survey& survey, int64_t count,
+                                 RowOf row_of, const Buckets& a_buckets) {
+    const int bucket_count =
+        2 * static_cast<int>(std::bit_ceil(static_cast<uint64_t>(std::max<int64_t>(count, 2))));
+    const std::optional<Buckets> buckets = Divide(survey.low_x, survey.high_x, bucket_count);
+    if (!buckets.has_value()) return std::nullopt;
+    const double* const values = points.values.data();
+    const auto bucket = std::make_unique_for_overwrite<int32_t[]>(static_cast<size_t>(count));
+    std::vector<uint16_t> end(static_cast<size_t>(bucket_count), 0);
+    for (int64_t i = 0; i < count; ++i) {
+      bucket[i] = buckets->Of(values[3 * static_cast<int64_t>(row_of(i))]);
+      ++end[bucket[i]];
+    }
+    SumUp(&end);
+    Order order(count);
+    Step* const steps = order.steps_.get() + 1;
+    // From the last, so that each end becomes its bucket's begin and equal points keep their order.
+    for (int64_t i = count; i-- > 0;) {
+      const double* p = values + 3 * static_cast<int64_t>(row_of(i));
+      Step& step = steps[--end[bucket[i]]];
+      step.x = p[0];
+      step.a = p[1];
+      step.b = p[2];
+      step.bucket = a_buckets.Of(p[1]);
+    }
+    if (!order.Insert()) return std::nullopt;
+    return order;
+  }
+
+  // Point i of 1 ... count; 0 and count + 1 are the sentinels'.
+  Step* steps() { return steps_.get(); }
+  int64_t count() const { return count_; }
+
+ private:
+  explicit Order(int64_t count)
+      : count_(count),
+        steps_(std::make_unique_for_overwrite<Step[]>(static_cast<size_t>(count) + 2)) {}
+
+  // Counts become how many there are up to and with each. Four at a time: the product with kOnes
+  // has their running sums, in the order of bytes that a machine of this kind has.
+  static void SumUp(std::vector<uint16_t>* counts) {
+    static_assert(std::endian::native == std::endian::little);
+    constexpr uint64_t kOnes = 0x0001000100010001;
+    uint64_t before = 0;
+    for (size_t i = 0; i < counts->size(); i += 4) {
+      uint64_t four = 0;
+      std::memcpy(&four, counts->data() + i, sizeof(four));
+      four *= kOnes;
+      const uint64_t sums = before + four;
+      std::memcpy(counts->data() + i, &sums, sizeof(sums));
+      before += (four >> 48) * kOnes;
+    }
+  }
+
+  // The last touch: whoever shares a bucket. False if that takes too many moves.
+  bool Insert() {
+    int64_t moves = kPatience * count_;
+    for (int64_t i = 2; i <= count_; ++i) {
+      if (steps_[i - 1].x <= steps_[i].x) continue;
+      const Step moving = steps_[i];
+      int64_t place = i;
+      for (; place > 1 && steps_[place - 1].x > moving.x; --place) {
+        steps_[place] = steps_[place - 1];
+      }
+      steps_[place] = moving;
+      if ((moves -= i - place) < 0) return false;
+    }
+    return true;
+  }
+
+  int64_t count_;
+  std::unique_ptr<Step[]> steps_;
+};
+
+// For each bucket the last step of the frontier that lies in a lower one.
+class StepBelow {
+ public:
+  explicit StepBelow(int buckets) : below_(static_cast<size_t>(buckets) + kLanes, 0) {}
+
+  uint32_t operator[](int32_t bucket) const { return below_[bucket]; }
+
+  // For the buckets after `first`, up to `last`. Mostly they are a few: so many are written always,
+  // each as it was or new.
+  void Set(int32_t first, int32_t last, uint16_t step) {
+    uint16_t* const begin = below_.data() + first + 1;
+    const auto count = static_cast<int16_t>(last - first);
+    for (int16_t lane = 0; lane < kLanes; ++lane) {
+      const auto mask = static_cast<uint16_t>(static_cast<int16_t>(lane - count) >> 15);
+      begin[lane] = static_cast<uint16_t>((step & mask) | (begin[lane] & ~mask));
+    }
+    if (count > kLanes) std::fill(begin + kLanes, begin + count, step);
+  }
+
+ private:
+  static constexpr int16_t kLanes = 16;
+  std::vector<uint16_t> below_;
+};
+
+// All ones or none.
+uint32_t Mask(bool yes) { return -static_cast<uint32_t>(yes); }
+
+double AtLeast(double value, double least) { return value > least ? value : least; }
+
+std::optional<double> Sweep(Order order, int buckets, const double* reference) {
+  Step* const steps = order.steps();
+  const auto end = static_cast<uint32_t>(order.count() + 1);
+  steps[0] = {0, -kInfinity, reference[2], end, -1};
+  steps[end] = {0, reference[1], -kInfinity, end, buckets - 1};
+  StepBelow below(buckets);
+  int64_t patience = kPatience * order.count();
+  double volume = 0;
+  for (uint32_t i = 1; i < end; ++i) {
+    Step& p = steps[i];
+    const double a = p.a;
+    const double b = p.b;
+    // The last step that is not to the right of the point: its bucket seldom has two others.
+    uint32_t left = below[p.bucket];
+    const uint32_t after = steps[left].next;
+    left ^= (left ^ after) & Mask(steps[after].a <= a);
+    while (steps[steps[left].next].a <= a) {
+      left = steps[left].next;
+      if (--patience < 0) return std::nullopt;
+    }
+    Step& before = steps[left];
+    if (before.b <= b) continue;
+    // It drives out none, one or two steps, seldom more.
+    const uint32_t first = before.next;
+    const Step& one = steps[first];
+    const Step& two = steps[one.next];
+    const Step& three = steps[two.next];
+    double area = (one.a - a) * (before.b - b) + (AtLeast(one.b, b) - b) * (two.a - one.a) +
+                  (AtLeast(two.b, b) - b) * (three.a - two.a);
+    uint32_t next = first ^ ((first ^ one.next) & Mask(one.b >= b)) ^
+                    ((one.next ^ two.next) & Mask(two.b >= b));
+    while (steps[next].b >= b) {
+      const Step& step = steps[next];
+      area += (step.b - b) * (steps[step.next].a - step.a);
+      next = step.next;
+    }
+    p.next = next;
+    before.next = i;
+    below.Set(p.bucket, steps[next].bucket, static_cast<uint16_t>(i));
+    volume += (reference[0] - p.x) * area;
+  }
+  return volume;
+}
+
+template <typename RowOf>
+std::optional<double> OrderAndSweep(const PointsView& points, const double* reference,
+                                    const Survey& survey, int64_t count, RowOf row_of) {
+  // The frontier in the plane has about as many steps as the square root of the points.
+  const auto buckets = static_cast<int>(
+      std::bit_ceil(static_cast<uint64_t>(4 * std::sqrt(static_cast<double>(count)))));
+  const std::optional<Buckets> a_buckets = Divide(survey.low_a, survey.high_a, buckets);
+  if (!a_buckets.has_value()) return std::nullopt;
+  std::optional<Order> order = Order::Of(points, survey, count, row_of, *a_buckets);
+  if (!order.has_value()) return std::nullopt;
+  return Sweep(*std::move(order), buckets, reference);
+}
+
+}  // namespace
+
+std::optional<double> SpreadHypervolume3(const PointsView& points, const double* reference) {
+  const int64_t size = points.size();
+  if (size < kFewPoints || points.values.size() % 3 != 0) return std::nullopt;
+  const auto all = [](int64_t i) { return i; };
+  const Survey survey = Look(points, reference, size, all);
+  if (!survey.sound) return std::nullopt;
+  if (survey.inside && size <= kManyPoints && !SampleHasDominated(points, reference)) {
+    return OrderAndSweep(points, reference, survey, size, all);
+  }
+  const std::vector<int32_t> rows = RowsBesideLargestBox<3>(points, reference);
+  const auto count = static_cast<int64_t>(rows.size());
+  if (count > kManyPoints) return std::nullopt;
+  const auto row_of = [&rows](int64_t i) { return rows[i]; };
+  return OrderAndSweep(points, reference, Look(points, reference, count, row_of), count, row_of);
+}
+
+}  // namespace forall

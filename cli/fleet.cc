@@ -8,27 +8,11 @@
 #include "base/status_macros.h"
 #include "cli/command.h"
 #include "cli/expressions.h"
+#include "cli/inspect_format.h"
 #include "cli/text_table.h"
 
 namespace forall {
 namespace {
-
-const char* WorkerStateName(v1::Worker::State state) {
-  switch (state) {
-    case v1::Worker::ACTIVE:
-      return "active";
-    case v1::Worker::DRAINING:
-      return "draining";
-    case v1::Worker::DRAINED:
-      return "drained";
-    case v1::Worker::LOST:
-      return "lost";
-    case v1::Worker::QUARANTINED:
-      return "quarantined";
-    default:
-      return "unknown";
-  }
-}
 
 absl::Status ListWorkers(const CommandContext& context) {
   Client client(context.controller);
@@ -42,17 +26,13 @@ absl::Status ListWorkers(const CommandContext& context) {
   TextTable table(
       {"WORKER", "STATE", "DEVICE", "CLASS", "RUNTIME", "LEASED", "DONE", "FAILED", "SEEN"});
   for (const v1::Worker& worker : workers) {
-    const absl::Duration age =
-        Clock::Real()->Now() - absl::FromUnixSeconds(worker.last_heartbeat_time().seconds());
     table.AddRow(
         {worker.name(), WorkerStateName(worker.state()), worker.device().name(),
          worker.device().device_class(),
          absl::StrCat(worker.profile().runtime(), " ", worker.profile().runtime_version()),
          absl::StrCat(worker.leased_tasks()), absl::StrCat(worker.completed_tasks()),
          absl::StrCat(worker.failed_tasks()),
-         age < absl::Seconds(1)
-             ? std::string("just now")
-             : absl::StrCat(absl::FormatDuration(absl::Floor(age, absl::Seconds(1))), " ago")});
+         Ago(absl::FromUnixSeconds(worker.last_heartbeat_time().seconds()), Clock::Real()->Now())});
   }
   std::cout << table.Render();
   return absl::OkStatus();

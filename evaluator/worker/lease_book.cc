@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "evaluator/worker/lease_book.h"
 
+#include <algorithm>
+
 namespace forall {
 
 std::shared_ptr<LeaseBook::Held> LeaseBook::Add(const v1::LeasedTask& leased) {
@@ -35,6 +37,12 @@ std::vector<v1::HeldLease> LeaseBook::List() const {
     lease.set_token(token);
   }
   return leases;
+}
+
+bool LeaseBook::HoldsAny(v1::Task::Kind kind) const {
+  MutexLock lock(&mu_);
+  return std::any_of(held_.begin(), held_.end(),
+                     [kind](const auto& held) { return held.second->task.kind() == kind; });
 }
 
 }  // namespace forall

@@ -30,6 +30,8 @@ class LeaseBook {
   bool MarkLost(const std::string& token);
   // For the next heartbeat.
   std::vector<v1::HeldLease> List() const;
+  // Whether one is held for a task of this kind.
+  bool HoldsAny(v1::Task::Kind kind) const;
 
  private:
   mutable Mutex mu_;

@@ -242,6 +242,10 @@ absl::Status ServedDevice::Prepare() {
   worker.registration = Registration(
       backend, plan_.file.has_value() ? std::vector<std::string>()
                                       : OfferedDatasets(process_.flags->data, executor_.get()));
+  // Another device is not asked for it: the way there may be slow, and used by a measurement.
+  if (elsewhere_ == nullptr) {
+    worker.read_machine = [probe = process_.probe] { return probe->Probe().Fields(); };
+  }
   worker.backoff.seed = Fnv1a64(absl::StrCat(plan_.worker_id, getpid()));
   LogStart(worker.registration);
   worker_ = std::make_unique<Worker>(std::move(worker));

@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -45,6 +46,10 @@ class Worker {
     // A drained worker finishes what it has begun, but gives it back after so long.
     absl::Duration drain_grace = absl::Seconds(25);
     Backoff::Options backoff = {};
+    // What the machine says of itself, for heartbeats: called on their thread, so often at most,
+    // after every registration, and never while a LATENCY task is held. May be empty.
+    std::function<std::map<std::string, std::string>()> read_machine = {};
+    absl::Duration reading_period = absl::Minutes(1);
   };
 
   explicit Worker(Options options);
@@ -63,6 +68,7 @@ class Worker {
   void HeartbeatLoop();
   absl::Status Register();
   absl::Status Heartbeat();
+  void AddReadings(v1::HeartbeatRequest* request);
   void NoteConnection(const absl::Status& status);
   // After NotFound of a call that was made in registration `generation`: returns once the worker
   // is registered anew, or `stop` says so.
@@ -92,6 +98,7 @@ class Worker {
 
   const Options options_;
   LeaseBook leases_;
+  int64_t next_reading_ns_ = 0;  // the heartbeats' thread alone
 
   mutable Mutex mu_;
   CondVar changed_;

@@ -79,6 +79,7 @@ absl::Status Worker::Register() {
   const absl::StatusOr<v1::RegisterWorkerResponse> response =
       options_.fleet->Register(options_.registration);
   if (!response.ok()) return response.status();
+  next_reading_ns_ = 0;  // this controller may have none
   MutexLock lock(&mu_);
   name_ = response->worker().name();
   if (response->has_heartbeat_interval()) {
@@ -98,6 +99,7 @@ absl::Status Worker::Heartbeat() {
     request.set_worker(name_);
   }
   for (v1::HeldLease& lease : leases_.List()) *request.add_leases() = std::move(lease);
+  AddReadings(&request);
   const absl::StatusOr<v1::HeartbeatResponse> response = options_.fleet->Heartbeat(request);
   if (!response.ok()) return response.status();
   for (const std::string& token : response->lost_tokens()) {
@@ -116,6 +118,17 @@ absl::Status Worker::Heartbeat() {
   }
   NoteChange();
   return absl::OkStatus();
+}
+
+void Worker::AddReadings(v1::HeartbeatRequest* request) {
+  const int64_t now = options_.clock->SteadyNanos();
+  if (!options_.read_machine || now < next_reading_ns_) return;
+  // A task that is held is about to be timed, if it is not yet.
+  if (leases_.HoldsAny(v1::Task::LATENCY)) return;
+  for (const auto& [name, value] : options_.read_machine()) {
+    (*request->mutable_readings())[name] = value;
+  }
+  next_reading_ns_ = now + absl::ToInt64Nanoseconds(options_.reading_period);
 }
 
 void Worker::NoteConnection(const absl::Status& status) {

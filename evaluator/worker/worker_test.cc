@@ -2,6 +2,7 @@
 #include "evaluator/worker/worker.h"
 
 #include <algorithm>
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -118,6 +119,11 @@ class WorkerTest : public ::testing::Test {
     options.drain_grace = drain_grace;
     options.backoff.first = absl::Milliseconds(1);
     options.backoff.longest = absl::Milliseconds(5);
+    options.read_machine = [this] {
+      ++readings_;
+      return std::map<std::string, std::string>{{"temperature_celsius", "51.5"}};
+    };
+    options.reading_period = reading_period_;
     worker_ = std::make_unique<Worker>(std::move(options));
     thread_ = Thread("worker", [this] { result_ = worker_->Run(); });
   }
@@ -148,6 +154,8 @@ class WorkerTest : public ::testing::Test {
   ScriptedExecutor executor_;
   std::unique_ptr<Worker> worker_;
   absl::Status result_;
+  std::atomic<int> readings_{0};
+  absl::Duration reading_period_ = absl::Hours(1);
   Thread thread_;
 };
 
@@ -245,6 +253,34 @@ TEST_F(WorkerTest, HeartbeatsListWhatIsHeldAndOnlyThat) {
   EXPECT_TRUE(service_.Await([](const Seen& seen) {
     return seen.results.size() == 1 && seen.last_heartbeat_tokens.empty();
   }));
+}
+
+TEST_F(WorkerTest, HeartbeatsTellOfTheMachineAtFirstAndThenSeldom) {
+  Start();
+  ASSERT_TRUE(service_.Await([](const Seen& seen) { return seen.heartbeats >= 10; }));
+  EXPECT_EQ(service_.seen().readings, 1);
+  EXPECT_EQ(service_.seen().last_readings,
+            (std::map<std::string, std::string>{{"temperature_celsius", "51.5"}}));
+  // A controller that started anew knows nothing of it.
+  service_.ForgetWorker();
+  EXPECT_TRUE(service_.Await([](const Seen& seen) { return seen.readings == 2; }));
+}
+
+TEST_F(WorkerTest, NothingIsReadWhileATaskIsTimed) {
+  reading_period_ = absl::ZeroDuration();
+  executor_.SetScript(UntilOpen());
+  service_.AddTask("tasks/1", v1::Task::LATENCY);
+  Start();
+  ASSERT_TRUE(executor_.AwaitStarted(1));
+  const int before = readings_;
+  const int heartbeats = service_.seen().heartbeats;
+  ASSERT_TRUE(service_.Await([&](const Seen& seen) { return seen.heartbeats >= heartbeats + 10; }));
+  // One may have been under way when the task began.
+  EXPECT_LE(readings_, before + 1);
+  EXPECT_EQ(service_.seen().readings_while_timing, 0);
+  executor_.Open();
+  const int sent = service_.seen().readings;
+  EXPECT_TRUE(service_.Await([&](const Seen& seen) { return seen.readings >= sent + 3; }));
 }
 
 TEST_F(WorkerTest, LostLeaseStopsTheWorkAndReportsNothing) {

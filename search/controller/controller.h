@@ -35,6 +35,7 @@
 #include "search/controller/network_tasks.h"
 #include "search/controller/random_baseline.h"
 #include "search/controller/registry.h"
+#include "search/controller/worker_inspection.h"
 #include "search/queue/lease_table.h"
 #include "search/store/artifact_store.h"
 #include "search/store/result_store.h"
@@ -121,6 +122,7 @@ class Controller : private JobHost {
   void CompleteTasks(const v1::CompleteTasksRequest& request, Done<v1::CompleteTasksResponse> done);
   void ReleaseTask(const v1::ReleaseTaskRequest& request, Done<v1::ReleaseTaskResponse> done);
   void ListWorkers(const v1::ListWorkersRequest& request, Done<v1::ListWorkersResponse> done);
+  void InspectWorker(const v1::InspectWorkerRequest& request, Done<v1::WorkerInspection> done);
   void DrainWorker(const v1::DrainWorkerRequest& request, Done<v1::Worker> done);
   void GetServerStatus(const v1::GetServerStatusRequest& request,
                        Done<v1::GetServerStatusResponse> done);
@@ -148,6 +150,7 @@ class Controller : private JobHost {
     v1::Worker resource;  // as it registered
     bool takes_latency = true;
     std::vector<std::string> metrics;  // that its device measures beside latency_ms
+    WorkerNews news;
   };
   struct Subscription {
     int64_t job = 0;

@@ -28,6 +28,8 @@ constexpr int kMaxTasksPerLease = 16;
 constexpr int kMaxResults = 64;
 constexpr int kMaxHeldLeases = 1024;
 constexpr size_t kPageBytes = 2 << 20;
+constexpr int kDefaultLatencies = 20;  // of an inspection
+constexpr int kMaxLatencies = WorkerLatencies::kLast;
 constexpr absl::Duration kMaxWait = absl::Seconds(60);
 
 template <typename... Parts>
@@ -316,6 +318,7 @@ void Controller::Heartbeat(const v1::HeartbeatRequest& request, Done<v1::Heartbe
   if (request.leases_size() > kMaxHeldLeases) {
     return done(Invalid("leases", "at most ", kMaxHeldLeases, ", got ", request.leases_size()));
   }
+  if (const absl::Status valid = CheckReadings(request); !valid.ok()) return done(valid);
   absl::StatusOr<v1::HeartbeatResponse> answer =
       absl::UnavailableError("the controller is stopping");
   Outbox outbox;
@@ -329,6 +332,7 @@ void Controller::Heartbeat(const v1::HeartbeatRequest& request, Done<v1::Heartbe
       }
       const absl::StatusOr<LeaseTable::HeartbeatReply> reply = leases_->Heartbeat(*worker, held);
       if (reply.ok()) {
+        workers_[*worker].news.NoteReadings(request.readings(), Now());
         v1::HeartbeatResponse response;
         for (const std::string& token : reply->lost_tokens) response.add_lost_tokens(token);
         response.set_drain(reply->drain);
@@ -519,6 +523,7 @@ std::vector<MeasurementRecord> Controller::LatencyRecordsLocked(const v1::Task& 
     registry_->index.AddBaseline(baseline);
     open_.batch.insert_baselines.push_back(baseline);
   }
+  workers_[by.worker].news.NoteLatency(latency, baseline.id, by.time);
   return LatencyMeasurements(wire, latency, by, baseline);
 }
 
@@ -755,6 +760,24 @@ void Controller::ListWorkers(const v1::ListWorkersRequest& request,
         }
         return response;
       });
+}
+
+void Controller::InspectWorker(const v1::InspectWorkerRequest& request,
+                               Done<v1::WorkerInspection> done) {
+  Answer<v1::WorkerInspection>(std::move(done), [&]() -> absl::StatusOr<v1::WorkerInspection> {
+    mu_.AssertHeld();
+    FORALL_ASSIGN_OR_RETURN(const std::string worker, ParseWorkerName(request.name()));
+    if (request.latencies() < 0 || request.latencies() > kMaxLatencies) {
+      return Invalid("latencies", "from 1 to ", kMaxLatencies, ", or 0 for ", kDefaultLatencies,
+                     ", got ", request.latencies());
+    }
+    const auto known = workers_.find(worker);
+    if (known == workers_.end()) {
+      return absl::NotFoundError(absl::StrCat("there is no ", WorkerName(worker)));
+    }
+    return InspectionOf(*registry_, WorkerViewLocked(worker), known->second.news,
+                        request.latencies() == 0 ? kDefaultLatencies : request.latencies());
+  });
 }
 
 void Controller::DrainWorker(const v1::DrainWorkerRequest& request, Done<v1::Worker> done) {

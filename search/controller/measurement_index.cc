@@ -41,6 +41,9 @@ void MeasurementIndex::Add(MeasurementRecord record) {
   const MeasurementRecord& added = records_.back();
   const SubjectId subject = NumberOf(added.key.subject);
   about_[subject].push_back(&added);
+  if (added.key.metric == "latency_ms" && !added.worker.empty()) {
+    worker_latencies_[added.worker].Note(added);
+  }
   if (!Counts(added)) return;
   if (added.key.metric == kMedianLatency) {
     latency_places_.insert({added.key.device, added.key.device_class, added.key.device_fingerprint,
@@ -59,6 +62,11 @@ const MeasurementRecord* MeasurementIndex::Find(int64_t id) const {
       records_.begin(), records_.end(), id,
       [](const MeasurementRecord& record, int64_t wanted) { return record.id < wanted; });
   return it != records_.end() && it->id == id ? &*it : nullptr;
+}
+
+const WorkerLatencies* MeasurementIndex::FindWorkerLatencies(const std::string& worker) const {
+  const auto it = worker_latencies_.find(worker);
+  return it == worker_latencies_.end() ? nullptr : &it->second;
 }
 
 SubjectId MeasurementIndex::NumberOf(absl::string_view subject) {

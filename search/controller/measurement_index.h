@@ -23,6 +23,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "search/controller/measurement_column.h"
+#include "search/controller/worker_latencies.h"
 #include "search/store/result_store.h"
 
 namespace forall {
@@ -84,6 +85,8 @@ class MeasurementIndex {
   int64_t highest_id() const { return highest_id_; }
   // Of all latencies that count: neither rejected nor retracted.
   const std::set<LatencyPlace>& latency_places() const { return latency_places_; }
+  // nullptr when the worker has measured none.
+  const WorkerLatencies* FindWorkerLatencies(const std::string& worker) const;
 
   // An accuracy of exactly these images is the same wherever it is taken. `images` 0: all. 0 when
   // there is none to reuse. `up_to`: later measurements are not looked at.
@@ -123,6 +126,8 @@ class MeasurementIndex {
                                  const std::string& calibration_id) const;
   void AddBaseline(const BaselineRecord& record);
   const BaselineRecord* FindBaseline(const std::string& id) const;
+  // By id.
+  const std::map<std::string, BaselineRecord>& baselines() const { return baselines_; }
 
  private:
   // Everything within the first `images`, in order of its first image.
@@ -139,6 +144,7 @@ class MeasurementIndex {
   std::vector<std::vector<const MeasurementRecord*>> about_;  // by subject
   absl::flat_hash_map<std::string, MeasurementColumn> columns_;
   std::set<LatencyPlace> latency_places_;
+  absl::flat_hash_map<std::string, WorkerLatencies> worker_latencies_;
   std::map<std::pair<std::string, std::string>, int64_t> all_images_;
   // By artifact, dataset and split; in order of arrival.
   std::map<std::tuple<std::string, std::string, std::string>, std::vector<AccuracyPartRecord>>

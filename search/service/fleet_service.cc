@@ -36,6 +36,12 @@ grpc::ServerUnaryReactor* FleetServiceImpl::ListWorkers(Context* context,
   return AnswerUnary(context, controller_, &Controller::ListWorkers, *request, response);
 }
 
+grpc::ServerUnaryReactor* FleetServiceImpl::InspectWorker(Context* context,
+                                                          const v1::InspectWorkerRequest* request,
+                                                          v1::WorkerInspection* response) {
+  return AnswerUnary(context, controller_, &Controller::InspectWorker, *request, response);
+}
+
 grpc::ServerUnaryReactor* FleetServiceImpl::DrainWorker(Context* context,
                                                         const v1::DrainWorkerRequest* request,
                                                         v1::Worker* response) {

@@ -28,6 +28,8 @@ class FleetServiceImpl : public v1::FleetService::CallbackService {
                      v1::ReleaseTaskResponse* response) override;
   Unary* ListWorkers(Context* context, const v1::ListWorkersRequest* request,
                      v1::ListWorkersResponse* response) override;
+  Unary* InspectWorker(Context* context, const v1::InspectWorkerRequest* request,
+                       v1::WorkerInspection* response) override;
   Unary* DrainWorker(Context* context, const v1::DrainWorkerRequest* request,
                      v1::Worker* response) override;
   Unary* GetServerStatus(Context* context, const v1::GetServerStatusRequest* request,

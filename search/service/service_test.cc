@@ -175,6 +175,22 @@ TEST_F(ServiceTest, LongPollWaitsForWork) {
   EXPECT_GE(response.tasks_size(), 1);
 }
 
+TEST_F(ServiceTest, WorkersAreInspected) {
+  harness_.Register("w");
+  v1::InspectWorkerRequest request;
+  v1::WorkerInspection inspection;
+  request.set_name("workers/w");
+  {
+    grpc::ClientContext context;
+    ASSERT_TRUE(fleet_->InspectWorker(&context, request, &inspection).ok());
+  }
+  EXPECT_EQ(inspection.worker().device().name(), "devices/pc");
+  request.set_name("workers/nobody");
+  grpc::ClientContext context;
+  EXPECT_EQ(fleet_->InspectWorker(&context, request, &inspection).error_code(),
+            grpc::StatusCode::NOT_FOUND);
+}
+
 TEST_F(ServiceTest, PollWhoseClientHasGoneTakesNoTask) {
   harness_.Register("w");
   {

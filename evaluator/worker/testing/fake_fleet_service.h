@@ -32,6 +32,9 @@ class FakeFleetService final : public v1::FleetService::Service {
     std::vector<std::string> released;  // task names
     std::set<std::string> last_heartbeat_tokens;
     std::set<std::string> first_heartbeat_tokens;  // after the last registration
+    int readings = 0;                              // heartbeats that had any
+    int readings_while_timing = 0;                 // of them, with a lease of a LATENCY task
+    std::map<std::string, std::string> last_readings;
     bool drained = false;
   };
 
@@ -41,6 +44,7 @@ class FakeFleetService final : public v1::FleetService::Service {
     task.set_name(name);
     task.set_kind(kind);
     waiting_.push_back(task);
+    if (kind == v1::Task::LATENCY) latency_tasks_.insert(name);
     changed_.SignalAll();
   }
   // The next `times` calls of the method fail.
@@ -131,6 +135,7 @@ class FakeFleetService final : public v1::FleetService::Service {
     }
     if (first_heartbeat_) seen_.first_heartbeat_tokens = seen_.last_heartbeat_tokens;
     first_heartbeat_ = false;
+    NoteReadings(*request);
     response->set_drain(drain_);
     changed_.SignalAll();
     return grpc::Status::OK;
@@ -178,6 +183,15 @@ class FakeFleetService final : public v1::FleetService::Service {
     int times;
   };
 
+  void NoteReadings(const v1::HeartbeatRequest& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    if (request.readings().empty()) return;
+    ++seen_.readings;
+    seen_.last_readings = {request.readings().begin(), request.readings().end()};
+    for (const v1::HeldLease& lease : request.leases()) {
+      seen_.readings_while_timing += latency_tasks_.count(lease.task()) > 0 ? 1 : 0;
+    }
+  }
+
   grpc::Status TakeFailure(const std::string& method) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     const auto found = failures_.find(method);
     if (found == failures_.end() || found->second.times == 0) return grpc::Status::OK;
@@ -191,6 +205,7 @@ class FakeFleetService final : public v1::FleetService::Service {
   std::map<std::string, Failure> failures_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, grpc::StatusCode> completion_codes_ ABSL_GUARDED_BY(mu_);
   std::set<std::string> lost_ ABSL_GUARDED_BY(mu_);
+  std::set<std::string> latency_tasks_ ABSL_GUARDED_BY(mu_);
   bool known_ ABSL_GUARDED_BY(mu_) = false;
   bool first_heartbeat_ ABSL_GUARDED_BY(mu_) = false;
   bool drain_ ABSL_GUARDED_BY(mu_) = false;

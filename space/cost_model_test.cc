@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "space/cost_model.h"
 
+#include <memory>
+
+#include "base/random.h"
 #include "base/testing/matchers.h"
 #include "gtest/gtest.h"
 #include "space/family.h"
@@ -21,6 +24,26 @@ TEST(CostModelTest, SmallNetworkRange) {
 
 // image 1x4x4 -> conv 2x4x4 -> batch norm, relu in place -> 1x1 conv to 3x4x4 -> add needs equal
 // shapes, so: residual around a 1x1 convolution 2 -> 2.
+// What makes the ends of the space the bounds that a job is refused by: a peak is no sum, but no
+// choice that adds to a network takes from it.
+TEST(CostModelTest, NoSubnetsPeakLiesBeyondTheSmallestsAndTheLargests) {
+  for (const char* const name : {"fashion_mnist", "ofa_mbv3_w1.2", "ofa_resnet50"}) {
+    const std::shared_ptr<const Family> family = FindFamily(name).value();
+    const SearchSpace& space = family->search_space();
+    const auto peak = [&](const Architecture& architecture) {
+      return CountCosts(*family->Describe(architecture)).peak_activation_bytes;
+    };
+    const int64_t least = peak(space.Smallest());
+    const int64_t most = peak(space.Largest());
+    Random random(11);
+    for (int i = 0; i < 200; ++i) {
+      const Architecture architecture = space.Sample(&random);
+      EXPECT_GE(peak(architecture), least) << name << space.ToJson(architecture);
+      EXPECT_LE(peak(architecture), most) << name << space.ToJson(architecture);
+    }
+  }
+}
+
 TEST(CostModelTest, PeakMemoryFollowsLiveness) {
   NetworkBuilder builder({1, 4, 4}, 1e-5);
   int x = builder.Convolution("a", kNetworkInput, {"a", {2, 1, 3, 3}, {}}, 1);

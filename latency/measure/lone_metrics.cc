@@ -25,6 +25,7 @@ constexpr int kFewestWindows = 3;
 constexpr absl::Duration kWarmUp = absl::Milliseconds(200);
 // A sensor that needs more than this for one window would take hours for a search.
 constexpr absl::Duration kLongestWindow = absl::Minutes(1);
+constexpr absl::string_view kBattery = "battery";
 constexpr absl::Duration kNap = absl::Milliseconds(50);
 
 // How far a resident size may be off on `threads` cores: the kernel adds up pages in batches per
@@ -192,11 +193,15 @@ absl::StatusOr<LoneMetric> MeasurePeakMemory(SessionRunner* sessions, absl::stri
 absl::StatusOr<std::unique_ptr<EnergySensors>> EnergySensors::Choose(PowerSensors found) {
   std::unique_ptr<EnergySensors> chosen(new EnergySensors);
   std::vector<std::string> reasons;
-  for (const absl::string_view source : {"rapl", "ina3221", "battery"}) {
+  for (const absl::string_view source :
+       {absl::string_view("rapl"), absl::string_view("ina3221"), kBattery}) {
     for (std::unique_ptr<PowerSensor>& sensor : found.available) {
       if (sensor == nullptr) continue;
       const SensorDescription& description = sensor->description();
-      if (description.source != source || !description.additive) continue;
+      if (description.source != source) continue;
+      // A battery is the whole device by itself; its sensor refuses while there are two in use.
+      const bool whole = source == kBattery && chosen->sensors_.empty();
+      if (!description.additive && !whole) continue;
       EnergyMeter::Options meter;
       meter.sensor = sensor.get();
       const auto created = EnergyMeter::Create(meter);

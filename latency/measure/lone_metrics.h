@@ -40,7 +40,7 @@ absl::StatusOr<LoneMetric> MeasurePeakMemory(SessionRunner* sessions, absl::stri
                                              int processes, const std::function<bool()>& cancelled);
 
 // The sensors that energy per inference is taken from: of the first source that has any (RAPL,
-// INA3221, battery) all that may be added up. GPUs are left out: models run on the CPU.
+// INA3221) all that may be added up, or else a battery. GPUs are left out: models run on the CPU.
 class EnergySensors {
  public:
   // Unavailable, with what was looked for and why it cannot be had.

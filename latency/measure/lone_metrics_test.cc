@@ -196,9 +196,11 @@ TEST_F(EnergyTest, SensorsThatMayBeAddedUpAre) {
 }
 
 TEST_F(EnergyTest, ASlowSensorGetsLongerWindows) {
-  const auto sensors =
-      One(std::make_unique<FakeSensor>("battery", "BAT0", SensorKind::kCounter, absl::Seconds(1),
-                                       [this] { return absl::StatusOr<double>(Joules(5, 15)); }));
+  auto battery =
+      std::make_unique<FakeSensor>("battery", "BAT0", SensorKind::kCounter, absl::Seconds(1),
+                                   [this] { return absl::StatusOr<double>(Joules(5, 15)); });
+  battery->mutable_description()->additive = false;  // as the real one says
+  const auto sensors = One(std::move(battery));
   const absl::Time start = clock_.Now();
   FORALL_ASSERT_OK_AND_ASSIGN(const LoneMetric energy, Measure(*sensors));
   // 20 updates and a fifth more, at rest and at work, five times.

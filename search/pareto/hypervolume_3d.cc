@@ -23,78 +23,53 @@ namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr int64_t kFewPoints = 64;
 constexpr int64_t kManyPoints = 65000;  // names of steps, and counts, have 16 bits
-constexpr int kSample = 32;
+constexpr int64_t kSample = 256;
+constexpr int64_t kPivotSample = 32;
 // Moves and steps per point that crowded buckets may cost before it is better to give up.
 constexpr int64_t kPatience = 2;
 
-struct Survey {
-  double low_x = kInfinity;
-  double high_x = -kInfinity;
-  double low_a = kInfinity;
-  double high_a = -kInfinity;
-  bool inside = true;  // all strictly better than the reference
-  bool sound = true;   // no NaN, no minus infinity, no sum that overflows to it
+// No NaN, no minus infinity, no sum that overflows to it.
+bool Sound(const PointsView& points) {
+  double sum = 0;
+  for (const double value : points.values) sum += value;
+  return sum > -kInfinity;
+}
+
+// Where most values lie: it is a sample's, so that some may be beyond.
+struct Range {
+  double low = kInfinity;
+  double high = -kInfinity;
+
+  void Widen(double value) {
+    low = value < low ? value : low;
+    high = high < value ? value : high;
+  }
 };
 
-// `row_of` turns 0 ... count - 1 into rows.
-template <typename RowOf>
-Survey Look(const PointsView& points, const double* reference, int64_t count, RowOf row_of) {
-  const double* const values = points.values.data();
-  Survey found;
-  double low_x = kInfinity;
-  double high_x = -kInfinity;
-  double low_a = kInfinity;
-  double high_a = -kInfinity;
-  double high_b = -kInfinity;
-  double sum = 0;  // NaN or minus infinity if any value is
-  for (int64_t i = 0; i < count; ++i) {
-    const double* p = values + 3 * static_cast<int64_t>(row_of(i));
-    const double x = p[0];
-    const double a = p[1];
-    const double b = p[2];
-    sum += x + a + b;
-    low_x = x < low_x ? x : low_x;
-    high_x = high_x < x ? x : high_x;
-    low_a = a < low_a ? a : low_a;
-    high_a = high_a < a ? a : high_a;
-    high_b = high_b < b ? b : high_b;
+// Maps values monotonically to 0 ... count - 1, those beyond the range to the first and the last;
+// NaN to anything of these.
+class Buckets {
+ public:
+  // Nothing if the range is empty, or too small or too large for arithmetic.
+  static std::optional<Buckets> Divide(const Range& range, int count) {
+    const double width = range.high - range.low;
+    const double scale = (count - 1) / width;
+    if (!(width > 0) || !std::isfinite(width) || !std::isfinite(scale)) return std::nullopt;
+    return Buckets(range, scale);
   }
-  found.low_x = low_x;
-  found.high_x = high_x;
-  found.low_a = low_a;
-  found.high_a = high_a;
-  found.inside = high_x < reference[0] && high_a < reference[1] && high_b < reference[2];
-  found.sound = sum > -kInfinity;
-  return found;
-}
 
-// Whether a look for the largest box may pay: in a sample it dominates others.
-bool SampleHasDominated(const PointsView& points, const double* reference) {
-  std::vector<double> sample;
-  sample.reserve(3 * kSample);
-  for (int64_t i = 0; i < kSample; ++i) {
-    const double* p = points[i * points.size() / kSample];
-    sample.insert(sample.end(), p, p + 3);
+  int32_t Of(double value) const {
+    const double raised = value > range_.low ? value : range_.low;
+    const double within = raised < range_.high ? raised : range_.high;
+    return static_cast<int32_t>((within - range_.low) * scale_);
   }
-  // More than a few, or the two passes cost more than they save.
-  return RowsBesideLargestBox<3>({sample, 3}, reference).size() + 2 < kSample;
-}
 
-// Maps values monotonically to 0 ... count - 1.
-struct Buckets {
-  double low = 0;
-  double scale = 0;
+ private:
+  Buckets(const Range& range, double scale) : range_(range), scale_(scale) {}
 
-  int32_t Of(double value) const { return static_cast<int32_t>((value - low) * scale); }
+  Range range_;
+  double scale_;
 };
-
-// Nothing if the range is empty, or too small or too large for arithmetic.
-std::optional<Buckets> Divide(double low, double high, int count) {
-  const double range = high - low;
-  const double scale = (count - 1) / range;
-  if (!(range > 0) || !std::isfinite(range) || !std::isfinite(scale)) return std::nullopt;
-  return Buckets{low, scale};
-}
 
 // A point, and once it is a member of the frontier in the plane, a step of that.
 struct alignas(32) Step {
@@ -108,21 +83,35 @@ struct alignas(32) Step {
 // Points in the order of the first objective, between two sentinels.
 class Order {
  public:
-  // `a_buckets` are kept with each point.
+  // `row_of` turns 0 ... count - 1 into rows. Nothing when a point is not strictly better than the
+  // reference or not sound, or when buckets are crowded. `a_buckets` are kept with each point.
   template <typename RowOf>
-  static std::optional<Order> Of(const PointsView& points, const Survey& survey, int64_t count,
-                                 RowOf row_of, const Buckets& a_buckets) {
-    const int bucket_count =
-        2 * static_cast<int>(std::bit_ceil(static_cast<uint64_t>(std::max<int64_t>(count, 2))));
-    const std::optional<Buckets> buckets = Divide(survey.low_x, survey.high_x, bucket_count);
+  static std::optional<Order> Of(const PointsView& points, const double* reference, int64_t count,
+                                 RowOf row_of, const Range& x_range, const Buckets& a_buckets) {
+    const uint64_t bucket_count = 4 * std::bit_ceil(static_cast<uint64_t>(count));
+    const std::optional<Buckets> buckets = Buckets::Divide(x_range, static_cast<int>(bucket_count));
     if (!buckets.has_value()) return std::nullopt;
     const double* const values = points.values.data();
     const auto bucket = std::make_unique_for_overwrite<int32_t[]>(static_cast<size_t>(count));
-    std::vector<uint16_t> end(static_cast<size_t>(bucket_count), 0);
+    std::vector<uint16_t> end(bucket_count, 0);
+    double high_x = -kInfinity;
+    double high_a = -kInfinity;
+    double high_b = -kInfinity;
+    double sum = 0;  // NaN or minus infinity if any value is
     for (int64_t i = 0; i < count; ++i) {
-      bucket[i] = buckets->Of(values[3 * static_cast<int64_t>(row_of(i))]);
+      const double* p = values + 3 * static_cast<int64_t>(row_of(i));
+      const double x = p[0];
+      const double a = p[1];
+      const double b = p[2];
+      sum += x + a + b;
+      high_x = high_x < x ? x : high_x;
+      high_a = high_a < a ? a : high_a;
+      high_b = high_b < b ? b : high_b;
+      bucket[i] = buckets->Of(x);
       ++end[bucket[i]];
     }
+    const bool inside = high_x < reference[0] && high_a < reference[1] && high_b < reference[2];
+    if (!inside || !(sum > -kInfinity)) return std::nullopt;
     SumUp(&end);
     Order order(count);
     Step* const steps = order.steps_.get() + 1;
@@ -257,17 +246,46 @@ std::optional<double> Sweep(Order order, int buckets, const double* reference) {
   return volume;
 }
 
+// The points of at most `most` of the rows, evenly.
+template <typename RowOf>
+std::vector<double> Sample(const PointsView& points, int64_t count, RowOf row_of, int64_t most) {
+  const int64_t size = std::min(count, most);
+  std::vector<double> sample;
+  sample.reserve(static_cast<size_t>(3 * size));
+  for (int64_t i = 0; i < size; ++i) {
+    const double* p = points[row_of(i * count / size)];
+    sample.insert(sample.end(), p, p + 3);
+  }
+  return sample;
+}
+
+Range RangeOf(const std::vector<double>& sample, size_t objective) {
+  Range range;
+  for (size_t i = objective; i < sample.size(); i += 3) range.Widen(sample[i]);
+  return range;
+}
+
 template <typename RowOf>
 std::optional<double> OrderAndSweep(const PointsView& points, const double* reference,
-                                    const Survey& survey, int64_t count, RowOf row_of) {
+                                    int64_t count, RowOf row_of) {
+  const std::vector<double> sample = Sample(points, count, row_of, kSample);
   // The frontier in the plane has about as many steps as the square root of the points.
   const auto buckets = static_cast<int>(
       std::bit_ceil(static_cast<uint64_t>(4 * std::sqrt(static_cast<double>(count)))));
-  const std::optional<Buckets> a_buckets = Divide(survey.low_a, survey.high_a, buckets);
+  const std::optional<Buckets> a_buckets = Buckets::Divide(RangeOf(sample, 1), buckets);
   if (!a_buckets.has_value()) return std::nullopt;
-  std::optional<Order> order = Order::Of(points, survey, count, row_of, *a_buckets);
+  std::optional<Order> order =
+      Order::Of(points, reference, count, row_of, RangeOf(sample, 0), *a_buckets);
   if (!order.has_value()) return std::nullopt;
   return Sweep(*std::move(order), buckets, reference);
+}
+
+// Whether a look for the largest box may pay: in a sample more than a few are dominated or beyond
+// the reference.
+bool WorthPruning(const PointsView& points, const double* reference) {
+  const std::vector<double> sample = Sample(
+      points, points.size(), [](int64_t i) { return i; }, kPivotSample);
+  return RowsBesideLargestBox<3>({sample, 3}, reference).size() + 2 < kPivotSample;
 }
 
 }  // namespace
@@ -275,17 +293,17 @@ std::optional<double> OrderAndSweep(const PointsView& points, const double* refe
 std::optional<double> SpreadHypervolume3(const PointsView& points, const double* reference) {
   const int64_t size = points.size();
   if (size < kFewPoints || points.values.size() % 3 != 0) return std::nullopt;
-  const auto all = [](int64_t i) { return i; };
-  const Survey survey = Look(points, reference, size, all);
-  if (!survey.sound) return std::nullopt;
-  if (survey.inside && size <= kManyPoints && !SampleHasDominated(points, reference)) {
-    return OrderAndSweep(points, reference, survey, size, all);
+  if (size <= kManyPoints && !WorthPruning(points, reference)) {
+    const std::optional<double> volume =
+        OrderAndSweep(points, reference, size, [](int64_t i) { return i; });
+    if (volume.has_value()) return volume;
+    // Perhaps a point or two lie beyond the reference.
   }
+  if (!Sound(points)) return std::nullopt;
   const std::vector<int32_t> rows = RowsBesideLargestBox<3>(points, reference);
   const auto count = static_cast<int64_t>(rows.size());
-  if (count > kManyPoints) return std::nullopt;
-  const auto row_of = [&rows](int64_t i) { return rows[i]; };
-  return OrderAndSweep(points, reference, Look(points, reference, count, row_of), count, row_of);
+  if (count == 0 || count == size || count > kManyPoints) return std::nullopt;
+  return OrderAndSweep(points, reference, count, [&rows](int64_t i) { return rows[i]; });
 }
 
 }  // namespace forall

@@ -2,7 +2,6 @@
 #include "search/report/frontier_table.h"
 
 #include <algorithm>
-#include <set>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -90,23 +89,11 @@ std::string Badge(absl::string_view kind, absl::string_view text) {
   return absl::StrCat("<span class=\"badge ", kind, "\">", text, "</span>");
 }
 
-// The worst verdict among the objectives' measurements, with every reason.
-std::string VerdictHtml(const ReportData& data, const Subnet& subnet) {
-  v1::Verdict::State worst = v1::Verdict::STATE_UNSPECIFIED;
-  std::set<std::string> reasons;
-  for (size_t i = 0; i < data.objectives.size(); ++i) {
-    if (!subnet.readings[i].has_value()) continue;
-    const v1::Measurement* measurement = subnet.readings[i]->measurement;
-    if (measurement == nullptr) continue;
-    worst = std::max(worst, measurement->verdict().state());
-    reasons.insert(measurement->verdict().reasons().begin(),
-                   measurement->verdict().reasons().end());
-  }
-  std::string html = "–";
-  if (worst == v1::Verdict::TRUSTED) html = Badge("good", "trusted");
-  if (worst == v1::Verdict::NOISY) html = Badge("doubt", "noisy");
-  if (worst == v1::Verdict::REJECTED) html = Badge("bad", "rejected");
-  for (const std::string& reason : reasons) {
+std::string VerdictHtml(const Subnet& subnet) {
+  // Of a form, as the plot's marks.
+  const char* const word = VerdictWord(subnet.verdict);
+  std::string html = *word == '\0' ? "–" : Badge(word, word);
+  for (const std::string& reason : subnet.reasons) {
     absl::StrAppend(&html, "<small>", EscapeHtml(reason), "</small>");
   }
   return html;
@@ -178,7 +165,7 @@ std::string TrustCells(const ReportData& data, const Subnet& subnet) {
                       subnet.contested() ? absl::StrCat("<small class=\"why\">",
                                                         WhyContested(data, subnet), "</small>")
                                          : "",
-                      "</td><td>", VerdictHtml(data, subnet), "</td>");
+                      "</td><td>", VerdictHtml(subnet), "</td>");
 }
 
 std::string KeysCell(const v1::Trial& trial) {
@@ -198,10 +185,14 @@ std::string Row(const ReportData& data, const std::vector<Column>& columns, cons
                   "</b><small>trial ", EscapeHtml(LastSegment(subnet.trial->name())),
                   subnet.knee() ? absl::StrCat(" · <em>", data.knee_word(), "</em>") : "",
                   "</small></td>");
-  for (const Column& column : columns) {
-    absl::StrAppend(&html, ReadingCell(data.axes[column.axis], subnet.readings[column.axis]));
+  // What the objectives' values are worth stands beside them, before what may need scrolling to.
+  for (size_t i = 0; i < columns.size(); ++i) {
+    if (i == data.objectives.size()) absl::StrAppend(&html, TrustCells(data, subnet));
+    const int axis = columns[i].axis;
+    absl::StrAppend(&html, ReadingCell(data.axes[axis], subnet.readings[axis]));
   }
-  absl::StrAppend(&html, TrustCells(data, subnet), KeysCell(*subnet.trial), "</tr>\n");
+  if (columns.size() == data.objectives.size()) absl::StrAppend(&html, TrustCells(data, subnet));
+  absl::StrAppend(&html, KeysCell(*subnet.trial), "</tr>\n");
   return html;
 }
 
@@ -230,17 +221,23 @@ std::string FrontierTableHtml(const ReportData& data) {
   std::string html =
       "<div class=\"card scroll\"><table class=\"frontier\"><thead><tr><th class=\"num\">#</th>"
       "<th>Subnet</th>";
-  for (const Column& column : columns) {
+  constexpr char kTrustHeads[] = "<th>Place</th><th>Verdict</th>";
+  for (size_t i = 0; i < columns.size(); ++i) {
+    const Column& column = columns[i];
+    if (i == data.objectives.size()) absl::StrAppend(&html, kTrustHeads);
     const bool objective = data.axes[column.axis].objective >= 0;
     absl::StrAppend(&html, "<th class=\"num", objective ? " objective" : "", "\" title=\"",
                     EscapeHtml(LabelWithUnit(data.axes[column.axis])), "\">",
                     EscapeHtml(column.head), "<small>", EscapeHtml(column.unit), "</small></th>");
   }
-  absl::StrAppend(&html, "<th>Place</th><th>Verdict</th><th>Keys</th></tr></thead><tbody>\n");
+  if (columns.size() == data.objectives.size()) absl::StrAppend(&html, kTrustHeads);
+  absl::StrAppend(&html, "<th>Keys</th></tr></thead><tbody>\n");
   for (const Subnet& subnet : data.members) absl::StrAppend(&html, Row(data, columns, subnet));
-  return absl::StrCat(html, "</tbody></table></div>",
-                      "<p class=\"note\">Small figures are 95 % intervals; costs are counted and "
-                      "have none. Hover over a key for all of it.</p>");
+  return absl::StrCat(
+      html, "</tbody></table></div>",
+      "<p class=\"note\">Small figures are 95 % intervals; costs are counted and "
+      "have none. A place is certain or contested, as the plot's marks are full or "
+      "hollow; a verdict's form is that of its mark. Hover over a key for all of it.</p>");
 }
 
 }  // namespace forall

@@ -271,6 +271,56 @@ TEST(HtmlReportTest, ShowsDoubts) {
   EXPECT_THAT(markup, HasSubstr(">contested</span>"));
 }
 
+// What the drawing has of the member with this number, without its title.
+std::string MarkOf(const std::string& markup, int number) {
+  const size_t begin = markup.find(absl::StrCat("<a href=\"#subnet-", number, "\" data-i="));
+  return markup.substr(begin, markup.find("<title>", begin) - begin);
+}
+
+TEST(HtmlReportTest, VerdictsDifferByFormAndContestedMembersAreHollow) {
+  ReportInput input = MakeSampleJob({.trials = 40, .max_members = 4});
+  ASSERT_EQ(input.frontier.members_size(), 4);
+  const v1::Verdict::State states[] = {v1::Verdict::TRUSTED, v1::Verdict::NOISY,
+                                       v1::Verdict::REJECTED, v1::Verdict::TRUSTED};
+  for (int i = 0; i < 4; ++i) {
+    v1::FrontierMember* member = input.frontier.mutable_members(i);
+    member->set_certainty(i == 1 ? v1::FrontierMember::CONTESTED : v1::FrontierMember::CERTAIN);
+    member->set_knee(i == 3);
+    v1::Verdict* verdict = member->mutable_trial()->mutable_measurements(1)->mutable_verdict();
+    verdict->set_state(states[i]);
+    verdict->clear_reasons();
+    if (i > 0) verdict->add_reasons(absl::StrCat("reason_", i));
+  }
+  const std::string markup = Markup(RenderReport(input));
+  EXPECT_THAT(MarkOf(markup, 1), HasSubstr("class=\"member\"><circle"));
+  EXPECT_THAT(MarkOf(markup, 2), HasSubstr("class=\"member contested\"><path d="));
+  EXPECT_THAT(MarkOf(markup, 3), HasSubstr("class=\"member\"><path d="));
+  EXPECT_NE(Count(MarkOf(markup, 2), "h9.0v9.0"), Count(MarkOf(markup, 3), "h9.0v9.0"));
+  EXPECT_THAT(MarkOf(markup, 4), HasSubstr("class=\"member knee\"><path class=\"ring\""));
+  EXPECT_THAT(MarkOf(markup, 4), HasSubstr("/><circle"));
+  EXPECT_THAT(markup, HasSubstr("\nnoisy: reason_1\ncontested</title>"));
+  for (const char* word : {"trusted", "noisy", "rejected"}) {
+    EXPECT_THAT(markup, HasSubstr(absl::StrCat("/></g></svg>", word, "</li>")));
+    EXPECT_THAT(markup, HasSubstr(absl::StrCat("<span class=\"badge ", word, "\">")));
+  }
+}
+
+TEST(HtmlReportTest, FormsAreExplainedOnlyWhereThereIsMoreThanOne) {
+  ReportInput input = MakeSampleJob({.trials = 40});
+  const auto trust = [](v1::Trial* trial) {
+    for (v1::Measurement& measurement : *trial->mutable_measurements()) {
+      measurement.mutable_verdict()->set_state(v1::Verdict::TRUSTED);
+      measurement.mutable_verdict()->clear_reasons();
+    }
+  };
+  EXPECT_THAT(Markup(RenderReport(input)), HasSubstr("class=\"form\""));
+  for (v1::Trial& trial : input.trials) trust(&trial);
+  for (v1::FrontierMember& member : *input.frontier.mutable_members()) {
+    trust(member.mutable_trial());
+  }
+  EXPECT_THAT(Markup(RenderReport(input)), Not(HasSubstr("class=\"form\"")));
+}
+
 TEST(HtmlReportTest, EscapesWhateverOthersWrote) {
   const std::string evil = "</script><!--<img src=x onerror=alert(1)>'\"&";
   ReportInput input = MakeSampleJob({.trials = 30});

@@ -26,6 +26,16 @@ const node = (parent, name, attributes, text) => {
   return element;
 };
 
+// A verdict's form.
+function mark(parent, verdict, px, py, r, attributes) {
+  if (verdict === "noisy") {
+    return node(parent, "path", {...attributes, d: `M${px - 0.9 * r} ${py - 0.9 * r}h${1.8 * r}v${1.8 * r}h${-1.8 * r}z`});
+  }
+  if (verdict === "rejected") {
+    return node(parent, "path", {...attributes, d: `M${px} ${py - 1.2 * r}l${1.15 * r} ${2 * r}h${-2.3 * r}z`});
+  }
+  return node(parent, "circle", {...attributes, cx: px, cy: py, r});
+}
 function scale(values, limit) {
   let low = Math.min(...values), high = Math.max(...values);
   if (!values.length) return {low: 0, high: 1, step: 0.2};
@@ -96,27 +106,29 @@ function draw() {
     node(area, "path", {class: "area", d: d + corners});
     node(area, "path", {class: "steps", d});
   }
-  const bars = list => list.map(p => {
-    const [vx, lx, hx] = p.v[x], [vy, ly, hy] = p.v[y];
-    return (hx > lx ? `M${X(lx)} ${Y(vy)}H${X(hx)}` : "") + (hy > ly ? `M${X(vx)} ${Y(ly)}V${Y(hy)}` : "");
+  const bars = (list, cap) => list.map(p => {
+    const [vx, lx, hx] = p.v[x], [vy, ly, hy] = p.v[y], px = X(vx), py = Y(vy);
+    const across = v => cap ? `M${X(v)} ${py - cap}v${2 * cap}` : "", along = v => cap ? `M${px - cap} ${Y(v)}h${2 * cap}` : "";
+    return (hx > lx ? `M${X(lx)} ${py}H${X(hx)}` + across(lx) + across(hx) : "") +
+      (hy > ly ? `M${px} ${Y(ly)}V${Y(hy)}` + along(ly) + along(hy) : "");
   }).join("");
-  node(area, "path", {class: "bars other-bars", d: bars(points.filter(p => !p.number))});
-  node(area, "path", {class: "bars member-bars", d: bars(members)});
+  node(area, "path", {class: "bars other-bars", d: bars(points.filter(p => !p.number), 0)});
 
   const others = node(svg, "g", {class: "others" + (data.points.length - members.length > 1000 ? " crowd" : "")});
   for (const p of points.filter(q => !q.number)) {
     const px = X(p.v[x][0]), py = Y(p.v[y][0]);
     if (p.kind === "infeasible") node(others, "path", {"data-i": p.i, class: "cross", d: `M${px - 3} ${py - 3}l6 6m0 -6l-6 6`});
-    else node(others, "circle", {"data-i": p.i, cx: px, cy: py, r: 3.2});
+    else mark(others, p.verdict, px, py, 3.2, {"data-i": p.i});
   }
+  node(node(svg, "g", {"clip-path": "url(#plot-area)"}), "path", {class: "bars member-bars", d: bars(members, 3)});
   const group = node(svg, "g", {class: "members"}), numbers = node(svg, "g", {class: "numbers"});
   const placed = [], dx = ax.max ? 11 : -11, dy = ay.max ? -8 : 15;
   for (const p of members.filter(q => !q.knee).concat(members.filter(q => q.knee))) {
     const px = X(p.v[x][0]), py = Y(p.v[y][0]);
     const link = node(group, "a", {href: "#subnet-" + p.number, "data-i": p.i,
       class: "member" + (p.kind === "contested" ? " contested" : "") + (p.knee ? " knee" : "")});
-    if (p.knee) node(link, "path", {d: `M${px} ${py - 8.5}l8.5 8.5l-8.5 8.5l-8.5 -8.5z`});
-    else node(link, "circle", {cx: px, cy: py, r: 5});
+    if (p.knee) node(link, "path", {class: "ring", d: `M${px} ${py - 12}l12 12l-12 12l-12 -12z`});
+    mark(link, p.verdict, px, py, 5, {});
   }
   for (const p of members.filter(q => q.knee).concat(members.filter(q => !q.knee))) {
     const k = p.knee ? 1.3 : 1, px = X(p.v[x][0]) + k * dx, py = Y(p.v[y][0]) + k * dy;
@@ -147,7 +159,9 @@ function show(target, clientX, clientY) {
     row.insertCell().textContent = format(axis, v) + (high > low ? " [" + format(axis, low) + ", " + format(axis, high) + "]" : "") +
       (axis.unit ? " " + axis.unit : "");
   });
-  tip.append(title, net, table);
+  const verdict = document.createElement("span");
+  verdict.textContent = p.verdict + (p.verdict && p.reasons.length ? ": " + p.reasons.join(", ") : "");
+  tip.append(title, net, table, verdict);
   tip.hidden = false;
   const box = tip.getBoundingClientRect();
   tip.style.left = Math.max(8, clientX + 16 + box.width > innerWidth ? clientX - box.width - 16 : clientX + 16) + "px";

@@ -81,19 +81,22 @@ select{font:inherit;color:var(--ink);background:var(--card);border:1px solid var
 .random-band{fill:var(--other);opacity:.2}
 .random-mean{fill:none;stroke:var(--other);stroke-width:1.6;stroke-dasharray:6 4}
 .bars{fill:none;stroke-width:1.2}
-.member-bars{stroke:var(--member);opacity:.5}
+.member-bars{stroke:var(--member);opacity:.65}
 .other-bars{stroke:var(--other);opacity:.28;display:none}
-#all-bars:checked~svg .other-bars{display:inline}
+#all-bars:checked~.drawing .other-bars{display:inline}
 .bound{fill:none;stroke:var(--doubt);stroke-width:1.4;stroke-dasharray:6 4}
-.others circle{fill:var(--other);opacity:.5}
-.crowd circle{opacity:.3;r:2.4px}
+.others circle,.others path{fill:var(--other);opacity:.5}
+.crowd circle,.crowd path{opacity:.3}
+.crowd circle{r:2.4px}
 .others .cross{fill:none;stroke:var(--other);stroke-width:1.3;opacity:.75}
 .member circle,.member path{fill:var(--member);stroke:var(--card);stroke-width:1.6}
 .member.contested circle,.member.contested path{fill:var(--card);stroke:var(--member);stroke-width:2.2}
-.member.knee path{fill:var(--knee);stroke:var(--card);stroke-width:1.6}
-.member.knee.contested path{fill:var(--card);stroke:var(--knee);stroke-width:2.4}
+.member.knee circle,.member.knee path{fill:var(--knee)}
+.member.knee.contested circle,.member.knee.contested path{fill:var(--card);stroke:var(--knee)}
+.member.knee .ring{fill:none;stroke:var(--knee);stroke-width:2}
+.form circle,.form path{fill:none;stroke:var(--muted);stroke-width:1.6}
 a.member{cursor:pointer}
-svg [data-i].hover circle,svg circle[data-i].hover,svg .member.hover path{stroke:var(--ink);stroke-width:2;opacity:1}
+svg [data-i].hover circle,svg circle[data-i].hover,svg path[data-i].hover,svg .member.hover path{stroke:var(--ink);stroke-width:2;opacity:1}
 .numbers text{font-size:11.5px;fill:var(--muted);font-variant-numeric:tabular-nums;pointer-events:none;
   paint-order:stroke;stroke:var(--card);stroke-width:3px;stroke-linejoin:round}
 .plot .numbers .knee{fill:var(--knee);font-weight:650;font-size:13px}
@@ -121,6 +124,7 @@ tbody tr:last-child>*{border-bottom:0}
 tbody th{font-weight:500;color:var(--muted)}
 td b{font-weight:600}
 td>small{display:block;white-space:nowrap;margin-top:2px}
+td>small.why{white-space:normal}
 .num{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .none{color:var(--faint)}
 .frontier .net{white-space:nowrap}
@@ -131,9 +135,13 @@ td>small{display:block;white-space:nowrap;margin-top:2px}
 .frontier tr:target>*{background:var(--tint);box-shadow:inset 0 2px var(--member),inset 0 -2px var(--member)}
 .badge{display:inline-flex;align-items:center;gap:6px;font-size:.93em;white-space:nowrap}
 .badge::before{content:"";width:8px;height:8px;border-radius:50%;border:2px solid currentColor}
+.badge.trusted{color:var(--good)}.badge.noisy{color:var(--doubt)}.badge.rejected{color:var(--bad)}
+.badge.noisy::before{border-radius:0}
+.badge.rejected::before{width:0;height:0;border-radius:0;border:5px solid transparent;border-top-width:0;
+  border-bottom:9px solid currentColor}
+.badge.trusted::before,.badge.noisy::before{background:currentColor}
 .badge.good{color:var(--good)}.badge.good::before{background:currentColor}
 .badge.doubt{color:var(--doubt)}
-.badge.bad{color:var(--bad)}.badge.bad::before{border-radius:0;transform:rotate(45deg);background:currentColor}
 .keys span{display:flex;gap:7px;align-items:baseline;white-space:nowrap;line-height:1.45}
 .keys i{font-style:normal;font-size:.77em;color:var(--muted);width:3em}
 .keys code{cursor:help;font-size:.8em}
@@ -198,6 +206,11 @@ footer{margin-top:64px;padding-top:16px;border-top:1px solid var(--line);font-si
   .drawings li{grid-template-columns:1fr}
   .facts div,.device dl div{grid-template-columns:1fr;gap:0}
   .devices,.pair{grid-template-columns:1fr}
+  .drawing{overflow-x:auto;margin:0 -20px;padding:0 8px}
+  .drawing svg{width:660px}
+  .drawing .tick{font-size:17px}
+  .drawing .label{font-size:18px}
+  .drawing .numbers text,.plot .drawing .numbers .knee{font-size:18px}
 }
 @media print{
   :root{--bg:#fff;--card:#fff;--ink:#000;--muted:#444;--faint:#888;--line:#ccc;--grid:#e8e8e8;--member:#0067a8;

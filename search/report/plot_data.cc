@@ -56,6 +56,8 @@ Json PointJson(const ReportData& data, const Subnet& subnet) {
           {"kind", kind},
           {"knee", subnet.knee()},
           {"number", subnet.number},
+          {"verdict", data.measures() ? VerdictWord(subnet.verdict) : ""},
+          {"reasons", subnet.reasons},
           {"v", std::move(values)}};
 }
 

@@ -179,6 +179,19 @@ void FillReadings(const ReportData& data, Subnet* subnet) {
   }
 }
 
+void FillVerdict(const ReportData& data, Subnet* subnet) {
+  std::set<std::string> reasons;
+  for (size_t i = 0; i < data.objectives.size(); ++i) {
+    const v1::Measurement* const measurement =
+        subnet->readings[i].has_value() ? subnet->readings[i]->measurement : nullptr;
+    if (measurement == nullptr) continue;
+    const v1::Verdict& verdict = measurement->verdict();
+    subnet->verdict = std::max(subnet->verdict, verdict.state());
+    reasons.insert(verdict.reasons().begin(), verdict.reasons().end());
+  }
+  subnet->reasons.assign(reasons.begin(), reasons.end());
+}
+
 void FillNetwork(const ReportInput& input, Subnet* subnet) {
   absl::StatusOr<NetworkSummary> network =
       SummarizeArchitecture(input.family.get(), subnet->trial->architecture());
@@ -263,6 +276,7 @@ void AddOthers(const ReportInput& input, ReportData* data) {
     Subnet subnet;
     subnet.trial = &trial;
     FillReadings(*data, &subnet);
+    FillVerdict(*data, &subnet);
     data->others.push_back(std::move(subnet));
   }
   Thin(data);
@@ -334,6 +348,7 @@ ReportData MakeReportData(const ReportInput& input) {
     subnet.member = &member;
     subnet.number = static_cast<int>(data.members.size()) + 1;
     FillReadings(data, &subnet);
+    FillVerdict(data, &subnet);
     data.members.push_back(std::move(subnet));
   }
   data.known = KnownBy(input.job.spec(), data.objectives);
@@ -343,6 +358,19 @@ ReportData MakeReportData(const ReportInput& input) {
   for (Subnet& subnet : data.members) FillNetwork(input, &subnet);
   for (Subnet& subnet : data.others) FillNetwork(input, &subnet);
   return data;
+}
+
+const char* VerdictWord(v1::Verdict::State verdict) {
+  switch (verdict) {
+    case v1::Verdict::TRUSTED:
+      return "trusted";
+    case v1::Verdict::NOISY:
+      return "noisy";
+    case v1::Verdict::REJECTED:
+      return "rejected";
+    default:
+      return "";
+  }
 }
 
 const Subnet* ReportData::Knee() const {

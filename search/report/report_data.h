@@ -50,6 +50,10 @@ struct Subnet {
   std::string architecture;                      // for people
   std::optional<NetworkSummary> network;         // of members, where it is known
   std::vector<std::optional<Reading>> readings;  // one per axis
+  // The worst among the objectives' measurements, and the reasons of all of them. Unspecified where
+  // nothing is measured.
+  v1::Verdict::State verdict = v1::Verdict::STATE_UNSPECIFIED;
+  std::vector<std::string> reasons;  // ascending, each once
   bool contested() const {
     return member != nullptr && member->certainty() == v1::FrontierMember::CONTESTED;
   }
@@ -97,6 +101,8 @@ ReportData MakeReportData(const ReportInput& input);
 // Of an objective alone, without constraints; `index` is its place among the report's.
 Axis ObjectiveAxis(const v1::Objective& objective, int index);
 
+// "trusted", "noisy", "rejected", or "" where there is no verdict.
+const char* VerdictWord(v1::Verdict::State verdict);
 // "92.61" or "92.61 %"; without HTML.
 std::string ValueText(const Axis& axis, double value);
 std::string ValueWithUnit(const Axis& axis, double value);

@@ -4,10 +4,14 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <set>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
 #include "search/report/html_text.h"
 #include "search/report/plot_frame.h"
 
@@ -16,6 +20,10 @@ namespace {
 
 // From so many dots on they are drawn smaller and fainter; the script has the same number.
 constexpr size_t kCrowd = 1000;
+constexpr double kMemberRadius = 5;
+constexpr double kOtherRadius = 3.2;
+constexpr double kRingRadius = 12;
+constexpr double kCap = 3;  // of an interval's ends, to either side
 
 double Limit(const Axis& axis) { return axis.unit == "%" ? 100 : INFINITY; }
 
@@ -23,6 +31,31 @@ std::string AxisLabel(const Axis& axis, bool vertical) {
   const char* better = vertical ? (axis.maximize ? "  ↑ better" : "  ↓ better")
                                 : (axis.maximize ? "  → better" : "  ← better");
   return absl::StrCat(LabelWithUnit(axis), better);
+}
+
+// A verdict's form, about as large whatever it is; `attributes` end with a blank or are empty. No
+// end tag.
+std::string Mark(v1::Verdict::State verdict, double x, double y, double radius,
+                 absl::string_view attributes = "") {
+  switch (verdict) {
+    case v1::Verdict::NOISY:
+      return absl::StrFormat("<path %sd=\"M%.1f %.1fh%.1fv%.1fh-%.1fz\"", attributes,
+                             x - 0.9 * radius, y - 0.9 * radius, 1.8 * radius, 1.8 * radius,
+                             1.8 * radius);
+    case v1::Verdict::REJECTED:
+      return absl::StrFormat("<path %sd=\"M%.1f %.1fl%.1f %.1fh-%.1fz\"", attributes, x,
+                             y - 1.2 * radius, 1.15 * radius, 2 * radius, 2.3 * radius);
+    default:
+      return absl::StrFormat("<circle %scx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\"", attributes, x, y,
+                             radius);
+  }
+}
+
+// What marks the knee: a diamond around its mark.
+std::string KneeRing(double x, double y, double radius) {
+  return absl::StrFormat(
+      "<path class=\"ring\" d=\"M%.1f %.1fl%.1f %.1fl-%.1f %.1fl-%.1f -%.1fz\"/>", x, y - radius,
+      radius, radius, radius, radius, radius, radius);
 }
 
 // Draws one pair of axes; `frame_` spans all subnets that have both.
@@ -58,10 +91,11 @@ class Drawing {
     absl::StrAppendFormat(
         &svg,
         "<clipPath id=\"plot-area\"><rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/>"
-        "</clipPath><g clip-path=\"url(#plot-area)\">",
+        "</clipPath>",
         frame_.left, frame_.top, frame_.Right() - frame_.left, frame_.Bottom() - frame_.top);
-    absl::StrAppend(&svg, Bounds(), StepLine(), OtherBars(), MemberBars(), "</g>", Others(),
-                    Members());
+    constexpr char kClipped[] = "<g clip-path=\"url(#plot-area)\">";
+    absl::StrAppend(&svg, kClipped, Bounds(), StepLine(), OtherBars(), "</g>", Others(), kClipped,
+                    MemberBars(), "</g>", Members());
     return svg;
   }
 
@@ -69,28 +103,54 @@ class Drawing {
   double Px(const Subnet& subnet) const { return frame_.X(subnet.readings[x_]->value); }
   double Py(const Subnet& subnet) const { return frame_.Y(subnet.readings[y_]->value); }
 
+  // Predictions have a verdict too, but it tells none from another.
+  v1::Verdict::State Form(const Subnet& subnet) const {
+    return data_.measures() ? subnet.verdict : v1::Verdict::STATE_UNSPECIFIED;
+  }
+
   // Read aloud, and shown by browsers when hovering.
   std::string Title(const Subnet& subnet) const {
     std::string text = subnet.member == nullptr ? "" : absl::StrCat("Subnet ", subnet.number, ", ");
     absl::StrAppend(&text, "trial ", LastSegment(subnet.trial->name()), ": ", subnet.architecture);
     for (const int axis : {y_, x_}) {
+      const Reading& reading = *subnet.readings[axis];
       absl::StrAppend(&text, "\n", data_.axes[axis].label, " ",
-                      ValueWithUnit(data_.axes[axis], subnet.readings[axis]->value));
+                      ValueWithUnit(data_.axes[axis], reading.value));
+      if (reading.high > reading.low) {
+        absl::StrAppend(&text, " [", ValueText(data_.axes[axis], reading.low), ", ",
+                        ValueText(data_.axes[axis], reading.high), "]");
+      }
     }
+    if (data_.measures() && subnet.verdict != v1::Verdict::STATE_UNSPECIFIED) {
+      absl::StrAppend(&text, "\n", VerdictWord(subnet.verdict), subnet.reasons.empty() ? "" : ": ",
+                      absl::StrJoin(subnet.reasons, ", "));
+    }
+    if (subnet.contested()) absl::StrAppend(&text, "\ncontested");
     return absl::StrCat("<title>", EscapeHtml(text), "</title>");
   }
 
-  std::string Bars(const Subnet& subnet) const {
+  // A line over each interval, with strokes of `cap` to both sides at its ends.
+  std::string Bars(const Subnet& subnet, double cap) const {
     const Reading& rx = *subnet.readings[x_];
     const Reading& ry = *subnet.readings[y_];
     std::string path;
     if (rx.high > rx.low) {
-      absl::StrAppendFormat(&path, "M%.1f %.1fH%.1f", frame_.X(rx.low), Py(subnet),
-                            frame_.X(rx.high));
+      const double low = frame_.X(rx.low);
+      const double high = frame_.X(rx.high);
+      absl::StrAppendFormat(&path, "M%.1f %.1fH%.1f", low, Py(subnet), high);
+      for (const double end : {low, high}) {
+        if (cap > 0)
+          absl::StrAppendFormat(&path, "M%.1f %.1fv%.1f", end, Py(subnet) - cap, 2 * cap);
+      }
     }
     if (ry.high > ry.low) {
-      absl::StrAppendFormat(&path, "M%.1f %.1fV%.1f", Px(subnet), frame_.Y(ry.low),
-                            frame_.Y(ry.high));
+      const double low = frame_.Y(ry.low);
+      const double high = frame_.Y(ry.high);
+      absl::StrAppendFormat(&path, "M%.1f %.1fV%.1f", Px(subnet), low, high);
+      for (const double end : {low, high}) {
+        if (cap > 0)
+          absl::StrAppendFormat(&path, "M%.1f %.1fh%.1f", Px(subnet) - cap, end, 2 * cap);
+      }
     }
     return path;
   }
@@ -98,7 +158,7 @@ class Drawing {
   std::string OtherBars() const {
     std::string path;
     for (const Subnet& subnet : data_.others) {
-      if (Has(subnet)) absl::StrAppend(&path, Bars(subnet));
+      if (Has(subnet)) absl::StrAppend(&path, Bars(subnet, 0));
     }
     return absl::StrCat("<path class=\"bars other-bars\" d=\"", path, "\"/>");
   }
@@ -106,7 +166,7 @@ class Drawing {
   std::string MemberBars() const {
     std::string path;
     for (const Subnet& subnet : data_.members) {
-      if (Has(subnet)) absl::StrAppend(&path, Bars(subnet));
+      if (Has(subnet)) absl::StrAppend(&path, Bars(subnet, kCap));
     }
     return absl::StrCat("<path class=\"bars member-bars\" d=\"", path, "\"/>");
   }
@@ -125,9 +185,10 @@ class Drawing {
                               index, Px(subnet) - 3, Py(subnet) - 3);
         absl::StrAppend(&svg, Title(subnet), "</path>");
       } else {
-        absl::StrAppendFormat(&svg, "<circle data-i=\"%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"3.2\">",
-                              index, Px(subnet), Py(subnet));
-        absl::StrAppend(&svg, Title(subnet), "</circle>");
+        const std::string mark = Mark(Form(subnet), Px(subnet), Py(subnet), kOtherRadius,
+                                      absl::StrFormat("data-i=\"%d\" ", index));
+        absl::StrAppend(&svg, mark, ">", Title(subnet),
+                        absl::StartsWith(mark, "<circle") ? "</circle>" : "</path>");
       }
     }
     return absl::StrCat(svg, "</g>");
@@ -150,14 +211,8 @@ class Drawing {
     std::string svg = absl::StrFormat(
         "<a href=\"#subnet-%d\" data-i=\"%d\" class=\"member%s%s\">", subnet.number,
         subnet.number - 1, subnet.contested() ? " contested" : "", subnet.knee() ? " knee" : "");
-    const double x = Px(subnet);
-    const double y = Py(subnet);
-    if (subnet.knee()) {
-      absl::StrAppendFormat(&svg, "<path d=\"M%.1f %.1fl8.5 8.5l-8.5 8.5l-8.5 -8.5z\"/>", x,
-                            y - 8.5);
-    } else {
-      absl::StrAppendFormat(&svg, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"5\"/>", x, y);
-    }
+    if (subnet.knee()) absl::StrAppend(&svg, KneeRing(Px(subnet), Py(subnet), kRingRadius));
+    absl::StrAppend(&svg, Mark(Form(subnet), Px(subnet), Py(subnet), kMemberRadius), "/>");
     return absl::StrCat(svg, Title(subnet), "</a>");
   }
 
@@ -261,6 +316,27 @@ bool HasBounds(const ReportData& data) {
   });
 }
 
+// What the forms mean, where there is more than one.
+template <typename Item>
+std::string VerdictItems(const ReportData& data, Item item) {
+  std::set<v1::Verdict::State> verdicts;
+  for (const auto* subnets : {&data.members, &data.others}) {
+    for (const Subnet& subnet : *subnets) {
+      if (!subnet.infeasible() || subnet.member != nullptr) verdicts.insert(subnet.verdict);
+    }
+  }
+  verdicts.erase(v1::Verdict::STATE_UNSPECIFIED);
+  const bool plain = verdicts.empty() || *verdicts.rbegin() == v1::Verdict::TRUSTED;
+  if (!data.measures() || plain) return "";
+  std::string html;
+  for (const v1::Verdict::State verdict : verdicts) {
+    absl::StrAppend(&html,
+                    item(absl::StrCat("<g class=\"form\">", Mark(verdict, 11, 7, 4.5), "/></g>"),
+                         VerdictWord(verdict)));
+  }
+  return html;
+}
+
 std::string Legend(const ReportData& data) {
   const auto item = [](absl::string_view shape, absl::string_view text) {
     return absl::StrCat(
@@ -278,7 +354,8 @@ std::string Legend(const ReportData& data) {
                          "on the frontier, contested"));
   }
   if (data.Knee() != nullptr) {
-    absl::StrAppend(&html, item("<a class=\"member knee\"><path d=\"M11 0l7 7l-7 7l-7 -7z\"/></a>",
+    absl::StrAppend(&html, item(absl::StrCat("<a class=\"member knee\">", KneeRing(11, 7, 6.5),
+                                             "<circle cx=\"11\" cy=\"7\" r=\"2.5\"/></a>"),
                                 data.has_knee ? "knee, the best compromise"
                                 : data.members.size() < 3
                                     ? "suggested: fewer than three members have no knee"
@@ -294,12 +371,13 @@ std::string Legend(const ReportData& data) {
                     item("<g class=\"others\"><path class=\"cross\" d=\"M8 4l6 6m0 -6l-6 6\"/></g>",
                          absl::StrCat(data.known, ", breaks a constraint")));
   }
+  absl::StrAppend(&html, VerdictItems(data, item));
   if (HasBounds(data)) {
     absl::StrAppend(&html, item("<path class=\"bound\" d=\"M0 7H22\"/>", "hard constraint"));
   }
   if (data.measures()) {
-    absl::StrAppend(
-        &html, item("<path class=\"bars member-bars\" d=\"M2 7H20M11 0V14\"/>", "95 % interval"));
+    absl::StrAppend(&html, item("<path class=\"bars member-bars\" d=\"M3 7H19M3 4v6M19 4v6\"/>",
+                                "95 % interval"));
   }
   return absl::StrCat(html, "</ul>");
 }
@@ -367,12 +445,13 @@ std::string ScatterPlotHtml(const ReportData& data) {
       "id=\"axis-y\">"
       "</select></label><label>horizontal <select id=\"axis-x\"></select></label></span>"
       "<label class=\"toggle\" for=\"all-bars\">intervals of all</label></div></div>");
-  absl::StrAppendFormat(&html,
-                        "<svg id=\"frontier-plot\" viewBox=\"0 0 %.0f %.0f\" role=\"img\" "
-                        "aria-label=\"Subnets and the frontier\">",
-                        drawing.frame().width, drawing.frame().height);
+  absl::StrAppendFormat(
+      &html,
+      "<div class=\"drawing\"><svg id=\"frontier-plot\" viewBox=\"0 0 %.0f %.0f\" role=\"img\" "
+      "aria-label=\"Subnets and the frontier\">",
+      drawing.frame().width, drawing.frame().height);
   absl::StrAppend(
-      &html, drawing.Svg(), "</svg><figcaption id=\"plot-caption\">", Caption(data, drawn),
+      &html, drawing.Svg(), "</svg></div><figcaption id=\"plot-caption\">", Caption(data, drawn),
       "</figcaption></figure><div id=\"tip\" role=\"status\" hidden></div>",
       "<script type=\"application/json\" id=\"plot-data\">", PlotDataJson(data), "</script>");
   return html;

@@ -104,15 +104,32 @@ std::string Clocks(const Pairs& readings) {
   return most.has_value() ? absl::StrCat("at most ", Gigahertz(*most)) : "";
 }
 
-// What has no phrase of its own below; facts that stand with the device, or with a latency.
+// What has a phrase of its own below, stands with the device, or tells of one latency alone.
 bool IsShownElsewhere(absl::string_view name) {
-  static constexpr absl::string_view kNames[] = {
-      "cpu_model",    "architecture",           "kernel",
-      "cores",        "virtual_machine",        "emulated",
-      "governor",     "frequency_khz",          "max_frequency_khz",
-      "turbo",        "temperature_celsius",    "load_average",
-      "memory_bytes", "memory_available_bytes", "cpu_quota",
-      "warnings",     "latency_profile",        "sessions"};
+  static constexpr absl::string_view kNames[] = {"cpu_model",
+                                                 "architecture",
+                                                 "kernel",
+                                                 "cores",
+                                                 "virtual_machine",
+                                                 "emulated",
+                                                 "governor",
+                                                 "frequency_khz",
+                                                 "max_frequency_khz",
+                                                 "turbo",
+                                                 "temperature_celsius",
+                                                 "load_average",
+                                                 "memory_bytes",
+                                                 "memory_available_bytes",
+                                                 "cpu_quota",
+                                                 "warnings",
+                                                 "latency_profile",
+                                                 "sessions",
+                                                 "load_judged",
+                                                 "load_other_cores",
+                                                 "load_steal_share",
+                                                 "involuntary_switches",
+                                                 "peak_resident_bytes",
+                                                 "repeated_sessions"};
   return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
 }
 
@@ -129,10 +146,16 @@ std::string ReadingsText(const Pairs& readings) {
   if (const auto load = FindNumber(readings, "load_average"); load.has_value()) {
     parts.push_back(absl::StrFormat("load %.2f", *load));
   }
+  if (const auto cores = FindNumber(readings, "load_other_cores"); cores.has_value()) {
+    parts.push_back(absl::StrFormat("others used %.2f cores", *cores));
+  }
+  if (const auto share = FindNumber(readings, "load_steal_share"); share.value_or(0) > 0) {
+    parts.push_back(absl::StrFormat("the host took %.1f %%", 100 * *share));
+  }
   const std::optional<double> free = FindNumber(readings, "memory_available_bytes");
   const std::optional<double> memory = FindNumber(readings, "memory_bytes");
   if (free.has_value() && memory.has_value()) {
-    parts.push_back(absl::StrCat(Gibibytes(*free), " of ", Gibibytes(*memory), " free"));
+    parts.push_back(absl::StrCat("memory ", Gibibytes(*free), " free of ", Gibibytes(*memory)));
   }
   if (const auto quota = FindNumber(readings, "cpu_quota"); quota.has_value()) {
     parts.push_back(absl::StrFormat("may use %.2f cores", *quota));
@@ -150,9 +173,9 @@ std::string Head(const v1::Worker& worker, absl::Time now) {
       Section("worker",
               absl::StrCat(worker.name(), ", ", WorkerStateName(worker.state()), "; seen ",
                            Ago(TimeOf(worker.last_heartbeat_time()), now), ", registered ",
-                           Ago(TimeOf(worker.register_time()), now), ", forall ", worker.build(),
-                           "; tasks: ", worker.leased_tasks(), " leased, ",
-                           worker.completed_tasks(), " done, ", worker.failed_tasks(), " failed"));
+                           Ago(TimeOf(worker.register_time()), now), ", forall ", worker.build())) +
+      Section("tasks", absl::StrCat(worker.leased_tasks(), " leased, ", worker.completed_tasks(),
+                                    " done, ", worker.failed_tasks(), " failed"));
   if (!worker.reason().empty()) absl::StrAppend(&text, Section("", worker.reason()));
   return text;
 }
@@ -211,7 +234,7 @@ std::string Drift(double now_ms, double baseline_ms) {
   return absl::StrFormat("%+.1f %%", 100 * (now_ms / baseline_ms - 1));
 }
 
-std::string Milliseconds(double ms) { return ms > 0 ? absl::StrFormat("%.4g", ms) : "-"; }
+std::string Milliseconds(double ms) { return ms > 0 ? absl::StrFormat("%#.4g", ms) : "-"; }
 
 std::string BaselineText(const v1::WorkerInspection& inspection, absl::Time now) {
   if (inspection.baselines().empty()) {
@@ -253,12 +276,11 @@ std::string VerdictsText(const v1::WorkerInspection& inspection) {
     for (const auto& reason : verdict.reasons()) {
       reasons.push_back(absl::StrCat(reason.reason(), " ", reason.count()));
     }
-    absl::StrAppend(
-        &text, Section(absl::StrCat("  ", VerdictText(verdict.state())),
-                       absl::StrFormat(
-                           "%5d  %5.1f %%  %s", verdict.count(),
-                           100.0 * static_cast<double>(verdict.count()) / static_cast<double>(all),
-                           reasons.empty() ? "" : "for " + absl::StrJoin(reasons, ", "))));
+    const double percent = 100.0 * static_cast<double>(verdict.count()) / static_cast<double>(all);
+    absl::StrAppend(&text, Section(absl::StrCat("  ", VerdictText(verdict.state())),
+                                   absl::StrFormat("%d (%.1f %%)%s%s", verdict.count(), percent,
+                                                   reasons.empty() ? "" : ", for ",
+                                                   absl::StrJoin(reasons, ", "))));
   }
   return text;
 }

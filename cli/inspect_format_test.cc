@@ -65,6 +65,7 @@ v1::WorkerInspection MakeInspection() {
   readings["max_frequency_khz"] = "3200000";
   readings["governor"] = "schedutil";
   readings["load_average"] = "0.31";
+  readings["load_steal_share"] = "0";
   readings["gpu_celsius"] = "48";
   readings["warnings"] = "the governor is schedutil; no turbo switch";
   inspection.mutable_readings_time()->set_seconds(kNow - 200);
@@ -112,20 +113,20 @@ TEST(InspectFormatTest, SaysWhatTheWorkerAndItsMachineAre) {
 
 TEST(InspectFormatTest, SaysHowFarTheReferenceHasDrifted) {
   EXPECT_THAT(InspectionText(MakeInspection(), Now()),
-              ContainsRegex("1 +2 +5 days ago +2.06 +\\+3.0 % +1.95 +-2.5 % +60 s ago"));
+              ContainsRegex("1 +2.000 +5 days ago +2.060 +\\+3.0 % +1.950 +-2.5 % +60 s ago"));
   v1::WorkerInspection inspection = MakeInspection();
   inspection.mutable_baselines(0)->clear_calibrated_ms();
   inspection.set_former_baselines(2);
   EXPECT_THAT(InspectionText(inspection, Now()),
-              AllOf(ContainsRegex("5 days ago +- +- +1.95"), HasSubstr("2 others more")));
+              AllOf(ContainsRegex("5 days ago +- +- +1.950"), HasSubstr("2 others more")));
 }
 
 TEST(InspectFormatTest, SaysWhatItsLatenciesAreWorth) {
   const std::string text = InspectionText(MakeInspection(), Now());
   EXPECT_THAT(text, HasSubstr("verdicts   of 4 latencies\n"));
-  EXPECT_THAT(text, ContainsRegex("TRUSTED +3 +75.0 %\n"));
-  EXPECT_THAT(text, ContainsRegex("NOISY +1 +25.0 % +for load 1, target_missed 1\n"));
-  EXPECT_THAT(text, ContainsRegex("60 s ago +1/trials/17 +screening +1 +0.5 +0.8 % +TRUSTED\n"));
+  EXPECT_THAT(text, HasSubstr("  TRUSTED  3 (75.0 %)\n"));
+  EXPECT_THAT(text, HasSubstr("  NOISY    1 (25.0 %), for load 1, target_missed 1\n"));
+  EXPECT_THAT(text, ContainsRegex("60 s ago +1/trials/17 +screening +1 +0.5000 +0.8 % +TRUSTED\n"));
   EXPECT_THAT(text, ContainsRegex("2 h ago +1/trials/16 .*8.0 % +NOISY +load, target_missed\n"));
 }
 

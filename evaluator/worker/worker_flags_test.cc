@@ -50,6 +50,16 @@ TEST(WorkerFlagsTest, TimingByFilesTakesLatenciesOnly) {
       StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("each file")));
 }
 
+TEST(WorkerFlagsTest, SensorsMayBeReadElsewhere) {
+  FORALL_ASSERT_OK_AND_ASSIGN(const WorkerFlags plain, ParseWorkerFlags({}, Nothing));
+  EXPECT_EQ(plain.sysfs, "");
+  FORALL_ASSERT_OK_AND_ASSIGN(const WorkerFlags flags,
+                              ParseWorkerFlags({"--sysfs", "/host"}, Nothing));
+  EXPECT_EQ(flags.sysfs, "/host");
+  EXPECT_THAT(ParseWorkerFlags({"--sysfs", ""}, Nothing),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("--sysfs")));
+}
+
 TEST(WorkerFlagsTest, ReadsBothSpellings) {
   FORALL_ASSERT_OK_AND_ASSIGN(
       const WorkerFlags flags,

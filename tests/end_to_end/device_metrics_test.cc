@@ -190,7 +190,6 @@ fidelity: {screening_images: 200, final_images: 200, calibration_images: 100}
       EXPECT_LE(measured[name]["interval"]["low"], measured[name]["value"]) << name;
       EXPECT_GE(measured[name]["interval"]["high"], measured[name]["value"]) << name;
       EXPECT_THAT(measured[name]["verdict"], ::testing::AnyOf("TRUSTED", "NOISY")) << name;
-      EXPECT_EQ(measured[name]["fidelity"], "final") << name;
     }
     EXPECT_GE(measured["latency_p90_ms@devices/board"]["samples"], 64);
     const double energy = measured["energy_mj@devices/board"]["value"];

@@ -21,6 +21,7 @@
 #include "base/child_process.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/forecast_quality.h"
 #include "base/parallel.h"
 #include "base/random.h"
 #include "base/status_macros.h"
@@ -33,7 +34,6 @@
 #include "latency/measure/environment.h"
 #include "latency/measure/harness.h"
 #include "latency/measure/statistics.h"
-#include "base/forecast_quality.h"
 #include "space/family.h"
 
 namespace forall {

@@ -497,7 +497,9 @@ std::string QualityText(const TableValidation& validation) {
   text += "\n";
   const auto line = [&](const std::string& name, double TableQuality::*field, bool percent) {
     const auto number = [&](double value) {
-      return percent ? absl::StrFormat("%.1f %%", 100 * value) : absl::StrFormat("%.4f", value);
+      // Not "-0.0".
+      const double shown = std::abs(value) < 5e-4 ? 0 : value;
+      return percent ? absl::StrFormat("%.1f %%", 100 * shown) : absl::StrFormat("%.4f", value);
     };
     absl::StrAppendFormat(&text, "%-28s %10s", name, number(additive.*field));
     if (validation.corrected.has_value()) {

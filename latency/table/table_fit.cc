@@ -6,7 +6,6 @@
 #include <limits>
 #include <map>
 #include <optional>
-#include <set>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -196,14 +195,15 @@ TableQuality QualityOf(const std::vector<Forecast>& forecasts, double bound) {
   quality.within_15_percent = judged.within_15_percent;
   quality.kendall_tau = judged.kendall_tau.value_or(0);
   quality.spearman_rho = judged.spearman_rho.value_or(0);
-  const double share = 1 / static_cast<double>(forecasts.size());
+  const double count = static_cast<double>(forecasts.size());
+  int64_t within = 0;
   for (const Forecast& forecast : forecasts) {
     const double error = forecast.expected / forecast.measured - 1;
-    quality.bias += error * share;
-    quality.within_bound += std::abs(error) <= bound ? share : 0;
+    quality.bias += error / count;
+    within += std::abs(error) <= bound ? 1 : 0;
     quality.largest_relative_error = std::max(quality.largest_relative_error, std::abs(error));
   }
-  quality.within_bound = std::min(quality.within_bound, 1.0);
+  quality.within_bound = static_cast<double>(within) / count;
   return quality;
 }
 
@@ -279,8 +279,7 @@ absl::StatusOr<TableValidation> JudgeTable(const LatencyTable& table,
   validation.bound = bound;
   validation.additive = QualityOf(additive, bound);
   if (table.correction.has_value()) validation.corrected = QualityOf(corrected, bound);
-  validation.good =
-      validation.corrected.value_or(validation.additive).within_bound >= kGoodShare - 1e-9;
+  validation.good = validation.corrected.value_or(validation.additive).within_bound >= kGoodShare;
   return validation;
 }
 

@@ -34,7 +34,7 @@ void AddFrontierCommand(CLI::App* app, CommandContext* context);
 void AddLedgerCommand(CLI::App* app, CommandContext* context);
 void AddExportCommand(CLI::App* app, CommandContext* context);
 void AddReportCommand(CLI::App* app, CommandContext* context);
-void AddFleetCommands(CLI::App* app, CommandContext* context);     // workers, drain
+void AddFleetCommands(CLI::App* app, CommandContext* context);  // workers, drain
 void AddWorkerCommand(CLI::App* app, CommandContext* context);
 void AddSupernetCommands(CLI::App* app, CommandContext* context);  // supernets, add-supernet
 void AddSupernetCommand(CLI::App* app, CommandContext* context);

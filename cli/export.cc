@@ -75,8 +75,7 @@ void AddExportCommand(CLI::App* app, CommandContext* context) {
   SubnetRequest& subnet = options->subnet;
   subnet.data = DefaultData();
   CLI::App* command = app->add_subcommand(
-      "export",
-      "Take a subnet home: ONNX, half precision, net.config, PyTorch weights, model card");
+      "export", "Take a subnet home: ONNX, fp16, net.config, PyTorch, model card");
   command->footer(
       "Of a trial, a job or a key, model.onnx is the very file that was measured. Of a file it is\n"
       "cut from the supernet and calibrated here, which needs no controller.\n"

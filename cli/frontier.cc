@@ -75,7 +75,7 @@ absl::Status ShowFrontier(const FrontierOptions& options, const CommandContext& 
 void AddFrontierCommand(CLI::App* app, CommandContext* context) {
   auto options = std::make_shared<FrontierOptions>();
   CLI::App* command = app->add_subcommand(
-      "frontier", "The subnets that no other measured subnet beats, under any objectives");
+      "frontier", "The subnets that no other measured one beats, by any objectives");
   command->add_option("job", options->job, "searchJobs/N or N; without it --supernet");
   command->add_option("--supernet", options->supernet, "Over every job of this supernet");
   command

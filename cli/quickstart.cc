@@ -304,8 +304,8 @@ absl::Status Quickstart(const QuickstartOptions& options) {
 
 void AddQuickstartCommand(CLI::App* app, CommandContext* context) {
   auto options = std::make_shared<QuickstartOptions>();
-  CLI::App* command = app->add_subcommand(
-      "quickstart", "A whole search on this machine with the supernet that the repository ships");
+  CLI::App* command =
+      app->add_subcommand("quickstart", "A whole search on this machine with the supernet shipped");
   command->add_option("--output", options->output, "Folder for results and the database")
       ->capture_default_str();
   command->add_option("--trials", options->trials, "Subnets to measure")

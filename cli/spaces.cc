@@ -194,8 +194,7 @@ void AddSpacesCommand(CLI::App* app, CommandContext* context) {
     bool spec = false;
   };
   auto options = std::make_shared<SpacesOptions>();
-  CLI::App* command = app->add_subcommand(
-      "spaces", "List the search spaces, or explain one: size, choices, exact cost ranges");
+  CLI::App* command = app->add_subcommand("spaces", "List the search spaces, or explain one");
   command->add_option("space", options->name, "A ready-made space, or a spec file");
   command->add_flag("--spec", options->spec, "Print its spec, to start one of your own from")
       ->needs(command->get_option("space"));

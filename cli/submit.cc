@@ -184,8 +184,8 @@ absl::Status Submit(const SubmitOptions& options, const CommandContext& context)
 
 void AddSubmitCommand(CLI::App* app, CommandContext* context) {
   auto options = std::make_shared<SubmitOptions>();
-  CLI::App* command = app->add_subcommand(
-      "submit", "Start a search job, from a file, from flags, or from a file with flags on top");
+  CLI::App* command =
+      app->add_subcommand("submit", "Start a search job, from a file, flags, or both");
   // Not checked here: a misspelt flag's value would be taken for a file that is not there.
   command->add_option("file", options->file, "Job as YAML or JSON; docs/jobs.md has the fields");
   command->add_option("--supernet", options->supernet, "Which supernet to search");
@@ -195,7 +195,7 @@ void AddSubmitCommand(CLI::App* app, CommandContext* context) {
       ->allow_extra_args(false);
   command
       ->add_option("--constraint", options->constraints,
-                   "METRIC<=NUMBER or METRIC>=NUMBER, e.g. latency_ms<=8; may be repeated")
+                   "METRIC<=NUMBER or METRIC>=NUMBER; may be repeated")
       ->allow_extra_args(false);
   command->add_option("--sampler", options->sampler,
                       "guided (default), nsga2, evolution or random");
@@ -211,8 +211,7 @@ void AddSubmitCommand(CLI::App* app, CommandContext* context) {
                     "Do not learn from what was measured on the supernet before");
   command
       ->add_option("--latency-table", options->latency_tables,
-                   "For predicted_latency_ms@DEVICE, or to begin latency_ms@DEVICE with: a file of "
-                   "forall table import; may be repeated")
+                   "A file of forall table build or import; may be repeated")
       ->allow_extra_args(false);
   command->add_option("--name", options->name, "A name for people");
   command->add_option("--parallelism", options->parallelism,

@@ -63,7 +63,7 @@ void AddSupernetCommands(CLI::App* app, CommandContext* context) {
   list->callback([context] { context->action = [context] { return ListSupernets(*context); }; });
   auto options = std::make_shared<AddOptions>();
   CLI::App* add = app->add_subcommand(
-      "add-supernet", "Give the controller a supernet: a weights.safetensors with its spec inside");
+      "add-supernet", "Give the controller a supernet (a weights.safetensors file)");
   add->add_option("id", options->id, "Name to give it")->required();
   add->add_option("file", options->file, "weights.safetensors of the package")
       ->required()

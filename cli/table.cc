@@ -142,8 +142,8 @@ absl::Status PrintSum(const SumOptions& options) {
 
 void AddImport(CLI::App* table, CommandContext* context) {
   auto options = std::make_shared<TableImportOptions>();
-  CLI::App* command = table->add_subcommand(
-      "import", "Turn published tables (YAML or JSON, one per resolution) into one of forall's");
+  CLI::App* command =
+      table->add_subcommand("import", "Turn published tables (YAML or JSON) into one of forall's");
   command->footer(
       "What the files do not say has to be said: a table without its conditions cannot be "
       "compared.\n"
@@ -177,7 +177,7 @@ void AddImport(CLI::App* table, CommandContext* context) {
 void AddLint(CLI::App* table, CommandContext* context) {
   auto options = std::make_shared<LintOptions>();
   CLI::App* command = table->add_subcommand(
-      "lint", "Find rows that are missing, impossible, copied or suspect; exit code 1 if any");
+      "lint", "Find missing, impossible, copied, suspect rows; exit code 1 if any");
   command->add_option("file", options->file, "A table of `forall table import`")->required();
   command->add_option("--space", options->space,
                       "Which layers must be there: a space or spec file");

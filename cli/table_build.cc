@@ -523,24 +523,24 @@ std::string QualityText(const TableValidation& validation) {
 void AddTableBuild(CLI::App* table, CommandContext* context) {
   auto options = std::make_shared<BuildOptions>();
   CLI::App* command = table->add_subcommand(
-      "build",
-      "Measure a table: every block of a space on a worker's device, corrected by whole "
-      "networks and validated by others; exit code 1 when it is not good");
+      "build", "Measure one on a worker's device; exit code 1 if it is not good");
   command->footer(
-      "Needs a controller and a worker with the device. Stop it at any time and run it again: "
+      "Measures every block of the space, corrects the sums by whole networks and validates them "
+      "by\n"
+      "others. Needs a controller and a worker with the device. Stop it at any time and run it "
+      "again:\n"
       "nothing is measured twice.\n"
       "Example: forall table build --device pi5-lab --space ofa_mbv3_w1.0 --resolution 224 -o "
       "pi5.json");
   command
       ->add_option("--device", options->measure.device,
-                   "A device of `forall workers`, or class:LABEL where one device is of it")
+                   "As `forall workers` lists it, or class:LABEL of one device")
       ->required();
   command->add_option("--space", options->space, "A space of `forall spaces`, or a spec file")
       ->required();
   command->add_option("--output,-o", options->output, "File to write")->required();
   command->add_option("--yaml", options->yaml,
-                      "Also a file for each resolution as the once-for-all authors' tools read "
-                      "them, into this folder");
+                      "Also files for the once-for-all authors' tools, into this folder");
   command
       ->add_option("--resolution", options->resolutions,
                    "Only these, not all of the space; may be repeated")
@@ -567,9 +567,7 @@ void AddTableValidate(CLI::App* table, CommandContext* context) {
   auto options = std::make_shared<ValidateOptions>();
   options->measure.seed = 1000;
   CLI::App* command = table->add_subcommand(
-      "validate",
-      "Measure fresh random networks and compare the table with them; exit code 1 when "
-      "it is not good");
+      "validate", "Compare one with fresh random networks; exit code 1 if not good");
   command->add_option("file", options->file, "A table of `forall table build` or `import`")
       ->required();
   command->add_option("--device", options->measure.device,

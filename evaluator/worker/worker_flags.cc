@@ -27,20 +27,20 @@ SIGTERM: it finishes or gives back what it has (a second signal stops it at once
                            need two names (default: the machine's name)
   --device NAME            the board that the numbers belong to (default: the machine's name)
   --device-class LABEL     what similar boards share (default: x86-64 or aarch64)
-  --data DIR               folder with datasets (default: $FORALL_DATA, else build/deps; tools/setup.sh
-                           makes build/deps/fashion-mnist)
+  --data DIR               folder with datasets (default: $FORALL_DATA, else build/deps, where
+                           tools/setup.sh puts fashion-mnist)
   --cache DIR              folder for supernets and subnets that were fetched (default:
                            $XDG_CACHE_HOME/forall, else ~/.cache/forall, else /tmp/forall-cache)
   --cache-mib N            largest size of that folder (default 4096)
   --threads N              cores for exports and accuracies (default: all); timing uses one, or as
                            many as a --timing file says
-  --timing FILE            time as FILE says: on another device with its own program over ssh or adb,
+  --timing FILE            time as FILE says: on another device with its own program by ssh or adb,
                            or on this one by another execution provider or with other settings
                            (docs/device-recipes.md). Takes latency tasks only. May be given several
                            times: each file is a worker of its own at the controller
   --local                  with --timing: serve this machine as well
-  --sysfs DIR              read power sensors from the sys/ in this folder, e.g. one that a container
-                           was given or a recorded one (default: the machine's own)
+  --sysfs DIR              read power sensors from the sys/ in this folder, e.g. one that a
+                           container was given or a recorded one (default: the machine's own)
   --kinds LIST             tasks to take, of export,accuracy,latency (default: all)
   --providers              print which execution providers ONNX Runtime offers here, and leave
   --verbose                log more
@@ -50,8 +50,8 @@ SIGTERM: it finishes or gives back what it has (a second signal stops it at once
 Timing and other work never overlap on one machine, whatever the number of workers: they take turns
 by a lock, /tmp/forall-timing.lock unless FORALL_TIMING_LOCK names another file.
 
-Images decoded from folders of JPEG and PNG files are kept in their dataset's folder, up to 64 GiB of
-each, unless FORALL_IMAGE_CACHE (a folder, or "off") and FORALL_IMAGE_CACHE_GIB say otherwise.
+Images decoded from folders of JPEG and PNG files are kept in their dataset's folder, up to 64 GiB
+of each, unless FORALL_IMAGE_CACHE (a folder, or "off") and FORALL_IMAGE_CACHE_GIB say otherwise.
 
 examples
   forall-worker

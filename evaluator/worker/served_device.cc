@@ -227,9 +227,11 @@ absl::Status ServedDevice::Prepare() {
   FORALL_ASSIGN_OR_RETURN(const BackendDescription backend, Describe());
   FORALL_ASSIGN_OR_RETURN(host_lock_, HostLock::Open(lock));
   options.host_lock = host_lock_.get();
-  energy_ = elsewhere_ != nullptr
-                ? absl::UnavailableError("another device's power sensors are not read yet")
-                : EnergySensors::Choose(DiscoverPowerSensors(process_.flags->sysfs));
+  energy_ =
+      elsewhere_ != nullptr
+          ? absl::UnavailableError("another device's power sensors are not read yet")
+          : EnergySensors::Choose(DiscoverPowerSensors(process_.flags->sysfs),
+                                  backend.provider == "CUDA" || backend.provider == "TensorRT");
   if (energy_.ok()) options.energy_sensors = energy_->get();
   FORALL_ASSIGN_OR_RETURN(executor_, LocalTaskExecutor::Create(std::move(options)));
   fleet_ = std::make_unique<FleetClient>(process_.channel, FleetClient::Options{});

@@ -190,11 +190,12 @@ absl::StatusOr<LoneMetric> MeasurePeakMemory(SessionRunner* sessions, absl::stri
   return metric;
 }
 
-absl::StatusOr<std::unique_ptr<EnergySensors>> EnergySensors::Choose(PowerSensors found) {
+absl::StatusOr<std::unique_ptr<EnergySensors>> EnergySensors::Choose(PowerSensors found,
+                                                                     bool on_gpu) {
   std::unique_ptr<EnergySensors> chosen(new EnergySensors);
   std::vector<std::string> reasons;
-  for (const absl::string_view source :
-       {absl::string_view("rapl"), absl::string_view("ina3221"), kBattery}) {
+  const absl::string_view first = on_gpu ? "nvml" : "rapl";
+  for (const absl::string_view source : {first, absl::string_view("ina3221"), kBattery}) {
     for (std::unique_ptr<PowerSensor>& sensor : found.available) {
       if (sensor == nullptr) continue;
       const SensorDescription& description = sensor->description();

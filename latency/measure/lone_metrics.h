@@ -40,11 +40,13 @@ absl::StatusOr<LoneMetric> MeasurePeakMemory(SessionRunner* sessions, absl::stri
                                              int processes, const std::function<bool()>& cancelled);
 
 // The sensors that energy per inference is taken from: of the first source that has any (RAPL,
-// INA3221) all that may be added up, or else a battery. GPUs are left out: models run on the CPU.
+// INA3221) all that may be added up, or else a battery. Where models run on an NVIDIA GPU, NVML
+// takes RAPL's place.
 class EnergySensors {
  public:
   // Unavailable, with what was looked for and why it cannot be had.
-  static absl::StatusOr<std::unique_ptr<EnergySensors>> Choose(PowerSensors found);
+  static absl::StatusOr<std::unique_ptr<EnergySensors>> Choose(PowerSensors found,
+                                                               bool on_gpu = false);
 
   std::vector<PowerSensor*> sensors() const;
   // "rapl package-0 + rapl dram": for people.

@@ -289,5 +289,19 @@ TEST(EnergySensorsTest, NamesWhyThereIsNone) {
               StatusIs(absl::StatusCode::kUnavailable, HasSubstr("too seldom")));
 }
 
+TEST(EnergySensorsTest, AModelOnTheGpuIsTheGpusEnergy) {
+  PowerSensors found;
+  for (const char* source : {"rapl", "nvml"}) {
+    auto sensor =
+        std::make_unique<FakeSensor>(source, "x", SensorKind::kCounter, absl::Milliseconds(1),
+                                     [] { return absl::StatusOr<double>(1.0); });
+    sensor->mutable_description()->additive = true;
+    found.Add(std::move(sensor));
+  }
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto chosen,
+                              EnergySensors::Choose(std::move(found), /*on_gpu=*/true));
+  EXPECT_EQ(chosen->Describe(), "nvml x");
+}
+
 }  // namespace
 }  // namespace forall

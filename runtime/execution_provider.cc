@@ -141,7 +141,7 @@ absl::StatusOr<ProviderOptions> PrecisionOptions(const std::string& provider,
   }
   return absl::InvalidArgumentError(
       absl::StrCat("precision \"", precision, "\": ", provider,
-                   " computes in the model's own types; leave it out, and give the job a recipe"));
+                   " has no such option; leave it out, and give the job a recipe"));
 }
 
 absl::StatusOr<ProviderOptions> EngineCacheOptions(const std::string& provider,

@@ -13,6 +13,9 @@
 namespace forall {
 namespace {
 
+// Of a text that the controller takes.
+constexpr size_t kMostText = 1024;
+
 v1::Verdict::State ToState(Verdict verdict) {
   switch (verdict) {
     case Verdict::kTrusted:
@@ -86,17 +89,17 @@ v1::LatencyResult ToMessage(const LatencyResult& result, const std::string& refe
   message.set_ratio(result.ratio);
   message.set_ratio_low(result.ratio_low);
   message.set_ratio_high(result.ratio_high);
-  message.set_runs(result.runs);
+  message.set_runs(int64_t{result.runs} * std::max(1, result.backend.runs_per_call));
   message.set_warmup_runs(result.warmup_runs);
   message.set_outliers(result.outliers);
   SetVerdict(result.verdict, result.reasons, message.mutable_verdict());
   for (const double sample : result.CandidateSamples()) message.add_samples_ns(sample);
   for (const double sample : result.ReferenceSamples()) message.add_reference_samples_ns(sample);
   for (const auto& [name, value] : result.environment) {
-    (*message.mutable_environment())[name] = value;
+    (*message.mutable_environment())[name] = value.substr(0, kMostText);
   }
   for (const auto& [name, value] : ProfileFields(result)) {
-    (*message.mutable_environment())[name] = value;
+    (*message.mutable_environment())[name] = value.substr(0, kMostText);
   }
   (*message.mutable_environment())["sessions"] = std::to_string(result.sessions.size());
   message.set_reference_sha256(reference_sha256);

@@ -18,6 +18,7 @@
 #include "latency/measure/lone_metrics.h"
 #include "latency/measure/measurement.h"
 #include "latency/sensor/peak_memory.h"
+#include "space/cost_model.h"
 #include "space/family.h"
 #include "space/identity.h"
 #include "space/metric_registry.h"
@@ -29,6 +30,11 @@
 
 namespace forall {
 namespace {
+
+// Batch sizes that are kept ready at once.
+constexpr size_t kMostTimings = 4;
+// Of weights that somebody asks this process, not its child, to make.
+constexpr int64_t kMostFormulaBytes = int64_t{1} << 30;
 
 Architecture FromMessage(const v1::Architecture& message) {
   Architecture architecture;
@@ -67,6 +73,9 @@ absl::StatusOr<std::string> MakeNetwork(const v1::Task& task) {
     return absl::FailedPreconditionError(
         absl::StrCat("this worker gives the network the key ", key, ", the controller ",
                      task.graph_key(), ": their versions differ; update the older one"));
+  }
+  if (const int64_t bytes = CountCosts(network, recipe).model_bytes; bytes > kMostFormulaBytes) {
+    return absl::InvalidArgumentError(absl::StrCat("a network with weights of ", bytes, " bytes"));
   }
   FORALL_ASSIGN_OR_RETURN(std::string model, BuildFormulaModel(network));
   return recipe.precision == Precision::kFp16 ? ToHalfModel(model) : model;
@@ -304,6 +313,9 @@ std::unique_ptr<SessionRunner> LocalTaskExecutor::MakeSessions(LatencyBackend* b
 
 absl::StatusOr<LocalTaskExecutor::Timing*> LocalTaskExecutor::GetTiming(int batch,
                                                                         const StopSignal& stop) {
+  // Each has a process of its own at hand.
+  if (timings_.size() >= kMostTimings && timings_.count(batch) == 0)
+    timings_.erase(timings_.begin());
   Timing& timing = timings_[batch];
   if (timing.harness == nullptr) {
     LatencyBackend* backend = options_.device_backend;
@@ -313,8 +325,9 @@ absl::StatusOr<LocalTaskExecutor::Timing*> LocalTaskExecutor::GetTiming(int batc
       FORALL_ASSIGN_OR_RETURN(timing.backend, OnnxRuntimeBackend::Create(configuration));
       backend = timing.backend.get();
     } else if (backend->Describe().batch != batch) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "this device is timed at batch ", backend->Describe().batch, ", not ", batch));
+      // It always will: the subnet's result, and no reason to mend the worker.
+      return absl::InvalidArgumentError(absl::StrCat("this device is timed at batch ",
+                                                     backend->Describe().batch, ", not ", batch));
     }
     timing.sessions = MakeSessions(backend);
     LatencyHarness::Options harness;

@@ -90,6 +90,24 @@ std::vector<std::string> OfferedDatasets(const std::string& directory,
   return offered;
 }
 
+// Of what the models run on.
+absl::StatusOr<std::unique_ptr<EnergySensors>> ChooseEnergy(const DevicePlan& plan,
+                                                            PowerSensors found) {
+  const OnnxRuntimeBackend::Options backend =
+      plan.file.has_value() ? plan.file->runtime.backend : OnnxRuntimeBackend::Options();
+  if (backend.provider == "cpu" || backend.provider == "XNNPACK") {
+    return EnergySensors::Choose(std::move(found));
+  }
+  if (backend.provider != "CUDA" && backend.provider != "TensorRT") {
+    return absl::UnavailableError(absl::StrCat("the energy of execution provider ",
+                                               backend.provider, " is not measured yet"));
+  }
+  const auto id = backend.provider_options.find("device_id");
+  return EnergySensors::Choose(
+      std::move(found),
+      absl::StrCat("gpu-", id == backend.provider_options.end() ? "0" : id->second));
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<DevicePlan>> PlanDevices(const WorkerFlags& flags) {
@@ -107,7 +125,14 @@ absl::StatusOr<std::vector<DevicePlan>> PlanDevices(const WorkerFlags& flags) {
     plans.push_back(std::move(plan));
   }
   std::set<std::string> names;
+  std::map<std::string, bool> elsewhere;
   for (const DevicePlan& plan : plans) {
+    const bool away = plan.file.has_value() && !plan.file->command.empty();
+    const auto [place, fresh] = elsewhere.emplace(plan.device, away);
+    if (!fresh && (away || place->second)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--timing: two pieces of hardware are called device \"", plan.device, "\""));
+    }
     if (!names.insert(plan.worker_id).second) {
       return absl::InvalidArgumentError(absl::StrCat("--timing: two workers would be called \"",
                                                      plan.worker_id,
@@ -218,7 +243,7 @@ absl::Status ServedDevice::Prepare() {
     options.read_gate = [probe = process_.probe] {
       const Environment environment = probe->Probe();
       return GateReading{.celsius = environment.temperature_celsius,
-                         .frequency_cap_khz = environment.frequency_cap_khz};
+                         .frequency_caps_khz = environment.frequency_caps_khz};
     };
   }
   if (plan_.file.has_value()) options.gate = plan_.file->gate;
@@ -227,11 +252,9 @@ absl::Status ServedDevice::Prepare() {
   FORALL_ASSIGN_OR_RETURN(const BackendDescription backend, Describe());
   FORALL_ASSIGN_OR_RETURN(host_lock_, HostLock::Open(lock));
   options.host_lock = host_lock_.get();
-  energy_ =
-      elsewhere_ != nullptr
-          ? absl::UnavailableError("another device's power sensors are not read yet")
-          : EnergySensors::Choose(DiscoverPowerSensors(process_.flags->sysfs),
-                                  backend.provider == "CUDA" || backend.provider == "TensorRT");
+  energy_ = elsewhere_ != nullptr
+                ? absl::UnavailableError("another device's power sensors are not read yet")
+                : ChooseEnergy(plan_, DiscoverPowerSensors(process_.flags->sysfs));
   if (energy_.ok()) options.energy_sensors = energy_->get();
   FORALL_ASSIGN_OR_RETURN(executor_, LocalTaskExecutor::Create(std::move(options)));
   fleet_ = std::make_unique<FleetClient>(process_.channel, FleetClient::Options{});
@@ -263,7 +286,10 @@ v1::RegisterWorkerRequest ServedDevice::Registration(
       environment_, plan_.device,
       plan_.device_class.empty() ? DefaultDeviceClass(environment_) : plan_.device_class);
   auto& properties = *device.mutable_properties();
-  if (elsewhere_ != nullptr) properties["reached_by"] = elsewhere_->way();
+  if (elsewhere_ != nullptr) {
+    properties["reached_by"] = elsewhere_->way();
+    properties["only_batch"] = absl::StrCat(backend.batch);
+  }
   properties["measures"] = absl::StrJoin(executor_->Measures(), ", ");
   if (energy_.ok()) {
     properties["energy_sensors"] = (*energy_)->Describe();

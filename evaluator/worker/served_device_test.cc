@@ -81,6 +81,11 @@ TEST_F(PlanDevicesTest, SaysWhatIsWrong) {
   flags.timing = {File("a.json", cpu), File("b.json", cpu)};
   EXPECT_THAT(PlanDevices(flags), StatusIs(absl::StatusCode::kInvalidArgument,
                                            AllOf(HasSubstr("desk-cpu"), HasSubstr("worker"))));
+  const std::string orin = R"({"device": "orin", "device_class": "o", )";
+  flags.timing = {File("a.json", orin + elsewhere_),
+                  File("b.json", orin + R"("worker": "other", )" + elsewhere_)};
+  EXPECT_THAT(PlanDevices(flags),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("two pieces of hardware")));
   flags.timing = {File("bad.json", R"({"device": "Bad Name", "runtime": "onnxruntime"})")};
   EXPECT_THAT(PlanDevices(flags),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("bad.json")));

@@ -135,10 +135,11 @@ absl::Status CheckTiming(const WorkerFlags& flags) {
           "--timing: takes latency tasks only; --local or another worker does the rest");
     }
   }
-  if (flags.timing.size() > 1 && !(flags.device.empty() && flags.device_class.empty())) {
+  if (flags.timing.size() > 1 &&
+      !(flags.device.empty() && flags.device_class.empty() && flags.id.empty())) {
     return absl::InvalidArgumentError(
-        "--device and --device-class: with several --timing files, each file says its own "
-        "(\"device\" and \"device_class\")");
+        "--id, --device and --device-class: with several --timing files, each file says its own "
+        "(\"worker\", \"device\" and \"device_class\")");
   }
   return absl::OkStatus();
 }

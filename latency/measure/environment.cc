@@ -153,8 +153,7 @@ void EnvironmentProbe::ReadFrequency(Environment* environment) const {
   environment->max_frequency_khz = ReadInteger(cpu + "cpu0/cpufreq/cpuinfo_max_freq");
   for (int core = 0; core < environment->cores; ++core) {
     const auto cap = ReadInteger(absl::StrCat(cpu, "cpu", core, "/cpufreq/scaling_max_freq"));
-    if (!cap.has_value()) continue;
-    environment->frequency_cap_khz = std::min(*cap, environment->frequency_cap_khz.value_or(*cap));
+    environment->frequency_caps_khz.push_back(cap.value_or(0));
   }
   if (const auto no_turbo = ReadInteger(cpu + "intel_pstate/no_turbo"); no_turbo.has_value()) {
     environment->turbo = *no_turbo == 0;
@@ -260,7 +259,10 @@ std::map<std::string, std::string> Environment::Fields() const {
   if (!emulation_evidence.empty()) fields["emulated"] = "yes";
   AddField("frequency_khz", frequency_khz, &fields);
   AddField("max_frequency_khz", max_frequency_khz, &fields);
-  AddField("frequency_cap_khz", frequency_cap_khz, &fields);
+  const auto lowest = std::min_element(frequency_caps_khz.begin(), frequency_caps_khz.end());
+  if (lowest != frequency_caps_khz.end() && *lowest > 0) {
+    fields["frequency_cap_khz"] = absl::StrCat(*lowest);
+  }
   if (turbo.has_value()) fields["turbo"] = *turbo ? "on" : "off";
   AddField("temperature_celsius", temperature_celsius, &fields);
   AddField("load_average", load_average, &fields);

@@ -27,8 +27,8 @@ struct Environment {
   std::string governor;  // Of the first core; "" when absent.
   std::optional<int64_t> frequency_khz;
   std::optional<int64_t> max_frequency_khz;
-  // What the kernel allows at the moment, of the core that it allows least; heat lowers it.
-  std::optional<int64_t> frequency_cap_khz;
+  // What the kernel allows at the moment, core by core, 0 where it does not say; heat lowers it.
+  std::vector<int64_t> frequency_caps_khz;
   std::optional<bool> turbo;
   std::optional<double> temperature_celsius;  // Hottest zone.
   std::optional<double> load_average;         // One minute.

@@ -69,7 +69,8 @@ TEST(EnvironmentProbeTest, ReadsAQuietWorkstation) {
   EXPECT_FALSE(environment.virtual_machine);
   EXPECT_EQ(environment.governor, "performance");
   EXPECT_EQ(environment.frequency_khz, 3400000);
-  EXPECT_EQ(environment.frequency_cap_khz, 3000000);
+  EXPECT_EQ(environment.frequency_caps_khz[0], 3500000);
+  EXPECT_EQ(environment.frequency_caps_khz[1], 3000000);
   EXPECT_EQ(environment.max_frequency_khz, 4200000);
   EXPECT_EQ(environment.turbo, false);
   EXPECT_EQ(environment.temperature_celsius, 56.5);

@@ -9,17 +9,26 @@
 namespace forall {
 
 std::string Gate::Trouble(const GateReading& reading) {
-  if (limits_.max_celsius > 0 && reading.celsius.value_or(0) > limits_.max_celsius) {
-    return absl::StrCat(*reading.celsius, " degrees Celsius, more than ", limits_.max_celsius);
+  if (limits_.max_celsius > 0) {
+    if (reading.celsius.value_or(0) > limits_.max_celsius) {
+      return absl::StrCat(*reading.celsius, " degrees Celsius, more than ", limits_.max_celsius);
+    }
+    // It may be hot, and the way there disturbed.
+    if (told_celsius_ && !reading.celsius.has_value()) return "its temperature cannot be read";
+    told_celsius_ |= reading.celsius.has_value();
   }
-  const int64_t cap = reading.frequency_cap_khz.value_or(0);
-  if (cap <= 0) return "";
-  highest_cap_khz_ = std::max(highest_cap_khz_, cap);
-  if (static_cast<double>(cap) >=
-      (1 - limits_.frequency_loss) * static_cast<double>(highest_cap_khz_)) {
-    return "";
+  highest_caps_khz_.resize(std::max(highest_caps_khz_.size(), reading.frequency_caps_khz.size()));
+  for (size_t core = 0; core < reading.frequency_caps_khz.size(); ++core) {
+    const int64_t cap = reading.frequency_caps_khz[core];
+    if (cap <= 0) continue;
+    int64_t& highest = highest_caps_khz_[core];
+    highest = std::max(highest, cap);
+    if (static_cast<double>(cap) >= (1 - limits_.frequency_loss) * static_cast<double>(highest)) {
+      continue;
+    }
+    return absl::StrCat("core ", core, " capped at ", cap / 1000, " MHz, it was ", highest / 1000);
   }
-  return absl::StrCat("frequency capped at ", cap / 1000, " MHz, it was ", highest_cap_khz_ / 1000);
+  return "";
 }
 
 absl::StatusOr<Gate::Outcome> Gate::Wait(Clock* clock, const std::function<bool()>& cancelled) {

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -20,15 +21,16 @@ namespace forall {
 struct GateReading {
   // Of the hottest zone.
   std::optional<double> celsius;
-  // The highest frequency that the kernel allows at the moment, of the core that it allows least.
-  std::optional<int64_t> frequency_cap_khz;
+  // The highest frequency that the kernel allows at the moment, core by core; 0 where it does not
+  // say.
+  std::vector<int64_t> frequency_caps_khz = {};
 };
 
 struct GateLimits {
   // 0: whatever the temperature.
   double max_celsius = 0;
-  // The cap may be lower than the highest that was seen by this share; caps that an owner sets
-  // before the worker starts are what the device is.
+  // A core's cap may be lower than the highest that was seen of it by this share; caps that an
+  // owner sets before the worker starts are what the device is.
   double frequency_loss = 0.02;
   // How long to wait for it; then the measurement is made, and is NOISY.
   absl::Duration patience = absl::Minutes(2);
@@ -55,7 +57,8 @@ class Gate {
 
   const GateLimits limits_;
   const std::function<GateReading()> read_;
-  int64_t highest_cap_khz_ = 0;
+  std::vector<int64_t> highest_caps_khz_;
+  bool told_celsius_ = false;
 };
 
 }  // namespace forall

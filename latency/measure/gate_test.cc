@@ -53,16 +53,29 @@ TEST_F(GateTest, DoesNotWaitForEver) {
 
 TEST_F(GateTest, ACapOfTheOwnerIsTheDeviceALowerOneIsNot) {
   int64_t cap = 1'500'000;
-  Gate gate(GateLimits{.patience = absl::Seconds(3)},
-            [&cap] { return GateReading{.frequency_cap_khz = cap}; });
+  // Beside a slower core that is never capped.
+  Gate gate(GateLimits{.patience = absl::Seconds(3)}, [&cap] {
+    return GateReading{.frequency_caps_khz = {900'000, cap, 0}};
+  });
   FORALL_ASSERT_OK_AND_ASSIGN(Gate::Outcome outcome, gate.Wait(&clock_, {}));
   EXPECT_EQ(outcome.trouble, "");
   cap = 1'200'000;
   FORALL_ASSERT_OK_AND_ASSIGN(outcome, gate.Wait(&clock_, {}));
-  EXPECT_THAT(outcome.trouble, HasSubstr("1200 MHz, it was 1500"));
+  EXPECT_THAT(outcome.trouble, HasSubstr("core 1 capped at 1200 MHz, it was 1500"));
   cap = 1'490'000;
   FORALL_ASSERT_OK_AND_ASSIGN(outcome, gate.Wait(&clock_, {}));
   EXPECT_EQ(outcome.trouble, "");
+}
+
+TEST_F(GateTest, ADeviceThatDoesNotTellAnyMoreMayBeHot) {
+  GateReading reading{.celsius = 40};
+  Gate gate(GateLimits{.max_celsius = 65, .patience = absl::Seconds(3)},
+            [&reading] { return reading; });
+  FORALL_ASSERT_OK_AND_ASSIGN(Gate::Outcome outcome, gate.Wait(&clock_, {}));
+  EXPECT_EQ(outcome.trouble, "");
+  reading.celsius.reset();
+  FORALL_ASSERT_OK_AND_ASSIGN(outcome, gate.Wait(&clock_, {}));
+  EXPECT_THAT(outcome.trouble, HasSubstr("cannot be read"));
 }
 
 TEST_F(GateTest, IsCancelled) {

@@ -124,7 +124,8 @@ absl::StatusOr<Baseline> LatencyHarness::Calibrate(const std::function<bool()>& 
 
 absl::StatusOr<LatencyResult> LatencyHarness::MeasureLocked(
     absl::string_view model, const Profile& wanted, const std::function<bool()>& cancelled) {
-  Profile profile = options_.sessions->Describe().runs_per_call > 1 ? ForCalls(wanted) : wanted;
+  const int runs_per_call = options_.sessions->Describe().runs_per_call;
+  Profile profile = runs_per_call > 1 ? ForCalls(wanted, runs_per_call) : wanted;
   profile.cold_cache |= options_.cold_cache;
   std::optional<HostLock::Holder> holder;
   if (options_.host_lock != nullptr) {

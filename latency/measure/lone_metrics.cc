@@ -191,15 +191,16 @@ absl::StatusOr<LoneMetric> MeasurePeakMemory(SessionRunner* sessions, absl::stri
 }
 
 absl::StatusOr<std::unique_ptr<EnergySensors>> EnergySensors::Choose(PowerSensors found,
-                                                                     bool on_gpu) {
+                                                                     const std::string& gpu) {
   std::unique_ptr<EnergySensors> chosen(new EnergySensors);
   std::vector<std::string> reasons;
-  const absl::string_view first = on_gpu ? "nvml" : "rapl";
+  const absl::string_view first = gpu.empty() ? "rapl" : "nvml";
   for (const absl::string_view source : {first, absl::string_view("ina3221"), kBattery}) {
     for (std::unique_ptr<PowerSensor>& sensor : found.available) {
       if (sensor == nullptr) continue;
       const SensorDescription& description = sensor->description();
       if (description.source != source) continue;
+      if (source == "nvml" && description.domain != gpu) continue;
       // A battery is the whole device by itself; its sensor refuses while there are two in use.
       const bool whole = source == kBattery && chosen->sensors_.empty();
       if (!description.additive && !whole) continue;

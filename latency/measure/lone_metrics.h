@@ -40,13 +40,13 @@ absl::StatusOr<LoneMetric> MeasurePeakMemory(SessionRunner* sessions, absl::stri
                                              int processes, const std::function<bool()>& cancelled);
 
 // The sensors that energy per inference is taken from: of the first source that has any (RAPL,
-// INA3221) all that may be added up, or else a battery. Where models run on an NVIDIA GPU, NVML
-// takes RAPL's place.
+// INA3221) all that may be added up, or else a battery. Where models run on an NVIDIA GPU
+// (`gpu`, e.g. "gpu-0"), that one by NVML takes RAPL's place.
 class EnergySensors {
  public:
   // Unavailable, with what was looked for and why it cannot be had.
   static absl::StatusOr<std::unique_ptr<EnergySensors>> Choose(PowerSensors found,
-                                                               bool on_gpu = false);
+                                                               const std::string& gpu = "");
 
   std::vector<PowerSensor*> sensors() const;
   // "rapl package-0 + rapl dram": for people.

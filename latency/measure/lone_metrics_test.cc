@@ -299,7 +299,7 @@ TEST(EnergySensorsTest, AModelOnTheGpuIsTheGpusEnergy) {
     found.Add(std::move(sensor));
   }
   FORALL_ASSERT_OK_AND_ASSIGN(const auto chosen,
-                              EnergySensors::Choose(std::move(found), /*on_gpu=*/true));
+                              EnergySensors::Choose(std::move(found), /*gpu=*/"x"));
   EXPECT_EQ(chosen->Describe(), "nvml x");
 }
 

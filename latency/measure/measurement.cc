@@ -46,9 +46,11 @@ absl::StatusOr<Profile> ProfileNamed(absl::string_view name) {
       absl::StrCat("unknown latency profile '", name, "': use screening, standard or final"));
 }
 
-Profile ForCalls(const Profile& profile) {
+Profile ForCalls(const Profile& profile, int runs_per_call) {
   Profile calls = profile;
-  calls.min_runs = kFewestRuns + profile.sessions;
+  const int64_t runs = int64_t{profile.min_runs} * profile.sessions;
+  const int64_t asked = (runs + runs_per_call - 1) / std::max(1, runs_per_call);
+  calls.min_runs = std::max(kFewestRuns + profile.sessions, static_cast<int>(asked));
   calls.max_runs = 4 * calls.min_runs;
   calls.min_duration = absl::ZeroDuration();
   calls.max_duration = absl::Minutes(30);

@@ -45,9 +45,9 @@ absl::StatusOr<Profile> ProfileNamed(absl::string_view name);
 
 // The profile for a device that measures by itself (BackendDescription::runs_per_call), where a
 // timing is a program's call of seconds: each is a process of its own already, so there is one
-// session of 6 calls and one more for each session that the profile asks for, at most four times as
-// many, in at most half an hour.
-Profile ForCalls(const Profile& profile);
+// session of 6 calls and one more for each session that the profile asks for, or as many as have
+// the profile's least runs together; at most four times as many, in at most half an hour.
+Profile ForCalls(const Profile& profile, int runs_per_call);
 
 // The profile with as many runs, over all its sessions, as a percentile in (0, 100) needs
 // (FewestSamplesForPercentile in base/binomial.h), for which the samples may take a minute in all.

@@ -53,16 +53,19 @@ TEST(LatencyResultTest, BaselineTurnsTheRatioIntoTime) {
 }
 
 TEST(ProfileTest, ForCallsHasFewerAndLongerRuns) {
-  const Profile screening = ForCalls(*ProfileNamed("screening"));
+  const Profile screening = ForCalls(*ProfileNamed("screening"), 20);
   EXPECT_EQ(screening.name, "screening");
   EXPECT_EQ(screening.min_runs, 7);
   EXPECT_EQ(screening.sessions, 1);
-  const Profile final_one = ForCalls(*ProfileNamed("final"));
+  const Profile final_one = ForCalls(*ProfileNamed("final"), 20);
   EXPECT_EQ(final_one.min_runs, 11);
   EXPECT_EQ(final_one.max_runs, 44);
   EXPECT_EQ(final_one.sessions, 1);
   EXPECT_FALSE(final_one.fresh);
   EXPECT_EQ(final_one.target_half_width, 0.005);
+  // A percentile, or a job's own rules, may need more of them.
+  EXPECT_EQ(ForCalls(ForPercentile(*ProfileNamed("screening"), 99), 20).min_runs, 34);
+  EXPECT_EQ(ForCalls(ForPercentile(*ProfileNamed("final"), 99), 1).min_runs, 665);
 }
 
 }  // namespace

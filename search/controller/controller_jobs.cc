@@ -17,6 +17,7 @@
 #include "search/controller/frontier_query.h"
 #include "search/controller/job_estimate.h"
 #include "search/controller/job_validator.h"
+#include "search/controller/latency_rules.h"
 #include "search/controller/prediction_ledger.h"
 #include "search/controller/resource_names.h"
 #include "search/controller/resource_views.h"
@@ -135,6 +136,8 @@ std::string Controller::DescribeStuckLocked(const StuckTask& stuck) const {
 
 absl::Status Controller::CheckCanMeasureLocked(const std::string& field,
                                                LatencyTarget target) const {
+  // Of a class, one that can may be away.
+  if (target.device.empty() && !target.device_class.empty()) return absl::OkStatus();
   const std::vector<std::string> metrics = std::move(target.metrics);
   target.metrics.clear();
   const std::vector<TargetBinding> connected = DevicesForLocked(target);
@@ -172,9 +175,17 @@ absl::Status Controller::CheckTargetsLocked(const v1::SearchJobSpec& spec) {
           })));
     }
     LatencyTarget target = TargetOf(spec, condition);
+    const int32_t target_batch = target.batch;
     const std::vector<TargetBinding> found = DevicesForLocked(target);
     if (found.empty()) return CheckCanMeasureLocked(field, std::move(target));
-    if (found.size() == 1) return absl::OkStatus();
+    if (found.size() == 1) {
+      for (const auto& [name, worker] : workers_) {
+        if (worker.resource.device().name() != DeviceName(found[0].device)) continue;
+        FORALL_RETURN_IF_ERROR(
+            CheckBatch(field + ".condition.batch", worker.resource, target_batch));
+      }
+      return absl::OkStatus();
+    }
     return absl::FailedPreconditionError(absl::StrCat(
         field, ".condition.device: several devices could measure ", metric, "; name one of ",
         absl::StrJoin(found, ", ", [](std::string* out, const TargetBinding& binding) {

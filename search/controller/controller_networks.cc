@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Calls of those who make lookup tables: latencies that belong to no job.
+#include <algorithm>
 #include <optional>
 #include <set>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "base/status_macros.h"
 #include "search/controller/controller.h"
 #include "search/controller/controller_answer.h"
+#include "search/controller/latency_rules.h"
 #include "search/controller/resource_names.h"
 #include "search/controller/resource_views.h"
 
@@ -53,8 +55,11 @@ absl::StatusOr<const v1::Worker*> Controller::FindMeasurerLocked(
         absl::StrCat(asked, ": several devices are of that class: ", absl::StrJoin(devices, ", "),
                      "; name one"));
   }
-  if (active != nullptr) return active;
-  if (away != nullptr) return away;
+  if (active == nullptr) active = away;
+  if (active != nullptr) {
+    FORALL_RETURN_IF_ERROR(CheckBatch("batch", *active, std::max(1, request.batch())));
+    return active;
+  }
   if (!devices.empty()) {
     return absl::FailedPreconditionError(
         absl::StrCat("profile: ", request.profile(), ": no worker of ", *devices.begin(),

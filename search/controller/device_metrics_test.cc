@@ -243,6 +243,7 @@ TEST_F(DeviceMetricsTest, OfTwoDevicesTheOneThatMeasuresIsMeant) {
   Register("b", "board", kAll);
   const std::string name = SubmitOk(Spec(4, {"latency_ms", "energy_mj"}));
   harness_.RunToEnd(name, "b");
+  ASSERT_FALSE(harness_.FrontierMembers(name).empty());
   for (const v1::FrontierMember& member : harness_.FrontierMembers(name)) {
     EXPECT_EQ(member.measurements(2).condition().device(), "devices/board");
   }
@@ -297,6 +298,7 @@ TEST_F(DeviceMetricsTest, ANoisyNumberIsContested) {
     verdict->set_state(v1::Verdict::NOISY);
     verdict->add_reasons("sessions_disagree");
   });
+  ASSERT_FALSE(harness_.FrontierMembers(name).empty());
   for (const v1::FrontierMember& member : harness_.FrontierMembers(name)) {
     EXPECT_EQ(member.certainty(), v1::FrontierMember::CONTESTED);
   }

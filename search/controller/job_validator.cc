@@ -307,9 +307,9 @@ absl::Status CheckFidelity(const v1::Fidelity& fidelity) {
       (all_screened || fidelity.screening_images() > fidelity.final_images())) {
     return Invalid(path + "final_images", "fewer images than screening_images (0 means all)");
   }
-  FORALL_RETURN_IF_ERROR(
-      CheckLatencyRules(path + "screening_latency", fidelity.screening_latency()));
-  return CheckLatencyRules(path + "final_latency", fidelity.final_latency());
+  FORALL_RETURN_IF_ERROR(CheckLatencyRules(path + "screening_latency", fidelity.screening_latency(),
+                                           /*final=*/false));
+  return CheckLatencyRules(path + "final_latency", fidelity.final_latency(), /*final=*/true);
 }
 
 std::string ConditionKey(const v1::Condition& condition) {

@@ -159,7 +159,11 @@ TEST(JobValidatorTest, NamesTheFieldOfEveryMistake) {
          s->mutable_fidelity()->mutable_final_latency()->set_max_runs(49);
        }},
       {"spec.fidelity.final_latency.min_runs",
-       [](auto* s) { s->mutable_fidelity()->mutable_final_latency()->set_min_runs(5); }},
+       [](auto* s) { s->mutable_fidelity()->mutable_final_latency()->set_min_runs(11); }},
+      {"spec.fidelity.final_latency",
+       [](auto* s) { s->mutable_fidelity()->mutable_final_latency()->set_sessions(4); }},
+      {"spec.fidelity.final_latency",
+       [](auto* s) { s->mutable_fidelity()->mutable_final_latency()->set_base("standard"); }},
       {"spec.fidelity.final_latency.sessions",
        [](auto* s) { s->mutable_fidelity()->mutable_final_latency()->set_sessions(21); }},
       {"spec.fidelity.screening_latency.max_duration",

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 
@@ -12,12 +13,14 @@ namespace {
 
 constexpr double kNarrowest = 0.001;
 constexpr double kWidest = 0.2;
-constexpr int kFewestRuns = 6;  // below it the median has no interval
+constexpr int kFewestRuns = 12;  // as every profile has
 constexpr int kMostRuns = 5000;
 constexpr int kMostSessions = 20;
 constexpr int64_t kShortestNanos = 10'000'000;
 constexpr int64_t kLongestSeconds = 600;
 constexpr int kUsualRuns = 12;
+constexpr int kFinalSessions = 5;
+constexpr double kFinalHalfWidth = 0.005;
 
 absl::Status Error(const std::string& field, const std::string& what) {
   return absl::InvalidArgumentError(absl::StrCat(field, ": ", what));
@@ -29,9 +32,23 @@ absl::Status CheckCount(const std::string& field, int32_t value, int least, int 
                absl::StrCat("must be from ", least, " to ", most, " (0: as in base), got ", value));
 }
 
+// Frontiers rest on final latencies, those of other jobs too, which reuse them.
+absl::Status CheckNotLessThanFinal(const std::string& path, const v1::LatencyProfile& rules) {
+  const bool less = (!rules.base().empty() && rules.base() != "final") ||
+                    rules.target_half_width() > kFinalHalfWidth ||
+                    (rules.sessions() != 0 && rules.sessions() < kFinalSessions) ||
+                    (rules.has_fresh() && !rules.fresh()) ||
+                    (rules.has_max_duration() && rules.max_duration().seconds() < 1);
+  if (!less) return absl::OkStatus();
+  return Error(path, absl::StrCat("may only be more careful than \"final\": ", kFinalSessions,
+                                  " fresh sessions of at least 1s and a target_half_width of ",
+                                  kFinalHalfWidth, "; less careful is screening_latency"));
+}
+
 }  // namespace
 
-absl::Status CheckLatencyRules(const std::string& path, const v1::LatencyProfile& rules) {
+absl::Status CheckLatencyRules(const std::string& path, const v1::LatencyProfile& rules,
+                               bool final) {
   const std::string& base = rules.base();
   if (!base.empty() && base != "screening" && base != "standard" && base != "final") {
     return Error(path + ".base",
@@ -50,6 +67,7 @@ absl::Status CheckLatencyRules(const std::string& path, const v1::LatencyProfile
                                                   ", got ", rules.max_runs()));
   }
   FORALL_RETURN_IF_ERROR(CheckCount(path + ".sessions", rules.sessions(), 1, kMostSessions));
+  if (final) FORALL_RETURN_IF_ERROR(CheckNotLessThanFinal(path, rules));
   if (!rules.has_max_duration()) return absl::OkStatus();
   const google::protobuf::Duration& duration = rules.max_duration();
   const bool sensible = duration.seconds() >= 0 && duration.seconds() <= kLongestSeconds &&
@@ -58,6 +76,17 @@ absl::Status CheckLatencyRules(const std::string& path, const v1::LatencyProfile
     return Error(path + ".max_duration", "must be from 10ms to 10m");
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckBatch(const std::string& field, const v1::Worker& worker, int32_t batch) {
+  const auto only = worker.device().properties().find("only_batch");
+  int32_t possible = 0;
+  if (only == worker.device().properties().end() || !absl::SimpleAtoi(only->second, &possible) ||
+      possible == batch) {
+    return absl::OkStatus();
+  }
+  return Error(field, absl::StrCat(worker.device().name(), " is timed at batch ", possible,
+                                   " only, not ", batch));
 }
 
 int64_t LeastLatencyRuns(const v1::LatencyProfile& rules, const std::string& fidelity) {

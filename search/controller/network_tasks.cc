@@ -9,6 +9,7 @@
 #include "base/status_macros.h"
 #include "search/controller/job_controller.h"
 #include "search/controller/resource_names.h"
+#include "space/cost_model.h"
 #include "space/family.h"
 #include "space/identity.h"
 #include "space/network_blocks.h"
@@ -22,6 +23,8 @@ constexpr size_t kMostSpecBytes = 64 << 10;
 // In memory at once; further ones wait. A task has about 2 KiB, most of it the spec.
 constexpr size_t kMostEntries = 20'000;
 constexpr int32_t kMostBatch = 1024;
+// Workers make them in memory (local_task_executor.cc has the same bound).
+constexpr int64_t kMostWeightBytes = int64_t{1} << 30;
 
 // The latency profiles, from the least precise on.
 constexpr const char* kProfiles[] = {"screening", "standard", "final"};
@@ -86,6 +89,11 @@ absl::StatusOr<NetworkTask> NetworkTaskOf(const Common& common, const v1::Networ
     }
     FORALL_ASSIGN_OR_RETURN(network,
                             CutNetwork(network, parts[static_cast<size_t>(subject.part() - 1)]));
+  }
+  if (const int64_t bytes = CountCosts(network, common.recipe).model_bytes;
+      bytes > kMostWeightBytes) {
+    return Invalid("spec", "a network with weights of ", bytes, " bytes; at most ",
+                   kMostWeightBytes);
   }
   NetworkTask task;
   bool precise = false;

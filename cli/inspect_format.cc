@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -292,9 +293,13 @@ std::string HalfWidth(const v1::Measurement& latency) {
   return absl::StrFormat("%.1f %%", 100 * half / latency.value());
 }
 
-// "1/trials/7"; what was measured, by its key, where no trial is left to name.
+// "1/trials/7"; what was measured, by its key, where no trial is left to name, and of measurements
+// for lookup tables, which never had one.
 std::string SubjectText(const v1::Measurement& latency) {
-  if (latency.trial().empty()) return absl::StrCat(latency.subject().substr(0, 15), " retracted");
+  if (latency.trial().empty()) {
+    const bool of_table = absl::StartsWith(latency.subject(), "t1-");
+    return absl::StrCat(latency.subject().substr(0, 15), of_table ? "" : " retracted");
+  }
   return std::string(absl::StripPrefix(latency.trial(), "searchJobs/"));
 }
 

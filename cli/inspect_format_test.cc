@@ -130,6 +130,17 @@ TEST(InspectFormatTest, SaysWhatItsLatenciesAreWorth) {
   EXPECT_THAT(text, ContainsRegex("2 h ago +1/trials/16 .*8.0 % +NOISY +load, target_missed\n"));
 }
 
+TEST(InspectFormatTest, ALatencyForATableHasNoTrialAndIsNotRetracted) {
+  v1::WorkerInspection inspection = MakeInspection();
+  inspection.clear_latencies();
+  *inspection.add_latencies() = MakeLatency("", 0.5, 0.004, v1::Verdict::TRUSTED, 60);
+  EXPECT_THAT(InspectionText(inspection, Now()), HasSubstr("g1-0123456789ab retracted"));
+  inspection.mutable_latencies(0)->set_subject("t1-0123456789abcdef0123456789abcdef");
+  EXPECT_THAT(
+      InspectionText(inspection, Now()),
+      AllOf(ContainsRegex("60 s ago +t1-0123456789ab +screening"), Not(HasSubstr("retracted"))));
+}
+
 TEST(InspectFormatTest, FitsATerminal) {
   for (const absl::string_view line :
        absl::StrSplit(InspectionText(MakeInspection(), Now()), '\n')) {

@@ -2,6 +2,7 @@
 #include "search/inner/compiled_table.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
@@ -12,11 +13,13 @@
 namespace forall {
 namespace {
 
+bool IsTime(double ms) { return ms > 0 && std::isfinite(ms); }
+
 // A layer that takes no time was not measured, and a search would be drawn to it.
 absl::Status CheckPositive(const LatencyTable& table) {
   for (const auto& [resolution, rows] : table.resolutions) {
     for (const auto& [key, row] : rows) {
-      if (row.mean_ms > 0) continue;
+      if (IsTime(row.mean_ms)) continue;
       return absl::InvalidArgumentError(absl::StrCat("resolutions.", resolution, ".", key,
                                                      ".mean: must be positive, got ", row.mean_ms));
     }
@@ -24,7 +27,7 @@ absl::Status CheckPositive(const LatencyTable& table) {
   if (!table.correction.has_value()) return absl::OkStatus();
   for (const auto& [resolution, rows] : table.correction->rows_ms) {
     for (const auto& [key, row] : rows) {
-      if (row > 0) continue;
+      if (IsTime(row)) continue;
       return absl::InvalidArgumentError(
           absl::StrCat("correction.rows.", resolution, ".", key, ": must be positive, got ", row));
     }
@@ -56,6 +59,14 @@ absl::StatusOr<std::shared_ptr<const CompiledTable>> CompiledTable::Compile(
   FORALL_RETURN_IF_ERROR(CheckPositive(table));
   auto compiled = absl::WrapUnique(new CompiledTable(std::move(table), std::move(family)));
   FORALL_RETURN_IF_ERROR(compiled->CompileSpace());
+  // The rows are positive: only the constant can take more than they give.
+  if (!IsTime(compiled->least()) || !IsTime(compiled->most())) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("correction.intercept: with ",
+                     compiled->table_.correction.value_or(TableCorrection()).intercept_ms,
+                     " ms networks would take from ", compiled->least(), " to ", compiled->most(),
+                     " ms; build the table anew"));
+  }
   const Architecture fastest = compiled->Fastest();
   compiled->ms_per_mac_ = compiled->least() / compiled->MacsOf(fastest);
   return std::shared_ptr<const CompiledTable>(std::move(compiled));

@@ -25,7 +25,8 @@ class CompiledTable {
   // Options of the space that the table does not know at all, such as a resolution, are left out.
   // NotFound, naming missing rows, when no network can be summed, or when the table has holes: some
   // networks of the options that it knows cannot be. FailedPrecondition for a family that such
-  // tables cannot describe; InvalidArgument for a row that is not positive, measured or corrected.
+  // tables cannot describe; InvalidArgument for a row that is not positive, measured or corrected,
+  // and for a correction by which some network would take no time.
   static absl::StatusOr<std::shared_ptr<const CompiledTable>> Compile(
       LatencyTable table, std::shared_ptr<const Family> family);
 

@@ -89,6 +89,19 @@ TEST(CompiledTableTest, RefusesWhatCannotBeSummed) {
   LatencyTable zero = table;
   zero.resolutions[24].begin()->second.mean_ms = 0;
   EXPECT_THAT(error(zero), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("mean")));
+  LatencyTable corrected = table;
+  corrected.correction.emplace();
+  for (const auto& [key, row] : table.resolutions.at(24)) {
+    corrected.correction->rows_ms[24][key] = row.mean_ms;
+  }
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto compiled, CompiledTable::Compile(corrected, family));
+  corrected.correction->intercept_ms = -0.99 * compiled->least();
+  FORALL_EXPECT_OK(error(corrected));
+  for (const double intercept : {-1.01 * compiled->least(), -1.01 * compiled->most(), -1e300}) {
+    corrected.correction->intercept_ms = intercept;
+    EXPECT_THAT(error(corrected),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("correction.intercept")));
+  }
   EXPECT_THAT(CompiledTable::Compile(table, FindFamily("ofa_mbv3_w1.0").value()).status(),
               StatusIs(absl::StatusCode::kNotFound, HasSubstr("another search space")));
   EXPECT_THAT(CompiledTable::Compile(table, FindFamily("ofa_resnet50").value()).status(),

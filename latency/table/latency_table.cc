@@ -197,7 +197,7 @@ class FieldReader {
   void Count(const char* name, Integer* value) {
     const Json* const field = Find(name);
     if (field == nullptr) return;
-    if (field->is_number_unsigned() && field->get<uint64_t>() <= uint64_t{1} << 62) {
+    if (field->is_number_unsigned() && field->get<uint64_t>() <= kMostTableCount) {
       *value = field->get<Integer>();
     } else {
       Fail(name, "must be a count");
@@ -491,6 +491,13 @@ absl::StatusOr<std::string> WritePublishedTable(const LatencyTable& table, int32
       const auto value = corrected->find(key);
       if (value != corrected->end()) mean = value->second;
       if (absl::StartsWith(key, "Conv-input:")) mean += table.correction->intercept_ms;
+      if (!(mean > 0)) {
+        return absl::FailedPreconditionError(
+            absl::StrCat("resolution ", resolution, ": with the correction's intercept, ",
+                         table.correction->intercept_ms, " ms, ", key, " would take ", mean,
+                         " ms, which the authors' tools cannot use; take the table as JSON, or "
+                         "build it without a correction (--fit-subnets 0)"));
+      }
     }
     if (row.noisy) absl::StrAppend(&text, "# noisy:\n");
     absl::StrAppend(&text, key, ":\n  count: ", row.count, "\n  mean: ", Json(mean).dump(),

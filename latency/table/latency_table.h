@@ -26,6 +26,9 @@
 
 namespace forall {
 
+// Of a count or a seed that a file may hold.
+inline constexpr uint64_t kMostTableCount = uint64_t{1} << 62;
+
 struct LatencyRow {
   double mean_ms = 0;
   double stddev_ms = 0;
@@ -124,7 +127,8 @@ absl::Status AddRows(LatencyRows rows, LatencyTable* table);
 // The rows of one resolution in the authors' YAML, so that their tools read them: corrected means
 // where there is a correction, with an intercept that is not 0 added to the row of the first layer,
 // which every network has once. Conditions, provenance and quality stand in comments above.
-// NotFound for a resolution that is not there.
+// NotFound for a resolution that is not there; FailedPrecondition when a row would not be positive
+// for the correction.
 absl::StatusOr<std::string> WritePublishedTable(const LatencyTable& table, int32_t resolution);
 
 // forall's own format, JSON: {"format": "forall.latency_table.1", "device": ..., "runtime": ...,

@@ -227,6 +227,10 @@ TEST_F(TableFitTest, AMeasuredTableReadsBackEqual) {
   EXPECT_EQ(again.correction, table_.correction);
   EXPECT_EQ(again.validation, table_.validation);
   EXPECT_EQ(SerializeLatencyTable(again), text);
+  table_.validation->seed = kMostTableCount;
+  FORALL_ASSERT_OK_AND_ASSIGN(const LatencyTable largest,
+                              ParseLatencyTable(SerializeLatencyTable(table_)));
+  EXPECT_EQ(largest.validation, table_.validation);
 }
 
 TEST_F(TableFitTest, NamesWhatIsWrongInAMeasuredTable) {
@@ -279,6 +283,10 @@ TEST_F(TableFitTest, YamlFilesSumToTheCorrectedTable) {
                 DoubleNear(table_.CorrectedSum(network.keys, network.resolution).value(), 1e-12));
   }
   EXPECT_THAT(WritePublishedTable(table_, 32), StatusIs(absl::StatusCode::kNotFound));
+  // More than the first layer's row has.
+  table_.correction->intercept_ms = -1e3;
+  EXPECT_THAT(WritePublishedTable(table_, 20),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("intercept")));
 }
 
 }  // namespace

@@ -99,6 +99,11 @@ class Inquiry {
     begin_ = first_round_ ? next_ : 0;
     end_ = std::min(pending_.size(), begin_ + kWindow);
     v1::MeasureNetworksRequest request = common_;
+    if (answered_) {
+      // Another worker of the device may run networks otherwise; its numbers are not wanted.
+      request.set_device(result_.device.name());
+      request.set_profile(result_.profile.hash());
+    }
     for (size_t i = begin_; i < end_; ++i) *request.add_subjects() = subjects_[pending_[i]];
     return request;
   }

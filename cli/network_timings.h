@@ -48,7 +48,8 @@ class TimingProgress {
   int64_t first_done_ = 0;
 };
 
-// Asks until everything is measured or has failed. `common` is a request without subjects. The
+// Asks until everything is measured or has failed, for the device and profile of the first answer.
+// `common` is a request without subjects. The
 // first answer's error is returned at once; later ones, of a controller or worker that restarts,
 // are waited out for two minutes. FailedPrecondition when the device or its profile changes
 // meanwhile. `progress` may be nullptr.

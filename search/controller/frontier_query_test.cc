@@ -223,6 +223,7 @@ class World {
   int64_t Latency(const std::string& subject, const std::string& recipe, int batch,
                   bool counts = false) {
     MeasurementRecord record = NewRecord(subject, counts);
+    record.job_id = 1;
     record.key.metric = "latency_ms";
     record.key.recipe = recipe;
     record.key.device = Chance(0.7) ? "pc" : "pi";

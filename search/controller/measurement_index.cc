@@ -45,7 +45,8 @@ void MeasurementIndex::Add(MeasurementRecord record) {
     worker_latencies_[added.worker].Note(added);
   }
   if (!Counts(added)) return;
-  if (added.key.metric == kMedianLatency) {
+  // A lookup table's are of no job and no trial: no frontier holds them.
+  if (added.key.metric == kMedianLatency && added.job_id != 0) {
     latency_places_.insert({added.key.device, added.key.device_class, added.key.device_fingerprint,
                             added.key.profile});
   }

@@ -83,7 +83,7 @@ class MeasurementIndex {
   const std::deque<MeasurementRecord>& all() const { return records_; }
   int64_t size() const { return static_cast<int64_t>(records_.size()); }
   int64_t highest_id() const { return highest_id_; }
-  // Of all latencies that count: neither rejected nor retracted.
+  // Of all latencies of jobs that count: neither rejected nor retracted.
   const std::set<LatencyPlace>& latency_places() const { return latency_places_; }
   // nullptr when the worker has measured none.
   const WorkerLatencies* FindWorkerLatencies(const std::string& worker) const;

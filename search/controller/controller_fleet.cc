@@ -253,6 +253,9 @@ v1::LeaseTasksResponse Controller::LeaseResponseLocked(const std::vector<Grant>&
     }
     v1::LeasedTask* leased = response.add_tasks();
     *leased->mutable_task() = *wire;
+    if (const std::string* spec = networks_->FindSpec(grant.task)) {
+      leased->mutable_task()->set_network_spec(*spec);
+    }
     leased->mutable_task()->set_name(TaskName(grant.task));
     leased->mutable_task()->set_previous_attempts(grant.previous_attempts);
     leased->mutable_lease()->set_token(grant.token);

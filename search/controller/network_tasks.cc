@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "search/controller/network_tasks.h"
 
-#include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -19,8 +18,9 @@ namespace forall {
 namespace {
 
 constexpr int kMostSubjects = 1024;
-constexpr size_t kMostSpecBytes = 64 << 10;
-// In memory at once; further ones wait. A task has about 2 KiB, most of it the spec.
+constexpr size_t kMostSpecSize = 64 << 10;
+// In memory at once; further ones wait. A task has about 2 KiB beside its spec, of which there is
+// one copy.
 constexpr size_t kMostEntries = 20'000;
 constexpr int32_t kMostBatch = 1024;
 // Workers make them in memory (local_task_executor.cc has the same bound).
@@ -37,7 +37,7 @@ absl::Status Invalid(absl::string_view field, const Parts&... parts) {
 // Everything of a request that all its subjects share.
 struct Common {
   std::shared_ptr<const Family> family;
-  std::string spec;
+  std::shared_ptr<const std::string> spec;
   DeploymentRecipe recipe;
   std::string recipe_name;
   int32_t batch = 1;
@@ -46,13 +46,13 @@ struct Common {
 
 absl::StatusOr<Common> CommonOf(const v1::MeasureNetworksRequest& request) {
   Common common;
-  if (request.spec().size() > kMostSpecBytes) {
-    return Invalid("spec", "at most ", kMostSpecBytes, " bytes");
+  if (request.spec().size() > kMostSpecSize) {
+    return Invalid("spec", "at most ", kMostSpecSize, " bytes");
   }
   absl::StatusOr<std::shared_ptr<const Family>> family = FamilyFromSpec(request.spec());
   if (!family.ok()) return Invalid("spec", family.status().message());
   common.family = *std::move(family);
-  common.spec = common.family->Spec();
+  common.spec = std::make_shared<const std::string>(common.family->Spec());
   common.recipe_name = request.recipe().empty() ? "fp32" : request.recipe();
   absl::StatusOr<DeploymentRecipe> recipe = ParseRecipe(common.recipe_name);
   if (!recipe.ok()) return Invalid("recipe", recipe.status().message());
@@ -110,7 +110,7 @@ absl::StatusOr<NetworkTask> NetworkTaskOf(const Common& common, const v1::Networ
   task.wire.set_recipe(common.recipe_name);
   task.wire.set_batch(common.batch);
   task.wire.set_resolution(resolution);
-  task.wire.set_network_spec(common.spec);
+  task.spec = common.spec;
   task.wire.set_network_part(subject.part());
   v1::Architecture* message = task.wire.mutable_architecture();
   message->set_search_space(architecture.search_space);
@@ -182,6 +182,11 @@ v1::NetworkTiming NetworkTasks::Ask(const NetworkTask& task, const std::string& 
     return timing;
   }
   if (entry.task == 0) {
+    entry.spec = Share(task.spec);
+    if (entry.spec == nullptr) {
+      timing.set_state(v1::NetworkTiming::WAITING);  // As above.
+      return timing;
+    }
     entry.wire = task.wire;
     entry.task = kFirstId + (options_.epoch << 32) + ++next_;
     open_[entry.task] = key;
@@ -192,6 +197,24 @@ v1::NetworkTiming NetworkTasks::Ask(const NetworkTask& task, const std::string& 
   return timing;
 }
 
+std::shared_ptr<const std::string> NetworkTasks::Share(
+    const std::shared_ptr<const std::string>& spec) {
+  if (const auto known = specs_.find(spec); known != specs_.end()) return *known;
+  if (spec_bytes_ + spec->size() > kMostSpecBytes) ForgetSpecs();
+  if (spec_bytes_ + spec->size() > kMostSpecBytes) return nullptr;
+  spec_bytes_ += spec->size();
+  specs_.insert(spec);
+  return spec;
+}
+
+void NetworkTasks::ForgetSpecs() {
+  std::erase_if(specs_, [this](const auto& spec) {
+    if (spec.use_count() > 1) return false;
+    spec_bytes_ -= spec->size();
+    return true;
+  });
+}
+
 NetworkTasks::Entry* NetworkTasks::EntryOf(int64_t id) {
   const auto open = open_.find(id);
   return open == open_.end() ? nullptr : &entries_.at(open->second);
@@ -200,6 +223,11 @@ NetworkTasks::Entry* NetworkTasks::EntryOf(int64_t id) {
 const v1::Task* NetworkTasks::Find(int64_t id) const {
   const auto open = open_.find(id);
   return open == open_.end() ? nullptr : &entries_.at(open->second).wire;
+}
+
+const std::string* NetworkTasks::FindSpec(int64_t id) const {
+  const auto open = open_.find(id);
+  return open == open_.end() ? nullptr : entries_.at(open->second).spec.get();
 }
 
 absl::Status NetworkTasks::Closed(int64_t id, const std::string& token,
@@ -220,6 +248,7 @@ void NetworkTasks::Close(Entry* entry, const std::string& token, const std::stri
   entry->closed_token = token;
   entry->closed_fingerprint = fingerprint;
   entry->task = 0;
+  entry->spec = nullptr;
 }
 
 void NetworkTasks::Completed(int64_t id, const std::string& token, const std::string& fingerprint,
@@ -244,6 +273,7 @@ void NetworkTasks::Failed(int64_t id, const std::string& token, const std::strin
 void NetworkTasks::Clear() {
   entries_.clear();
   open_.clear();
+  ForgetSpecs();
 }
 
 void NetworkTasks::Expire(LeaseTable* leases) {
@@ -261,6 +291,7 @@ void NetworkTasks::Expire(LeaseTable* leases) {
     }
     it = entries_.erase(it);
   }
+  ForgetSpecs();
 }
 
 }  // namespace forall

@@ -6,6 +6,8 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -24,8 +26,10 @@ namespace forall {
 struct NetworkTask {
   // Subjects to look under, the one to measure first: the more precise profiles follow.
   std::vector<std::string> subjects;
-  // What is asked of a worker; its graph_key is the first subject.
+  // What is asked of a worker, but for the spec; its graph_key is the first subject.
   v1::Task wire;
+  // Task.network_spec, the same for all tasks of a request. Never nullptr.
+  std::shared_ptr<const std::string> spec;
 };
 
 // Of every subject of a request, without the device; keys and parts are checked against the space.
@@ -41,6 +45,8 @@ class NetworkTasks {
   static constexpr int kAttempts = 3;
   // A task that nobody asks for during so long is not begun.
   static constexpr absl::Duration kPatience = absl::Minutes(1);
+  // Of different specs that are kept at once; tasks of further ones wait.
+  static constexpr size_t kMostSpecBytes = size_t{16} << 20;
 
   struct Options {
     Clock* clock = Clock::Real();  // not owned, must outlive
@@ -57,8 +63,10 @@ class NetworkTasks {
   v1::NetworkTiming Ask(const NetworkTask& task, const std::string& fingerprint,
                         const MeasurementIndex& index, LeaseTable* leases, int64_t* measured);
 
-  // The open task, or nullptr.
+  // The open task, or nullptr. Its spec, the larger part of what a worker is sent, is apart.
   const v1::Task* Find(int64_t id) const;
+  const std::string* FindSpec(int64_t id) const;
+  size_t spec_bytes() const { return spec_bytes_; }
   // OK when this result was taken before, Aborted when the task is none that is open, AlreadyExists
   // when it was completed otherwise under the same lease.
   absl::Status Closed(int64_t id, const std::string& token, const std::string& fingerprint) const;
@@ -78,7 +86,8 @@ class NetworkTasks {
 
   struct Entry {
     v1::Task wire;
-    int64_t task = 0;  // open, or 0
+    std::shared_ptr<const std::string> spec;  // of an open task
+    int64_t task = 0;                         // open, or 0
     int rejections = 0;
     std::string error;  // it has failed
     int64_t asked_ns = 0;
@@ -88,6 +97,17 @@ class NetworkTasks {
     std::string closed_fingerprint;
   };
 
+  struct ByText {
+    bool operator()(const std::shared_ptr<const std::string>& a,
+                    const std::shared_ptr<const std::string>& b) const {
+      return *a < *b;
+    }
+  };
+
+  // The one copy of this spec; nullptr when there is no room for it.
+  std::shared_ptr<const std::string> Share(const std::shared_ptr<const std::string>& spec);
+  // Of those that no task has any more.
+  void ForgetSpecs();
   // Of an open task; nullptr when there is none.
   Entry* EntryOf(int64_t id);
   void Close(Entry* entry, const std::string& token, const std::string& fingerprint);
@@ -96,6 +116,8 @@ class NetworkTasks {
   int64_t next_ = 0;
   std::map<std::string, Entry> entries_;  // by what makes a measurement, see KeyText
   std::map<int64_t, std::string> open_;   // task -> key
+  std::set<std::shared_ptr<const std::string>, ByText> specs_;
+  size_t spec_bytes_ = 0;  // of specs_
 };
 
 }  // namespace forall

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "base/testing/matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -57,7 +58,7 @@ class NetworkTasksTest : public ::testing::Test {
     std::vector<std::string> keys;
     const auto note = [&](const v1::Task& task, v1::TaskResult* result) {
       EXPECT_EQ(task.kind(), v1::Task::LATENCY);
-      EXPECT_NE(task.network_spec(), "");
+      EXPECT_EQ(task.network_spec(), family_->Spec());
       EXPECT_EQ(task.artifact_sha256(), "");
       keys.push_back(task.graph_key());
       if (spoil != nullptr) spoil(task, result);
@@ -313,6 +314,33 @@ TEST_F(NetworkTasksTest, JobsAndTablesDoNotMix) {
   EXPECT_EQ(harness_.Job(job.name())->state(), v1::SearchJob::SUCCEEDED);
 }
 
+// The other device has timed parts for a table, no trial: a frontier over the supernet has one
+// place.
+TEST_F(NetworkTasksTest, TablesAreNoPlaceOfAFrontier) {
+  harness_.Register("w");
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::SearchJob job, harness_.Submit(ControllerHarness::Spec(4)));
+  harness_.RunToEnd(job.name());
+  harness_.Register("v", "laptop");
+  v1::MeasureNetworksRequest request = Request({1, 2});
+  request.set_device("devices/laptop");
+  States(request);
+  while (harness_.Step("v")) {
+  }
+  ASSERT_EQ(States(request), (Are{kMeasured, kMeasured}));
+  v1::QueryParetoFrontierRequest query;
+  query.set_supernet("supernets/fashion_mnist");
+  for (const char* metric : {"accuracy_top1", "latency_ms"}) {
+    query.add_objectives()->set_metric(metric);
+  }
+  for (const bool restarted : {false, true}) {
+    if (restarted) harness_.Restart();
+    FORALL_ASSERT_OK_AND_ASSIGN(
+        const v1::QueryParetoFrontierResponse frontier,
+        CallAndWait(harness_.controller(), &Controller::QueryParetoFrontier, query));
+    EXPECT_GT(frontier.members_size(), 0) << restarted;
+  }
+}
+
 TEST_F(NetworkTasksTest, BadRequestsSayWhatToDo) {
   EXPECT_THAT(Ask(Request({1})),
               StatusIs(absl::StatusCode::kNotFound,
@@ -360,6 +388,36 @@ TEST_F(NetworkTasksTest, BadRequestsSayWhatToDo) {
   subject->set_part(1);
   EXPECT_THAT(Ask(request),
               StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("inverted residual")));
+}
+
+TEST_F(NetworkTasksTest, SpecsAreKeptOnceAndNotWithoutBound) {
+  FakeClock clock;
+  LeaseTable leases({.clock = &clock});
+  NetworkTasks tasks({.clock = &clock});
+  const MeasurementIndex index;
+  FORALL_ASSERT_OK_AND_ASSIGN(std::vector<NetworkTask> made, NetworkTasksOf(Request({1})));
+  NetworkTask& task = made.front();
+  EXPECT_EQ(*task.spec, family_->Spec());
+  int64_t measured = 0;
+  const auto ask = [&](int subject, std::string spec) {
+    task.wire.set_graph_key(absl::StrCat("t1-", subject));
+    task.subjects = {task.wire.graph_key()};
+    task.spec = std::make_shared<const std::string>(std::move(spec));
+    EXPECT_EQ(tasks.Ask(task, "f1", index, &leases, &measured).state(), kWaiting);
+  };
+  const std::string large(64 << 10, ' ');
+  for (int i = 0; i < 2000; ++i) ask(i, large);
+  EXPECT_EQ(tasks.spec_bytes(), large.size());
+  for (int i = 0; i < 2000; ++i) ask(i + 2000, absl::StrCat(i, large));
+  EXPECT_LE(tasks.spec_bytes(), NetworkTasks::kMostSpecBytes);
+  EXPECT_GT(tasks.spec_bytes(), NetworkTasks::kMostSpecBytes / 2);
+  // Those that nobody asks for any more make room.
+  task.spec = nullptr;
+  clock.Advance(NetworkTasks::kPatience + absl::Seconds(1));
+  tasks.Expire(&leases);
+  EXPECT_EQ(tasks.spec_bytes(), 0u);
+  ask(1, large);
+  EXPECT_EQ(tasks.spec_bytes(), large.size());
 }
 
 TEST_F(NetworkTasksTest, AClassIsOneDevice) {

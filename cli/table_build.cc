@@ -8,6 +8,7 @@
 #include <iostream>
 #include <map>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "CLI/CLI.hpp"
@@ -30,21 +31,13 @@ namespace forall {
 namespace {
 
 constexpr double kTwoSided95 = 1.959963984540054;
-// Of a fit's or a validation's networks, how many must have a measurement.
+// Of a validation's networks, how many must have a measurement.
 constexpr double kLeastMeasured = 0.8;
+constexpr int64_t kLeastValidation = 10;
+constexpr int64_t kMostValidation = 10000;
 constexpr char kFitPurpose[] = "fit";
 constexpr char kValidationPurpose[] = "validation";
 constexpr size_t kMostListed = 5;
-
-// What and how to measure; shared by both commands.
-struct MeasureOptions {
-  std::string device;
-  std::string profile = "standard";
-  std::string recipe = "fp32";
-  int32_t batch = 1;
-  uint64_t seed = 1;
-  std::string bound = "10%";
-};
 
 struct BuildOptions {
   MeasureOptions measure;
@@ -81,6 +74,7 @@ v1::MeasureNetworksRequest RequestOf(const MeasureOptions& options, const Family
     absl::ConsumePrefix(&device, "devices/");
     request.set_device(absl::StrCat("devices/", device));
   }
+  request.set_profile(options.runtime_profile);
   request.set_spec(family.Spec());
   request.set_latency_profile(options.profile);
   request.set_recipe(options.recipe);
@@ -117,10 +111,11 @@ absl::StatusOr<NetworkTimings> Measure(Client* client, const v1::MeasureNetworks
       common, subjects, &progress);
 }
 
-// The networks that were measured; says how many were not, and which numbers are noisy.
+// The networks that were measured; says how many were not, and which numbers are noisy. An error
+// when it is a smaller share than `least`.
 absl::StatusOr<std::vector<TimedNetwork>> TimedOf(const std::vector<WholeNetwork>& networks,
                                                   const v1::NetworkTiming* timings,
-                                                  const char* purpose) {
+                                                  const char* purpose, double least) {
   std::vector<TimedNetwork> timed;
   int64_t noisy = 0;
   std::string error;
@@ -138,7 +133,7 @@ absl::StatusOr<std::vector<TimedNetwork>> TimedOf(const std::vector<WholeNetwork
                                  purpose, networks.size(), lost,
                                  error.empty() ? "" : absl::StrCat(" (", error, ")"), noisy);
   }
-  if (static_cast<double>(timed.size()) < kLeastMeasured * static_cast<double>(networks.size())) {
+  if (static_cast<double>(timed.size()) < least * static_cast<double>(networks.size())) {
     return absl::InternalError(
         absl::StrCat("too few of the ", purpose, " networks could be measured: ", timed.size(),
                      " of ", networks.size(), "; the last because: ", error,
@@ -282,6 +277,8 @@ absl::StatusOr<BuildPlan> PlanOf(const BuildOptions& options, const Family& fami
   };
   FORALL_ASSIGN_OR_RETURN(plan.validation, sample(options.validation_networks, kValidationPurpose));
   FORALL_ASSIGN_OR_RETURN(plan.fit, sample(options.fit_networks, kFitPurpose));
+  FORALL_RETURN_IF_ERROR(CheckSampled(family, static_cast<int64_t>(plan.validation.size()),
+                                      static_cast<int64_t>(plan.fit.size()), options.fit_networks));
   return plan;
 }
 
@@ -338,11 +335,17 @@ absl::Status Build(const BuildOptions& options, const CommandContext& context) {
   const v1::NetworkTiming* const fit = measured.timings.data() + plan.rows.size();
   if (!plan.fit.empty()) {
     FORALL_ASSIGN_OR_RETURN(const std::vector<TimedNetwork> timed,
-                            TimedOf(plan.fit, fit, kFitPurpose));
-    FORALL_ASSIGN_OR_RETURN(table.correction, FitCorrection(table, timed));
+                            TimedOf(plan.fit, fit, kFitPurpose, /*least=*/0));
+    std::string why_not;
+    FORALL_ASSIGN_OR_RETURN(table.correction, FitIfEnough(table, timed, &why_not));
+    if (!table.correction.has_value()) {
+      std::cerr << "the table has no correction: " << why_not << "\n";
+      table.provenance["no_correction"] = why_not;
+    }
   }
-  FORALL_ASSIGN_OR_RETURN(const std::vector<TimedNetwork> timed,
-                          TimedOf(plan.validation, fit + plan.fit.size(), kValidationPurpose));
+  FORALL_ASSIGN_OR_RETURN(
+      const std::vector<TimedNetwork> timed,
+      TimedOf(plan.validation, fit + plan.fit.size(), kValidationPurpose, kLeastMeasured));
   FORALL_ASSIGN_OR_RETURN(table.validation, JudgeTable(table, timed, bound, options.measure.seed));
   FORALL_RETURN_IF_ERROR(
       LocalFile(WriteFileAtomically(options.output, SerializeLatencyTable(table))));
@@ -373,39 +376,63 @@ std::string CsvText(const LatencyTable& table, const Family& family,
   return csv;
 }
 
-int64_t CountIn(const LatencyTable& table, const std::string& name) {
+// What the table says of itself; "" for nothing.
+std::string Says(const LatencyTable& table, const std::string& name) {
   const auto value = table.provenance.find(name);
-  int64_t count = 0;
-  return value != table.provenance.end() && absl::SimpleAtoi(value->second, &count) ? count : 0;
+  return value == table.provenance.end() ? "" : value->second;
+}
+
+// 0 where the table does not say it.
+absl::StatusOr<uint64_t> CountIn(const LatencyTable& table, const std::string& name,
+                                 uint64_t most) {
+  const std::string text = Says(table, name);
+  uint64_t count = 0;
+  if (!text.empty() && (!absl::SimpleAtoi(text, &count) || count > most)) {
+    return absl::InvalidArgumentError(absl::StrCat("provenance.", name, ": \"", text,
+                                                   "\" is no number from 0 to ", most,
+                                                   "; build the table anew"));
+  }
+  return count;
+}
+
+std::vector<int32_t> ResolutionsIn(const LatencyTable& table) {
+  std::vector<int32_t> resolutions;
+  for (const auto& [resolution, rows] : table.resolutions) resolutions.push_back(resolution);
+  return resolutions;
+}
+
+absl::StatusOr<std::shared_ptr<const Family>> FamilyOfTable(const ValidateOptions& options,
+                                                            const LatencyTable& table) {
+  const std::string space = Says(table, "space");
+  if (!options.space.empty()) {
+    FORALL_ASSIGN_OR_RETURN(std::shared_ptr<const Family> family, FamilyOf(options.space));
+    const std::string& id = family->search_space().id();
+    if (space.empty() || space == id) return family;
+    return absl::InvalidArgumentError(
+        absl::StrCat("--space: ", options.file, " is a table of ", space, ", not of ", id));
+  }
+  if (!space.empty()) return FamilyOf(space);
+  return absl::InvalidArgumentError(
+      absl::StrCat(options.file, " does not say which space it is of; say it with --space"));
 }
 
 absl::Status Validate(ValidateOptions options, const CommandContext& context) {
   FORALL_ASSIGN_OR_RETURN(const double bound, ParseBound(options.measure.bound));
   FORALL_ASSIGN_OR_RETURN(const LatencyTable table, ReadLatencyTable(options.file));
-  if (options.space.empty()) {
-    const auto space = table.provenance.find("space");
-    if (space == table.provenance.end()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(options.file, " does not say which space it is of; say it with --space"));
-    }
-    options.space = space->second;
-  }
-  if (options.measure.device.empty()) options.measure.device = table.conditions.device;
-  FORALL_ASSIGN_OR_RETURN(const std::shared_ptr<const Family> family, FamilyOf(options.space));
-  std::vector<int32_t> resolutions;
-  for (const auto& [resolution, rows] : table.resolutions) resolutions.push_back(resolution);
-  // Not those that the table was made with.
-  std::set<std::string> seen;
-  const uint64_t seed = static_cast<uint64_t>(CountIn(table, "seed"));
-  for (const auto& [purpose, count] :
-       {std::pair(kValidationPurpose, CountIn(table, "validation_networks")),
-        std::pair(kFitPurpose, CountIn(table, "fit_networks"))}) {
-    FORALL_RETURN_IF_ERROR(
-        SampleNetworks(*family, resolutions, count, seed, purpose, &seen).status());
-  }
+  FORALL_RETURN_IF_ERROR(WithContext(TakeFromTable(table, &options.measure), options.file));
+  FORALL_ASSIGN_OR_RETURN(const std::shared_ptr<const Family> family,
+                          FamilyOfTable(options, table));
+  absl::StatusOr<std::set<std::string>> seen = NetworksOf(table, *family);
+  if (!seen.ok()) return WithContext(seen.status(), options.file);
   FORALL_ASSIGN_OR_RETURN(std::vector<Architecture> architectures,
-                          SampleNetworks(*family, resolutions, options.networks,
-                                         options.measure.seed, "fresh validation", &seen));
+                          SampleNetworks(*family, ResolutionsIn(table), options.networks,
+                                         options.measure.seed, "fresh validation", &*seen));
+  if (static_cast<int64_t>(architectures.size()) < kLeastValidation) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        family->search_space().id(), " has only ", architectures.size(), " networks that ",
+        options.file, " was not made with, at least ", kLeastValidation,
+        " are needed; build it with fewer --fit-subnets and --validate-subnets"));
+  }
   FORALL_ASSIGN_OR_RETURN(const std::vector<WholeNetwork> networks,
                           DescribeAll(*family, std::move(architectures)));
   for (const WholeNetwork& network : networks) {
@@ -417,21 +444,30 @@ absl::Status Validate(ValidateOptions options, const CommandContext& context) {
     subjects.push_back(SubjectOf(network.architecture, 0));
   }
   Client client(context.controller);
-  FORALL_ASSIGN_OR_RETURN(const NetworkTimings measured,
-                          Measure(&client, RequestOf(options.measure, *family), subjects));
-  const auto profile = table.provenance.find("profile");
-  if (profile != table.provenance.end() && profile->second != measured.profile.hash()) {
-    std::cerr << "the table was measured with profile " << profile->second << ", this is "
-              << measured.profile.hash() << "\n";
+  const absl::StatusOr<NetworkTimings> measured =
+      Measure(&client, RequestOf(options.measure, *family), subjects);
+  if (absl::IsFailedPrecondition(measured.status()) &&
+      absl::StrContains(measured.status().message(), "profile: ")) {
+    return WithContext(
+        measured.status(),
+        absl::StrCat(options.file, " was measured with ", table.conditions.runtime, ", profile ",
+                     options.measure.runtime_profile, ", and is valid for it alone"));
   }
-  FORALL_ASSIGN_OR_RETURN(const std::vector<TimedNetwork> timed,
-                          TimedOf(networks, measured.timings.data(), kValidationPurpose));
+  FORALL_RETURN_IF_ERROR(measured.status());
+  const std::string fingerprint = Says(table, "device_fingerprint");
+  if (!fingerprint.empty() && fingerprint != measured->device.fingerprint()) {
+    std::cerr << measured->device.name()
+              << " has changed since the table was measured: its fingerprint is another\n";
+  }
+  FORALL_ASSIGN_OR_RETURN(
+      const std::vector<TimedNetwork> timed,
+      TimedOf(networks, measured->timings.data(), kValidationPurpose, kLeastMeasured));
   FORALL_ASSIGN_OR_RETURN(const TableValidation validation,
                           JudgeTable(table, timed, bound, options.measure.seed));
   std::cout << QualityText(validation);
   if (!options.csv.empty()) {
     FORALL_RETURN_IF_ERROR(
-        LocalFile(WriteFileAtomically(options.csv, CsvText(table, *family, networks, measured))));
+        LocalFile(WriteFileAtomically(options.csv, CsvText(table, *family, networks, *measured))));
   }
   return validation.good ? absl::OkStatus() : NotGood(validation, "");
 }
@@ -446,7 +482,9 @@ void AddMeasureOptions(CLI::App* command, MeasureOptions* options) {
   command->add_option("--batch", options->batch, "Images at once")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
-  command->add_option("--seed", options->seed, "Of the random networks")->capture_default_str();
+  command->add_option("--seed", options->seed, "Of the random networks")
+      ->check(CLI::Range(uint64_t{0}, kMostTableCount).description(""))
+      ->capture_default_str();
   command
       ->add_option("--bound", options->bound,
                    "A table is good when 95 % of the networks are predicted so well")
@@ -454,6 +492,83 @@ void AddMeasureOptions(CLI::App* command, MeasureOptions* options) {
 }
 
 }  // namespace
+
+absl::Status TakeFromTable(const LatencyTable& table, MeasureOptions* options) {
+  const auto contradiction = [](const char* flag, absl::string_view said,
+                                absl::string_view of_table) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(flag, " ", said, ": the table is of ", of_table,
+                     "; leave the flag out, or build a table of what it says"));
+  };
+  const std::string device = Says(table, "measured_device");
+  if (device.empty()) {
+    if (options->device.empty()) options->device = table.conditions.device;
+  } else {
+    absl::string_view said = options->device;
+    const bool same = absl::ConsumePrefix(&said, "class:")
+                          ? said == Says(table, "device_class")
+                          : said.empty() || absl::StripPrefix(said, "devices/") ==
+                                                absl::StripPrefix(device, "devices/");
+    if (!same) return contradiction("--device", options->device, device);
+    options->device = device;
+  }
+  const std::string recipe = Says(table, "recipe");
+  if (options->recipe.empty()) options->recipe = recipe.empty() ? "fp32" : recipe;
+  if (!recipe.empty() && options->recipe != recipe) {
+    return contradiction("--recipe", options->recipe, recipe);
+  }
+  if (options->batch == 0) options->batch = table.conditions.batch;
+  if (options->batch != table.conditions.batch) {
+    return contradiction("--batch", absl::StrCat(options->batch),
+                         absl::StrCat("batch ", table.conditions.batch));
+  }
+  if (options->profile.empty()) options->profile = Says(table, "latency_profile");
+  if (options->profile.empty()) options->profile = "standard";
+  options->runtime_profile = Says(table, "profile");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::set<std::string>> NetworksOf(const LatencyTable& table, const Family& family) {
+  FORALL_ASSIGN_OR_RETURN(const uint64_t seed, CountIn(table, "seed", kMostTableCount));
+  FORALL_ASSIGN_OR_RETURN(const uint64_t validation,
+                          CountIn(table, "validation_networks", kMostValidation));
+  FORALL_ASSIGN_OR_RETURN(const uint64_t fit, CountIn(table, "fit_networks", kMostNetworksToFit));
+  std::set<std::string> seen;
+  for (const auto& [purpose, count] :
+       {std::pair(kValidationPurpose, validation), std::pair(kFitPurpose, fit)}) {
+    FORALL_RETURN_IF_ERROR(SampleNetworks(family, ResolutionsIn(table), static_cast<int64_t>(count),
+                                          seed, purpose, &seen)
+                               .status());
+  }
+  return seen;
+}
+
+absl::Status CheckSampled(const Family& family, int64_t validation, int64_t fit,
+                          int64_t fit_wanted) {
+  if (validation >= kLeastValidation && (fit_wanted == 0 || fit >= kLeastNetworksToFit)) {
+    return absl::OkStatus();
+  }
+  return absl::FailedPreconditionError(absl::StrCat(
+      family.search_space().id(), " has too few different networks at these resolutions: ",
+      validation, " were found to validate with, of which ", kLeastValidation,
+      fit_wanted == 0
+          ? absl::StrCat(" are needed")
+          : absl::StrCat(" are needed, and ", fit, " others to correct the sums by, of which ",
+                         kLeastNetworksToFit, " are needed; try --validate-subnets ",
+                         kLeastValidation, ", or --fit-subnets 0 for no correction")));
+}
+
+absl::StatusOr<std::optional<TableCorrection>> FitIfEnough(const LatencyTable& table,
+                                                           const std::vector<TimedNetwork>& timed,
+                                                           std::string* why_not) {
+  if (static_cast<int64_t>(timed.size()) < kLeastNetworksToFit) {
+    *why_not = absl::StrCat("only ", timed.size(), " networks to fit to could be measured, ",
+                            kLeastNetworksToFit, " are needed");
+    return std::nullopt;
+  }
+  FORALL_ASSIGN_OR_RETURN(TableCorrection correction, FitCorrection(table, timed));
+  return correction;
+}
 
 absl::StatusOr<double> ParseBound(absl::string_view text) {
   absl::string_view number = absl::StripAsciiWhitespace(text);
@@ -472,6 +587,7 @@ absl::StatusOr<std::vector<Architecture>> SampleNetworks(const Family& family,
                                                          int64_t count, uint64_t seed,
                                                          absl::string_view purpose,
                                                          std::set<std::string>* seen) {
+  if (resolutions.empty()) return absl::InvalidArgumentError("no resolution to take networks of");
   const SearchSpace& space = family.search_space();
   Random random = Random::ForStream(seed, Fnv1a64(purpose));
   std::vector<Architecture> sampled;
@@ -555,8 +671,11 @@ void AddTableBuild(CLI::App* table, CommandContext* context) {
   command
       ->add_option("--validate-subnets", options->validation_networks,
                    "Other networks that both are judged by")
-      ->check(CLI::Range(int64_t{10}, int64_t{10000}))
+      ->check(CLI::Range(kLeastValidation, kMostValidation))
       ->capture_default_str();
+  options->measure.profile = "standard";
+  options->measure.recipe = "fp32";
+  options->measure.batch = 1;
   AddMeasureOptions(command, &options->measure);
   command->callback([options, context] {
     context->action = [options, context] { return Build(*options, *context); };
@@ -571,14 +690,17 @@ void AddTableValidate(CLI::App* table, CommandContext* context) {
   command->add_option("file", options->file, "A table of `forall table build` or `import`")
       ->required();
   command->add_option("--device", options->measure.device,
-                      "As for `build`; what the table is called by unless given");
+                      "As for `build`; what the table was measured on unless given");
   command->add_option("--space", options->space,
                       "As for `build`; what the table says unless given");
   command->add_option("--subnets", options->networks, "How many networks")
-      ->check(CLI::Range(int64_t{10}, int64_t{10000}))
+      ->check(CLI::Range(kLeastValidation, kMostValidation))
       ->capture_default_str();
   command->add_option("--csv", options->csv, "Every network's sums and time, into this file");
   AddMeasureOptions(command, &options->measure);
+  for (const char* option : {"--profile", "--recipe", "--batch"}) {
+    command->get_option(option)->default_str("the table's");
+  }
   command->callback([options, context] {
     context->action = [options, context] { return Validate(*options, *context); };
   });

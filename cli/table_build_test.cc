@@ -127,6 +127,25 @@ TEST(MeasureAllTest, AFirstErrorIsTheUsersALaterOneMayPass) {
               StatusIs(absl::StatusCode::kUnavailable));
 }
 
+// A device may have workers with different profiles, of which any may be first in an answer.
+TEST(MeasureAllTest, KeepsToTheFirstProfile) {
+  FakeClock clock;
+  FakeMeasurer measurer(&clock);
+  std::vector<std::string> profiles;
+  const auto ask = [&](const v1::MeasureNetworksRequest& request) {
+    profiles.push_back(request.profile());
+    EXPECT_EQ(request.device(), profiles.size() == 1 ? "" : "devices/pc");
+    measurer.answer_.mutable_profile()->set_hash(request.profile().empty() ? "p2"
+                                                                           : request.profile());
+    if (profiles.size() == 1) measurer.answer_.mutable_profile()->set_hash("p1");
+    return measurer.Ask(request);
+  };
+  v1::MeasureNetworksRequest common;
+  common.set_device_class("x86-64");
+  FORALL_ASSERT_OK(MeasureAll(ask, common, Subjects(20), nullptr, &clock).status());
+  EXPECT_EQ(profiles, (std::vector<std::string>{"", "p1", "p1"}));
+}
+
 TEST(MeasureAllTest, ADeviceThatChangesEndsIt) {
   FakeClock clock;
   FakeMeasurer measurer(&clock);
@@ -177,6 +196,110 @@ TEST(SampleNetworksTest, DifferentOnesInAnOrderThatStays) {
   }
   EXPECT_THAT(SampleNetworks(*family, {21}, 1, 1, "a", &seen),
               StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+LatencyTable MeasuredTable() {
+  LatencyTable table;
+  table.conditions = {"my-label", "onnxruntime 1.30, cpu", 1, 8, "2026-11-29"};
+  table.resolutions = {{20, {}}, {28, {}}};
+  table.provenance = {{"measured_device", "devices/pc"},
+                      {"device_class", "x86-64"},
+                      {"profile", "p1"},
+                      {"recipe", "fp16"},
+                      {"latency_profile", "final"},
+                      {"seed", "3"},
+                      {"fit_networks", "20"},
+                      {"validation_networks", "15"}};
+  return table;
+}
+
+TEST(TakeFromTableTest, WhatIsNotSaidIsTheTables) {
+  MeasureOptions options;
+  FORALL_ASSERT_OK(TakeFromTable(MeasuredTable(), &options));
+  EXPECT_EQ(options.device, "devices/pc");
+  EXPECT_EQ(options.runtime_profile, "p1");
+  EXPECT_EQ(options.profile, "final");
+  EXPECT_EQ(options.recipe, "fp16");
+  EXPECT_EQ(options.batch, 8);
+  // Said alike, and for how long to measure otherwise.
+  for (const char* device : {"pc", "devices/pc", "class:x86-64"}) {
+    MeasureOptions said{.device = device, .profile = "screening", .recipe = "fp16", .batch = 8};
+    FORALL_ASSERT_OK(TakeFromTable(MeasuredTable(), &said));
+    EXPECT_EQ(said.device, "devices/pc");
+    EXPECT_EQ(said.profile, "screening");
+  }
+  LatencyTable imported;
+  imported.conditions = MeasuredTable().conditions;
+  options = {};
+  FORALL_ASSERT_OK(TakeFromTable(imported, &options));
+  EXPECT_EQ(options.device, "my-label");
+  EXPECT_EQ(options.runtime_profile, "");
+  EXPECT_EQ(options.profile, "standard");
+  EXPECT_EQ(options.recipe, "fp32");
+  EXPECT_EQ(options.batch, 8);
+  options = {.device = "board"};
+  FORALL_ASSERT_OK(TakeFromTable(imported, &options));
+  EXPECT_EQ(options.device, "board");
+}
+
+TEST(TakeFromTableTest, RefusesWhatContradictsTheTable) {
+  const std::pair<MeasureOptions, const char*> cases[] = {
+      {{.device = "laptop"}, "--device laptop: the table is of devices/pc"},
+      {{.device = "class:arm"}, "--device class:arm"},
+      {{.recipe = "fp32"}, "--recipe fp32: the table is of fp16"},
+      {{.batch = 1}, "--batch 1: the table is of batch 8"}};
+  for (const auto& [said, words] : cases) {
+    MeasureOptions options = said;
+    EXPECT_THAT(TakeFromTable(MeasuredTable(), &options),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(words)));
+  }
+}
+
+TEST(NetworksOfTest, AreThoseThatItWasMadeWith) {
+  const auto family = FindFamily("fashion_mnist").value();
+  std::set<std::string> made_with;
+  FORALL_ASSERT_OK(SampleNetworks(*family, {20, 28}, 15, 3, "validation", &made_with).status());
+  FORALL_ASSERT_OK(SampleNetworks(*family, {20, 28}, 20, 3, "fit", &made_with).status());
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::set<std::string> networks,
+                              NetworksOf(MeasuredTable(), *family));
+  EXPECT_EQ(networks, made_with);
+  for (const auto& [name, value] :
+       {std::pair("seed", "18446744073709551615"), std::pair("seed", "-1"),
+        std::pair("seed", "four"), std::pair("fit_networks", "1000000000000"),
+        std::pair("validation_networks", "10001")}) {
+    LatencyTable table = MeasuredTable();
+    table.provenance[name] = value;
+    EXPECT_THAT(NetworksOf(table, *family),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(name)))
+        << value;
+  }
+  EXPECT_THAT(NetworksOf(LatencyTable(), *family),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("no resolution")));
+}
+
+TEST(CheckSampledTest, ASpaceThatIsTooSmallIsRefusedBeforeAnythingIsMeasured) {
+  const auto family = FindFamily("fashion_mnist").value();
+  FORALL_EXPECT_OK(CheckSampled(*family, 10, 10, 100));
+  FORALL_EXPECT_OK(CheckSampled(*family, 10, 0, 0));
+  EXPECT_THAT(CheckSampled(*family, 30, 9, 100),
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       AllOf(HasSubstr("9 others"), HasSubstr("--fit-subnets 0"))));
+  EXPECT_THAT(CheckSampled(*family, 9, 0, 0),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("9 were found")));
+}
+
+TEST(FitIfEnoughTest, TooFewNetworksAreNoCorrectionAndNoError) {
+  LatencyTable table;
+  table.resolutions[20] = {{"Conv-input:20x20x1-output:10x10x8", {.mean_ms = 1}}};
+  const TimedNetwork network = {{"Conv-input:20x20x1-output:10x10x8"}, 20, 1.1};
+  std::string why_not;
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::optional<TableCorrection> none,
+                              FitIfEnough(table, std::vector<TimedNetwork>(9, network), &why_not));
+  EXPECT_FALSE(none.has_value());
+  EXPECT_THAT(why_not, HasSubstr("only 9 networks"));
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::optional<TableCorrection> fitted,
+                              FitIfEnough(table, std::vector<TimedNetwork>(10, network), &why_not));
+  EXPECT_TRUE(fitted.has_value());
 }
 
 TEST(QualityTextTest, ShowsBothBesideEachOther) {

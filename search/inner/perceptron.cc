@@ -20,14 +20,15 @@ namespace forall {
 namespace {
 
 // A tile is two vectors of candidates by a panel of outputs: its accumulators nearly fill the
-// vector registers.
-template <size_t kVectorBytes, size_t kOutputCount>
+// vector registers. What is left of a batch at the end and fits into one vector is a narrow tile.
+template <size_t kVectorBytes, size_t kOutputCount, size_t kVectorCount = 2>
 struct TileOf {
   typedef float Vector __attribute__((vector_size(kVectorBytes), may_alias));
-  static constexpr size_t kVectors = 2;
+  static constexpr size_t kVectors = kVectorCount;
   static constexpr size_t kOutputs = kOutputCount;
   static constexpr size_t kWidth = kVectorBytes / sizeof(float);
   static constexpr size_t kLanes = kVectors * kWidth;
+  using Narrow = TileOf<kVectorBytes, kOutputCount, 1>;
 };
 using BaselineTile = TileOf<16, 6>;
 using Avx2Tile = TileOf<32, 6>;
@@ -51,27 +52,58 @@ FORALL_INLINE const Vector* At(const float* values) {
   return reinterpret_cast<const Vector*>(values);
 }
 
-// Negative values become zero. Whether any is left.
-FORALL_INLINE bool Rectify(float* values, size_t count) {
-  float most = 0;
-  for (size_t i = 0; i < count; ++i) {
-    values[i] = values[i] > 0 ? values[i] : 0;
-    most = std::max(most, values[i]);
+// Writes the values, negative ones as zero. Whether any is left.
+template <size_t kVectors, typename Vector>
+FORALL_INLINE bool Rectify(const Vector* values, float* out) {
+  for (size_t v = 0; v < kVectors; ++v) {
+    At<Vector>(out)[v] = values[v] > Vector{} ? values[v] : Vector{};
   }
-  return most > 0;
+  uint64_t left = 0;
+  for (size_t i = 0; i < kVectors * sizeof(Vector) / sizeof(left); ++i) {
+    uint64_t word;
+    std::memcpy(&word, out + 2 * i, sizeof(word));
+    left |= word;  // what is no zero is positive
+  }
+  return left != 0;
+}
+
+// One step of a transposition: of a and b, `kHalf` rows apart, the blocks of kHalf columns off the
+// diagonal change places.
+template <size_t kHalf, typename Vector, size_t... kColumns>
+FORALL_INLINE void ExchangeBlocks(std::index_sequence<kColumns...>, Vector* a, Vector* b) {
+  constexpr size_t kWidth = sizeof...(kColumns);
+  const Vector upper = __builtin_shufflevector(
+      *a, *b, ((kColumns & kHalf) != 0 ? kWidth + kColumns - kHalf : kColumns)...);
+  *b = __builtin_shufflevector(*a, *b,
+                               ((kColumns & kHalf) != 0 ? kWidth + kColumns : kColumns + kHalf)...);
+  *a = upper;
+}
+
+// A square matrix, in place.
+template <size_t kWidth, size_t kHalf = kWidth / 2, typename Vector>
+FORALL_INLINE void Transpose(Vector* rows) {
+#pragma GCC unroll 16
+  for (size_t i = 0; i < kWidth; ++i) {
+    if ((i & kHalf) != 0) continue;
+    ExchangeBlocks<kHalf>(std::make_index_sequence<kWidth>(), rows + i, rows + i + kHalf);
+  }
+  if constexpr (kHalf > 1) Transpose<kWidth, kHalf / 2>(rows);
 }
 
 }  // namespace
 
 // Activations of a tile: [unit][lane], only units that are not zero for all lanes.
 struct Perceptron::Scratch {
-  explicit Scratch(size_t most_units)
-      : lines(2 * most_units * kMostLanes / kLine), index(2 * most_units) {
+  Scratch(size_t most_units, size_t dimensions)
+      : terms(kMostLanes * dimensions),
+        lines(2 * most_units * kMostLanes / kLine),
+        index(2 * most_units) {
     for (int i = 0; i < 2; ++i) {
       activations[i] = lines[static_cast<size_t>(i) * most_units * kMostLanes / kLine].values;
       unit[i] = index.data() + static_cast<size_t>(i) * most_units;
     }
   }
+  std::vector<const Line*> terms;  // [lane][term], the rows that a candidate's first layer adds up
   std::vector<Line> lines;
   std::vector<uint32_t> index;
   float* activations[2];  // this layer's and the next one's
@@ -105,10 +137,8 @@ Perceptron::Perceptron(const std::vector<std::vector<std::vector<float>>>& first
   };
   add_row(first_bias);
   for (const auto& states : first_rows) {
-    row_.emplace_back();
-    for (const std::vector<float>& row : states) {
-      row_.back().push_back(row.empty() ? -1 : add_row(row));
-    }
+    first_state_.push_back(row_.size());
+    for (const std::vector<float>& row : states) row_.push_back(row.empty() ? -1 : add_row(row));
   }
   const size_t outputs = OutputsOf(set);
   for (const DenseLayer& layer : layers) {
@@ -133,37 +163,65 @@ FORALL_INLINE void Perceptron::SumRows(const Candidates& candidates, size_t begi
                                        Scratch* scratch) const {
   using Vector = typename Tile::Vector;
   constexpr size_t kLanes = Tile::kLanes;
+  constexpr size_t kWidth = Tile::kWidth;
   constexpr size_t kBlockLines = 4;
-  constexpr size_t kVectors = kBlockLines * kLine / Tile::kWidth;
-  alignas(64) float block[kMostLanes][kBlockLines * kLine];
+  constexpr size_t kVectors = kBlockLines * kLine / kWidth;
+  alignas(64) float block[kLanes][kBlockLines * kLine];
+  alignas(64) float turned[kWidth][kLanes];
   const size_t dimensions = candidates.width();
+  size_t terms[kLanes];
+  for (size_t lane = 0; lane < kLanes; ++lane) {
+    // The last tile is filled up with its last candidate.
+    const State* const row = candidates.row(std::min(begin + lane, candidates.size() - 1));
+    const Line** const of_lane = &scratch->terms[lane * dimensions];
+    terms[lane] = 0;
+    for (size_t d = 0; d < dimensions; ++d) {
+      const int32_t add = row_[first_state_[d] + row[d]];
+      of_lane[terms[lane]] = rows_.data() + static_cast<size_t>(std::max(add, 0)) * lines_;
+      terms[lane] += add >= 0 ? 1 : 0;
+    }
+  }
   scratch->count = 0;
   for (size_t line = 0; line < lines_; line += kBlockLines) {
-    const size_t vectors = std::min(kBlockLines, lines_ - line) * kLine / Tile::kWidth;
+    const size_t vectors = std::min(kBlockLines, lines_ - line) * kLine / kWidth;
     for (size_t lane = 0; lane < kLanes; ++lane) {
-      // The last tile is filled up with its last candidate.
-      const State* const row = candidates.row(std::min(begin + lane, candidates.size() - 1));
+      const Line* const* const of_lane = &scratch->terms[lane * dimensions];
       Vector sum[kVectors];
       for (size_t v = 0; v < vectors; ++v) sum[v] = At<Vector>(rows_[line].values)[v];
-      for (size_t d = 0; d < dimensions; ++d) {
-        const int32_t add = row_[d][row[d]];
-        if (add < 0) continue;
-        const Vector* const from =
-            At<Vector>(rows_[static_cast<size_t>(add) * lines_ + line].values);
-        if (vectors == kVectors) {
+      if (vectors == kVectors) {
+        for (size_t t = 0; t < terms[lane]; ++t) {
+          const Vector* const from = At<Vector>(of_lane[t][line].values);
           for (size_t v = 0; v < kVectors; ++v) sum[v] += from[v];
-        } else {
+        }
+      } else {
+        for (size_t t = 0; t < terms[lane]; ++t) {
+          const Vector* const from = At<Vector>(of_lane[t][line].values);
           for (size_t v = 0; v < vectors; ++v) sum[v] += from[v];
         }
       }
       for (size_t v = 0; v < vectors; ++v) At<Vector>(block[lane])[v] = sum[v];
     }
     const size_t units = std::min(kBlockLines * kLine, first_out_ - line * kLine);
-    for (size_t u = 0; u < units; ++u) {
-      float* const out = scratch->activations[0] + scratch->count * kLanes;
-      for (size_t lane = 0; lane < kLanes; ++lane) out[lane] = block[lane][u];
-      if (!layers_.empty() && !Rectify(out, kLanes)) continue;
-      scratch->unit[0][scratch->count++] = static_cast<uint32_t>(line * kLine + u);
+    for (size_t first = 0; first < units; first += kWidth) {
+      for (size_t v = 0; v < Tile::kVectors; ++v) {
+        Vector square[kWidth];
+#pragma GCC unroll 16
+        for (size_t i = 0; i < kWidth; ++i) {
+          square[i] = *At<Vector>(&block[v * kWidth + i][first]);
+        }
+        Transpose<kWidth>(square);
+#pragma GCC unroll 16
+        for (size_t i = 0; i < kWidth; ++i) At<Vector>(turned[i])[v] = square[i];
+      }
+      for (size_t u = 0; u < std::min(kWidth, units - first); ++u) {
+        float* const out = scratch->activations[0] + scratch->count * kLanes;
+        if (layers_.empty()) {
+          std::memcpy(out, turned[u], sizeof(turned[u]));
+        } else if (!Rectify<Tile::kVectors>(At<Vector>(turned[u]), out)) {
+          continue;
+        }
+        scratch->unit[0][scratch->count++] = static_cast<uint32_t>(line * kLine + first + u);
+      }
     }
   }
 }
@@ -195,9 +253,7 @@ FORALL_INLINE void Perceptron::RunHidden(const Packed& layer, Scratch* scratch) 
 #pragma GCC unroll 32
     for (size_t o = 0; o < kOutputs; ++o) {
       if (o >= used) break;
-      float* const out = outputs + count * Tile::kLanes;
-      for (size_t v = 0; v < kVectors; ++v) At<Vector>(out)[v] = sum[o][v];
-      if (!Rectify(out, Tile::kLanes)) continue;
+      if (!Rectify<kVectors>(sum[o], outputs + count * Tile::kLanes)) continue;
       scratch->unit[1][count++] = static_cast<uint32_t>(first + o);
     }
   }
@@ -220,16 +276,26 @@ FORALL_INLINE void Perceptron::RunLast(const Packed& layer, Scratch* scratch) {
 }
 
 template <typename Tile>
+FORALL_INLINE void Perceptron::RunTile(const Candidates& candidates, size_t begin, Scratch* scratch,
+                                       float* outputs) const {
+  SumRows<Tile>(candidates, begin, scratch);
+  for (size_t i = 0; i + 1 < layers_.size(); ++i) RunHidden<Tile>(layers_[i], scratch);
+  if (!layers_.empty()) RunLast<Tile>(layers_.back(), scratch);
+  const size_t used = std::min(Tile::kLanes, candidates.size() - begin);
+  std::memcpy(outputs + begin, scratch->activations[0], used * sizeof(float));
+}
+
+template <typename Tile>
 FORALL_INLINE void Perceptron::RunTiles(const Candidates& candidates, float* outputs) const {
   size_t most_units = lines_ * kLine;
   for (const Packed& layer : layers_) most_units = std::max(most_units, layer.bias.size() + kLine);
-  Scratch scratch(most_units);
-  for (size_t begin = 0; begin < candidates.size(); begin += Tile::kLanes) {
-    SumRows<Tile>(candidates, begin, &scratch);
-    for (size_t i = 0; i + 1 < layers_.size(); ++i) RunHidden<Tile>(layers_[i], &scratch);
-    if (!layers_.empty()) RunLast<Tile>(layers_.back(), &scratch);
-    const size_t used = std::min(Tile::kLanes, candidates.size() - begin);
-    std::memcpy(outputs + begin, scratch.activations[0], used * sizeof(float));
+  Scratch scratch(most_units, candidates.width());
+  size_t begin = 0;
+  for (; begin + Tile::kWidth < candidates.size(); begin += Tile::kLanes) {
+    RunTile<Tile>(candidates, begin, &scratch, outputs);
+  }
+  if (begin < candidates.size()) {
+    RunTile<typename Tile::Narrow>(candidates, begin, &scratch, outputs);
   }
 }
 

@@ -59,6 +59,8 @@ class Perceptron {
   template <typename Tile>
   void RunTiles(const Candidates& candidates, float* outputs) const;
   template <typename Tile>
+  void RunTile(const Candidates& candidates, size_t begin, Scratch* scratch, float* outputs) const;
+  template <typename Tile>
   void SumRows(const Candidates& candidates, size_t begin, Scratch* scratch) const;
   template <typename Tile>
   static void RunHidden(const Packed& layer, Scratch* scratch);
@@ -70,9 +72,10 @@ class Perceptron {
 
   InstructionSet set_;
   size_t first_out_ = 0;
-  size_t lines_ = 0;                       // of a row of the first layer
-  std::vector<Line> rows_;                 // the first is the bias
-  std::vector<std::vector<int32_t>> row_;  // [dimension][state]: which row, or -1
+  size_t lines_ = 0;                 // of a row of the first layer
+  std::vector<Line> rows_;           // the first is the bias
+  std::vector<size_t> first_state_;  // of each dimension, in row_
+  std::vector<int32_t> row_;         // of each state of each dimension: which row, or -1
   std::vector<Packed> layers_;
 };
 

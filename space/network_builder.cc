@@ -54,6 +54,7 @@ int NetworkBuilder::Convolution(std::string name, int input, WeightSlice kernel,
 int NetworkBuilder::BatchNorm(std::string name, int input, const std::string& prefix) {
   Layer layer = NewLayer(LayerKind::kBatchNorm, std::move(name), input);
   layer.epsilon = epsilon_;
+  layer.weights.reserve(4);
   for (const char* suffix : {".weight", ".bias", ".running_mean", ".running_var"}) {
     layer.weights.push_back({prefix + suffix, {layer.in.channels}, {}});
   }

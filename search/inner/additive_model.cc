@@ -41,19 +41,22 @@ void SolveCholesky(std::vector<double>* a, std::vector<double>* b) {
 AdditiveModel::AdditiveModel(const CandidateSpace& space) {
   for (size_t d = 0; d < space.width(); ++d) {
     offset_.push_back(features_);
-    features_ += space.inactive(d) + size_t{1};
+    features_ += space.inactive(d) + 1u;
   }
-  moments_.resize(features_ * (features_ + 1) / 2);
+  moments_.resize(size_t{features_} * (features_ + 1) / 2);
+  learning_.resize(offset_.size());
   products_.resize(features_);
   coefficients_.resize(features_);
 }
 
 void AdditiveModel::Learn(const State* row, double score) {
   if (!std::isfinite(score)) return;
+  uint32_t* const learning = learning_.data();
   for (size_t d = 0; d < offset_.size(); ++d) {
     const size_t i = offset_[d] + row[d];
-    double* const moments = &moments_[i * (i + 1) / 2];
-    for (size_t e = 0; e <= d; ++e) moments[offset_[e] + row[e]] += 1;
+    learning[d] = static_cast<uint32_t>(i);
+    uint32_t* const moments = &moments_[i * (i + 1) / 2];
+    for (size_t e = 0; e <= d; ++e) ++moments[learning[e]];
     products_[i] += score;
   }
   weight_ += 1;

@@ -6,6 +6,7 @@
 #define FORALL_SEARCH_INNER_ADDITIVE_MODEL_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include "absl/types/span.h"
@@ -39,10 +40,11 @@ class AdditiveModel {
  private:
   void MeasureScale(const std::vector<size_t>& seen);
 
-  std::vector<size_t> offset_;  // of a dimension's states among the features
-  size_t features_ = 0;
-  std::vector<double> moments_;   // lower triangle of the sum of x x'
-  std::vector<double> products_;  // sum of x * score
+  std::vector<uint32_t> offset_;  // of a dimension's states among the features
+  uint32_t features_ = 0;
+  std::vector<uint32_t> moments_;   // lower triangle of the sum of x x'
+  std::vector<double> products_;    // sum of x * score
+  std::vector<uint32_t> learning_;  // features of the row that is being learned
   double weight_ = 0;
   double total_ = 0;
   float mean_ = 0;

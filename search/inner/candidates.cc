@@ -27,7 +27,6 @@ absl::StatusOr<CandidateSpace> CandidateSpace::Create(SearchSpace space,
   CandidateSpace result(std::move(space));
   const std::vector<Dimension>& dimensions = result.space_.dimensions();
   allowed.resize(dimensions.size());
-  result.depended_on_.resize(dimensions.size(), false);
   for (size_t d = 0; d < dimensions.size(); ++d) {
     const size_t options = dimensions[d].options.size();
     if (options > kMostOptions) {
@@ -47,17 +46,25 @@ absl::StatusOr<CandidateSpace> CandidateSpace::Create(SearchSpace space,
     result.least_.push_back(0);
     if (allowed[d].size() > 1) result.movable_.push_back(static_cast<uint32_t>(d));
     if (const auto& condition = dimensions[d].condition; condition.has_value()) {
-      result.conditional_.push_back(static_cast<uint32_t>(d));
       const std::vector<int32_t>& above =
           dimensions[static_cast<size_t>(condition->dimension)].options;
       result.parent_[d] = condition->dimension;
       result.least_[d] = static_cast<State>(
           std::lower_bound(above.begin(), above.end(), condition->at_least) - above.begin());
-      result.depended_on_[static_cast<size_t>(condition->dimension)] = true;
+      const auto parent = static_cast<uint32_t>(condition->dimension);
+      result.conditions_.push_back({static_cast<uint32_t>(d), parent, result.least_[d],
+                                    result.inactive_[parent], result.inactive_[d]});
+    }
+  }
+  result.below_.resize(dimensions.size());
+  for (const Condition& condition : result.conditions_) {
+    for (int above = static_cast<int>(condition.parent); above >= 0;
+         above = result.parent_[static_cast<size_t>(above)]) {
+      result.below_[static_cast<size_t>(above)].push_back(condition);
     }
   }
   for (size_t d = 0; d < dimensions.size(); ++d) {
-    if (d > 0 && result.depended_on_[d]) ++result.stages_;
+    if (d > 0 && !result.below_[d].empty()) ++result.stages_;
     result.stage_.push_back(result.stages_);
   }
   ++result.stages_;
@@ -125,11 +132,16 @@ Architecture CandidateSpace::ToArchitecture(const State* row) const {
   return architecture;
 }
 
-void CandidateSpace::Settle(State* row, Random* random) const {
-  for (const uint32_t d : conditional_) {
-    if (!Activates(d, row[static_cast<size_t>(parent_[d])])) {
-      row[d] = inactive_[d];
-    } else if (row[d] == inactive_[d]) {
+void CandidateSpace::Settle(State* row, Random* random) const { Settle(conditions_, row, random); }
+
+void CandidateSpace::Settle(const std::vector<Condition>& conditions, State* row,
+                            Random* random) const {
+  for (const Condition& condition : conditions) {
+    const uint32_t d = condition.dimension;
+    const State above = row[condition.parent];
+    if (above < condition.least || above == condition.inactive_parent) {
+      row[d] = condition.inactive;
+    } else if (row[d] == condition.inactive) {
       row[d] =
           random == nullptr ? allowed_[d].back() : allowed_[d][Below(allowed_[d].size(), random)];
     }
@@ -176,7 +188,7 @@ void CandidateSpace::Mutate(int changes, Random* random, State* row) const {
     State moved = options[Below(options.size() - 1, random)];
     if (moved == row[d]) moved = options.back();
     row[d] = moved;
-    if (depended_on_[d]) Settle(row, random);
+    if (!below_[d].empty()) Settle(below_[d], row, random);
   }
 }
 

@@ -106,10 +106,20 @@ class CandidateSpace {
   std::vector<std::vector<State>> allowed_;
   std::vector<State> inactive_;
   std::vector<int> parent_;
-  std::vector<State> least_;           // of a conditional dimension: the parent's least state
-  std::vector<uint32_t> conditional_;  // dimensions that have a parent
-  std::vector<bool> depended_on_;      // by some other dimension
-  std::vector<uint32_t> movable_;      // dimensions with more than one allowed option
+  std::vector<State> least_;  // of a conditional dimension: the parent's least state
+  // On a dimension that has a parent.
+  struct Condition {
+    uint32_t dimension = 0;
+    uint32_t parent = 0;
+    State least = 0;  // of the parent
+    State inactive_parent = 0;
+    State inactive = 0;
+  };
+  void Settle(const std::vector<Condition>& conditions, State* row, Random* random) const;
+
+  std::vector<Condition> conditions_;          // ascending
+  std::vector<std::vector<Condition>> below_;  // of all that depends on a dimension in the end
+  std::vector<uint32_t> movable_;              // dimensions with more than one allowed option
   std::vector<uint32_t> stage_;
   uint32_t stages_ = 0;
 };

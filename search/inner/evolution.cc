@@ -92,6 +92,7 @@ class Evolution {
     const AdditiveModel& model = state_.ModelAt(cell);
     parents_ = state_.ParentsNear(cell, kLeastReach << random_.Uniform(kReaches));
     children_.Clear();
+    children_costs_.clear();
     gain_.clear();
     std::vector<State> child(state_.space().width());
     std::vector<double> costs(state_.costs().size());
@@ -106,6 +107,7 @@ class Evolution {
         if (at < 0) continue;
         const float bar = std::max(state_.grid().bar(static_cast<size_t>(at)), -1e30f);
         children_.Append(child.data());
+        children_costs_.insert(children_costs_.end(), costs.begin(), costs.end());
         gain_.push_back(model.Predict(child.data()) + offset - bar);
       }
     }
@@ -144,7 +146,10 @@ class Evolution {
     });
     std::sort(order.begin(), end);
     for (size_t i = 0, added = 0; i < taken && added < kBatch; ++i) {
-      if (state_.AddToPool(children_.row(order[i]))) ++added;
+      const size_t child = order[i];
+      if (state_.AddToPool(children_.row(child), &children_costs_[child * state_.costs().size()])) {
+        ++added;
+      }
     }
   }
 
@@ -152,6 +157,7 @@ class Evolution {
   Random& random_;
   std::vector<SearchParent> parents_;
   Candidates children_;
+  std::vector<double> children_costs_;
   std::vector<float> gain_;
 };
 

@@ -37,6 +37,7 @@ absl::Span<double> FactoredSum::Add(absl::Span<const uint32_t> dimensions) {
     std::copy(dimensions.begin(), dimensions.end(), narrow.dimensions);
     std::copy(factor.strides.begin(), factor.strides.end(), narrow.strides);
     narrow.offset = factor.offset;
+    most_slots_ = std::max(most_slots_, dimensions.size());
     narrow_.push_back(narrow);
   } else {
     wide_.push_back(factor);

@@ -47,14 +47,8 @@ class FactoredSum {
     return absl::MakeConstSpan(values_).subspan(factor.offset, factor.size);
   }
   double Evaluate(const State* row) const {
-    double sum = constant_;
-    const double* const values = values_.data();
-    for (const Narrow& table : narrow_) {
-      size_t index = table.offset;
-      for (size_t i = 0; i < kNarrow; ++i) index += table.strides[i] * row[table.dimensions[i]];
-      sum += values[index];
-    }
-    for (const Factor& factor : wide_) sum += values[factor.offset + factor.Index(row)];
+    double sum = most_slots_ < kNarrow ? SumNarrow<kNarrow - 1>(row) : SumNarrow<kNarrow>(row);
+    for (const Factor& factor : wide_) sum += values_[factor.offset + factor.Index(row)];
     return sum;
   }
   void Evaluate(const Candidates& candidates, absl::Span<double> values) const;
@@ -68,10 +62,22 @@ class FactoredSum {
     uint32_t strides[kNarrow] = {};
     size_t offset = 0;
   };
+  template <size_t kSlots>
+  double SumNarrow(const State* row) const {
+    double sum = constant_;
+    const double* const values = values_.data();
+    for (const Narrow& table : narrow_) {
+      size_t index = table.offset;
+      for (size_t i = 0; i < kSlots; ++i) index += table.strides[i] * row[table.dimensions[i]];
+      sum += values[index];
+    }
+    return sum;
+  }
 
   std::vector<uint32_t> states_;
   std::vector<Factor> factors_;
   std::vector<Narrow> narrow_;
+  size_t most_slots_ = 0;  // dimensions of the widest of them
   std::vector<Factor> wide_;
   std::vector<double> values_;
   double constant_ = 0;

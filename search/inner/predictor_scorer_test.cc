@@ -79,7 +79,7 @@ TEST(PredictorScorerTest, AgreesWithThePredictorOnEveryInstructionSet) {
       const CandidateSpace space = KnownSpace(*family, *predictor);
       Candidates rows(space.width());
       Random random(5);
-      for (const size_t count : {1, 31, 32, 70}) {
+      for (const size_t count : {1, 16, 17, 31, 32, 70}) {
         rows.Resize(count);
         for (size_t i = 0; i < count; ++i) space.Draw(0, &random, rows.row(i));
         for (const InstructionSet set : SetsOfThisMachine()) {

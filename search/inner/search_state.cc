@@ -69,22 +69,25 @@ SearchState::SearchState(const CandidateSpace& space, absl::Span<const SearchedC
       random_(options.seed),
       grid_(space.width(), AllEdges(costs), kElites),
       zones_(kZones, Zone{AdditiveModel(space), 0}),
-      pool_(space.width()) {
+      pool_(space.width()),
+      row_costs_(costs.size()) {
   for (size_t c = 0; c < costs.size(); ++c) {
     for (const double mark : costs[c].marks) marks_.push_back({c, mark});
   }
 }
 
 bool SearchState::AddToPool(const State* row) {
-  const size_t at = pool_costs_.size();
-  pool_costs_.resize(at + costs_.size());
-  CostsOf(row, &pool_costs_[at]);
-  if (left() == 0 || grid_.CellOf(&pool_costs_[at]) < 0 ||
-      !scores_.emplace(space_.Key(row), -std::numeric_limits<float>::infinity()).second) {
-    pool_costs_.resize(at);
-    return false;
-  }
+  CostsOf(row, row_costs_.data());
+  return AddToPool(row, row_costs_.data());
+}
+
+bool SearchState::AddToPool(const State* row, const double* costs) {
+  if (left() == 0 || grid_.CellOf(costs) < 0) return false;
+  const uint64_t key = space_.Key(row);
+  if (!scores_.emplace(key, -std::numeric_limits<float>::infinity()).second) return false;
   pool_.Append(row);
+  pool_keys_.push_back(key);
+  pool_costs_.insert(pool_costs_.end(), costs, costs + costs_.size());
   return true;
 }
 
@@ -94,7 +97,7 @@ absl::Span<const float> SearchState::ScorePool() {
   for (size_t i = 0; i < pool_.size(); ++i) {
     const State* const row = pool_.row(i);
     const double* const costs = &pool_costs_[i * costs_.size()];
-    scores_[space_.Key(row)] = pool_scores_[i];
+    scores_[pool_keys_[i]] = pool_scores_[i];
     grid_.Offer(row, pool_scores_[i], costs);
     if (++learned_ <= kLearnAll || learned_ % kLearnEvery == 0) {
       zones_[ZoneOf(static_cast<size_t>(grid_.CellOf(costs)))].model.Learn(
@@ -103,6 +106,7 @@ absl::Span<const float> SearchState::ScorePool() {
   }
   grid_.UpdateBars();
   pool_.Clear();
+  pool_keys_.clear();
   pool_costs_.clear();
   return pool_scores_;
 }

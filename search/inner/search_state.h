@@ -57,6 +57,8 @@ class SearchState {
 
   // Takes the row into the pool if it is new, within the bounds and within the budget.
   bool AddToPool(const State* row);
+  // The same, where its costs are known.
+  bool AddToPool(const State* row, const double* costs);
   size_t pooled() const { return pool_.size(); }
   // Scores the pool, keeps its elites, learns from it, and empties it. The scores, in the order in
   // which the candidates were added, hold until the next call.
@@ -99,8 +101,10 @@ class SearchState {
   absl::flat_hash_map<uint64_t, float> scores_;  // by key
   uint64_t learned_ = 0;
   Candidates pool_;
+  std::vector<uint64_t> pool_keys_;
   std::vector<double> pool_costs_;
   std::vector<float> pool_scores_;
+  std::vector<double> row_costs_;
 };
 
 }  // namespace forall

@@ -111,7 +111,7 @@ flags of ofa-search, multi-device and table-prior
                     resolution-kernel-expand
   --unit=UNIT       of published tables, which do not say it: s, ms (default), us or ns
   --device=NAME     of published tables (default: the folder's name)
-  --budget=N        candidates to predict (default 200000)
+  --budget=N        candidates to predict (default 280000)
   --seed=N          of the search (default 1)
 )";
 

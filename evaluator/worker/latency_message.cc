@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
+#include "base/cut_text.h"
 #include "base/status_macros.h"
 
 namespace forall {
@@ -96,10 +97,10 @@ v1::LatencyResult ToMessage(const LatencyResult& result, const std::string& refe
   for (const double sample : result.CandidateSamples()) message.add_samples_ns(sample);
   for (const double sample : result.ReferenceSamples()) message.add_reference_samples_ns(sample);
   for (const auto& [name, value] : result.environment) {
-    (*message.mutable_environment())[name] = value.substr(0, kMostText);
+    (*message.mutable_environment())[name] = CutText(value, kMostText);
   }
   for (const auto& [name, value] : ProfileFields(result)) {
-    (*message.mutable_environment())[name] = value.substr(0, kMostText);
+    (*message.mutable_environment())[name] = CutText(value, kMostText);
   }
   (*message.mutable_environment())["sessions"] = std::to_string(result.sessions.size());
   message.set_reference_sha256(reference_sha256);

@@ -9,9 +9,9 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "base/json_members.h"
 #include "base/status_macros.h"
 #include "latency/backend/recipe.h"
-#include "latency/device/json_members.h"
 #include "latency/transport/adb_transport.h"
 #include "latency/transport/local_transport.h"
 #include "latency/transport/ssh_transport.h"
@@ -26,8 +26,8 @@ constexpr int kLongestSeconds = 24 * 3600;
 constexpr absl::Duration kProbeTimeout = absl::Seconds(20);
 
 absl::StatusOr<std::unique_ptr<Transport>> MakeTransport(const Json& json) {
-  if (!json.is_object()) return absl::InvalidArgumentError("transport: must be an object");
   JsonMembers members(json, "transport.");
+  FORALL_RETURN_IF_ERROR(members.status());
   const std::string kind = members.Text("kind");
   if (kind == "local") {
     LocalTransport::Options options;
@@ -89,7 +89,7 @@ std::map<std::string, std::string> NamedValues(absl::string_view text) {
 
 absl::StatusOr<std::unique_ptr<CommandDevice>> CommandDevice::Open(
     absl::string_view text, std::function<bool()> cancelled) {
-  FORALL_ASSIGN_OR_RETURN(const Json json, JsonMembers::ParseObject(text));
+  FORALL_ASSIGN_OR_RETURN(const Json json, JsonMembers::ParseObject(text, "a device file"));
   JsonMembers members(json, "");
   const Json* const transport_json = members.Find("transport");
   const Json* const recipe_json = members.Find("recipe");

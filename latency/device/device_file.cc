@@ -5,8 +5,8 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "base/json_members.h"
 #include "base/status_macros.h"
-#include "latency/device/json_members.h"
 #include "runtime/execution_provider.h"
 
 namespace forall {
@@ -54,7 +54,6 @@ absl::StatusOr<RuntimeDevice> ParseRuntime(const JsonMembers::Json& json) {
 }
 
 absl::StatusOr<GateLimits> ParseGate(const JsonMembers::Json& json) {
-  if (!json.is_object()) return absl::InvalidArgumentError("gate: must be an object");
   JsonMembers members(json, "gate.");
   GateLimits gate;
   gate.max_celsius = members.Number("max_celsius", kHottest, 0);
@@ -68,7 +67,7 @@ absl::StatusOr<GateLimits> ParseGate(const JsonMembers::Json& json) {
 }  // namespace
 
 absl::StatusOr<DeviceFile> ParseDeviceFile(absl::string_view text) {
-  FORALL_ASSIGN_OR_RETURN(JsonMembers::Json json, JsonMembers::ParseObject(text));
+  FORALL_ASSIGN_OR_RETURN(JsonMembers::Json json, JsonMembers::ParseObject(text, "a device file"));
   DeviceFile file;
   {
     JsonMembers members(json, "");

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/cut_text.h"
 #include "base/status_macros.h"
 #include "latency/measure/statistics.h"
 #include "latency/sensor/energy_meter.h"
@@ -26,6 +27,7 @@ constexpr absl::Duration kWarmUp = absl::Milliseconds(200);
 // A sensor that needs more than this for one window would take hours for a search.
 constexpr absl::Duration kLongestWindow = absl::Minutes(1);
 constexpr absl::string_view kBattery = "battery";
+constexpr size_t kMostReasonBytes = 400;
 constexpr absl::Duration kNap = absl::Milliseconds(50);
 
 // How far a resident size may be off on `threads` cores: the kernel adds up pages in batches per
@@ -48,7 +50,7 @@ Estimate PredictNext(const std::vector<double>& values, double least_half_width)
 
 LoneMetric Rejected(absl::string_view why) {
   LoneMetric metric;
-  metric.reasons.emplace_back(why.substr(0, 400));
+  metric.reasons.push_back(CutText(why, kMostReasonBytes));
   return metric;
 }
 

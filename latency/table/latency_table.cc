@@ -15,6 +15,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "base/json_depth.h"
+#include "base/json_members.h"
 #include "base/status_macros.h"
 #include "nlohmann/json.hpp"
 #include "space/network_blocks.h"
@@ -23,6 +24,7 @@ namespace forall {
 namespace {
 
 using Json = nlohmann::ordered_json;
+static_assert(kMostTableCount == JsonMembers::kMostCount);
 
 constexpr char kFormat[] = "forall.latency_table.1";
 constexpr char kMeasuredFormat[] = "forall.latency_table.2";
@@ -176,97 +178,31 @@ Json ToJson(const TableCorrection& correction) {
   return json;
 }
 
-// Reads a JSON object's fields one by one and keeps the first error. A field that is not named is
-// one too many.
-class FieldReader {
- public:
-  FieldReader(const Json& json, std::string path) : json_(json), path_(std::move(path)) {
-    if (!json.is_object()) Fail("", "must be an object");
-  }
-
-  void Number(const char* name, double* value) {
-    const Json* const field = Find(name);
-    if (field == nullptr) return;
-    if (field->is_number() && std::isfinite(field->get<double>())) {
-      *value = field->get<double>();
-    } else {
-      Fail(name, "must be a number");
-    }
-  }
-  template <typename Integer>
-  void Count(const char* name, Integer* value) {
-    const Json* const field = Find(name);
-    if (field == nullptr) return;
-    if (field->is_number_unsigned() && field->get<uint64_t>() <= kMostTableCount) {
-      *value = field->get<Integer>();
-    } else {
-      Fail(name, "must be a count");
-    }
-  }
-  void Flag(const char* name, bool* value) {
-    const Json* const field = Find(name);
-    if (field == nullptr) return;
-    if (field->is_boolean()) {
-      *value = field->get<bool>();
-    } else {
-      Fail(name, "must be true or false");
-    }
-  }
-  // nullptr when it is not there, which is an error unless it is optional.
-  const Json* Find(const char* name, bool optional = false) {
-    names_.insert(name);
-    if (!status_.ok()) return nullptr;
-    const auto field = json_.find(name);
-    if (field != json_.end()) return &*field;
-    if (!optional) Fail(name, "is missing");
-    return nullptr;
-  }
-  void Fail(absl::string_view name, absl::string_view why) {
-    if (!status_.ok()) return;
-    status_ =
-        absl::InvalidArgumentError(absl::StrCat(path_, name.empty() ? "" : ".", name, ": ", why));
-  }
-  // After all fields were asked for.
-  absl::Status Finish() {
-    if (!status_.ok()) return status_;
-    for (const auto& [name, value] : json_.items()) {
-      if (names_.count(name) == 0) Fail(name, "unknown field");
-    }
-    return status_;
-  }
-
- private:
-  const Json& json_;
-  const std::string path_;
-  std::set<std::string> names_;
-  absl::Status status_;
-};
-
 absl::StatusOr<TableQuality> QualityFromJson(const Json& json, const std::string& path) {
   TableQuality quality;
-  FieldReader reader(json, path);
-  reader.Number("mean_relative_error", &quality.mean_relative_error);
-  reader.Number("bias", &quality.bias);
-  reader.Number("within_5_percent", &quality.within_5_percent);
-  reader.Number("within_10_percent", &quality.within_10_percent);
-  reader.Number("within_15_percent", &quality.within_15_percent);
-  reader.Number("within_bound", &quality.within_bound);
-  reader.Number("largest_relative_error", &quality.largest_relative_error);
-  reader.Number("kendall_tau", &quality.kendall_tau);
-  reader.Number("spearman_rho", &quality.spearman_rho);
+  JsonMembers reader(json, path + ".");
+  reader.RequireReal("mean_relative_error", &quality.mean_relative_error);
+  reader.RequireReal("bias", &quality.bias);
+  reader.RequireReal("within_5_percent", &quality.within_5_percent);
+  reader.RequireReal("within_10_percent", &quality.within_10_percent);
+  reader.RequireReal("within_15_percent", &quality.within_15_percent);
+  reader.RequireReal("within_bound", &quality.within_bound);
+  reader.RequireReal("largest_relative_error", &quality.largest_relative_error);
+  reader.RequireReal("kendall_tau", &quality.kendall_tau);
+  reader.RequireReal("spearman_rho", &quality.spearman_rho);
   FORALL_RETURN_IF_ERROR(reader.Finish());
   return quality;
 }
 
 absl::StatusOr<TableValidation> ValidationFromJson(const Json& json) {
   TableValidation validation;
-  FieldReader reader(json, "validation");
-  reader.Flag("good", &validation.good);
-  reader.Count("networks", &validation.networks);
-  reader.Count("seed", &validation.seed);
-  reader.Number("bound", &validation.bound);
-  const Json* const additive = reader.Find("additive");
-  const Json* const corrected = reader.Find("corrected", /*optional=*/true);
+  JsonMembers reader(json, "validation.");
+  reader.RequireFlag("good", &validation.good);
+  reader.RequireCount("networks", &validation.networks);
+  reader.RequireCount("seed", &validation.seed);
+  reader.RequireReal("bound", &validation.bound);
+  const Json* const additive = reader.Require("additive");
+  const Json* const corrected = reader.Find("corrected");
   FORALL_RETURN_IF_ERROR(reader.Finish());
   FORALL_ASSIGN_OR_RETURN(validation.additive, QualityFromJson(*additive, "validation.additive"));
   if (corrected != nullptr) {
@@ -279,14 +215,14 @@ absl::StatusOr<TableValidation> ValidationFromJson(const Json& json) {
 // One value for every row of the table, so that what can be summed can be corrected.
 absl::StatusOr<TableCorrection> CorrectionFromJson(const Json& json, const LatencyTable& table) {
   TableCorrection correction;
-  FieldReader reader(json, "correction");
-  reader.Count("networks", &correction.networks);
-  reader.Number("scale", &correction.scale);
-  reader.Number("block_offset", &correction.block_offset_ms);
-  reader.Number("row_deviation", &correction.row_deviation);
-  reader.Number("noise", &correction.noise);
-  reader.Number("intercept", &correction.intercept_ms);
-  const Json* const rows = reader.Find("rows");
+  JsonMembers reader(json, "correction.");
+  reader.RequireCount("networks", &correction.networks);
+  reader.RequireReal("scale", &correction.scale);
+  reader.RequireReal("block_offset", &correction.block_offset_ms);
+  reader.RequireReal("row_deviation", &correction.row_deviation);
+  reader.RequireReal("noise", &correction.noise);
+  reader.RequireReal("intercept", &correction.intercept_ms);
+  const Json* const rows = reader.Require("rows");
   FORALL_RETURN_IF_ERROR(reader.Finish());
   if (!rows->is_object() || rows->size() != table.resolutions.size()) {
     return absl::InvalidArgumentError("correction.rows: must have the table's resolutions");
@@ -297,9 +233,9 @@ absl::StatusOr<TableCorrection> CorrectionFromJson(const Json& json, const Laten
     if (values == rows->end() || !values->is_object() || values->size() != of_resolution.size()) {
       return absl::InvalidArgumentError(absl::StrCat(path, ": must have the table's rows"));
     }
-    FieldReader fields(*values, path);
+    JsonMembers fields(*values, path + ".");
     for (const auto& [key, row] : of_resolution) {
-      fields.Number(key.c_str(), &correction.rows_ms[resolution][key]);
+      fields.RequireReal(key.c_str(), &correction.rows_ms[resolution][key]);
     }
     FORALL_RETURN_IF_ERROR(fields.Finish());
   }

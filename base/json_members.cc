@@ -1,18 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "latency/device/json_members.h"
+#include "base/json_members.h"
+
+#include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "base/json_depth.h"
 #include "base/status_macros.h"
 
 namespace forall {
 
-absl::StatusOr<JsonMembers::Json> JsonMembers::ParseObject(absl::string_view text) {
+absl::StatusOr<JsonMembers::Json> JsonMembers::ParseObject(absl::string_view text,
+                                                           absl::string_view what) {
   FORALL_RETURN_IF_ERROR(CheckJsonDepth(text));
   Json json = Json::parse(text.begin(), text.end(), nullptr, false);
-  if (!json.is_object()) return absl::InvalidArgumentError("a device file is a JSON object");
+  if (!json.is_object()) return absl::InvalidArgumentError(absl::StrCat(what, " is a JSON object"));
   return json;
+}
+
+JsonMembers::JsonMembers(const Json& json, std::string path) : json_(json), path_(std::move(path)) {
+  if (json_.is_object()) return;
+  status_ = absl::InvalidArgumentError(
+      absl::StrCat(absl::StripSuffix(path_, "."), ": must be an object"));
 }
 
 std::string JsonMembers::Text(const char* name, const std::string& otherwise) {
@@ -60,8 +70,29 @@ std::map<std::string, std::string> JsonMembers::Texts(const char* name) {
 
 const JsonMembers::Json* JsonMembers::Find(const char* name) {
   known_.insert(name);
+  if (!json_.is_object()) return nullptr;
   const auto found = json_.find(name);
   return found == json_.end() ? nullptr : &*found;
+}
+
+const JsonMembers::Json* JsonMembers::Require(const char* name) {
+  const Json* const value = Find(name);
+  if (value == nullptr) Complain(name, "is missing");
+  return value;
+}
+
+void JsonMembers::RequireReal(const char* name, double* out) {
+  const Json* const value = Require(name);
+  if (value == nullptr) return;
+  if (value->is_number() && std::isfinite(value->get<double>())) {
+    *out = value->get<double>();
+  } else {
+    Complain(name, "must be a number");
+  }
+}
+
+void JsonMembers::RequireFlag(const char* name, bool* out) {
+  if (Require(name) != nullptr) *out = Flag(name, *out);
 }
 
 void JsonMembers::Complain(const std::string& name, const std::string& what) {
@@ -71,6 +102,7 @@ void JsonMembers::Complain(const std::string& name, const std::string& what) {
 }
 
 absl::Status JsonMembers::Finish() {
+  if (!json_.is_object()) return status_;
   for (const auto& [name, value] : json_.items()) {
     if (known_.count(name) == 0) {
       Complain(name, absl::StrCat("unknown; known here are ", absl::StrJoin(known_, ", ")));

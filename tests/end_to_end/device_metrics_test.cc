@@ -4,7 +4,6 @@
 // that this test feeds: 5 W at rest, and 20 W for the processor time of the worker's children.
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -12,30 +11,23 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "base/child_process.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/testing/matchers.h"
-#include "base/testing/temp_dir.h"
 #include "base/thread.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "tests/end_to_end/lab.h"
 
 namespace forall {
 namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-std::string Environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "." : value;
-}
 
 // The parent of a process and the nanoseconds that it ran; false when it is gone.
 bool ReadProcess(const std::string& pid, int64_t* parent, double* seconds) {
@@ -103,64 +95,29 @@ class SimulatedRapl {
   Thread thread_;
 };
 
-class DeviceMetricsEndToEndTest : public ::testing::Test {
+class DeviceMetricsEndToEndTest : public testing::Lab {
  protected:
   void SetUp() override {
-    data_ = Environment("FORALL_SOURCE_DIR") + "/build/deps";
-    if (!std::filesystem::exists(data_ + "/fashion-mnist")) {
-      GTEST_SKIP() << "NO TEST RAN: no Fashion-MNIST in " << data_ << ": run tools/setup.sh";
-    }
-    Start({"forall-controller", "--db", dir_ / "forall.db", "--listen", "127.0.0.1:0",
-           "--port-file", dir_ / "port", "--supernet",
-           Environment("FORALL_SOURCE_DIR") + "/supernets/fashion_mnist"});
-    for (int i = 0; i < 3000 && address_.empty(); ++i) {
-      const absl::StatusOr<std::string> port = ReadFile(dir_ / "port");
-      if (port.ok() && !port->empty()) {
-        address_ = absl::StrCat("127.0.0.1:", absl::StripAsciiWhitespace(*port));
-      }
-      Clock::Real()->SleepFor(absl::Milliseconds(10));
-    }
-    ASSERT_NE(address_, "") << *ReadFile(dir_ / "forall-controller.log");
+    if (!HasData())
+      GTEST_SKIP() << "NO TEST RAN: no Fashion-MNIST in " << Data() << ": run tools/setup.sh";
+    controller_ = StartController();
   }
 
-  int64_t Start(std::vector<std::string> argv) {
-    const std::string name = argv[0];
-    argv[0] = absl::StrCat(Environment("FORALL_BIN_DIR"), "/", name);
-    auto process = ChildProcess::Start(argv, dir_ / (name + ".log"));
-    EXPECT_THAT(process, testing::IsOk());
-    if (!process.ok()) return -1;
-    processes_.push_back(*std::move(process));
-    return processes_.back()->pid();
-  }
-
-  int64_t StartWorker(const std::string& sysfs) {
-    const int64_t pid =
+  std::unique_ptr<ChildProcess> StartWorker(const std::string& sysfs) {
+    std::unique_ptr<ChildProcess> worker =
         Start({"forall-worker", "--controller", address_, "--id", "w", "--device", "board",
-               "--data", data_, "--cache", dir_ / "cache", "--sysfs", sysfs});
-    for (int i = 0; i < 3000 && Run("workers").find("board") == std::string::npos; ++i) {
-      Clock::Real()->SleepFor(absl::Milliseconds(10));
-    }
-    return pid;
+               "--data", Data(), "--cache", dir_ / "cache", "--sysfs", sysfs});
+    AwaitWorker("board");
+    return worker;
   }
 
-  std::string Run(const std::string& arguments) {
-    const std::string command =
-        absl::StrCat(Environment("FORALL_BIN_DIR"), "/forall --controller ", address_, " ",
-                     arguments, " > ", dir_ / "output", " 2>&1");
-    exit_code_ = WEXITSTATUS(std::system(command.c_str()));
-    return *ReadFile(dir_ / "output");
-  }
-
-  testing::TempDir dir_;
-  std::string data_;
-  std::string address_;
-  std::vector<std::unique_ptr<ChildProcess>> processes_;
-  int exit_code_ = 0;
+  std::unique_ptr<ChildProcess> controller_;
 };
 
 TEST_F(DeviceMetricsEndToEndTest, AJobKnowsThemAll) {
   SimulatedRapl rapl(dir_ / "tree");
-  rapl.set_worker(StartWorker(dir_ / "tree"));
+  const auto worker = StartWorker(dir_ / "tree");
+  rapl.set_worker(worker->pid());
   ASSERT_THAT(WriteFileAtomically(dir_ / "job.yaml", R"(
 supernet: fashion_mnist
 objectives: [accuracy_top1, latency_p90_ms, "throughput_ips:batch=4", peak_memory_mib]
@@ -214,7 +171,7 @@ fidelity: {screening_images: 200, final_images: 200, calibration_images: 100}
 
 TEST_F(DeviceMetricsEndToEndTest, EnergyWithoutASensorIsRefusedWithTheReason) {
   std::filesystem::create_directories(dir_ / "empty");
-  StartWorker(dir_ / "empty");
+  const auto worker = StartWorker(dir_ / "empty");
   const std::string refusal =
       Run("submit --supernet fashion_mnist --objective accuracy_top1 --objective energy_mj@board "
           "--trials 2");

@@ -2,42 +2,32 @@
 // `forall table build` with a real controller and a real worker. The device is a script that takes
 // as many nanoseconds as the model's file has bytes: every part has an overhead of its own, a
 // file's, that a network has once, and no load of this machine changes a number.
-#include <sys/stat.h>
-
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/child_process.h"
-#include "base/clock.h"
 #include "base/file.h"
 #include "base/testing/matchers.h"
-#include "base/testing/temp_dir.h"
 #include "cli/client.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "latency/table/latency_table.h"
 #include "nlohmann/json.hpp"
 #include "space/family.h"
+#include "tests/end_to_end/lab.h"
 
 namespace forall {
 namespace {
 
+using testing::CountingBoard;
+using testing::CountingProgram;
 using ::testing::HasSubstr;
 
-constexpr absl::Duration kPatience = absl::Minutes(3);
-
-std::string Environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "." : value;
-}
-
-class TableBuildTest : public ::testing::Test {
+class TableBuildTest : public testing::Lab {
  protected:
   void SetUp() override {
     // Two stages of one or two blocks: 22 rows at either resolution.
@@ -49,23 +39,12 @@ class TableBuildTest : public ::testing::Test {
     spec["depths"] = {1, 2};
     spec["stages"] = {spec["stages"][0], spec["stages"][3]};
     Write("tiny.json", spec.dump());
-    Write("tool", "#!/bin/sh\nn=$(wc -c <$1)\nfor i in 1 2 3 4; do echo $n; done\n");
-    Write("board.json",
-          absl::StrCat(R"({"transport": {"kind": "local", "directory": ")", dir_.path(),
-                       R"("}, "recipe": {"name": "tool", "argv": [")", dir_ / "tool",
-                       R"(", "{model}"], "samples": {"from": "standard_output", )",
-                       R"("format": "one_number_per_line", "unit": "ns"}}, "runs_per_call": 4})"));
-    controller_ = Start({"forall-controller", "--db", dir_ / "forall.db", "--listen", "127.0.0.1:0",
-                         "--port-file", dir_ / "port"});
-    const absl::Time deadline = Clock::Real()->Now() + kPatience;
-    while (address_.empty() && Clock::Real()->Now() < deadline) {
-      const absl::StatusOr<std::string> port = ReadFile(dir_ / "port");
-      if (port.ok() && !port->empty()) {
-        address_ = absl::StrCat("127.0.0.1:", absl::StripAsciiWhitespace(*port));
-      }
-      Clock::Real()->SleepFor(absl::Milliseconds(10));
-    }
-    ASSERT_NE(address_, "") << *ReadFile(dir_ / "forall-controller.log");
+    Write("tool", CountingProgram());
+    Write("board.json", CountingBoard(dir_.path(), dir_ / "tool"));
+    // Other tests' timing is none of this one's.
+    environment_ = {absl::StrCat("FORALL_TIMING_LOCK=", dir_ / "lock")};
+    controller_ = StartController(/*supernet=*/false);
+    ASSERT_NE(address_, "");
     client_ = std::make_unique<Client>(address_);
     StartWorker();
   }
@@ -73,27 +52,9 @@ class TableBuildTest : public ::testing::Test {
   void StartWorker() {
     worker_ = Start({"forall-worker", "--controller", address_, "--timing", dir_ / "board.json",
                      "--device", "board-1", "--device-class", "board", "--cache", dir_ / "cache"});
-    const absl::Time deadline = Clock::Real()->Now() + kPatience;
-    while (Status("workers_active") < 1 && Clock::Real()->Now() < deadline) {
-      Clock::Real()->SleepFor(absl::Milliseconds(10));
-    }
+    Await([this] { return Status("workers_active") >= 1; });
   }
 
-  std::unique_ptr<ChildProcess> Start(std::vector<std::string> argv) {
-    ChildProcess::Options options;
-    options.log_path = dir_ / (argv[0] + ".log");
-    argv[0] = absl::StrCat(Environment("FORALL_BIN_DIR"), "/", argv[0]);
-    options.argv = std::move(argv);
-    // Other tests' timing is none of this one's.
-    options.environment = {absl::StrCat("FORALL_TIMING_LOCK=", dir_ / "lock")};
-    absl::StatusOr<std::unique_ptr<ChildProcess>> process = ChildProcess::Start(options);
-    EXPECT_THAT(process, testing::IsOk());
-    return *std::move(process);
-  }
-  void Write(const std::string& name, const std::string& text) {
-    ASSERT_THAT(WriteFileAtomically(dir_ / name, text), testing::IsOk());
-    ASSERT_EQ(chmod((dir_ / name).c_str(), 0755), 0);
-  }
   int64_t Status(const std::string& name) {
     const auto status = client_->Call(client_->fleet(), &v1::FleetService::Stub::GetServerStatus,
                                       v1::GetServerStatusRequest());
@@ -126,7 +87,7 @@ class TableBuildTest : public ::testing::Test {
   }
   // Its exit code; what it said is in output_.
   int Run(std::vector<std::string> argv) {
-    argv[0] = absl::StrCat(Environment("FORALL_BIN_DIR"), "/", argv[0]);
+    argv[0] = testing::Program(argv[0]);
     ProgramOptions options;
     options.argv = std::move(argv);
     options.timeout = kPatience;
@@ -137,11 +98,9 @@ class TableBuildTest : public ::testing::Test {
     return output->end.exit_code;
   }
 
-  testing::TempDir dir_;
   std::unique_ptr<ChildProcess> controller_;
   std::unique_ptr<ChildProcess> worker_;
   std::unique_ptr<Client> client_;
-  std::string address_;
   std::string output_;
 };
 
@@ -149,10 +108,7 @@ TEST_F(TableBuildTest, MeasuresCorrectsValidatesAndGoesOnAfterAKill) {
   {
     // Both are killed in the middle.
     const std::unique_ptr<ChildProcess> command = Start(BuildCommand("1%"));
-    const absl::Time deadline = Clock::Real()->Now() + kPatience;
-    while (Status("measurements") < 8 && command->IsRunning() && Clock::Real()->Now() < deadline) {
-      Clock::Real()->SleepFor(absl::Milliseconds(10));
-    }
+    Await([&] { return Status("measurements") >= 8 || !command->IsRunning(); });
     command->Stop(absl::ZeroDuration());
     worker_->Stop(absl::ZeroDuration());
   }

@@ -46,19 +46,6 @@ bool IsWhole(const v1::QueryParetoFrontierResponse& frontier, const v1::Frontier
          member.measurements_size() == frontier.objectives_size();
 }
 
-const char* VerdictText(const v1::Verdict& verdict) {
-  switch (verdict.state()) {
-    case v1::Verdict::TRUSTED:
-      return "TRUSTED";
-    case v1::Verdict::NOISY:
-      return "NOISY";
-    case v1::Verdict::REJECTED:
-      return "REJECTED";
-    default:
-      return "UNSPECIFIED";
-  }
-}
-
 // "r28 d 3-2-4-2-2", from the readable JSON; enough to tell members apart at a glance.
 std::string ArchitectureSummary(const v1::Trial& trial) {
   const Json json = Json::parse(trial.architecture_json(), nullptr, /*allow_exceptions=*/false);
@@ -87,7 +74,7 @@ Json MeasurementJson(const v1::Measurement& measurement) {
                       {"confidence", measurement.interval().confidence()},
                       {"kind", measurement.interval().kind()}};
   json["samples"] = measurement.sample_count();
-  json["verdict"] = VerdictText(measurement.verdict());
+  json["verdict"] = VerdictText(measurement.verdict().state());
   json["reasons"] = std::vector<std::string>(measurement.verdict().reasons().begin(),
                                              measurement.verdict().reasons().end());
   json["fidelity"] = measurement.fidelity();
@@ -217,6 +204,12 @@ std::string Quantity(const std::string& metric, double value) {
   return absl::StrFormat("%.2f", value);
 }
 
+std::string VerdictText(v1::Verdict::State state) {
+  // A controller of a newer build may know more of them.
+  if (!v1::Verdict::State_IsValid(state)) return "UNSPECIFIED";
+  return std::string(absl::StripPrefix(v1::Verdict::State_Name(state), "STATE_"));
+}
+
 const char* CertaintyName(const v1::FrontierMember& member) {
   return member.certainty() == v1::FrontierMember::CERTAIN ? "certain" : "contested";
 }
@@ -306,7 +299,7 @@ std::string FrontierCsv(const v1::QueryParetoFrontierResponse& frontier) {
       absl::StrAppendFormat(&csv, ",%.9g,%.9g,%.9g", member.values(i),
                             measurement.interval().low() + shift,
                             measurement.interval().high() + shift);
-      absl::StrAppend(&csv, ",", VerdictText(measurement.verdict()), ",",
+      absl::StrAppend(&csv, ",", VerdictText(measurement.verdict().state()), ",",
                       shift == 0 ? measurement.fidelity() : "estimated");
     }
     for (const char* cost : costs) {

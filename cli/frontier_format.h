@@ -38,6 +38,9 @@ nlohmann::ordered_json MeasuredJson(const v1::Trial& trial);
 // A value in the few digits that a person wants to see: "7.66 M", "94.31".
 std::string Quantity(const std::string& metric, double value);
 
+// "TRUSTED", "NOISY", "REJECTED" or "UNSPECIFIED".
+std::string VerdictText(v1::Verdict::State state);
+
 // "certain" or "contested".
 const char* CertaintyName(const v1::FrontierMember& member);
 

@@ -17,6 +17,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
+#include "cli/frontier_format.h"
 #include "cli/text_table.h"
 #include "nlohmann/json.hpp"
 
@@ -31,19 +32,6 @@ constexpr size_t kIndent = 11;
 
 absl::Time TimeOf(const google::protobuf::Timestamp& time) {
   return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
-}
-
-const char* VerdictText(v1::Verdict::State state) {
-  switch (state) {
-    case v1::Verdict::TRUSTED:
-      return "TRUSTED";
-    case v1::Verdict::NOISY:
-      return "NOISY";
-    case v1::Verdict::REJECTED:
-      return "REJECTED";
-    default:
-      return "UNSPECIFIED";
-  }
 }
 
 // A worker's words come from another machine: nothing that a terminal would obey.

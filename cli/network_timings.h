@@ -49,10 +49,9 @@ class TimingProgress {
 };
 
 // Asks until everything is measured or has failed, for the device and profile of the first answer.
-// `common` is a request without subjects. The
-// first answer's error is returned at once; later ones, of a controller or worker that restarts,
-// are waited out for two minutes. FailedPrecondition when the device or its profile changes
-// meanwhile. `progress` may be nullptr.
+// `common` is a request without subjects. The first answer's error is returned at once; later ones,
+// of a controller or worker that restarts, are waited out for two minutes. FailedPrecondition when
+// the device or its profile changes meanwhile. `progress` may be nullptr.
 absl::StatusOr<NetworkTimings> MeasureAll(const AskTimings& ask,
                                           const v1::MeasureNetworksRequest& common,
                                           const std::vector<v1::NetworkSubject>& subjects,

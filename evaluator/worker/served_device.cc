@@ -5,15 +5,13 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "base/file.h"
+#include "base/cut_text.h"
 #include "base/log.h"
 #include "base/parallel.h"
 #include "base/random.h"
@@ -30,46 +28,6 @@ namespace {
 
 constexpr size_t kMostPropertyBytes = 1000;
 constexpr absl::Duration kUnreachablePause = absl::Seconds(15);
-
-absl::StatusOr<DeviceFile> ReadDeviceFile(const std::string& path) {
-  const absl::StatusOr<std::string> text = ReadFile(path);
-  if (!text.ok())
-    return absl::InvalidArgumentError(absl::StrCat("--timing: ", text.status().message()));
-  absl::StatusOr<DeviceFile> file = ParseDeviceFile(*text);
-  if (!file.ok()) return WithContext(file.status(), absl::StrCat("--timing: ", path));
-  return file;
-}
-
-absl::StatusOr<DevicePlan> PlanFile(const WorkerFlags& flags, const std::string& path) {
-  DevicePlan plan;
-  FORALL_ASSIGN_OR_RETURN(plan.file, ReadDeviceFile(path));
-  const bool only = flags.timing.size() == 1 && !flags.local;
-  const bool elsewhere = !plan.file->command.empty();
-  plan.device = plan.file->device;
-  plan.device_class = plan.file->device_class;
-  if (only && !flags.device.empty()) plan.device = flags.device;
-  if (only && !flags.device_class.empty()) plan.device_class = flags.device_class;
-  if (elsewhere && (plan.device.empty() || plan.device_class.empty())) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--timing: ", path, ": \"device\" and \"device_class\" must say which device it is",
-        only ? " (or --device and --device-class)" : ""));
-  }
-  if (plan.device.empty()) plan.device = IdFromHostname();
-  plan.worker_id = plan.file->worker;
-  if (plan.worker_id.empty() && only) plan.worker_id = flags.id;
-  if (plan.worker_id.empty()) {
-    // Beside the worker that this machine has already.
-    plan.worker_id = elsewhere
-                         ? plan.device
-                         : absl::StrCat(plan.device, "-",
-                                        absl::AsciiStrToLower(plan.file->runtime.backend.provider));
-  }
-  FORALL_RETURN_IF_ERROR(CheckWorkerId(absl::StrCat("--timing: ", path, ": device"), plan.device));
-  FORALL_RETURN_IF_ERROR(
-      CheckWorkerId(absl::StrCat("--timing: ", path, ": worker"), plan.worker_id));
-  plan.kinds = {v1::Task::LATENCY};
-  return plan;
-}
 
 // The datasets whose files are there.
 std::vector<std::string> OfferedDatasets(const std::string& directory,
@@ -109,38 +67,6 @@ absl::StatusOr<std::unique_ptr<EnergySensors>> ChooseEnergy(const DevicePlan& pl
 }
 
 }  // namespace
-
-absl::StatusOr<std::vector<DevicePlan>> PlanDevices(const WorkerFlags& flags) {
-  std::vector<DevicePlan> plans;
-  if (flags.timing.empty() || flags.local) {
-    DevicePlan here;
-    here.device = flags.device.empty() ? IdFromHostname() : flags.device;
-    here.worker_id = flags.id.empty() ? IdFromHostname() : flags.id;
-    here.device_class = flags.device_class;
-    here.kinds = flags.kinds;
-    plans.push_back(std::move(here));
-  }
-  for (const std::string& path : flags.timing) {
-    FORALL_ASSIGN_OR_RETURN(DevicePlan plan, PlanFile(flags, path));
-    plans.push_back(std::move(plan));
-  }
-  std::set<std::string> names;
-  std::map<std::string, bool> elsewhere;
-  for (const DevicePlan& plan : plans) {
-    const bool away = plan.file.has_value() && !plan.file->command.empty();
-    const auto [place, fresh] = elsewhere.emplace(plan.device, away);
-    if (!fresh && (away || place->second)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("--timing: two pieces of hardware are called device \"", plan.device, "\""));
-    }
-    if (!names.insert(plan.worker_id).second) {
-      return absl::InvalidArgumentError(absl::StrCat("--timing: two workers would be called \"",
-                                                     plan.worker_id,
-                                                     "\": give one of the files a \"worker\""));
-    }
-  }
-  return plans;
-}
 
 void WorkerStop::Stop() {
   MutexLock lock(&mu_);
@@ -200,6 +126,13 @@ absl::Status ServedDevice::PrepareElsewhere(LocalTaskExecutor::Options* options,
   options->probe = nullptr;  // It looks at this machine.
   options->device_backend = elsewhere_->backend();
   options->stop_relay = &relay_;
+  options->read_notes = [this] {
+    std::map<std::string, std::string> notes = environment_.Fields();
+    for (const auto& [name, value] : elsewhere_->ReadSensors()) notes[name] = value;
+    return notes;
+  };
+  // A look there takes a call, spared where nothing is asked of the device.
+  if (plan_.file->gate.max_celsius == 0) return absl::OkStatus();
   options->read_gate = [this] {
     GateReading reading;
     for (const auto& [name, value] : elsewhere_->ReadSensors()) {
@@ -208,11 +141,6 @@ absl::Status ServedDevice::PrepareElsewhere(LocalTaskExecutor::Options* options,
       reading.celsius = std::max(celsius, reading.celsius.value_or(celsius));
     }
     return reading;
-  };
-  options->read_notes = [this] {
-    std::map<std::string, std::string> notes = environment_.Fields();
-    for (const auto& [name, value] : elsewhere_->ReadSensors()) notes[name] = value;
-    return notes;
   };
   return absl::OkStatus();
 }
@@ -234,7 +162,7 @@ absl::Status ServedDevice::Prepare() {
   options.probe = process_.probe;
   options.data_directory = process_.flags->data;
   options.measuring_child = MeasuringChildCommand();
-  if (plan_.file.has_value() && !plan_.file->command.empty()) {
+  if (plan_.elsewhere()) {
     FORALL_RETURN_IF_ERROR(PrepareElsewhere(&options, &lock));
   } else {
     environment_ = process_.probe->Probe();
@@ -247,8 +175,6 @@ absl::Status ServedDevice::Prepare() {
     };
   }
   if (plan_.file.has_value()) options.gate = plan_.file->gate;
-  // A look at a device elsewhere takes a call; it is spared where nothing is asked of the device.
-  if (elsewhere_ != nullptr && options.gate.max_celsius == 0) options.read_gate = {};
   FORALL_ASSIGN_OR_RETURN(const BackendDescription backend, Describe());
   FORALL_ASSIGN_OR_RETURN(host_lock_, HostLock::Open(lock));
   options.host_lock = host_lock_.get();
@@ -294,8 +220,7 @@ v1::RegisterWorkerRequest ServedDevice::Registration(
   if (energy_.ok()) {
     properties["energy_sensors"] = (*energy_)->Describe();
   } else {
-    properties["cannot_measure_energy"] =
-        std::string(energy_.status().message().substr(0, kMostPropertyBytes));
+    properties["cannot_measure_energy"] = CutText(energy_.status().message(), kMostPropertyBytes);
   }
   if (!denied_controls_.empty()) {
     properties["denied_controls"] = absl::StrJoin(denied_controls_, "; ");

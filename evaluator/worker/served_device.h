@@ -6,7 +6,6 @@
 #define FORALL_EVALUATOR_WORKER_SERVED_DEVICE_H_
 
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,31 +14,17 @@
 #include "absl/time/time.h"
 #include "base/mutex.h"
 #include "evaluator/worker/artifact_client.h"
+#include "evaluator/worker/device_plan.h"
 #include "evaluator/worker/fleet_client.h"
 #include "evaluator/worker/local_task_executor.h"
 #include "evaluator/worker/worker.h"
 #include "evaluator/worker/worker_flags.h"
 #include "latency/device/command_device.h"
-#include "latency/device/device_file.h"
 #include "latency/measure/environment.h"
 #include "latency/measure/host_lock.h"
 #include "latency/measure/lone_metrics.h"
 
 namespace forall {
-
-// What is to be served, and what it is called.
-struct DevicePlan {
-  std::string worker_id;
-  std::string device;
-  std::string device_class;  // "": by the processor's architecture
-  std::vector<v1::Task::Kind> kinds;
-  // Nothing: this machine by default settings, with its datasets.
-  std::optional<DeviceFile> file;
-};
-
-// Reads the files of --timing. InvalidArgument naming flag and file for one that is wrong, for a
-// device without a name and for two workers with one name.
-absl::StatusOr<std::vector<DevicePlan>> PlanDevices(const WorkerFlags& flags);
 
 // Ends the process's workers together, those that are not there yet too. Thread-safe.
 class WorkerStop {

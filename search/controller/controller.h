@@ -276,6 +276,9 @@ class Controller : private JobHost {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void AcceptFailureLocked(const std::string& worker, const v1::TaskResult& result, TaskEntry* task)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Ends the lease; whether the task will not be tried again.
+  bool FailTaskLocked(const std::string& worker, int64_t id, const v1::TaskFailure& failure)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CloseTaskLocked(TaskEntry* task, TaskState state, const std::string& error)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 

@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "base/cut_text.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "search/controller/controller.h"
@@ -111,16 +112,6 @@ DeviceRecord DeviceOf(const v1::Device& device, std::string id) {
 bool SameDevice(const DeviceRecord& a, const DeviceRecord& b) {
   return a.device_class == b.device_class && a.description == b.description &&
          a.fingerprint == b.fingerprint && a.properties == b.properties;
-}
-
-// At most `bytes` of the text, not ending within a character.
-std::string Cut(const std::string& text, size_t bytes) {
-  if (text.size() <= bytes) return text;
-  const auto continues = [&](size_t i) {
-    return (static_cast<unsigned char>(text[i]) & 0xC0) == 0x80;
-  };
-  while (bytes > 0 && continues(bytes)) --bytes;
-  return text.substr(0, bytes);
 }
 
 // Whether the failure would be the same everywhere.
@@ -546,18 +537,10 @@ absl::Status Controller::CompleteNetworkLocked(const std::string& worker, int64_
       failure.set_reason(v1::TaskFailure::TRANSIENT);
       failure.set_message(absl::StrCat("its result cannot be true: ", judged.message()));
     }
-    const std::string message = Cut(failure.message(), kMaxFailureMessage);
-    bool last = IsOwnFault(failure);
-    if (last) {
-      leases_->FailForGood(id);
-    } else {
-      last =
-          leases_->Fail(id, failure.reason() == v1::TaskFailure::WORKER_UNABLE, message).poisoned;
+    failure.set_message(CutText(failure.message(), kMaxFailureMessage));
+    if (FailTaskLocked(worker, id, failure)) {
+      networks_->Failed(id, token, fingerprint, failure.message());
     }
-    FORALL_LOG(WARNING) << "task failed task=" << TaskName(id) << " worker=" << worker
-                        << " reason=" << v1::TaskFailure::Reason_Name(failure.reason())
-                        << " last=" << last << " error=\"" << message << "\"";
-    if (last) networks_->Failed(id, token, fingerprint, message);
     return judged.ok() ? judged : absl::InvalidArgumentError(judged.message());
   }
   leases_->Complete(id);
@@ -662,31 +645,37 @@ int64_t Controller::DeriveMeasurement(int64_t source, const MetricInfo& metric,
 
 void Controller::AcceptFailureLocked(const std::string& worker, const v1::TaskResult& result,
                                      TaskEntry* task) {
-  const v1::TaskFailure& failure = result.failure();
-  const std::string message = Cut(failure.message(), kMaxFailureMessage);
+  v1::TaskFailure failure = result.failure();
+  failure.set_message(CutText(failure.message(), kMaxFailureMessage));
   const int64_t id = task->record.id;
   JobController* const job = registry_->jobs[task->record.job_id].get();
+  const bool last = FailTaskLocked(worker, id, failure);
+  if (last) {
+    CloseTaskLocked(task, TaskState::kFailed, failure.message());
+  } else {
+    open_.batch.update_tasks.push_back(task->record);
+  }
+  job->OnFailed(id, worker, failure.reason(), failure.message(), last);
+}
+
+bool Controller::FailTaskLocked(const std::string& worker, int64_t id,
+                                const v1::TaskFailure& failure) {
   bool last = IsOwnFault(failure);
   if (last) {
     leases_->FailForGood(id);
   } else {
     const FailureOutcome outcome =
-        leases_->Fail(id, failure.reason() == v1::TaskFailure::WORKER_UNABLE, message);
+        leases_->Fail(id, failure.reason() == v1::TaskFailure::WORKER_UNABLE, failure.message());
     last = outcome.poisoned;
     if (outcome.quarantined) {
-      FORALL_LOG(WARNING) << "worker quarantined worker=" << worker << " error=\"" << message
-                          << "\"";
+      FORALL_LOG(WARNING) << "worker quarantined worker=" << worker << " error=\""
+                          << failure.message() << "\"";
     }
   }
   FORALL_LOG(WARNING) << "task failed task=" << TaskName(id) << " worker=" << worker
                       << " reason=" << v1::TaskFailure::Reason_Name(failure.reason())
-                      << " last=" << last << " error=\"" << message << "\"";
-  if (last) {
-    CloseTaskLocked(task, TaskState::kFailed, message);
-  } else {
-    open_.batch.update_tasks.push_back(task->record);
-  }
-  job->OnFailed(id, worker, failure.reason(), message, last);
+                      << " last=" << last << " error=\"" << failure.message() << "\"";
+  return last;
 }
 
 void Controller::CompleteTasks(const v1::CompleteTasksRequest& request,

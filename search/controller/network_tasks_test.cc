@@ -11,6 +11,7 @@
 #include "base/testing/matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
 #include "search/controller/testing/controller_harness.h"
 #include "space/family.h"
 
@@ -388,6 +389,31 @@ TEST_F(NetworkTasksTest, BadRequestsSayWhatToDo) {
   subject->set_part(1);
   EXPECT_THAT(Ask(request),
               StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("inverted residual")));
+}
+
+TEST_F(NetworkTasksTest, ADeviceOfOneBatchSizeIsAskedForNoOther) {
+  v1::RegisterWorkerRequest registration = harness_.Registration("w");
+  (*registration.mutable_device()->mutable_properties())["only_batch"] = "1";
+  ASSERT_THAT(CallAndWait(harness_.controller(), &Controller::RegisterWorker, registration),
+              IsOk());
+  v1::MeasureNetworksRequest request = Request({0});
+  request.set_batch(8);
+  EXPECT_THAT(Ask(request), StatusIs(absl::StatusCode::kInvalidArgument,
+                                     AllOf(HasSubstr("batch"), HasSubstr("batch 1 only, not 8"))));
+  EXPECT_EQ(States(Request({0})), (Are{kWaiting}));
+  v1::SearchJobSpec spec = ControllerHarness::Spec(4);
+  spec.mutable_objectives(1)->mutable_condition()->set_batch(4);
+  EXPECT_THAT(harness_.Submit(spec),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("batch 1 only, not 4")));
+}
+
+TEST_F(NetworkTasksTest, NoWorkerIsAskedToMakeGigabytesOfWeights) {
+  harness_.Register("w");
+  v1::MeasureNetworksRequest request = Request({0});
+  nlohmann::json spec = nlohmann::json::parse(request.spec());
+  spec["classes"] = 1'000'000;
+  request.set_spec(spec.dump());
+  EXPECT_THAT(Ask(request), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("weights of")));
 }
 
 TEST_F(NetworkTasksTest, SpecsAreKeptOnceAndNotWithoutBound) {

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "evaluator/worker/device_plan.h"
+
+#include <map>
+#include <set>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "base/status_macros.h"
+#include "evaluator/worker/device_probe.h"
+
+namespace forall {
+namespace {
+
+absl::StatusOr<DeviceFile> ReadDeviceFile(const std::string& path) {
+  const absl::StatusOr<std::string> text = ReadFile(path);
+  if (!text.ok())
+    return absl::InvalidArgumentError(absl::StrCat("--timing: ", text.status().message()));
+  absl::StatusOr<DeviceFile> file = ParseDeviceFile(*text);
+  if (!file.ok()) return WithContext(file.status(), absl::StrCat("--timing: ", path));
+  return file;
+}
+
+absl::StatusOr<DevicePlan> PlanFile(const WorkerFlags& flags, const std::string& path) {
+  DevicePlan plan;
+  FORALL_ASSIGN_OR_RETURN(plan.file, ReadDeviceFile(path));
+  const bool only = flags.timing.size() == 1 && !flags.local;
+  plan.device = plan.file->device;
+  plan.device_class = plan.file->device_class;
+  if (only && !flags.device.empty()) plan.device = flags.device;
+  if (only && !flags.device_class.empty()) plan.device_class = flags.device_class;
+  if (plan.elsewhere() && (plan.device.empty() || plan.device_class.empty())) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--timing: ", path, ": \"device\" and \"device_class\" must say which device it is",
+        only ? " (or --device and --device-class)" : ""));
+  }
+  if (plan.device.empty()) plan.device = IdFromHostname();
+  plan.worker_id = plan.file->worker;
+  if (plan.worker_id.empty() && only) plan.worker_id = flags.id;
+  if (plan.worker_id.empty()) {
+    // Beside the worker that this machine has already.
+    plan.worker_id = plan.elsewhere()
+                         ? plan.device
+                         : absl::StrCat(plan.device, "-",
+                                        absl::AsciiStrToLower(plan.file->runtime.backend.provider));
+  }
+  FORALL_RETURN_IF_ERROR(CheckWorkerId(absl::StrCat("--timing: ", path, ": device"), plan.device));
+  FORALL_RETURN_IF_ERROR(
+      CheckWorkerId(absl::StrCat("--timing: ", path, ": worker"), plan.worker_id));
+  plan.kinds = {v1::Task::LATENCY};
+  return plan;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<DevicePlan>> PlanDevices(const WorkerFlags& flags) {
+  std::vector<DevicePlan> plans;
+  if (flags.timing.empty() || flags.local) {
+    DevicePlan here;
+    here.device = flags.device.empty() ? IdFromHostname() : flags.device;
+    here.worker_id = flags.id.empty() ? IdFromHostname() : flags.id;
+    here.device_class = flags.device_class;
+    here.kinds = flags.kinds;
+    plans.push_back(std::move(here));
+  }
+  for (const std::string& path : flags.timing) {
+    FORALL_ASSIGN_OR_RETURN(DevicePlan plan, PlanFile(flags, path));
+    plans.push_back(std::move(plan));
+  }
+  std::set<std::string> names;
+  std::map<std::string, bool> elsewhere;
+  for (const DevicePlan& plan : plans) {
+    const auto [place, fresh] = elsewhere.emplace(plan.device, plan.elsewhere());
+    if (!fresh && (plan.elsewhere() || place->second)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--timing: two pieces of hardware are called device \"", plan.device, "\""));
+    }
+    if (!names.insert(plan.worker_id).second) {
+      return absl::InvalidArgumentError(absl::StrCat("--timing: two workers would be called \"",
+                                                     plan.worker_id,
+                                                     "\": give one of the files a \"worker\""));
+    }
+  }
+  return plans;
+}
+
+}  // namespace forall

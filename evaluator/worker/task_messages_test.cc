@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/testing/matchers.h"
 #include "evaluator/worker/latency_message.h"
+#include "evaluator/worker/task_executor.h"
 #include "evaluator/worker/task_failure.h"
 
 namespace forall {
@@ -18,6 +19,26 @@ TEST(TaskFailureTest, CodesDecideWhetherATaskIsTriedAgain) {
   EXPECT_EQ(ToTaskFailure(absl::DataLossError("x")).reason(), v1::TaskFailure::WORKER_UNABLE);
   EXPECT_EQ(ToTaskFailure(absl::UnavailableError("x")).reason(), v1::TaskFailure::TRANSIENT);
   EXPECT_EQ(ToTaskFailure(absl::InternalError("why")).message(), "why");
+}
+
+TEST(StopRelayTest, AsksWhatStopsTheTaskAtHand) {
+  StopRelay relay;
+  EXPECT_FALSE(relay.stopped()) << "between tasks";
+  bool stop = false;
+  {
+    const StopRelay::Scope task(&relay, [&stop] { return stop; });
+    EXPECT_FALSE(relay.stopped());
+    stop = true;
+    EXPECT_TRUE(relay.stopped());
+  }
+  EXPECT_FALSE(relay.stopped()) << "the next task is not stopped";
+  const StopRelay::Scope nobody(nullptr, [] { return true; });
+}
+
+TEST(LatencyMessageTest, TextsThatTheControllerWouldRefuseAreCutWithinNoCharacter) {
+  LatencyResult result;
+  result.environment["note"] = std::string(1023, 'x') + "\xC3\xA4";
+  EXPECT_EQ(ToMessage(result, "abc", Baseline()).environment().at("note"), std::string(1023, 'x'));
 }
 
 TEST(LatencyMessageTest, CarriesEverySampleAndTheVerdict) {

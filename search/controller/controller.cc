@@ -388,9 +388,10 @@ std::vector<TargetBinding> Controller::DevicesForLocked(const LatencyTarget& tar
       continue;
     if (!target.profile.empty() && target.profile != resource.profile().hash()) continue;
     const bool measures =
-        std::all_of(target.metrics.begin(), target.metrics.end(), [&](const std::string& metric) {
-          return std::count(worker.metrics.begin(), worker.metrics.end(), metric) > 0;
-        });
+        std::all_of(target.metrics.begin(), target.metrics.end(),
+                    [&offered = worker.metrics](const std::string& metric) {
+                      return std::count(offered.begin(), offered.end(), metric) > 0;
+                    });
     if (!measures) continue;
     const absl::StatusOr<std::string> device = ParseDeviceName(resource.device().name());
     if (!device.ok()) continue;

@@ -56,7 +56,7 @@ std::vector<int32_t> RowsBesideLargestBox(const PointsView& points, const double
       covered &= p[c] >= best[c];
     }
     rows[kept] = static_cast<int32_t>(row);
-    kept += (inside & !covered) | (row == pivot) ? 1 : 0;
+    kept += ((inside & !covered) | (row == pivot)) ? 1 : 0;
   }
   rows.resize(kept);
   return rows;

@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
@@ -87,6 +89,12 @@ struct Session {
   std::unique_ptr<v1::FleetService::Stub> fleet;
   std::unique_ptr<v1::ArtifactService::Stub> artifacts;
   bool registered = false;
+  std::optional<Random> mischief;
+
+  // Never without mischief.
+  bool Chance(double probability) {
+    return mischief.has_value() && mischief->Bernoulli(probability);
+  }
 
   static std::unique_ptr<grpc::ClientContext> Context() {
     auto context = std::make_unique<grpc::ClientContext>();
@@ -95,58 +103,46 @@ struct Session {
   }
 };
 
-// Registers when needed, leases one task, works and reports. False when anything failed: the
-// controller gives the task out again.
-bool WorkOnce(const std::string& id, Session* session, const Acknowledged& acknowledged) {
-  if (!session->registered) {
-    v1::RegisterWorkerRequest request;
-    request.set_worker_id(id);
-    request.mutable_device()->set_name("devices/scripted");
-    request.mutable_device()->set_device_class("x86-64");
-    request.mutable_device()->set_fingerprint("scripted");
-    request.mutable_profile()->set_hash("scripted");
-    request.mutable_profile()->set_runtime("scripted");
-    request.set_build("test");
-    request.add_datasets("fashion_mnist");
-    v1::RegisterWorkerResponse response;
-    const auto context = Session::Context();
-    if (!session->fleet->RegisterWorker(context.get(), request, &response).ok()) return false;
-    session->registered = true;
-    // It holds nothing: what a former life of it had leased is free at once.
-    v1::HeartbeatRequest heartbeat;
-    heartbeat.set_worker("workers/" + id);
-    v1::HeartbeatResponse reply;
-    const auto heartbeat_context = Session::Context();
-    if (!session->fleet->Heartbeat(heartbeat_context.get(), heartbeat, &reply).ok()) return false;
-  }
-  v1::LeaseTasksRequest lease;
-  lease.set_worker("workers/" + id);
-  lease.set_max_tasks(1);
-  lease.mutable_wait()->set_nanos(100'000'000);
-  v1::LeaseTasksResponse leased;
-  auto context = Session::Context();
-  if (!session->fleet->LeaseTasks(context.get(), lease, &leased).ok()) return false;
-  if (leased.tasks().empty()) return true;
-  const v1::Task& task = leased.tasks(0).task();
+bool Register(const std::string& id, Session* session) {
+  v1::RegisterWorkerRequest request;
+  request.set_worker_id(id);
+  request.mutable_device()->set_name("devices/scripted");
+  request.mutable_device()->set_device_class("x86-64");
+  request.mutable_device()->set_fingerprint("scripted");
+  request.mutable_profile()->set_hash("scripted");
+  request.mutable_profile()->set_runtime("scripted");
+  request.set_build("test");
+  request.add_datasets("fashion_mnist");
+  v1::RegisterWorkerResponse response;
+  const auto context = Session::Context();
+  if (!session->fleet->RegisterWorker(context.get(), request, &response).ok()) return false;
+  session->registered = true;
+  // It holds nothing: what a former life of it had leased is free at once.
+  v1::HeartbeatRequest heartbeat;
+  heartbeat.set_worker("workers/" + id);
+  v1::HeartbeatResponse reply;
+  const auto heartbeat_context = Session::Context();
+  return session->fleet->Heartbeat(heartbeat_context.get(), heartbeat, &reply).ok();
+}
 
-  v1::CompleteTasksRequest complete;
-  complete.set_worker("workers/" + id);
-  v1::TaskResult* result = complete.add_results();
-  result->set_task(task.name());
-  result->set_lease_token(leased.tasks(0).lease().token());
-  double value = 0;
+bool Upload(const std::string& bytes, Session* session) {
+  const auto context = Session::Context();
+  v1::Artifact artifact;
+  const auto stream = session->artifacts->UploadArtifact(context.get(), &artifact);
+  v1::UploadArtifactRequest chunk;
+  chunk.set_sha256(Sha256Hex(bytes));
+  chunk.set_size_bytes(static_cast<int64_t>(bytes.size()));
+  chunk.set_content(bytes);
+  stream->Write(chunk);
+  stream->WritesDone();
+  return stream->Finish().ok();
+}
+
+// The work itself. False when what it made could not be uploaded.
+bool Work(const v1::Task& task, Session* session, v1::TaskResult* result, double* value) {
   if (task.kind() == v1::Task::EXPORT) {
     const std::string bytes = ArtifactBytes(task);
-    context = Session::Context();
-    v1::Artifact artifact;
-    const auto stream = session->artifacts->UploadArtifact(context.get(), &artifact);
-    v1::UploadArtifactRequest chunk;
-    chunk.set_sha256(Sha256Hex(bytes));
-    chunk.set_size_bytes(static_cast<int64_t>(bytes.size()));
-    chunk.set_content(bytes);
-    stream->Write(chunk);
-    stream->WritesDone();
-    if (!stream->Finish().ok()) return false;
+    if (!Upload(bytes, session)) return false;
     result->mutable_export_result()->set_artifact_sha256(Sha256Hex(bytes));
     result->mutable_export_result()->set_size_bytes(static_cast<int64_t>(bytes.size()));
     result->mutable_export_result()->set_calibration_id(
@@ -158,23 +154,132 @@ bool WorkOnce(const std::string& id, Session* session, const Acknowledged& ackno
     if (IsPart(task)) {
       FillPart(task, accuracy);
     } else {
-      value = ScriptedAccuracy(task);
+      *value = ScriptedAccuracy(task);
       accuracy->set_images(Images(task));
-      accuracy->set_top1_correct(std::llround(value / 100 * static_cast<double>(Images(task))));
+      accuracy->set_top1_correct(std::llround(*value / 100 * static_cast<double>(Images(task))));
       accuracy->set_top5_correct(Images(task));
     }
   } else {
-    value = ScriptedLatencyRatio(task) * kReferenceNs * 1e-6;
+    *value = ScriptedLatencyRatio(task) * kReferenceNs * 1e-6;
     FillLatency(task, result->mutable_latency_result());
   }
-  context = Session::Context();
+  return true;
+}
+
+// What became of one result; nothing when the call failed.
+std::optional<int> Send(const std::string& id, const v1::TaskResult& result, Session* session) {
+  v1::CompleteTasksRequest complete;
+  complete.set_worker("workers/" + id);
+  *complete.add_results() = result;
   v1::CompleteTasksResponse completed;
-  if (!session->fleet->CompleteTasks(context.get(), complete, &completed).ok()) return false;
+  const auto context = Session::Context();
+  const grpc::Status status = session->fleet->CompleteTasks(context.get(), complete, &completed);
+  if (!status.ok()) return std::nullopt;
+  return completed.completions(0).code();
+}
+
+// A result that cannot be, for a task that was not tried before: a second one would soon be poison.
+bool Falsify(const v1::Task& task, Session* session, v1::TaskResult* result) {
+  if (task.kind() == v1::Task::EXPORT || task.previous_attempts() > 0 || !session->Chance(0.05)) {
+    return false;
+  }
+  if (result->has_latency_result()) {
+    const double values[] = {std::numeric_limits<double>::quiet_NaN(), 0.0, -1.0,
+                             std::numeric_limits<double>::infinity()};
+    result->mutable_latency_result()->set_ratio(values[session->mischief->Uniform(4)]);
+  } else {
+    v1::AccuracyResult* accuracy = result->mutable_accuracy_result();
+    accuracy->set_top1_correct(accuracy->images() + 1);
+  }
+  return true;
+}
+
+// After a result was taken: the same again, and others under its lease.
+void Pester(const std::string& id, const v1::TaskResult& taken, Session* session,
+            const Acknowledged& acknowledged) {
+  const auto expect = [&](const char* kind, const v1::TaskResult& result, int expected) {
+    acknowledged(absl::StrCat("mischief ", kind), 1);
+    const std::optional<int> code = Send(id, result, session);
+    if (code.has_value() && *code != expected) {
+      acknowledged(absl::StrCat("fault ", kind, " of ", taken.task()), *code);
+    }
+  };
+  if (session->Chance(0.2)) expect("repeated", taken, grpc::StatusCode::OK);
+  if (session->Chance(0.1)) {
+    v1::TaskResult other = taken;
+    other.mutable_failure()->set_reason(v1::TaskFailure::DETERMINISTIC);
+    other.mutable_failure()->set_message("it did not work after all");
+    expect("changed", other, grpc::StatusCode::ALREADY_EXISTS);
+  }
+  if (session->Chance(0.1)) {
+    v1::TaskResult other = taken;
+    other.set_lease_token("1-999999");
+    expect("never leased", other, grpc::StatusCode::ABORTED);
+  }
+}
+
+// Works on one task and reports it. False when a call failed: the controller gives the task out
+// again.
+bool DoTask(const std::string& id, const v1::LeasedTask& leased, Session* session,
+            const Acknowledged& acknowledged) {
+  const v1::Task& task = leased.task();
+  if (session->Chance(0.03)) {
+    acknowledged("mischief dropped", 1);
+    return true;
+  }
+  if (session->Chance(0.05)) {
+    acknowledged("mischief given back", 1);
+    v1::ReleaseTaskRequest release;
+    release.set_worker("workers/" + id);
+    release.set_task(task.name());
+    release.set_lease_token(leased.lease().token());
+    v1::ReleaseTaskResponse released;
+    const auto context = Session::Context();
+    return session->fleet->ReleaseTask(context.get(), release, &released).ok();
+  }
+  v1::TaskResult result;
+  result.set_task(task.name());
+  result.set_lease_token(leased.lease().token());
+  double value = 0;
+  if (!Work(task, session, &result, &value)) return false;
+  if (session->Chance(0.02)) {
+    acknowledged("mischief held too long", 1);
+    Clock::Real()->SleepFor(absl::Milliseconds(900));
+  }
+  v1::TaskResult false_result = result;
+  if (Falsify(task, session, &false_result)) {
+    acknowledged("mischief falsified", 1);
+    const std::optional<int> code = Send(id, false_result, session);
+    if (code == grpc::StatusCode::OK) acknowledged("fault falsified " + task.name(), 0);
+    return code.has_value();
+  }
+  const std::optional<int> code = Send(id, result, session);
+  if (!code.has_value()) return false;
+  if (*code != grpc::StatusCode::OK) return true;
   // A part is no measurement yet.
-  if (completed.completions(0).code() == 0 && task.kind() != v1::Task::EXPORT && !IsPart(task)) {
+  if (task.kind() != v1::Task::EXPORT && !IsPart(task)) {
     acknowledged(absl::StrCat(task.trial(), " ", v1::Task::Kind_Name(task.kind()), " ",
                               task.fidelity(), " ", task.split()),
                  value);
+  }
+  Pester(id, result, session, acknowledged);
+  return true;
+}
+
+// Registers when needed, leases, works and reports. False when anything failed.
+bool WorkOnce(const std::string& id, Session* session, const Acknowledged& acknowledged) {
+  if (!session->registered && !Register(id, session)) return false;
+  v1::LeaseTasksRequest lease;
+  lease.set_worker("workers/" + id);
+  lease.set_max_tasks(session->mischief.has_value() ? 4 : 1);
+  lease.mutable_wait()->set_nanos(100'000'000);
+  v1::LeaseTasksResponse response;
+  const auto context = Session::Context();
+  if (!session->fleet->LeaseTasks(context.get(), lease, &response).ok()) return false;
+  std::vector<v1::LeasedTask> tasks(response.tasks().begin(), response.tasks().end());
+  if (session->mischief.has_value()) session->mischief->Shuffle(&tasks);
+  for (const v1::LeasedTask& task : tasks) {
+    if (!DoTask(id, task, session, acknowledged)) return false;
   }
   return true;
 }
@@ -182,7 +287,7 @@ bool WorkOnce(const std::string& id, Session* session, const Acknowledged& ackno
 }  // namespace
 
 void RunScriptedWorker(const std::string& id, const std::string& address,
-                       const Acknowledged& acknowledged) {
+                       const Acknowledged& acknowledged, std::optional<uint64_t> mischief) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 10);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 10);
@@ -190,6 +295,7 @@ void RunScriptedWorker(const std::string& id, const std::string& address,
   const auto channel =
       grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
   Session session;
+  if (mischief.has_value()) session.mischief.emplace(*mischief);
   session.fleet = v1::FleetService::NewStub(channel);
   session.artifacts = v1::ArtifactService::NewStub(channel);
   while (true) {

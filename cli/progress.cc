@@ -6,10 +6,33 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "space/metric_registry.h"
 
 namespace forall {
 namespace {
+
+constexpr int kWidth = 99;
+
+// Broken at spaces into lines of `width`; the later ones begin with two spaces.
+std::string Wrapped(absl::string_view text, size_t width) {
+  std::string lines;
+  size_t column = 0;
+  for (const absl::string_view word : absl::StrSplit(text, ' ')) {
+    if (column > 0 && column + 1 + word.size() > width) {
+      lines += "\n ";
+      column = 1;
+    }
+    if (column > 0) {
+      lines += ' ';
+      ++column;
+    }
+    absl::StrAppend(&lines, word);
+    column += word.size();
+  }
+  return lines;
+}
 
 // Trials that the budget is spent on.
 int Done(const v1::SearchJob& job) {
@@ -72,7 +95,7 @@ std::string ProgressLine(const v1::SearchJob& job, std::optional<absl::Duration>
     absl::StrAppend(
         &text, absl::StrContains(job.stop_reason(), "plateau") ? "  plateau" : "  stopped early");
   }
-  if (!job.waiting_reason().empty()) absl::StrAppend(&text, "  waits for ", job.waiting_reason());
+  if (!job.waiting_reason().empty()) absl::StrAppend(&text, "  waits");
   if (eta.has_value()) absl::StrAppend(&text, "  ETA ", absl::FormatDuration(*eta));
   const int bar = std::clamp(width - static_cast<int>(text.size()) - 2, 0, 30);
   if (bar < 5) return text.substr(2, static_cast<size_t>(std::max(0, width)));
@@ -100,9 +123,17 @@ std::optional<absl::Duration> ProgressPrinter::Eta(const v1::SearchJob& job, abs
 
 void ProgressPrinter::Update(const v1::SearchJob& job, absl::Time now) {
   const std::optional<absl::Duration> eta = Eta(job, now);
+  // A line of its own, as long as it takes: it is what somebody has to act on.
+  if (job.waiting_reason() != last_reason_) {
+    last_reason_ = job.waiting_reason();
+    if (!last_reason_.empty()) {
+      *out_ << (terminal_ ? "\r\033[K" : "") << Wrapped("waits for " + last_reason_, kWidth) << "\n"
+            << std::flush;
+    }
+  }
   if (terminal_) {
     // Return to the start, clear the line, draw.
-    *out_ << "\r\033[K" << ProgressLine(job, eta, 99) << std::flush;
+    *out_ << "\r\033[K" << ProgressLine(job, eta, kWidth) << std::flush;
     line_open_ = true;
     return;
   }
@@ -111,7 +142,7 @@ void ProgressPrinter::Update(const v1::SearchJob& job, absl::Time now) {
   if (tenth == last_tenth_ && job.state() == last_state_) return;
   last_tenth_ = tenth;
   last_state_ = job.state();
-  *out_ << ProgressLine(job, eta, 99) << "\n" << std::flush;
+  *out_ << ProgressLine(job, eta, kWidth) << "\n" << std::flush;
 }
 
 void ProgressPrinter::Finish() {

@@ -35,6 +35,7 @@ class ProgressPrinter {
   bool line_open_ = false;
   v1::SearchJob::State last_state_ = v1::SearchJob::STATE_UNSPECIFIED;
   int last_tenth_ = -1;
+  std::string last_reason_;
   // Pace since the first update seen: a resumed watch must not count what was done before it.
   std::optional<absl::Time> first_time_;
   int first_done_ = 0;

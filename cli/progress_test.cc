@@ -59,6 +59,24 @@ TEST(ProgressTest, WithoutATerminalOneLineATenth) {
   EXPECT_THAT(text, Not(HasSubstr("\r")));
 }
 
+TEST(ProgressPrinterTest, TellsWhatAJobWaitsForOnceAndInFull) {
+  for (const bool terminal : {false, true}) {
+    std::ostringstream out;
+    ProgressPrinter printer(&out, terminal);
+    v1::SearchJob job = MakeJob(0);
+    job.set_waiting_reason("a worker that can do tasks/108: " + std::string(120, 'x') +
+                           " cannot, its program printed seventeen of twenty samples and no more");
+    printer.Update(job, absl::UnixEpoch());
+    printer.Update(job, absl::UnixEpoch() + absl::Seconds(1));
+    const std::string text = out.str();
+    const size_t at = text.find("waits for a worker");
+    ASSERT_NE(at, std::string::npos) << text;
+    EXPECT_EQ(text.find("waits for", at + 1), std::string::npos) << text;
+    EXPECT_THAT(text, HasSubstr("no more\n"));
+    EXPECT_THAT(text, HasSubstr("0/100 subnets tried"));
+  }
+}
+
 TEST(ProgressPrinterTest, TellsTheTimeLeftOfFinalMeasurementsByTheirOwnPace) {
   std::ostringstream out;
   ProgressPrinter printer(&out, /*terminal=*/true);

@@ -1,19 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "evaluator/worker/device_plan.h"
 
+#include <algorithm>
 #include <map>
 #include <set>
+#include <thread>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "base/file.h"
 #include "base/status_macros.h"
 #include "evaluator/worker/device_probe.h"
+#include "latency/device/command_device.h"
 
 namespace forall {
 namespace {
+
+// That this process may run on.
+int UsableCores() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
 
 absl::StatusOr<DeviceFile> ReadDeviceFile(const std::string& path) {
   const absl::StatusOr<std::string> text = ReadFile(path);
@@ -32,10 +39,21 @@ absl::StatusOr<DevicePlan> PlanFile(const WorkerFlags& flags, const std::string&
   plan.device_class = plan.file->device_class;
   if (only && !flags.device.empty()) plan.device = flags.device;
   if (only && !flags.device_class.empty()) plan.device_class = flags.device_class;
-  if (plan.elsewhere() && (plan.device.empty() || plan.device_class.empty())) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--timing: ", path, ": \"device\" and \"device_class\" must say which device it is",
-        only ? " (or --device and --device-class)" : ""));
+  if (plan.elsewhere()) {
+    FORALL_RETURN_IF_ERROR(
+        WithContext(CommandDevice::Check(plan.file->command), absl::StrCat("--timing: ", path)));
+    for (const auto& [name, value] :
+         {std::pair("device", plan.device), std::pair("device_class", plan.device_class)}) {
+      if (!value.empty()) continue;
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--timing: ", path, ": ", name, ": required of a device that is not this machine",
+          only ? absl::StrCat(" (here, or as --", absl::StrReplaceAll(name, {{"_", "-"}}), ")")
+               : ""));
+    }
+  } else if (const int cores = UsableCores(); plan.file->runtime.backend.threads > cores) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--timing: ", path, ": threads: ", plan.file->runtime.backend.threads,
+                     ", but this machine has ", cores, cores == 1 ? " core" : " cores"));
   }
   if (plan.device.empty()) plan.device = IdFromHostname();
   plan.worker_id = plan.file->worker;
@@ -76,7 +94,8 @@ absl::StatusOr<std::vector<DevicePlan>> PlanDevices(const WorkerFlags& flags) {
     const auto [place, fresh] = elsewhere.emplace(plan.device, plan.elsewhere());
     if (!fresh && (plan.elsewhere() || place->second)) {
       return absl::InvalidArgumentError(
-          absl::StrCat("--timing: two pieces of hardware are called device \"", plan.device, "\""));
+          absl::StrCat("--timing: two pieces of hardware are called device \"", plan.device,
+                       "\": change the \"device\" of one of the files"));
     }
     if (!names.insert(plan.worker_id).second) {
       return absl::InvalidArgumentError(absl::StrCat("--timing: two workers would be called \"",

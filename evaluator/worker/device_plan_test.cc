@@ -91,6 +91,17 @@ TEST_F(PlanDevicesTest, SaysWhatIsWrong) {
   flags.timing = {dir_ / "none.json"};
   EXPECT_THAT(PlanDevices(flags),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("none.json")));
+  flags.timing = {File("many.json", R"({"runtime": "onnxruntime", "threads": 1000})")};
+  EXPECT_THAT(PlanDevices(flags),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr("many.json"), HasSubstr("threads: 1000"))));
+  // What lies deeper is told before anybody goes to the device, and before what flags could say.
+  flags.timing = {File("deep.json", R"({"transport": {"kind": "ssh"}, "recipe": "trtexec"})")};
+  EXPECT_THAT(PlanDevices(flags), StatusIs(absl::StatusCode::kInvalidArgument,
+                                           AllOf(HasSubstr("deep.json"), HasSubstr("transport"))));
+  flags.timing = {File("odd.json", R"({"devise": "a", )" + elsewhere_)};
+  EXPECT_THAT(PlanDevices(flags), StatusIs(absl::StatusCode::kInvalidArgument,
+                                           AllOf(HasSubstr("devise"), HasSubstr("device_class"))));
 }
 
 }  // namespace

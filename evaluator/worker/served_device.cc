@@ -116,7 +116,7 @@ absl::Status ServedDevice::PrepareElsewhere(LocalTaskExecutor::Options* options,
                                    (worker_ == nullptr && process_.stop->stopped());
                           }));
   FORALL_ASSIGN_OR_RETURN(environment_, elsewhere_->Probe());
-  denied_controls_ = {"all: another device's cores and frequencies are set there"};
+  denied_controls_ = {"cores, frequency, priority: they are set on the device itself"};
   // One measurement at a time on a device, whoever measures and whatever name it goes by; and where
   // the way leads to this machine, no other work meanwhile.
   if (elsewhere_->way() != "local") {

@@ -101,8 +101,7 @@ absl::Status ServeAll(const ServedDevice::Process& process, const std::vector<De
   return absl::OkStatus();
 }
 
-absl::Status RunWorkers(const WorkerFlags& flags) {
-  FORALL_ASSIGN_OR_RETURN(const std::vector<DevicePlan> plans, PlanDevices(flags));
+absl::Status RunWorkers(const WorkerFlags& flags, const std::vector<DevicePlan>& plans) {
   const EnvironmentProbe probe;
   ServedDevice::Process process;
   process.flags = &flags;
@@ -147,7 +146,13 @@ int Main(const std::vector<std::string>& arguments) {
     std::fprintf(stderr, "forall-worker: %s\n", std::string(status.message()).c_str());
     return 1;
   }
-  if (const absl::Status status = RunWorkers(*flags); !status.ok()) {
+  // Nothing gets better by starting again.
+  const absl::StatusOr<std::vector<DevicePlan>> plans = PlanDevices(*flags);
+  if (!plans.ok()) {
+    std::fprintf(stderr, "forall-worker: %s\n", std::string(plans.status().message()).c_str());
+    return 2;
+  }
+  if (const absl::Status status = RunWorkers(*flags, *plans); !status.ok()) {
     FORALL_LOG(ERROR) << "forall-worker cannot go on: " << status.message();
     return 1;
   }

@@ -120,7 +120,7 @@ TEST_F(CommandBackendTest, FailuresAreToldApart) {
 TEST_F(CommandBackendTest, AMissingProgramIsToldAtOnce) {
   const auto backend = Backend(R"({"recipe": "trtexec", "program": "/no/such/trtexec"})");
   EXPECT_THAT(backend, StatusIs(absl::StatusCode::kFailedPrecondition,
-                                HasSubstr("the recipe's \"program\"")));
+                                HasSubstr("a ready recipe's \"program\"")));
 }
 
 // A trtexec of shell that builds slowly enough to notice, and runs.

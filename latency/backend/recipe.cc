@@ -93,8 +93,10 @@ absl::Status Recipe::Failure(const ProgramOutput& output) const {
                                            ": ", Words(output, traits_.error_tags));
   if (output.end.signal == 0 &&
       (output.end.exit_code == kNotFound || output.end.exit_code == kNotExecutable)) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        message, " (is the program on the device? its path is the recipe's \"program\")"));
+    return absl::FailedPreconditionError(
+        absl::StrCat(message,
+                     " (is the program on the device? its path is a ready recipe's \"program\", or "
+                     "the first of an own recipe's \"argv\")"));
   }
   const std::string lower =
       absl::AsciiStrToLower(absl::StrCat(output.standard_error, "\n", output.standard_output));

@@ -81,11 +81,13 @@ absl::Status ChildLink::Start(const std::function<bool()>& cancelled) {
     }
   }
   if (status.ok() || absl::IsCancelled(status)) return status;
-  return absl::FailedPreconditionError(
-      absl::StrCat(options_.reference_model.empty() ? "no process of its own for a model: "
-                                                    : "the reference network cannot be timed in a "
-                                                      "process of its own: ",
-                   status.message()));
+  std::string what = options_.reference_model.empty()
+                         ? "no process of its own for a model"
+                         : "the reference network cannot be timed in a process of its own";
+  if (options_.memory_bytes > 0) {
+    absl::StrAppend(&what, ", which may have ", options_.memory_bytes >> 20, " MiB (memory_mib)");
+  }
+  return absl::FailedPreconditionError(absl::StrCat(what, ": ", status.message()));
 }
 
 absl::Status ChildLink::Send(absl::string_view text, absl::string_view model) {

@@ -25,6 +25,12 @@ constexpr int kMostRuns = 10000;
 constexpr int kLongestSeconds = 24 * 3600;
 constexpr absl::Duration kProbeTimeout = absl::Seconds(20);
 
+absl::StatusOr<std::unique_ptr<Transport>> InTransport(
+    absl::StatusOr<std::unique_ptr<Transport>> transport) {
+  if (transport.ok()) return transport;
+  return WithContext(transport.status(), "transport");
+}
+
 absl::StatusOr<std::unique_ptr<Transport>> MakeTransport(const Json& json) {
   JsonMembers members(json, "transport.");
   FORALL_RETURN_IF_ERROR(members.status());
@@ -33,7 +39,7 @@ absl::StatusOr<std::unique_ptr<Transport>> MakeTransport(const Json& json) {
     LocalTransport::Options options;
     options.directory = members.Text("directory");
     FORALL_RETURN_IF_ERROR(members.Finish());
-    return LocalTransport::Create(options);
+    return InTransport(LocalTransport::Create(options));
   }
   if (kind == "ssh") {
     SshTransport::Options options;
@@ -45,7 +51,7 @@ absl::StatusOr<std::unique_ptr<Transport>> MakeTransport(const Json& json) {
     options.known_hosts = members.Text("known_hosts");
     options.identity = members.Text("identity");
     FORALL_RETURN_IF_ERROR(members.Finish());
-    return SshTransport::Create(options);
+    return InTransport(SshTransport::Create(options));
   }
   if (kind == "adb") {
     AdbTransport::Options options;
@@ -54,10 +60,52 @@ absl::StatusOr<std::unique_ptr<Transport>> MakeTransport(const Json& json) {
     options.serial = members.Text("serial");
     options.server_port = members.Number("server_port", 65535, 0);
     FORALL_RETURN_IF_ERROR(members.Finish());
-    return AdbTransport::Create(options);
+    return InTransport(AdbTransport::Create(options));
   }
   return absl::InvalidArgumentError(
       absl::StrCat("transport.kind: \"", kind, "\" is none of local, ssh, adb"));
+}
+
+struct Description {
+  CommandBackend::Options options;
+  std::unique_ptr<Transport> transport;
+};
+
+absl::StatusOr<Description> Parse(absl::string_view text) {
+  FORALL_ASSIGN_OR_RETURN(const Json json, JsonMembers::ParseObject(text, "a device file"));
+  JsonMembers members(json, "");
+  // A device file's own, which others read.
+  for (const char* const name : {"device", "device_class", "worker", "gate"}) members.Find(name);
+  const Json* const transport_json = members.Find("transport");
+  const Json* const recipe_json = members.Find("recipe");
+  Description description;
+  CommandBackend::Options& options = description.options;
+  options.precision = members.Text("precision", options.precision);
+  options.threads = members.Number("threads", 1024, options.threads);
+  options.runs_per_call = members.Number("runs_per_call", kMostRuns, options.runs_per_call, 2);
+  options.build_timeout =
+      absl::Seconds(members.Number("build_timeout_seconds", kLongestSeconds, 1200));
+  options.run_timeout = absl::Seconds(members.Number("run_timeout_seconds", kLongestSeconds, 120));
+  if (transport_json == nullptr) {
+    members.Complain("transport",
+                     "required: the way to the device (or \"runtime\": "
+                     "\"onnxruntime\", for this machine)");
+  }
+  if (recipe_json == nullptr) members.Complain("recipe", "required: what to run there");
+  if (json.contains("program")) {
+    members.Complain("program",
+                     "belongs to the recipe: {\"recipe\": {\"recipe\": \"trtexec\", "
+                     "\"program\": ...}, ...}");
+  }
+  FORALL_RETURN_IF_ERROR(members.Finish());
+  const std::string recipe =
+      recipe_json->is_string() ? recipe_json->get<std::string>() : recipe_json->dump();
+  absl::StatusOr<std::shared_ptr<const Recipe>> made = MakeRecipe(recipe);
+  if (!made.ok()) return WithContext(made.status(), "recipe");
+  options.recipe = *std::move(made);
+  FORALL_ASSIGN_OR_RETURN(description.transport, MakeTransport(*transport_json));
+  options.transport = description.transport.get();
+  return description;
 }
 
 // Prints name=value, the value being empty where the device does not tell.
@@ -87,32 +135,16 @@ std::map<std::string, std::string> NamedValues(absl::string_view text) {
 
 }  // namespace
 
+absl::Status CommandDevice::Check(absl::string_view json) { return Parse(json).status(); }
+
 absl::StatusOr<std::unique_ptr<CommandDevice>> CommandDevice::Open(
-    absl::string_view text, std::function<bool()> cancelled) {
-  FORALL_ASSIGN_OR_RETURN(const Json json, JsonMembers::ParseObject(text, "a device file"));
-  JsonMembers members(json, "");
-  const Json* const transport_json = members.Find("transport");
-  const Json* const recipe_json = members.Find("recipe");
-  CommandBackend::Options options;
-  options.cancelled = std::move(cancelled);
-  options.precision = members.Text("precision", options.precision);
-  options.threads = members.Number("threads", 1024, options.threads);
-  options.runs_per_call = members.Number("runs_per_call", kMostRuns, options.runs_per_call, 2);
-  options.build_timeout =
-      absl::Seconds(members.Number("build_timeout_seconds", kLongestSeconds, 1200));
-  options.run_timeout = absl::Seconds(members.Number("run_timeout_seconds", kLongestSeconds, 120));
-  if (transport_json == nullptr) members.Complain("transport", "required: the way to the device");
-  if (recipe_json == nullptr) members.Complain("recipe", "required: what to run there");
-  FORALL_RETURN_IF_ERROR(members.Finish());
-  const std::string recipe =
-      recipe_json->is_string() ? recipe_json->get<std::string>() : recipe_json->dump();
-  FORALL_ASSIGN_OR_RETURN(options.recipe, MakeRecipe(recipe));
-  FORALL_ASSIGN_OR_RETURN(std::unique_ptr<Transport> transport, MakeTransport(*transport_json));
-  options.transport = transport.get();
+    absl::string_view json, std::function<bool()> cancelled) {
+  FORALL_ASSIGN_OR_RETURN(Description description, Parse(json));
+  description.options.cancelled = std::move(cancelled);
   FORALL_ASSIGN_OR_RETURN(std::unique_ptr<CommandBackend> backend,
-                          CommandBackend::Create(std::move(options)));
+                          CommandBackend::Create(std::move(description.options)));
   return std::unique_ptr<CommandDevice>(
-      new CommandDevice(std::move(transport), std::move(backend)));
+      new CommandDevice(std::move(description.transport), std::move(backend)));
 }
 
 std::string CommandDevice::way() const {

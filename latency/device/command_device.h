@@ -28,6 +28,9 @@ class CommandDevice {
   // port, known_hosts, identity; of ssh and adb cpu_mask. docs/device-recipes.md has an example of
   // each.
   //
+  // Whether Open would understand it, without going anywhere. InvalidArgument names the key that is
+  // wrong.
+  static absl::Status Check(absl::string_view json);
   // Goes to the device and asks its program for the version. InvalidArgument names the key that is
   // wrong; the errors of CommandBackend::Create. `cancelled` (may be empty) is asked while programs
   // run, by whichever thread waits for them, for as long as the device lives.

@@ -11,8 +11,10 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
 #include "base/status_macros.h"
 #include "latency/measure/analysis.h"
 #include "latency/measure/core_pin.h"
@@ -199,8 +201,11 @@ void FlushCaches() {
 
 absl::Status AsDeviceTrouble(const absl::Status& status) {
   if (status.ok() || absl::IsCancelled(status) || absl::IsUnavailable(status)) return status;
-  return absl::FailedPreconditionError(
-      absl::StrCat("the reference network cannot be timed: ", status.message()));
+  constexpr absl::string_view kWhat = "the reference network cannot be timed";
+  if (absl::StartsWith(status.message(), kWhat)) {
+    return absl::FailedPreconditionError(status.message());
+  }
+  return absl::FailedPreconditionError(absl::StrCat(kWhat, ": ", status.message()));
 }
 
 absl::Status LocalSessions::Check() {

@@ -28,8 +28,8 @@ bool IsHostOrUser(absl::string_view text) {
 
 absl::StatusOr<std::unique_ptr<Transport>> SshTransport::Create(const Options& options) {
   if (!IsHostOrUser(options.host)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "\"", options.host, "\" is no host: give a name or an address, and the user apart"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("host \"", options.host, "\": give a name or an address, and the user apart"));
   }
   if (!options.user.empty() && !IsHostOrUser(options.user)) {
     return absl::InvalidArgumentError(absl::StrCat("\"", options.user, "\" is no user's name"));

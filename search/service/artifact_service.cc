@@ -9,6 +9,7 @@
 #include "base/mutex.h"
 #include "base/sha256.h"
 #include "search/service/grpc_status.h"
+#include "search/service/refused_call.h"
 
 namespace forall {
 namespace {
@@ -17,8 +18,8 @@ constexpr size_t kChunkBytes = size_t{1} << 20;
 
 class UploadCall : public grpc::ServerReadReactor<v1::UploadArtifactRequest> {
  public:
-  UploadCall(Controller* controller, const ArtifactStore* artifacts, v1::Artifact* response)
-      : controller_(controller), artifacts_(artifacts), response_(response) {
+  UploadCall(GuardedController::Pass pass, v1::Artifact* response)
+      : pass_(std::move(pass)), response_(response) {
     StartRead(&request_);
   }
 
@@ -40,13 +41,13 @@ class UploadCall : public grpc::ServerReadReactor<v1::UploadArtifactRequest> {
             "sha256: the first message must hold 64 lower-case hex digits");
       }
       sha256_ = request_.sha256();
-      if (const absl::StatusOr<int64_t> size = artifacts_->Size(sha256_); size.ok()) {
+      if (const absl::StatusOr<int64_t> size = pass_.artifacts().Size(sha256_); size.ok()) {
         Succeed(*size);
         return absl::OkStatus();
       }
       size_bytes_ = request_.size_bytes();
       absl::StatusOr<std::unique_ptr<ArtifactWriter>> writer =
-          artifacts_->NewWriter(sha256_, size_bytes_);
+          pass_.artifacts().NewWriter(sha256_, size_bytes_);
       if (!writer.ok()) return writer.status();
       writer_ = *std::move(writer);
     }
@@ -69,19 +70,22 @@ class UploadCall : public grpc::ServerReadReactor<v1::UploadArtifactRequest> {
     finished_ = true;
     response_->set_sha256(sha256_);
     response_->set_size_bytes(size_bytes);
-    controller_->RecordArtifact(sha256_, size_bytes, [this](const absl::StatusOr<int64_t>& done) {
-      Finish(ToGrpcStatus(done.status()));
-    });
+    pass_.controller()->RecordArtifact(sha256_, size_bytes,
+                                       [this](const absl::StatusOr<int64_t>& done) {
+                                         pass_.NoteEnd(done.status(), response_);
+                                         Finish(ToGrpcStatus(done.status()));
+                                       });
   }
 
   void End(const absl::Status& status) {
     finished_ = true;
     writer_.reset();
+    response_->set_sha256(sha256_);
+    pass_.NoteEnd(status, response_);
     Finish(ToGrpcStatus(status));
   }
 
-  Controller* const controller_;
-  const ArtifactStore* const artifacts_;
+  const GuardedController::Pass pass_;
   v1::Artifact* const response_;
   // gRPC delivers a call's reads one after the other: no lock.
   v1::UploadArtifactRequest request_;
@@ -135,7 +139,9 @@ grpc::ServerUnaryReactor* ArtifactServiceImpl::GetArtifact(grpc::CallbackServerC
                                                            const v1::GetArtifactRequest* request,
                                                            v1::Artifact* response) {
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  const absl::StatusOr<int64_t> size = artifacts_->Size(request->sha256());
+  const absl::StatusOr<GuardedController::Pass> pass = controller_->Admit(*context, *request);
+  const absl::StatusOr<int64_t> size =
+      pass.ok() ? pass->artifacts().Size(request->sha256()) : pass.status();
   if (size.ok()) {
     response->set_sha256(request->sha256());
     response->set_size_bytes(*size);
@@ -146,12 +152,21 @@ grpc::ServerUnaryReactor* ArtifactServiceImpl::GetArtifact(grpc::CallbackServerC
 
 grpc::ServerReadReactor<v1::UploadArtifactRequest>* ArtifactServiceImpl::UploadArtifact(
     grpc::CallbackServerContext* context, v1::Artifact* response) {
-  return new UploadCall(controller_, artifacts_, response);
+  absl::StatusOr<GuardedController::Pass> pass =
+      controller_->Admit(*context, v1::UploadArtifactRequest::default_instance());
+  if (!pass.ok()) {
+    return new RefusedCall<grpc::ServerReadReactor<v1::UploadArtifactRequest>>(pass.status());
+  }
+  return new UploadCall(*std::move(pass), response);
 }
 
 grpc::ServerWriteReactor<v1::DownloadArtifactResponse>* ArtifactServiceImpl::DownloadArtifact(
     grpc::CallbackServerContext* context, const v1::DownloadArtifactRequest* request) {
-  return new DownloadCall(*request, *artifacts_);
+  const absl::StatusOr<GuardedController::Pass> pass = controller_->Admit(*context, *request);
+  if (!pass.ok()) {
+    return new RefusedCall<grpc::ServerWriteReactor<v1::DownloadArtifactResponse>>(pass.status());
+  }
+  return new DownloadCall(*request, pass->artifacts());
 }
 
 }  // namespace forall

@@ -5,17 +5,15 @@
 #include <grpcpp/grpcpp.h>
 
 #include "proto/forall/v1/artifact_service.grpc.pb.h"
-#include "search/controller/controller.h"
-#include "search/store/artifact_store.h"
+#include "search/service/access/guarded_controller.h"
 
 namespace forall {
 
-// ArtifactService over an artifact store; the controller learns of new files. Both must outlive it.
-// Stateless; thread-safe.
+// ArtifactService over the artifact store behind a controller, which learns of new files and must
+// outlive it. Stateless; thread-safe.
 class ArtifactServiceImpl : public v1::ArtifactService::CallbackService {
  public:
-  ArtifactServiceImpl(Controller* controller, const ArtifactStore* artifacts)
-      : controller_(controller), artifacts_(artifacts) {}
+  explicit ArtifactServiceImpl(const GuardedController* controller) : controller_(controller) {}
 
   grpc::ServerUnaryReactor* GetArtifact(grpc::CallbackServerContext* context,
                                         const v1::GetArtifactRequest* request,
@@ -26,8 +24,7 @@ class ArtifactServiceImpl : public v1::ArtifactService::CallbackService {
       grpc::CallbackServerContext* context, const v1::DownloadArtifactRequest* request) override;
 
  private:
-  Controller* const controller_;
-  const ArtifactStore* const artifacts_;
+  const GuardedController* const controller_;
 };
 
 }  // namespace forall

@@ -18,6 +18,12 @@ absl::Status Apply(const std::string& name, const std::string& value, Controller
     flags->port_file = value;
   } else if (name == "--supernet") {
     flags->supernets.push_back(value);
+  } else if (name == "--tls-cert") {
+    flags->tls_certificate = value;
+  } else if (name == "--tls-key") {
+    flags->tls_key = value;
+  } else if (name == "--tls-client-ca") {
+    flags->tls_client_authorities = value;
   } else if (name == "--heartbeat") {
     if (!absl::ParseDuration(value, &flags->heartbeat) ||
         flags->heartbeat < absl::Milliseconds(10) || flags->heartbeat > absl::Hours(1)) {
@@ -43,10 +49,6 @@ absl::StatusOr<ControllerFlags> ParseControllerFlags(const std::vector<std::stri
     if (argument == "--version") {
       flags.version = true;
       return flags;
-    }
-    if (argument == "--insecure") {
-      flags.insecure = true;
-      continue;
     }
     if (!absl::StartsWith(argument, "--")) {
       return absl::InvalidArgumentError(
@@ -96,7 +98,13 @@ Flags
   --supernet [ID=]PATH A supernet package (directory or weights file) to offer, as supernets/ID.
                        May be repeated. Default ID: the name of its search space.
   --heartbeat DURATION How often workers report; a lease lives three of these. Default 5s.
-  --insecure           Allows an address that other machines reach. There is no authentication yet.
+  --tls-cert FILE      Its certificate and those above it up to the authority, PEM, and
+  --tls-key FILE       the private key: needed on an address that other machines reach. Files that
+                       change are read again.
+  --tls-client-ca FILE Lets workers identify themselves by certificates of these authorities, PEM.
+
+  forall-controller token --help     who may do what, on an address that other machines reach, and
+                                     on loopback once there is a token (docs/security.md)
 
 SIGTERM and SIGINT stop it in order; kill -9 loses no result that a worker was told is stored.
 )";

@@ -18,7 +18,9 @@ struct ControllerFlags {
   std::string port_file;
   std::vector<std::string> supernets;
   absl::Duration heartbeat = absl::Seconds(5);
-  bool insecure = false;
+  std::string tls_certificate;
+  std::string tls_key;
+  std::string tls_client_authorities;
   bool help = false;
   bool version = false;
 };

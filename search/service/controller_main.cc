@@ -10,10 +10,13 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "search/controller/controller.h"
+#include "search/service/access/token_command.h"
+#include "search/service/access/token_file.h"
 #include "search/service/controller_flags.h"
 #include "search/service/server.h"
 #include "search/service/supernet_loader.h"
@@ -34,6 +37,7 @@ sigset_t BlockStopSignals() {
 }
 
 absl::Status Serve(const ControllerFlags& flags, const sigset_t& signals) {
+  const bool in_memory = flags.db == ":memory:";
   SqliteResultStore::Options store_options;
   store_options.path = flags.db;
   FORALL_ASSIGN_OR_RETURN(std::unique_ptr<SqliteResultStore> store,
@@ -49,12 +53,23 @@ absl::Status Serve(const ControllerFlags& flags, const sigset_t& signals) {
   }
   FORALL_ASSIGN_OR_RETURN(
       std::unique_ptr<ControllerServer> server,
-      ControllerServer::Start({.listen = flags.listen, .insecure = flags.insecure},
+      ControllerServer::Start({.listen = flags.listen,
+                               .tls_certificate = flags.tls_certificate,
+                               .tls_key = flags.tls_key,
+                               .tls_client_authorities = flags.tls_client_authorities,
+                               .tokens = in_memory ? "" : TokenPathOf(flags.db),
+                               .audit_log = in_memory ? "" : flags.db + ".audit.jsonl"},
                               controller.get(), artifacts.get()));
+  if (server->nobody_may_call()) {
+    FORALL_LOG(WARNING)
+        << "nobody may call yet: make a token with forall-controller token add --db " << flags.db
+        << " (docs/security.md)";
+  }
   const std::string host = flags.listen.substr(0, flags.listen.rfind(':'));
   FORALL_LOG(INFO) << "serving listen=" << host << ":" << server->port() << " db=" << flags.db
                    << " artifacts=" << flags.artifacts
-                   << " heartbeat=" << absl::FormatDuration(flags.heartbeat);
+                   << " heartbeat=" << absl::FormatDuration(flags.heartbeat)
+                   << " tls=" << (flags.tls_key.empty() ? "no" : "yes");
   std::cout << "forall-controller listens on " << host << ":" << server->port() << std::endl;
   if (!flags.port_file.empty()) {
     FORALL_RETURN_IF_ERROR(
@@ -70,6 +85,10 @@ absl::Status Serve(const ControllerFlags& flags, const sigset_t& signals) {
 }
 
 int Main(const std::vector<std::string>& arguments) {
+  if (!arguments.empty() && arguments[0] == "token") {
+    return RunTokenCommand({arguments.begin() + 1, arguments.end()}, Clock::Real()->Now(),
+                           std::cout, std::cerr);
+  }
   const absl::StatusOr<ControllerFlags> flags = ParseControllerFlags(arguments);
   if (!flags.ok()) {
     std::cerr << "forall-controller: " << flags.status().message() << "\n";

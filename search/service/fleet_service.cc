@@ -57,7 +57,7 @@ grpc::ServerUnaryReactor* FleetServiceImpl::GetServerStatus(
 grpc::ServerUnaryReactor* FleetServiceImpl::LeaseTasks(Context* context,
                                                        const v1::LeaseTasksRequest* request,
                                                        v1::LeaseTasksResponse* response) {
-  return StartLease(*request, response, controller_);
+  return StartLease(context, *request, response, controller_);
 }
 
 }  // namespace forall

@@ -5,14 +5,14 @@
 #include <grpcpp/grpcpp.h>
 
 #include "proto/forall/v1/fleet_service.grpc.pb.h"
-#include "search/controller/controller.h"
+#include "search/service/access/guarded_controller.h"
 
 namespace forall {
 
 // FleetService over a controller, which must outlive it. Stateless; thread-safe.
 class FleetServiceImpl : public v1::FleetService::CallbackService {
  public:
-  explicit FleetServiceImpl(Controller* controller) : controller_(controller) {}
+  explicit FleetServiceImpl(const GuardedController* controller) : controller_(controller) {}
 
   using Context = grpc::CallbackServerContext;
   using Unary = grpc::ServerUnaryReactor;
@@ -36,7 +36,7 @@ class FleetServiceImpl : public v1::FleetService::CallbackService {
                          v1::GetServerStatusResponse* response) override;
 
  private:
-  Controller* const controller_;
+  const GuardedController* const controller_;
 };
 
 }  // namespace forall

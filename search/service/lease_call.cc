@@ -7,6 +7,7 @@
 
 #include "base/mutex.h"
 #include "search/service/grpc_status.h"
+#include "search/service/refused_call.h"
 
 namespace forall {
 namespace {
@@ -83,9 +84,13 @@ class LeaseCall : public grpc::ServerUnaryReactor, public std::enable_shared_fro
 
 }  // namespace
 
-grpc::ServerUnaryReactor* StartLease(const v1::LeaseTasksRequest& request,
-                                     v1::LeaseTasksResponse* response, Controller* controller) {
-  const auto call = std::make_shared<LeaseCall>(request, response, controller);
+grpc::ServerUnaryReactor* StartLease(grpc::CallbackServerContext* context,
+                                     const v1::LeaseTasksRequest& request,
+                                     v1::LeaseTasksResponse* response,
+                                     const GuardedController* controller) {
+  const absl::StatusOr<GuardedController::Pass> pass = controller->Admit(*context, request);
+  if (!pass.ok()) return new RefusedCall<grpc::ServerUnaryReactor>(pass.status());
+  const auto call = std::make_shared<LeaseCall>(request, response, pass->controller());
   call->Start(request);
   // It holds itself until the call is done.
   return call.get();

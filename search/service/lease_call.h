@@ -7,13 +7,15 @@
 #include <grpcpp/grpcpp.h>
 
 #include "proto/forall/v1/fleet_service.pb.h"
-#include "search/controller/controller.h"
+#include "search/service/access/guarded_controller.h"
 
 namespace forall {
 
 // The reactor owns itself and is gone when the call is. `controller` must outlive it.
-grpc::ServerUnaryReactor* StartLease(const v1::LeaseTasksRequest& request,
-                                     v1::LeaseTasksResponse* response, Controller* controller);
+grpc::ServerUnaryReactor* StartLease(grpc::CallbackServerContext* context,
+                                     const v1::LeaseTasksRequest& request,
+                                     v1::LeaseTasksResponse* response,
+                                     const GuardedController* controller);
 
 }  // namespace forall
 

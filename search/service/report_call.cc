@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "search/report/html_report.h"
 #include "search/service/grpc_status.h"
+#include "search/service/refused_call.h"
 
 namespace forall {
 namespace {
@@ -86,10 +87,13 @@ class ReportCall : public grpc::ServerWriteReactor<v1::ReportChunk> {
 
 }  // namespace
 
-grpc::ServerWriteReactor<v1::ReportChunk>* StartReport(const v1::GetReportRequest& request,
-                                                       Controller* controller) {
+grpc::ServerWriteReactor<v1::ReportChunk>* StartReport(grpc::CallbackServerContext* context,
+                                                       const v1::GetReportRequest& request,
+                                                       const GuardedController* controller) {
+  const absl::StatusOr<GuardedController::Pass> pass = controller->Admit(*context, request);
+  if (!pass.ok()) return new RefusedCall<grpc::ServerWriteReactor<v1::ReportChunk>>(pass.status());
   auto* const call = new ReportCall;
-  call->Start(request, controller);
+  call->Start(request, pass->controller());
   return call;
 }
 

@@ -6,13 +6,14 @@
 #include <grpcpp/grpcpp.h>
 
 #include "proto/forall/v1/search_service.pb.h"
-#include "search/controller/controller.h"
+#include "search/service/access/guarded_controller.h"
 
 namespace forall {
 
 // The reactor owns itself and is gone when the stream is. `controller` must outlive it.
-grpc::ServerWriteReactor<v1::ReportChunk>* StartReport(const v1::GetReportRequest& request,
-                                                       Controller* controller);
+grpc::ServerWriteReactor<v1::ReportChunk>* StartReport(grpc::CallbackServerContext* context,
+                                                       const v1::GetReportRequest& request,
+                                                       const GuardedController* controller);
 
 }  // namespace forall
 

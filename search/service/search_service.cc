@@ -105,12 +105,12 @@ grpc::ServerUnaryReactor* SearchServiceImpl::MeasureNetworks(
 
 grpc::ServerWriteReactor<v1::ReportChunk>* SearchServiceImpl::GetReport(
     Context* context, const v1::GetReportRequest* request) {
-  return StartReport(*request, controller_);
+  return StartReport(context, *request, controller_);
 }
 
 grpc::ServerWriteReactor<v1::SearchJobUpdate>* SearchServiceImpl::WatchSearchJob(
     Context* context, const v1::WatchSearchJobRequest* request) {
-  return StartWatch(*request, controller_);
+  return StartWatch(context, *request, controller_);
 }
 
 }  // namespace forall

@@ -5,14 +5,14 @@
 #include <grpcpp/grpcpp.h>
 
 #include "proto/forall/v1/search_service.grpc.pb.h"
-#include "search/controller/controller.h"
+#include "search/service/access/guarded_controller.h"
 
 namespace forall {
 
 // SearchService over a controller, which must outlive it. Stateless; thread-safe.
 class SearchServiceImpl : public v1::SearchService::CallbackService {
  public:
-  explicit SearchServiceImpl(Controller* controller) : controller_(controller) {}
+  explicit SearchServiceImpl(const GuardedController* controller) : controller_(controller) {}
 
   using Context = grpc::CallbackServerContext;
   using Unary = grpc::ServerUnaryReactor;
@@ -56,7 +56,7 @@ class SearchServiceImpl : public v1::SearchService::CallbackService {
                          v1::MeasureNetworksResponse* response) override;
 
  private:
-  Controller* const controller_;
+  const GuardedController* const controller_;
 };
 
 }  // namespace forall

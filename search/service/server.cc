@@ -3,15 +3,16 @@
 
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/security/tls_certificate_provider.h>
+#include <grpcpp/security/tls_credentials_options.h>
 
 #include <utility>
 
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "base/clock.h"
 #include "base/status_macros.h"
+#include "net/certificate_files.h"
+#include "net/loopback.h"
 
 namespace forall {
 namespace {
@@ -20,49 +21,98 @@ namespace {
 constexpr int kMaxReceiveBytes = 16 << 20;
 constexpr int kMaxSendBytes = 64 << 20;
 constexpr absl::Duration kShutdownGrace = absl::Seconds(2);
+constexpr absl::Duration kMaxConnectionAge = absl::Hours(1);
+// For calls under way when a connection's time is up: a large upload.
+constexpr absl::Duration kMaxConnectionGrace = absl::Minutes(10);
+
+absl::Status CheckTls(const ControllerServer::Options& options) {
+  if (options.tls_certificate.empty() != options.tls_key.empty()) {
+    return absl::InvalidArgumentError("--tls-cert and --tls-key go together");
+  }
+  if (!options.tls_client_authorities.empty()) {
+    if (options.tls_key.empty()) {
+      return absl::InvalidArgumentError("--tls-client-ca: goes with --tls-cert and --tls-key");
+    }
+    FORALL_RETURN_IF_ERROR(
+        WithContext(CheckAuthorities(options.tls_client_authorities), "--tls-client-ca"));
+  }
+  if (options.tls_key.empty()) return absl::OkStatus();
+  return WithContext(
+      CheckCertificateAndKey(options.tls_certificate, options.tls_key, Clock::Real()->Now()),
+      "--tls-cert, --tls-key");
+}
+
+std::shared_ptr<grpc::ServerCredentials> TlsOf(const ControllerServer::Options& options) {
+  grpc::experimental::TlsServerCredentialsOptions tls(
+      std::make_shared<grpc::experimental::FileWatcherCertificateProvider>(
+          options.tls_key, options.tls_certificate, options.tls_client_authorities,
+          static_cast<unsigned int>(options.tls_refresh_seconds)));
+  tls.watch_identity_key_cert_pairs();
+  if (!options.tls_client_authorities.empty()) {
+    tls.watch_root_certs();
+    // Who has a token needs no certificate; one that is shown must be good.
+    tls.set_cert_request_type(GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY);
+  }
+  return grpc::experimental::TlsServerCredentials(tls);
+}
 
 }  // namespace
 
-absl::StatusOr<bool> IsLoopback(const std::string& listen) {
-  const size_t colon = listen.rfind(':');
-  int port = -1;
-  if (colon == std::string::npos || colon == 0 ||
-      !absl::SimpleAtoi(listen.substr(colon + 1), &port) || port < 0 || port > 65535) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--listen: want HOST:PORT, e.g. 127.0.0.1:7411, got ", listen));
-  }
-  const std::string host = listen.substr(0, colon);
-  if (host == "localhost" || host == "[::1]") return true;
-  // 127.0.0.0/8, and no name that merely begins so.
-  const std::vector<std::string> parts = absl::StrSplit(host, '.');
-  if (parts.size() != 4 || parts[0] != "127") return false;
-  for (const std::string& part : parts) {
-    int number = 0;
-    if (!absl::SimpleAtoi(part, &number)) return false;
-  }
-  return true;
-}
-
-ControllerServer::ControllerServer(Controller* controller, const ArtifactStore* artifacts)
-    : search_(controller), fleet_(controller), artifact_(controller, artifacts) {}
+ControllerServer::ControllerServer(const Options& options, bool this_machine_only,
+                                   Controller* controller, const ArtifactStore* artifacts,
+                                   std::unique_ptr<TokenBook> tokens)
+    : tokens_(std::move(tokens)),
+      authorizer_({.tokens = tokens_.get(), .this_machine_only = this_machine_only}),
+      audit_({.path = options.audit_log}),
+      guarded_({.controller = controller,
+                .artifacts = artifacts,
+                .authorizer = &authorizer_,
+                .audit = &audit_}),
+      search_(&guarded_),
+      fleet_(&guarded_),
+      artifact_(&guarded_) {}
 
 ControllerServer::~ControllerServer() { Shutdown(); }
 
 absl::StatusOr<std::unique_ptr<ControllerServer>> ControllerServer::Start(
     const Options& options, Controller* controller, const ArtifactStore* artifacts) {
+  FORALL_RETURN_IF_ERROR(CheckTls(options));
+  bool loopback = true;
+  if (!options.listen.empty()) {
+    const absl::StatusOr<bool> checked = IsLoopback(options.listen);
+    if (!checked.ok()) return WithContext(checked.status(), "--listen");
+    loopback = *checked;
+  }
+  const bool tls = !options.tls_key.empty();
+  if (!loopback && !tls) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "--listen: other machines reach ", options.listen,
+        ", which needs TLS: give --tls-cert and --tls-key (docs/security.md has a script that "
+        "makes them), or listen on 127.0.0.1"));
+  }
+  FORALL_ASSIGN_OR_RETURN(
+      std::unique_ptr<TokenBook> tokens,
+      TokenBook::Create({.path = options.tokens, .recheck = options.token_recheck}));
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-  std::unique_ptr<ControllerServer> server(new ControllerServer(controller, artifacts));
+  std::unique_ptr<ControllerServer> server(
+      new ControllerServer(options, loopback && options.tls_client_authorities.empty(), controller,
+                           artifacts, std::move(tokens)));
+  server->nobody_may_call_ =
+      !loopback && options.tls_client_authorities.empty() && !server->tokens_->exists();
   grpc::ServerBuilder builder;
   if (!options.listen.empty()) {
-    FORALL_ASSIGN_OR_RETURN(const bool loopback, IsLoopback(options.listen));
-    if (!loopback && !options.insecure) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "--listen: other machines reach ", options.listen,
-          ", and there is no authentication yet; listen on 127.0.0.1, or say --insecure where the "
-          "network is yours alone"));
-    }
-    builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &server->port_);
+    const std::shared_ptr<grpc::ServerCredentials> credentials =
+        tls ? TlsOf(options) : grpc::experimental::LocalServerCredentials(LOCAL_TCP);
+    credentials->SetAuthMetadataProcessor(server->guarded_.ForeignGuard());
+    builder.AddListeningPort(options.listen, credentials, &server->port_);
+  }
+  if (tls) {
+    // Certificates are looked at when a connection begins: none outlives its time by more.
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS,
+                               static_cast<int>(absl::ToInt64Milliseconds(kMaxConnectionAge)));
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS,
+                               static_cast<int>(absl::ToInt64Milliseconds(kMaxConnectionGrace)));
   }
   // Otherwise a second controller could share the port and get half of the calls.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The gRPC server of a controller: its three services, health and reflection, with limits set.
+// The gRPC server of a controller: its three services, health and reflection, with limits set and a
+// guard before every one (docs/security.md).
 #ifndef FORALL_SEARCH_SERVICE_SERVER_H_
 #define FORALL_SEARCH_SERVICE_SERVER_H_
 
@@ -10,7 +11,12 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "search/controller/controller.h"
+#include "search/service/access/audit_log.h"
+#include "search/service/access/authorizer.h"
+#include "search/service/access/guarded_controller.h"
+#include "search/service/access/token_file.h"
 #include "search/service/artifact_service.h"
 #include "search/service/fleet_service.h"
 #include "search/service/search_service.h"
@@ -23,20 +29,33 @@ class ControllerServer {
  public:
   struct Options {
     // HOST:PORT; port 0 takes a free one. "": no port, for tests over InProcessChannel.
-    std::string listen;
-    // Plaintext on an address that other machines reach. Without it only loopback is accepted.
-    bool insecure = false;
+    std::string listen = {};
+    // PEM files, both or none; without them only loopback is accepted.
+    std::string tls_certificate = {};
+    std::string tls_key = {};
+    // PEM file: clients may show certificates of these authorities, and are workers by them.
+    std::string tls_client_authorities = {};
+    // How often the files above are looked at for new content.
+    int tls_refresh_seconds = 10;
+    // The file of tokens; it need not be there. "": there are no tokens.
+    std::string tokens = {};
+    absl::Duration token_recheck = absl::Milliseconds(500);
+    // The audit log. "": none is kept.
+    std::string audit_log = {};
   };
 
-  // Controller and artifacts are not owned and must outlive the server. InvalidArgument: no
-  // HOST:PORT. FailedPrecondition: not loopback and not insecure. Unavailable: the port is in use
-  // or the address is none of this machine's.
+  // Controller and artifacts are not owned and must outlive the server. Nothing listens before all
+  // files are found sound. InvalidArgument: no HOST:PORT, or a file that does not hold what it
+  // should; NotFound, PermissionDenied: a file that cannot be read. FailedPrecondition: not
+  // loopback and no TLS. Unavailable: the port is in use or the address is none of this machine's.
   static absl::StatusOr<std::unique_ptr<ControllerServer>> Start(const Options& options,
                                                                  Controller* controller,
                                                                  const ArtifactStore* artifacts);
   ~ControllerServer();
 
   int port() const { return port_; }
+  // No token was made yet and nothing else lets anybody in.
+  bool nobody_may_call() const { return nobody_may_call_; }
   // Where clients in this process reach it.
   std::shared_ptr<grpc::Channel> InProcessChannel();
   // Refuses new calls, lets those under way end for a moment, cuts off the others. The controller
@@ -44,17 +63,20 @@ class ControllerServer {
   void Shutdown();
 
  private:
-  ControllerServer(Controller* controller, const ArtifactStore* artifacts);
+  ControllerServer(const Options& options, bool this_machine_only, Controller* controller,
+                   const ArtifactStore* artifacts, std::unique_ptr<TokenBook> tokens);
 
+  const std::unique_ptr<TokenBook> tokens_;
+  const Authorizer authorizer_;
+  AuditLog audit_;
+  const GuardedController guarded_;
   SearchServiceImpl search_;
   FleetServiceImpl fleet_;
   ArtifactServiceImpl artifact_;
   std::unique_ptr<grpc::Server> server_;
   int port_ = 0;
+  bool nobody_may_call_ = false;
 };
-
-// Whether only this machine reaches HOST:PORT. InvalidArgument when it is no such text.
-absl::StatusOr<bool> IsLoopback(const std::string& listen);
 
 }  // namespace forall
 

@@ -2,15 +2,19 @@
 // The three services as clients see them, over a channel inside this process.
 #include <grpcpp/grpcpp.h>
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "base/file.h"
 #include "base/sha256.h"
 #include "base/testing/matchers.h"
+#include "base/testing/temp_dir.h"
 #include "base/thread.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "net/testing/certificate_maker.h"
 #include "search/controller/testing/controller_harness.h"
 #include "search/service/controller_flags.h"
 #include "search/service/grpc_status.h"
@@ -256,6 +260,51 @@ TEST_F(ServiceTest, ArtifactsAreUploadedOnceAndDownloadedFromAnyOffset) {
   }
 }
 
+TEST_F(ServiceTest, UploadsAreHeldToWhatTheyAnnounce) {
+  const std::string content(1000, 'x');
+  const std::string sha256 = Sha256Hex(content);
+  const int64_t size = 1000;
+  struct Case {
+    std::string sha256;
+    int64_t size_bytes;
+    std::vector<std::string> chunks;
+    grpc::StatusCode code;
+  };
+  const Case cases[] = {
+      {sha256, int64_t{1} << 50, {content}, grpc::StatusCode::RESOURCE_EXHAUSTED},
+      {sha256, -1, {content}, grpc::StatusCode::INVALID_ARGUMENT},
+      {sha256, size, {std::string((1 << 20) + 1, 'x')}, grpc::StatusCode::INVALID_ARGUMENT},
+      {sha256, size, {content, "more"}, grpc::StatusCode::DATA_LOSS},
+      {sha256, size, {std::string(1000, 'y')}, grpc::StatusCode::DATA_LOSS},
+      {sha256, size, {content.substr(1)}, grpc::StatusCode::DATA_LOSS},
+      {"", size, {content}, grpc::StatusCode::INVALID_ARGUMENT},
+      {std::string(64, 'A'), size, {content}, grpc::StatusCode::INVALID_ARGUMENT},
+      {std::string(62, 'a') + "/x", size, {content}, grpc::StatusCode::INVALID_ARGUMENT},
+      {"../" + sha256.substr(3), size, {content}, grpc::StatusCode::INVALID_ARGUMENT},
+      {"", 0, {}, grpc::StatusCode::INVALID_ARGUMENT}};
+  for (const Case& upload : cases) {
+    grpc::ClientContext context;
+    v1::Artifact artifact;
+    const auto writer = artifact_->UploadArtifact(&context, &artifact);
+    v1::UploadArtifactRequest request;
+    request.set_sha256(upload.sha256);
+    request.set_size_bytes(upload.size_bytes);
+    for (const std::string& chunk : upload.chunks) {
+      request.set_content(chunk);
+      if (!writer->Write(request)) break;
+      request.Clear();
+    }
+    writer->WritesDone();
+    EXPECT_EQ(writer->Finish().error_code(), upload.code)
+        << upload.sha256 << " " << upload.size_bytes;
+    EXPECT_FALSE(harness_.artifacts()->Exists(sha256));
+  }
+  // Nothing of them is left.
+  const std::filesystem::path folder =
+      std::filesystem::path(*harness_.artifacts()->PathOf(sha256)).parent_path().parent_path();
+  EXPECT_TRUE(std::filesystem::is_empty(folder / "incoming"));
+}
+
 TEST_F(ServiceTest, UploadedFileThatIsNoSupernetIsRefused) {
   grpc::ClientContext context;
   v1::CreateSupernetRequest request;
@@ -325,20 +374,58 @@ TEST_F(ServiceTest, StoppingAnswersParkedPollsAndStreams) {
 }
 
 TEST(ServerTest, PlaintextIsForLoopbackOnly) {
-  for (const char* loopback : {"127.0.0.1:0", "localhost:7411", "[::1]:7411", "127.9.9.9:1"}) {
-    EXPECT_THAT(IsLoopback(loopback), testing::IsOkAndHolds(true)) << loopback;
-  }
-  for (const char* open : {"0.0.0.0:7411", "[::]:7411", "127.0.0.1.example.com:1", "10.0.0.1:1"}) {
-    EXPECT_THAT(IsLoopback(open), testing::IsOkAndHolds(false)) << open;
-  }
-  for (const char* bad : {"", "7411", ":7411", "host", "host:port", "host:70000", "host:-1"}) {
-    EXPECT_THAT(IsLoopback(bad), StatusIs(absl::StatusCode::kInvalidArgument)) << bad;
-  }
   ControllerHarness harness;
-  EXPECT_THAT(
-      ControllerServer::Start({.listen = "0.0.0.0:0"}, harness.controller(), harness.artifacts())
-          .status(),
-      StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("--insecure")));
+  for (const char* open : {"0.0.0.0:0", "[::]:0", "127.9.9.9:0"}) {
+    EXPECT_THAT(ControllerServer::Start({.listen = open}, harness.controller(), harness.artifacts())
+                    .status(),
+                StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("--tls-cert")))
+        << open;
+  }
+  EXPECT_THAT(ControllerServer::Start({.listen = "7411"}, harness.controller(), harness.artifacts())
+                  .status(),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("--listen")));
+}
+
+TEST(ServerTest, FilesAreCheckedBeforeItListens) {
+  ControllerHarness harness;
+  testing::TempDir directory;
+  const testing::CertificateMaker maker;
+  const testing::KeyPair pair = maker.Issue({"DNS:localhost"});
+  const std::string ca = directory / "ca.pem";
+  const std::string certificate = directory / "server.pem";
+  const std::string key = directory / "server.key";
+  const std::string other = directory / "other.key";
+  const std::string tokens = directory / "tokens";
+  for (const auto& [path, text] :
+       {std::pair(ca, maker.authority()), std::pair(certificate, pair.certificate),
+        std::pair(key, pair.key), std::pair(other, maker.Issue({}).key),
+        std::pair(tokens, std::string("no tokens"))}) {
+    FORALL_ASSERT_OK(WriteFileAtomically(path, text));
+  }
+  const auto start = [&](ControllerServer::Options options) {
+    options.listen = "0.0.0.0:0";
+    return ControllerServer::Start(options, harness.controller(), harness.artifacts()).status();
+  };
+  FORALL_EXPECT_OK(
+      start({.tls_certificate = certificate, .tls_key = key, .tls_client_authorities = ca}));
+  const std::tuple<ControllerServer::Options, absl::StatusCode, std::string> cases[] = {
+      {{.tls_certificate = certificate}, absl::StatusCode::kInvalidArgument, "--tls-key"},
+      {{.tls_certificate = certificate, .tls_key = other},
+       absl::StatusCode::kInvalidArgument,
+       "not the private key"},
+      {{.tls_certificate = directory / "gone", .tls_key = key},
+       absl::StatusCode::kNotFound,
+       "gone"},
+      {{.tls_client_authorities = ca}, absl::StatusCode::kInvalidArgument, "--tls-client-ca"},
+      {{.tls_certificate = certificate, .tls_key = key, .tls_client_authorities = key},
+       absl::StatusCode::kInvalidArgument,
+       "--tls-client-ca"},
+      {{.tls_certificate = certificate, .tls_key = key, .tokens = tokens},
+       absl::StatusCode::kInvalidArgument,
+       tokens}};
+  for (const auto& [options, code, text] : cases) {
+    EXPECT_THAT(start(options), StatusIs(code, HasSubstr(text)));
+  }
 }
 
 TEST(ServerTest, PortInUseIsSaid) {

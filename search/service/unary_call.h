@@ -8,20 +8,29 @@
 #include <utility>
 
 #include "search/controller/controller.h"
+#include "search/service/access/guarded_controller.h"
 #include "search/service/grpc_status.h"
 
 namespace forall {
 
 template <typename Request, typename Response>
-grpc::ServerUnaryReactor* AnswerUnary(grpc::CallbackServerContext* context, Controller* controller,
+grpc::ServerUnaryReactor* AnswerUnary(grpc::CallbackServerContext* context,
+                                      const GuardedController* controller,
                                       void (Controller::*method)(const Request&, Done<Response>),
                                       const Request& request, Response* response) {
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  (controller->*method)(request, [reactor, response](absl::StatusOr<Response> answer) {
-    const grpc::Status status = ToGrpcStatus(answer.status());
-    if (answer.ok()) *response = *std::move(answer);
-    reactor->Finish(status);
-  });
+  const absl::StatusOr<GuardedController::Pass> pass = controller->Admit(*context, request);
+  if (!pass.ok()) {
+    reactor->Finish(ToGrpcStatus(pass.status()));
+    return reactor;
+  }
+  (pass->controller()->*method)(request,
+                                [reactor, response, pass = *pass](absl::StatusOr<Response> answer) {
+                                  const grpc::Status status = ToGrpcStatus(answer.status());
+                                  pass.NoteEnd(answer.status(), answer.ok() ? &*answer : nullptr);
+                                  if (answer.ok()) *response = *std::move(answer);
+                                  reactor->Finish(status);
+                                });
   return reactor;
 }
 

@@ -9,6 +9,7 @@
 #include "base/mutex.h"
 #include "search/controller/resource_names.h"
 #include "search/service/grpc_status.h"
+#include "search/service/refused_call.h"
 
 namespace forall {
 namespace {
@@ -137,9 +138,14 @@ class WatchCall : public grpc::ServerWriteReactor<v1::SearchJobUpdate>,
 
 }  // namespace
 
-grpc::ServerWriteReactor<v1::SearchJobUpdate>* StartWatch(const v1::WatchSearchJobRequest& request,
-                                                          Controller* controller) {
-  const auto call = std::make_shared<WatchCall>(request, controller);
+grpc::ServerWriteReactor<v1::SearchJobUpdate>* StartWatch(grpc::CallbackServerContext* context,
+                                                          const v1::WatchSearchJobRequest& request,
+                                                          const GuardedController* controller) {
+  const absl::StatusOr<GuardedController::Pass> pass = controller->Admit(*context, request);
+  if (!pass.ok()) {
+    return new RefusedCall<grpc::ServerWriteReactor<v1::SearchJobUpdate>>(pass.status());
+  }
+  const auto call = std::make_shared<WatchCall>(request, pass->controller());
   call->Start();
   // It holds itself until the stream is done.
   return call.get();

@@ -7,13 +7,14 @@
 #include <grpcpp/grpcpp.h>
 
 #include "proto/forall/v1/search_service.pb.h"
-#include "search/controller/controller.h"
+#include "search/service/access/guarded_controller.h"
 
 namespace forall {
 
 // The reactor owns itself and is gone when the stream is. `controller` must outlive it.
-grpc::ServerWriteReactor<v1::SearchJobUpdate>* StartWatch(const v1::WatchSearchJobRequest& request,
-                                                          Controller* controller);
+grpc::ServerWriteReactor<v1::SearchJobUpdate>* StartWatch(grpc::CallbackServerContext* context,
+                                                          const v1::WatchSearchJobRequest& request,
+                                                          const GuardedController* controller);
 
 }  // namespace forall
 

@@ -13,6 +13,7 @@
 #include "base/status_macros.h"
 #include "base/thread.h"
 #include "cli/command.h"
+#include "net/loopback.h"
 
 namespace forall {
 namespace {
@@ -20,7 +21,7 @@ namespace {
 constexpr size_t kChunkBytes = 512 << 10;
 constexpr int kPageSize = 1000;
 
-std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address) {
+std::shared_ptr<grpc::Channel> OpenChannel(const ControllerEndpoint& controller) {
   grpc::ChannelArguments arguments;
   // A page of trials with their measurements can be large.
   arguments.SetMaxReceiveMessageSize(256 << 20);
@@ -30,7 +31,11 @@ std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address) {
   // A controller whose machine has gone does not close its connections.
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 20'000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+  // A proxy for the web is none for this machine itself.
+  if (IsLoopback(controller.address).value_or(false)) {
+    arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  }
+  return grpc::CreateCustomChannel(controller.address, controller.credentials, arguments);
 }
 
 }  // namespace
@@ -40,10 +45,10 @@ bool HasEnded(v1::SearchJob::State state) {
          state == v1::SearchJob::FAILED;
 }
 
-Client::Client(std::string address, absl::Duration timeout)
-    : address_(std::move(address)),
+Client::Client(const ControllerEndpoint& controller, absl::Duration timeout)
+    : address_(controller.address),
       timeout_(timeout),
-      channel_(OpenChannel(address_)),
+      channel_(OpenChannel(controller)),
       search_(v1::SearchService::NewStub(channel_)),
       fleet_(v1::FleetService::NewStub(channel_)),
       artifacts_(v1::ArtifactService::NewStub(channel_)) {}

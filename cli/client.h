@@ -22,12 +22,19 @@ namespace forall {
 
 inline constexpr char kDefaultController[] = "127.0.0.1:7411";
 
+// Where a controller is, and what it is shown.
+struct ControllerEndpoint {
+  std::string address = kDefaultController;
+  // Of net/controller_access.h.
+  std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
+};
+
 // Thread-safe. Unary calls have a deadline of `timeout` and are repeated until then while the
 // controller cannot be reached or is unavailable: they change nothing, or are idempotent. After
 // that, Unavailable says which address was tried.
 class Client {
  public:
-  explicit Client(std::string address, absl::Duration timeout = absl::Seconds(20));
+  explicit Client(const ControllerEndpoint& controller, absl::Duration timeout = absl::Seconds(20));
 
   const std::string& address() const { return address_; }
   v1::SearchService::Stub* search() { return search_.get(); }

@@ -26,7 +26,8 @@ std::string UnknownCommand(const CLI::App& app, int argc, const char* const* arg
   for (const CLI::App* command : app.get_subcommands(nullptr)) names.push_back(command->get_name());
   for (int i = 1; i < argc; ++i) {
     const absl::string_view word = argv[i];
-    if (word == "--controller") {
+    if (word == "--controller" || word == "--tls-ca" || word == "--tls-cert" ||
+        word == "--tls-key" || word == "--token-file") {
       ++i;  // and its value
       continue;
     }
@@ -98,6 +99,9 @@ int ExitCode(const absl::Status& status) {
     case absl::StatusCode::kFailedPrecondition:
     case absl::StatusCode::kAlreadyExists:
       return 5;
+    case absl::StatusCode::kUnauthenticated:
+    case absl::StatusCode::kPermissionDenied:
+      return 6;
     default:
       return 1;
   }
@@ -110,8 +114,9 @@ std::string Advice(const absl::Status& status, const CommandContext& context) {
       return absl::StrCat(
           "Is a controller running there? Start one with\n  forall-controller --db forall.db "
           "--listen ",
-          context.controller,
-          "\nor name another with --controller HOST:PORT or FORALL_CONTROLLER.");
+          context.controller.address,
+          "\nor name another with --controller HOST:PORT or FORALL_CONTROLLER. One that serves TLS "
+          "is reached with --tls-ca FILE, the authority of its certificate.");
     case absl::StatusCode::kNotFound: {
       // Only where the name of a resource was not known: other things may be missing too.
       const std::pair<absl::string_view, const char*> lists[] = {{"searchJobs/", "forall jobs"},

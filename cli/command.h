@@ -22,7 +22,7 @@ namespace forall {
 
 // Filled while the command line is parsed; `action` then does the work.
 struct CommandContext {
-  std::string controller = kDefaultController;
+  ControllerEndpoint controller;
   std::function<absl::Status()> action;
   bool needs_controller = true;  // a command that works on this machine's files alone says no
 };

@@ -20,7 +20,7 @@ absl::Status ListWorkers(const CommandContext& context) {
   if (workers.empty()) {
     std::cerr
         << "No workers. Start one on the machine with the hardware:\n  forall-worker --controller "
-        << context.controller << "\n";
+        << context.controller.address << "\n";
     return absl::OkStatus();
   }
   TextTable table(

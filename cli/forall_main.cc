@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // forall: the command line of the service.
+#include <cstdlib>
 #include <iostream>
 
 #include "CLI/CLI.hpp"
 #include "cli/command.h"
 #include "cli/error_words.h"
+#include "net/controller_access.h"
 
 namespace {
 
@@ -20,7 +22,10 @@ A first search, with a controller and a worker running:
 Names may be given short: 1 for searchJobs/1, fashion_mnist for supernets/fashion_mnist.
 Exit codes: 0 done, 1 failed, 2 bad argument (also: constraints that contradict each
 other), 3 controller not reachable, 4 not found, 5 not possible now (state; a bound that no subnet
-of the supernet keeps).)";
+of the supernet keeps), 6 not allowed (no token, or one of another role).
+
+FORALL_TOKEN holds a token for controllers that want one; it is no flag, because command lines are
+read by every user of a machine.)";
 
 }  // namespace
 
@@ -31,9 +36,17 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.set_version_flag("--version", std::string("forall ") + FORALL_VERSION);
   app.get_formatter()->column_width(34);
-  app.add_option("--controller", context.controller, "Address of the controller, HOST:PORT")
+  forall::ControllerAccess access;
+  app.add_option("--controller", access.address, "Address of the controller, HOST:PORT")
       ->envname("FORALL_CONTROLLER")
       ->capture_default_str();
+  app.add_option("--tls-ca", access.tls_ca,
+                 "Use TLS: PEM file of the authorities of the controller's certificate, or "
+                 "\"system\" (FORALL_TLS_CA)");
+  app.add_option("--tls-cert", access.tls_certificate,
+                 "A certificate of one's own, PEM (FORALL_TLS_CERT)");
+  app.add_option("--tls-key", access.tls_key, "Its private key, PEM (FORALL_TLS_KEY)");
+  app.add_option("--token-file", access.token_file, "File with one's token (FORALL_TOKEN_FILE)");
   app.fallthrough();
 
   forall::AddSubmitCommand(&app, &context);
@@ -70,11 +83,20 @@ int main(int argc, char** argv) {
     if (error.get_exit_code() != 0) std::cerr << "forall: ";
     return app.exit(error) == 0 ? 0 : 2;
   }
-  const absl::Status address =
-      context.needs_controller ? forall::CheckAddress(context.controller) : absl::OkStatus();
-  if (!address.ok()) {
-    std::cerr << "forall: --controller: " << std::string(address.message()) << "\n";
-    return forall::ExitCode(address);
+  if (context.needs_controller) {
+    const absl::Status address = forall::CheckAddress(access.address);
+    if (!address.ok()) {
+      std::cerr << "forall: --controller: " << std::string(address.message()) << "\n";
+      return forall::ExitCode(address);
+    }
+    forall::FillFromEnvironment([](const char* name) -> const char* { return std::getenv(name); },
+                                &access);
+    const auto credentials = forall::MakeChannelCredentials(access);
+    if (!credentials.ok()) {
+      std::cerr << "forall: " << std::string(credentials.status().message()) << "\n";
+      return 2;  // A flag or a file of this machine, whatever is wrong with it.
+    }
+    context.controller = {access.address, *credentials};
   }
   const absl::Status status = context.action();
   if (status.ok()) return 0;

@@ -250,12 +250,16 @@ absl::Status Quickstart(const QuickstartOptions& options) {
                           controller_log));
   FORALL_ASSIGN_OR_RETURN(const std::string address,
                           AwaitPort(port_file, controller.get(), controller_log));
-  FORALL_ASSIGN_OR_RETURN(const auto worker,
-                          ChildProcess::Start({programs + "/forall-worker", "--controller", address,
-                                               "--data", source + "/build/deps/fashion-mnist",
-                                               "--cache", options.output + "/cache"},
-                                              worker_log));
-  Client client(address);
+  FORALL_ASSIGN_OR_RETURN(
+      const auto worker,
+      ChildProcess::Start(
+          {.argv = {programs + "/forall-worker", "--controller", address, "--data",
+                    source + "/build/deps/fashion-mnist", "--cache", options.output + "/cache"},
+           .log_path = worker_log,
+           // What is set for another controller is not for this one.
+           .environment = {"FORALL_TLS_CA=", "FORALL_TLS_CERT=", "FORALL_TLS_KEY=",
+                           "FORALL_TOKEN_FILE=", "FORALL_TOKEN="}}));
+  Client client(ControllerEndpoint{.address = address});
 
   FORALL_ASSIGN_OR_RETURN(const v1::SearchJob submitted,
                           SubmitOrResume(&client, MakeSpec(options)));

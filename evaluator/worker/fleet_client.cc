@@ -2,7 +2,6 @@
 #include "evaluator/worker/fleet_client.h"
 
 #include <grpcpp/create_channel.h>
-#include <grpcpp/security/credentials.h>
 
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
@@ -33,7 +32,8 @@ absl::StatusOr<Response> Call(v1::FleetService::Stub* stub,
 
 }  // namespace
 
-std::shared_ptr<grpc::Channel> ConnectToController(const std::string& address) {
+std::shared_ptr<grpc::Channel> ConnectToController(
+    const std::string& address, const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
@@ -43,7 +43,7 @@ std::shared_ptr<grpc::Channel> ConnectToController(const std::string& address) {
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
   // A proxy for the web is none for a fleet.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+  return grpc::CreateCustomChannel(address, credentials, arguments);
 }
 
 FleetClient::FleetClient(const std::shared_ptr<grpc::Channel>& channel, const Options& options)

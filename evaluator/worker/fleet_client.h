@@ -6,6 +6,7 @@
 
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
+#include <grpcpp/security/credentials.h>
 
 #include <memory>
 #include <string>
@@ -19,8 +20,10 @@
 namespace forall {
 
 // A channel to HOST:PORT, or anything that gRPC understands, that tries to connect again every two
-// seconds at most.
-std::shared_ptr<grpc::Channel> ConnectToController(const std::string& address);
+// seconds at most. `credentials` are those of net/controller_access.h.
+std::shared_ptr<grpc::Channel> ConnectToController(
+    const std::string& address, const std::shared_ptr<grpc::ChannelCredentials>& credentials =
+                                    grpc::InsecureChannelCredentials());
 
 // Thread-safe.
 class FleetClient {

@@ -188,7 +188,7 @@ absl::Status ServedDevice::Prepare() {
   Worker::Options worker;
   worker.fleet = fleet_.get();
   worker.executor = executor_.get();
-  worker.controller = process_.flags->controller;
+  worker.controller = process_.flags->access.address;
   worker.threads = process_.flags->threads > 0 ? process_.flags->threads : UsableCores();
   worker.registration = Registration(
       backend, plan_.file.has_value() ? std::vector<std::string>()
@@ -243,7 +243,7 @@ void ServedDevice::LogStart(const v1::RegisterWorkerRequest& registration) const
                    << " datasets=" << absl::StrJoin(registration.datasets(), ",")
                    << " data=" << process_.flags->data << " cache=" << process_.flags->cache
                    << " measures=\"" << device.properties().at("measures") << "\""
-                   << " controller=" << process_.flags->controller;
+                   << " controller=" << process_.flags->access.address;
   for (const std::string& warning : environment_.warnings) {
     FORALL_LOG(WARNING) << "timing on " << device.name() << " may be noisy: " << warning;
   }

@@ -23,6 +23,12 @@ and times them. It asks the controller for work and needs no open port. Stop it 
 SIGTERM: it finishes or gives back what it has (a second signal stops it at once).
 
   --controller HOST:PORT   the controller (default: $FORALL_CONTROLLER, else 127.0.0.1:7411)
+  --tls-ca FILE            use TLS: the authorities of the controller's certificate, PEM, or
+                           "system" (default: $FORALL_TLS_CA)
+  --tls-cert FILE          this machine's certificate, which says as which workers it may act, and
+  --tls-key FILE           its private key, PEM (default: $FORALL_TLS_CERT, $FORALL_TLS_KEY)
+  --token-file FILE        a token instead (default: $FORALL_TOKEN_FILE, or the token in
+                           $FORALL_TOKEN); docs/security.md
   --id NAME                this worker, the same after every restart; two workers on one machine
                            need two names (default: the machine's name)
   --device NAME            the board that the numbers belong to (default: the machine's name)
@@ -95,7 +101,11 @@ absl::Status ReadKinds(absl::string_view text, std::vector<v1::Task::Kind>* kind
 }
 
 absl::Status ReadFlag(const std::string& name, const std::string& value, WorkerFlags* flags) {
-  const std::map<std::string, std::string*> texts = {{"--controller", &flags->controller},
+  const std::map<std::string, std::string*> texts = {{"--controller", &flags->access.address},
+                                                     {"--tls-ca", &flags->access.tls_ca},
+                                                     {"--tls-cert", &flags->access.tls_certificate},
+                                                     {"--tls-key", &flags->access.tls_key},
+                                                     {"--token-file", &flags->access.token_file},
                                                      {"--id", &flags->id},
                                                      {"--device", &flags->device},
                                                      {"--data", &flags->data},
@@ -156,9 +166,9 @@ bool IsSwitch(const std::string& name, WorkerFlags* flags, bool** value) {
 }
 
 bool TakesValue(const std::string& name) {
-  for (const char* known :
-       {"--controller", "--id", "--device", "--device-class", "--data", "--cache", "--cache-mib",
-        "--threads", "--kinds", "--sysfs", "--timing"}) {
+  for (const char* known : {"--controller", "--tls-ca", "--tls-cert", "--tls-key", "--token-file",
+                            "--id", "--device", "--device-class", "--data", "--cache",
+                            "--cache-mib", "--threads", "--kinds", "--sysfs", "--timing"}) {
     if (name == known) return true;
   }
   return false;
@@ -171,7 +181,7 @@ std::string WorkerUsage() { return kUsage; }
 absl::StatusOr<WorkerFlags> ParseWorkerFlags(const std::vector<std::string>& arguments,
                                              const char* (*getenv)(const char*)) {
   WorkerFlags flags;
-  flags.controller = FromEnvironment(getenv, "FORALL_CONTROLLER", flags.controller);
+  flags.access.address = FromEnvironment(getenv, "FORALL_CONTROLLER", flags.access.address);
   flags.data = FromEnvironment(getenv, "FORALL_DATA", "");
   flags.data_named = !flags.data.empty();
   if (!flags.data_named) flags.data = "build/deps";
@@ -194,6 +204,7 @@ absl::StatusOr<WorkerFlags> ParseWorkerFlags(const std::vector<std::string>& arg
     FORALL_RETURN_IF_ERROR(ReadFlag(name, parts.size() == 2 ? parts[1] : arguments[++i], &flags));
   }
   FORALL_RETURN_IF_ERROR(CheckTiming(flags));
+  FillFromEnvironment(getenv, &flags.access);
   return flags;
 }
 

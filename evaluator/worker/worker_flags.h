@@ -8,12 +8,13 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "net/controller_access.h"
 #include "proto/forall/v1/fleet_service.pb.h"
 
 namespace forall {
 
 struct WorkerFlags {
-  std::string controller = "127.0.0.1:7411";
+  ControllerAccess access;
   // "" for what the machine's name gives.
   std::string id;
   std::string device;
@@ -44,8 +45,9 @@ struct WorkerFlags {
 // What --help prints.
 std::string WorkerUsage();
 
-// --name=value or --name value. `getenv` looks up FORALL_CONTROLLER, FORALL_DATA, XDG_CACHE_HOME
-// and HOME for defaults; it may return nullptr. InvalidArgument names the flag and what it takes.
+// --name=value or --name value. `getenv` looks up FORALL_CONTROLLER, FORALL_DATA, XDG_CACHE_HOME,
+// HOME and the variables of net/controller_access.h for defaults; it may return nullptr.
+// InvalidArgument names the flag and what it takes.
 absl::StatusOr<WorkerFlags> ParseWorkerFlags(const std::vector<std::string>& arguments,
                                              const char* (*getenv)(const char*));
 

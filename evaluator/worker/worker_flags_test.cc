@@ -25,13 +25,26 @@ const char* Somewhere(const char* name) {
 
 TEST(WorkerFlagsTest, DefaultsComeFromTheEnvironment) {
   FORALL_ASSERT_OK_AND_ASSIGN(const WorkerFlags bare, ParseWorkerFlags({}, Nothing));
-  EXPECT_EQ(bare.controller, "127.0.0.1:7411");
+  EXPECT_EQ(bare.access.address, "127.0.0.1:7411");
   EXPECT_EQ(bare.data, "build/deps");
   EXPECT_EQ(bare.cache, "/tmp/forall-cache");
   FORALL_ASSERT_OK_AND_ASSIGN(const WorkerFlags set, ParseWorkerFlags({}, Somewhere));
-  EXPECT_EQ(set.controller, "lab:1");
+  EXPECT_EQ(set.access.address, "lab:1");
   EXPECT_EQ(set.data, "/data");
   EXPECT_EQ(set.cache, "/home/.cache/forall");
+}
+
+TEST(WorkerFlagsTest, CredentialsAreFilesOrTheEnvironments) {
+  const auto environment = [](const char* name) -> const char* {
+    return absl::string_view(name) == "FORALL_TOKEN_FILE" ? "/token" : nullptr;
+  };
+  FORALL_ASSERT_OK_AND_ASSIGN(
+      const WorkerFlags flags,
+      ParseWorkerFlags({"--tls-ca", "ca", "--tls-cert=cert", "--tls-key", "key"}, environment));
+  EXPECT_EQ(flags.access.tls_ca, "ca");
+  EXPECT_EQ(flags.access.tls_certificate, "cert");
+  EXPECT_EQ(flags.access.tls_key, "key");
+  EXPECT_EQ(flags.access.token_file, "/token");
 }
 
 TEST(WorkerFlagsTest, TimingByFilesTakesLatenciesOnly) {
@@ -66,7 +79,7 @@ TEST(WorkerFlagsTest, ReadsBothSpellings) {
       ParseWorkerFlags({"--controller=a:1", "--id", "pc-1", "--device", "pc", "--device-class", "x",
                         "--threads=3", "--kinds", "latency,export", "--cache-mib=7"},
                        Somewhere));
-  EXPECT_EQ(flags.controller, "a:1");
+  EXPECT_EQ(flags.access.address, "a:1");
   EXPECT_EQ(flags.id, "pc-1");
   EXPECT_EQ(flags.device, "pc");
   EXPECT_EQ(flags.device_class, "x");

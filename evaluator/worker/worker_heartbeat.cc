@@ -142,6 +142,9 @@ void Worker::NoteConnection(const absl::Status& status) {
   if (!changed) return;
   if (status.ok() || absl::IsNotFound(status)) {
     FORALL_LOG(INFO) << "controller is back controller=" << options_.controller;
+  } else if (IsFinal(status)) {
+    FORALL_LOG(ERROR) << "the controller at " << options_.controller
+                      << " refuses this worker: " << status.message() << ". Trying again.";
   } else {
     FORALL_LOG(WARNING) << "cannot reach the controller at " << options_.controller << ": "
                         << status.message()

@@ -19,6 +19,7 @@
 #include "evaluator/worker/served_device.h"
 #include "evaluator/worker/worker_flags.h"
 #include "latency/child/measuring_child.h"
+#include "net/controller_access.h"
 #include "runtime/execution_provider.h"
 
 namespace forall {
@@ -105,7 +106,9 @@ absl::Status RunWorkers(const WorkerFlags& flags, const std::vector<DevicePlan>&
   const EnvironmentProbe probe;
   ServedDevice::Process process;
   process.flags = &flags;
-  process.channel = ConnectToController(flags.controller);
+  FORALL_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ChannelCredentials> credentials,
+                          MakeChannelCredentials(flags.access));
+  process.channel = ConnectToController(flags.access.address, credentials);
   process.probe = &probe;
   ArtifactClient::Options artifact_options;
   artifact_options.cache_directory = flags.cache;
@@ -127,6 +130,8 @@ int Main(const std::vector<std::string>& arguments) {
     std::fprintf(stderr, "forall-worker: %s\n", std::string(flags.status().message()).c_str());
     return 2;
   }
+  // The programs that it starts (models of strangers among them) need no token.
+  unsetenv("FORALL_TOKEN");
   if (flags->help || flags->version) {
     std::fputs(flags->help ? WorkerUsage().c_str() : "forall-worker " FORALL_VERSION "\n", stdout);
     return 0;

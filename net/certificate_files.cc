@@ -9,6 +9,7 @@
 
 #include <ctime>
 #include <memory>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
@@ -43,23 +44,33 @@ absl::Time FromAsn1(const ASN1_TIME* time) {
 
 }  // namespace
 
+absl::StatusOr<PemFile> ReadPemFile(const std::string& path) {
+  FORALL_ASSIGN_OR_RETURN(std::string text, ReadFile(path, kMaxFileBytes));
+  return PemFile{path, std::move(text)};
+}
+
 absl::Status CheckCertificateAndKey(const std::string& certificate, const std::string& key,
                                     absl::Time now) {
-  FORALL_ASSIGN_OR_RETURN(const std::string certificate_text, ReadFile(certificate, kMaxFileBytes));
-  FORALL_ASSIGN_OR_RETURN(const std::string key_text, ReadFile(key, kMaxFileBytes));
-  const Bio certificate_bio = Over(certificate_text);
+  FORALL_ASSIGN_OR_RETURN(const PemFile certificate_file, ReadPemFile(certificate));
+  FORALL_ASSIGN_OR_RETURN(const PemFile key_file, ReadPemFile(key));
+  return CheckCertificateAndKey(certificate_file, key_file, now);
+}
+
+absl::Status CheckCertificateAndKey(const PemFile& certificate, const PemFile& key,
+                                    absl::Time now) {
+  const Bio certificate_bio = Over(certificate.text);
   const Certificate parsed(
       PEM_read_bio_X509(certificate_bio.get(), nullptr, NoPassphrase, nullptr));
-  const Bio key_bio = Over(key_text);
+  const Bio key_bio = Over(key.text);
   const Key parsed_key(PEM_read_bio_PrivateKey(key_bio.get(), nullptr, NoPassphrase, nullptr));
   ERR_clear_error();  // The queue is this thread's, and gRPC's too.
   if (parsed == nullptr) {
     return absl::InvalidArgumentError(absl::StrCat(
-        certificate, ": no PEM certificate (one begins with -----BEGIN CERTIFICATE-----)"));
+        certificate.path, ": no PEM certificate (one begins with -----BEGIN CERTIFICATE-----)"));
   }
   if (parsed_key == nullptr) {
     return absl::InvalidArgumentError(
-        absl::StrCat(key,
+        absl::StrCat(key.path,
                      ": no PEM private key without a passphrase (one begins with -----BEGIN "
                      "PRIVATE KEY-----)"));
   }
@@ -67,13 +78,13 @@ absl::Status CheckCertificateAndKey(const std::string& certificate, const std::s
   ERR_clear_error();
   if (!match) {
     return absl::InvalidArgumentError(
-        absl::StrCat(key, " is not the private key of the certificate in ", certificate));
+        absl::StrCat(key.path, " is not the private key of the certificate in ", certificate.path));
   }
   const absl::Time begins = FromAsn1(X509_get0_notBefore(parsed.get()));
   const absl::Time ends = FromAsn1(X509_get0_notAfter(parsed.get()));
   if (now < begins || now > ends) {
     return absl::InvalidArgumentError(absl::StrCat(
-        certificate, ": valid from ", absl::FormatTime(begins, absl::UTCTimeZone()), " to ",
+        certificate.path, ": valid from ", absl::FormatTime(begins, absl::UTCTimeZone()), " to ",
         absl::FormatTime(ends, absl::UTCTimeZone()), ", and now it is ",
         absl::FormatTime(now, absl::UTCTimeZone()), ": make a new one, or set the clock"));
   }
@@ -81,8 +92,12 @@ absl::Status CheckCertificateAndKey(const std::string& certificate, const std::s
 }
 
 absl::Status CheckAuthorities(const std::string& authorities) {
-  FORALL_ASSIGN_OR_RETURN(const std::string text, ReadFile(authorities, kMaxFileBytes));
-  const Bio bio = Over(text);
+  FORALL_ASSIGN_OR_RETURN(const PemFile file, ReadPemFile(authorities));
+  return CheckAuthorities(file);
+}
+
+absl::Status CheckAuthorities(const PemFile& authorities) {
+  const Bio bio = Over(authorities.text);
   int count = 0;
   while (Certificate(PEM_read_bio_X509(bio.get(), nullptr, NoPassphrase, nullptr)) != nullptr) {
     ++count;
@@ -90,10 +105,10 @@ absl::Status CheckAuthorities(const std::string& authorities) {
   const bool at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
   ERR_clear_error();
   if (count == 0 || !at_end) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(authorities, ": ", count == 0 ? "no PEM certificate" : "a broken certificate",
-                     "; want the certificates of the authorities to trust, each beginning with "
-                     "-----BEGIN CERTIFICATE-----"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        authorities.path, ": ", count == 0 ? "no PEM certificate" : "a broken certificate",
+        "; want the certificates of the authorities to trust, each beginning with "
+        "-----BEGIN CERTIFICATE-----"));
   }
   return absl::OkStatus();
 }

@@ -6,9 +6,18 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 
 namespace forall {
+
+// A file's content, and the name by which messages call it.
+struct PemFile {
+  std::string path;
+  std::string text;
+};
+// At most 4 MiB. NotFound, PermissionDenied, Unavailable.
+absl::StatusOr<PemFile> ReadPemFile(const std::string& path);
 
 // OK when `certificate` holds a PEM certificate (its own first, then those up to the authority)
 // that is valid at `now`, and `key` its private key, without a passphrase. NotFound,
@@ -16,10 +25,12 @@ namespace forall {
 // name the file.
 absl::Status CheckCertificateAndKey(const std::string& certificate, const std::string& key,
                                     absl::Time now);
+absl::Status CheckCertificateAndKey(const PemFile& certificate, const PemFile& key, absl::Time now);
 
 // OK when `authorities` holds at least one PEM certificate and nothing that merely looks like one.
 // Errors as above.
 absl::Status CheckAuthorities(const std::string& authorities);
+absl::Status CheckAuthorities(const PemFile& authorities);
 
 }  // namespace forall
 

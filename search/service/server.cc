@@ -11,7 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
 #include "base/status_macros.h"
-#include "net/certificate_files.h"
+#include "net/certificate_keeper.h"
 #include "net/loopback.h"
 
 namespace forall {
@@ -25,30 +25,23 @@ constexpr absl::Duration kMaxConnectionAge = absl::Hours(1);
 // For calls under way when a connection's time is up: a large upload.
 constexpr absl::Duration kMaxConnectionGrace = absl::Minutes(10);
 
-absl::Status CheckTls(const ControllerServer::Options& options) {
+absl::Status CheckTlsFlags(const ControllerServer::Options& options) {
   if (options.tls_certificate.empty() != options.tls_key.empty()) {
     return absl::InvalidArgumentError("--tls-cert and --tls-key go together");
   }
-  if (!options.tls_client_authorities.empty()) {
-    if (options.tls_key.empty()) {
-      return absl::InvalidArgumentError("--tls-client-ca: goes with --tls-cert and --tls-key");
-    }
-    FORALL_RETURN_IF_ERROR(
-        WithContext(CheckAuthorities(options.tls_client_authorities), "--tls-client-ca"));
+  if (!options.tls_client_authorities.empty() && options.tls_key.empty()) {
+    return absl::InvalidArgumentError("--tls-client-ca: goes with --tls-cert and --tls-key");
   }
-  if (options.tls_key.empty()) return absl::OkStatus();
-  return WithContext(
-      CheckCertificateAndKey(options.tls_certificate, options.tls_key, Clock::Real()->Now()),
-      "--tls-cert, --tls-key");
+  return absl::OkStatus();
 }
 
-std::shared_ptr<grpc::ServerCredentials> TlsOf(const ControllerServer::Options& options) {
+// gRPC looks at the keeper's copies every second, the least that it can.
+std::shared_ptr<grpc::ServerCredentials> TlsOf(const CertificateKeeper& certificates) {
   grpc::experimental::TlsServerCredentialsOptions tls(
       std::make_shared<grpc::experimental::FileWatcherCertificateProvider>(
-          options.tls_key, options.tls_certificate, options.tls_client_authorities,
-          static_cast<unsigned int>(options.tls_refresh_seconds)));
+          certificates.key(), certificates.certificate(), certificates.authorities(), 1));
   tls.watch_identity_key_cert_pairs();
-  if (!options.tls_client_authorities.empty()) {
+  if (!certificates.authorities().empty()) {
     tls.watch_root_certs();
     // Who has a token needs no certificate; one that is shown must be good.
     tls.set_cert_request_type(GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY);
@@ -76,19 +69,29 @@ ControllerServer::~ControllerServer() { Shutdown(); }
 
 absl::StatusOr<std::unique_ptr<ControllerServer>> ControllerServer::Start(
     const Options& options, Controller* controller, const ArtifactStore* artifacts) {
-  FORALL_RETURN_IF_ERROR(CheckTls(options));
+  FORALL_RETURN_IF_ERROR(CheckTlsFlags(options));
+  const bool tls = !options.tls_key.empty();
   bool loopback = true;
   if (!options.listen.empty()) {
     const absl::StatusOr<bool> checked = IsLoopback(options.listen);
     if (!checked.ok()) return WithContext(checked.status(), "--listen");
     loopback = *checked;
   }
-  const bool tls = !options.tls_key.empty();
   if (!loopback && !tls) {
     return absl::FailedPreconditionError(absl::StrCat(
         "--listen: other machines reach ", options.listen,
         ", which needs TLS: give --tls-cert and --tls-key (docs/security.md has a script that "
         "makes them), or listen on 127.0.0.1"));
+  }
+  absl::StatusOr<std::unique_ptr<CertificateKeeper>> certificates = nullptr;
+  if (tls) {
+    certificates = CertificateKeeper::Create({.certificate = options.tls_certificate,
+                                              .key = options.tls_key,
+                                              .authorities = options.tls_client_authorities,
+                                              .refresh = options.tls_refresh});
+  }
+  if (!certificates.ok()) {
+    return WithContext(certificates.status(), "--tls-cert, --tls-key, --tls-client-ca");
   }
   FORALL_ASSIGN_OR_RETURN(
       std::unique_ptr<TokenBook> tokens,
@@ -98,12 +101,13 @@ absl::StatusOr<std::unique_ptr<ControllerServer>> ControllerServer::Start(
   std::unique_ptr<ControllerServer> server(
       new ControllerServer(options, loopback && options.tls_client_authorities.empty(), controller,
                            artifacts, std::move(tokens)));
+  server->certificates_ = *std::move(certificates);
   server->nobody_may_call_ =
       !loopback && options.tls_client_authorities.empty() && !server->tokens_->exists();
   grpc::ServerBuilder builder;
   if (!options.listen.empty()) {
     const std::shared_ptr<grpc::ServerCredentials> credentials =
-        tls ? TlsOf(options) : grpc::experimental::LocalServerCredentials(LOCAL_TCP);
+        tls ? TlsOf(*server->certificates_) : grpc::experimental::LocalServerCredentials(LOCAL_TCP);
     credentials->SetAuthMetadataProcessor(server->guarded_.ForeignGuard());
     builder.AddListeningPort(options.listen, credentials, &server->port_);
   }

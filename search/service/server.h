@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "net/certificate_keeper.h"
 #include "search/controller/controller.h"
 #include "search/service/access/audit_log.h"
 #include "search/service/access/authorizer.h"
@@ -35,8 +36,8 @@ class ControllerServer {
     std::string tls_key = {};
     // PEM file: clients may show certificates of these authorities, and are workers by them.
     std::string tls_client_authorities = {};
-    // How often the files above are looked at for new content.
-    int tls_refresh_seconds = 10;
+    // How often the files above are looked at; what is sound as a whole is taken over.
+    absl::Duration tls_refresh = absl::Seconds(10);
     // The file of tokens; it need not be there. "": there are no tokens.
     std::string tokens = {};
     absl::Duration token_recheck = absl::Milliseconds(500);
@@ -66,6 +67,7 @@ class ControllerServer {
   ControllerServer(const Options& options, bool this_machine_only, Controller* controller,
                    const ArtifactStore* artifacts, std::unique_ptr<TokenBook> tokens);
 
+  std::unique_ptr<CertificateKeeper> certificates_;  // nullptr: no TLS
   const std::unique_ptr<TokenBook> tokens_;
   const Authorizer authorizer_;
   AuditLog audit_;

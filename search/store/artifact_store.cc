@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/status_macros.h"
+#include "search/store/store_file.h"
 
 namespace forall {
 namespace {
@@ -23,23 +24,6 @@ namespace {
 constexpr char kIncoming[] = "incoming";
 // Bounds what one Read allocates, whatever it was asked for.
 constexpr size_t kMaxReadBytes = size_t{4} << 20;
-
-absl::Status ErrnoStatus(int error, absl::string_view what, const std::string& path) {
-  const std::string message = absl::StrCat(what, " ", path);
-  // Abseil has EIO as Unknown, and EDQUOT is a full disk to us.
-  if (error == EIO) return absl::UnavailableError(absl::StrCat(message, ": I/O error"));
-  if (error == EDQUOT || error == EFBIG) return absl::ErrnoToStatus(ENOSPC, message);
-  return absl::ErrnoToStatus(error, message);
-}
-
-absl::Status SyncFolder(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return ErrnoStatus(errno, "cannot open folder", path);
-  const int result = fsync(fd);
-  const int error = errno;
-  close(fd);
-  return result == 0 ? absl::OkStatus() : ErrnoStatus(error, "cannot sync folder", path);
-}
 
 absl::Status NotASha256(absl::string_view sha256) {
   // Whatever came from the network is cut before it reaches a log.
@@ -56,7 +40,7 @@ absl::StatusOr<std::unique_ptr<ArtifactStore>> ArtifactStore::Create(Options opt
   if (!lock.ok()) return WithContext(lock.status(), absl::StrCat("artifacts ", options.folder));
   std::error_code error;
   std::filesystem::remove_all(incoming, error);
-  if (error) return ErrnoStatus(error.value(), "cannot remove", incoming);
+  if (error) return FileError(error.value(), "cannot remove", incoming);
   FORALL_RETURN_IF_ERROR(CreateDirectories(incoming));
   FORALL_RETURN_IF_ERROR(SyncFolder(options.folder));
   return std::unique_ptr<ArtifactStore>(new ArtifactStore(std::move(options), std::move(*lock)));
@@ -64,7 +48,7 @@ absl::StatusOr<std::unique_ptr<ArtifactStore>> ArtifactStore::Create(Options opt
 
 absl::StatusOr<std::string> ArtifactStore::PathOf(absl::string_view sha256) const {
   if (!IsSha256Hex(sha256)) return NotASha256(sha256);
-  return absl::StrCat(options_.folder, "/", sha256.substr(0, 2), "/", sha256.substr(2));
+  return absl::StrCat(options_.folder, "/", ArtifactPath(sha256));
 }
 
 absl::StatusOr<int64_t> ArtifactStore::Size(absl::string_view sha256) const {
@@ -72,7 +56,7 @@ absl::StatusOr<int64_t> ArtifactStore::Size(absl::string_view sha256) const {
   struct stat info = {};
   if (stat(path.c_str(), &info) != 0) {
     if (errno == ENOENT) return absl::NotFoundError(absl::StrCat("there is no artifact ", sha256));
-    return ErrnoStatus(errno, "cannot read", path);
+    return FileError(errno, "cannot read", path);
   }
   return int64_t{info.st_size};
 }
@@ -92,7 +76,7 @@ absl::StatusOr<std::unique_ptr<ArtifactWriter>> ArtifactStore::NewWriter(absl::s
   }
   std::string temporary = absl::StrCat(options_.folder, "/", kIncoming, "/XXXXXX");
   const int fd = mkostemp(temporary.data(), O_CLOEXEC);
-  if (fd < 0) return ErrnoStatus(errno, "cannot create", temporary);
+  if (fd < 0) return FileError(errno, "cannot create", temporary);
   return std::unique_ptr<ArtifactWriter>(new ArtifactWriter(
       fd, std::move(temporary), std::move(path), std::string(sha256), size_bytes));
 }
@@ -106,7 +90,7 @@ absl::StatusOr<std::unique_ptr<ArtifactReader>> ArtifactStore::NewReader(absl::s
         absl::StrCat("offset ", offset, " is outside the artifact's ", size, " bytes"));
   }
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return ErrnoStatus(errno, "cannot open", path);
+  if (fd < 0) return FileError(errno, "cannot open", path);
   return std::unique_ptr<ArtifactReader>(new ArtifactReader(fd, size, offset));
 }
 
@@ -136,7 +120,7 @@ absl::Status ArtifactWriter::Append(absl::string_view bytes) {
     const ssize_t count = write(fd_, bytes.data(), bytes.size());
     if (count < 0) {
       if (errno == EINTR) continue;
-      return ErrnoStatus(errno, "cannot write", temporary_);
+      return FileError(errno, "cannot write", temporary_);
     }
     bytes.remove_prefix(static_cast<size_t>(count));
     written_ += count;
@@ -155,12 +139,12 @@ absl::Status ArtifactWriter::Commit() {
         absl::StrCat("artifact ", sha256_, " was announced, but its bytes hash to ", actual));
   }
   if (fchmod(fd_, 0644) != 0 || fsync(fd_) != 0) {
-    return ErrnoStatus(errno, "cannot sync", temporary_);
+    return FileError(errno, "cannot sync", temporary_);
   }
   const std::filesystem::path folder = std::filesystem::path(final_path_).parent_path();
   FORALL_RETURN_IF_ERROR(CreateDirectories(folder.string()));
   if (rename(temporary_.c_str(), final_path_.c_str()) != 0) {
-    return ErrnoStatus(errno, "cannot rename to", final_path_);
+    return FileError(errno, "cannot rename to", final_path_);
   }
   close(fd_);
   fd_ = -1;
@@ -178,7 +162,7 @@ absl::StatusOr<std::string> ArtifactReader::Read(size_t max_bytes) {
   while (filled < bytes.size()) {
     const ssize_t count = pread(fd_, bytes.data() + filled, bytes.size() - filled, offset_);
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return ErrnoStatus(errno, "cannot read", "an artifact");
+    if (count < 0) return FileError(errno, "cannot read", "an artifact");
     if (count == 0) return absl::DataLossError("an artifact was cut short while it was read");
     filled += static_cast<size_t>(count);
     offset_ += count;

@@ -8,26 +8,6 @@
 namespace forall {
 namespace {
 
-// Refuses what is not ours before anything is written to it.
-absl::Status CheckOwnership(Db* db, int64_t version, int64_t newest) {
-  FORALL_ASSIGN_OR_RETURN(const int64_t application, db->QueryInt64("PRAGMA application_id"));
-  if (application != kStoreApplicationId) {
-    FORALL_ASSIGN_OR_RETURN(const int64_t objects,
-                            db->QueryInt64("SELECT count(*) FROM sqlite_schema"));
-    if (application != 0 || version != 0 || objects != 0) {
-      return absl::FailedPreconditionError(
-          "this is an SQLite database of another program: give another file");
-    }
-  }
-  if (version > newest) {
-    return absl::FailedPreconditionError(absl::StrCat("a newer forall wrote it (schema ", version,
-                                                      ", this one knows schemas up to ", newest,
-                                                      "): upgrade forall, or give another file"));
-  }
-  if (version < 0) return absl::DataLossError(absl::StrCat("its schema version is ", version));
-  return absl::OkStatus();
-}
-
 absl::Status CheckReferences(Db* db) {
   FORALL_ASSIGN_OR_RETURN(Statement broken, db->Query("PRAGMA foreign_key_check"));
   FORALL_ASSIGN_OR_RETURN(const bool found, broken.Step());
@@ -48,10 +28,31 @@ absl::Status Apply(Db* db, const Migration& migration) {
 
 }  // namespace
 
+absl::Status CheckOwnership(Db* db, absl::Span<const Migration> migrations) {
+  const int64_t newest = static_cast<int64_t>(migrations.size());
+  FORALL_ASSIGN_OR_RETURN(const int64_t version, db->QueryInt64("PRAGMA user_version"));
+  FORALL_ASSIGN_OR_RETURN(const int64_t application, db->QueryInt64("PRAGMA application_id"));
+  if (application != kStoreApplicationId) {
+    FORALL_ASSIGN_OR_RETURN(const int64_t objects,
+                            db->QueryInt64("SELECT count(*) FROM sqlite_schema"));
+    if (application != 0 || version != 0 || objects != 0) {
+      return absl::FailedPreconditionError(
+          "this is an SQLite database of another program: give another file");
+    }
+  }
+  if (version > newest) {
+    return absl::FailedPreconditionError(absl::StrCat("a newer forall wrote it (schema ", version,
+                                                      ", this one knows schemas up to ", newest,
+                                                      "): upgrade forall, or give another file"));
+  }
+  if (version < 0) return absl::DataLossError(absl::StrCat("its schema version is ", version));
+  return absl::OkStatus();
+}
+
 absl::Status Migrate(Db* db, absl::Span<const Migration> migrations) {
   const int64_t newest = static_cast<int64_t>(migrations.size());
   FORALL_ASSIGN_OR_RETURN(const int64_t version, db->QueryInt64("PRAGMA user_version"));
-  FORALL_RETURN_IF_ERROR(CheckOwnership(db, version, newest));
+  FORALL_RETURN_IF_ERROR(CheckOwnership(db, migrations));
   for (int64_t i = version; i < newest; ++i) {
     const Migration& migration = migrations[static_cast<size_t>(i)];
     if (migration.version != i + 1) {

@@ -25,6 +25,9 @@ struct Migration {
 // Everything under schema/, embedded at build.
 absl::Span<const Migration> StoreMigrations();
 
+// FailedPrecondition unless the database is ours, or empty, and of a schema that this build knows.
+absl::Status CheckOwnership(Db* db, absl::Span<const Migration> migrations);
+
 // Brings an empty database or an older store to the newest version. An error leaves the version
 // that was reached; a migration is never half applied. Foreign keys must still be off, so that a
 // migration may rebuild tables; they are checked after each. FailedPrecondition: another program's

@@ -289,6 +289,10 @@ class ResultStore {
   // Waits for it. Not from `done`.
   absl::Status Commit(StoreBatch batch);
 
+  // Writes something that leaves no trace and makes that durable, as a commit would: whether the
+  // store can be written (again). Errors as CommitAsync's. Waits for the disk.
+  virtual absl::Status Probe() = 0;
+
   // Starts a new life of the controller: increments the durable epoch and returns it.
   virtual absl::StatusOr<int64_t> BeginEpoch() = 0;
 

@@ -69,7 +69,7 @@ absl::Status SqliteError(int extended_code, absl::string_view message) {
       return absl::DataLossError(
           absl::StrCat(message,
                        ": the file is damaged; restore a backup, or save what can be read "
-                       "with the sqlite3 shell's .recover"));
+                       "(docs/operations.md has both)"));
     case SQLITE_NOTADB:
       return absl::DataLossError(
           absl::StrCat(message, ": it is no forall store, or its first page is damaged"));
@@ -160,7 +160,9 @@ std::string Statement::Text(int column) const {
 absl::StatusOr<std::unique_ptr<Db>> Db::Open(const Options& options) {
   sqlite3* handle = nullptr;
   // NOMUTEX: each connection has one user at a time, who holds the store's own lock.
-  const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
+  const int flags =
+      SQLITE_OPEN_NOMUTEX |
+      (options.read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
   const int code = sqlite3_open_v2(options.path.c_str(), &handle, flags,
                                    options.vfs.empty() ? nullptr : options.vfs.c_str());
   if (handle == nullptr) return absl::ResourceExhaustedError("no memory to open a database");

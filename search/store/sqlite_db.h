@@ -104,9 +104,10 @@ class Db {
   struct Options {
     std::string path;      // or ":memory:"
     std::string vfs = {};  // "" is SQLite's default
+    bool read_only = false;
   };
-  // Opens for reading and writing and creates the file when it does not exist. Checks nothing of
-  // its content: SQLite reads it only when it must.
+  // Opens for reading and writing and creates the file when it does not exist; read-only, it must
+  // exist. Checks nothing of its content: SQLite reads it only when it must.
   static absl::StatusOr<std::unique_ptr<Db>> Open(const Options& options);
   ~Db();
   Db(const Db&) = delete;

@@ -20,6 +20,9 @@ namespace {
 // anew.
 constexpr int kLogLimitFactor = 4;
 
+// What a probe writes: a disk that is full but for a few bytes is to count as full.
+constexpr size_t kProbeBytes = size_t{64} << 10;
+
 // The file's one true path, so that a link to it meets the same lock; absolute, so that SQLite
 // takes no name for a URI.
 absl::StatusOr<std::string> CanonicalPath(const std::string& path) {
@@ -297,6 +300,24 @@ void SqliteResultStore::CheckpointNow() {
   MutexLock lock(&checkpointer_.mu);
   // Nothing is lost when it fails: the log still holds every commit, and the next one tries again.
   if (Checkpoint(checkpointer_.db.get()).ok()) checkpoints_.fetch_add(1, std::memory_order_relaxed);
+}
+
+absl::Status SqliteResultStore::Probe() {
+  const auto probe = [&]() -> absl::Status {
+    MutexLock lock(&writer_.mu);
+    // Two transactions: what is written and taken back in one hardly reaches the disk. A crash
+    // between them leaves a key that nothing refers to, which the next probe takes away.
+    const std::string text = absl::StrCat("probe", std::string(kProbeBytes, ' '));
+    for (const bool write : {true, false}) {
+      FORALL_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(writer_.db.get()));
+      FORALL_RETURN_IF_ERROR(writer_.db->Run("DELETE FROM keys WHERE text = ?", text));
+      if (write)
+        FORALL_RETURN_IF_ERROR(writer_.db->Run("INSERT INTO keys (text) VALUES (?)", text));
+      FORALL_RETURN_IF_ERROR(transaction.Commit());
+    }
+    return absl::OkStatus();
+  };
+  return WithContext(probe(), absl::StrCat("store ", options_.path));
 }
 
 absl::StatusOr<int64_t> SqliteResultStore::BeginEpoch() {

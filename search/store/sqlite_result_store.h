@@ -76,6 +76,7 @@ class SqliteResultStore : public ResultStore {
   void Stop();
 
   void CommitAsync(StoreBatch batch, std::function<void(absl::Status)> done) override;
+  absl::Status Probe() override;
   absl::StatusOr<int64_t> BeginEpoch() override;
   absl::StatusOr<StoreIds> LoadIds() override;
   absl::StatusOr<std::vector<JobRecord>> LoadJobs() override;

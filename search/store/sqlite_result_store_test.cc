@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/random.h"
 #include "base/testing/matchers.h"
@@ -403,6 +404,110 @@ TEST_F(FaultyDiskTest, EveryPointOfFailureKeepsWhatWasAcknowledgedAndNothingElse
   store_.reset();
   FORALL_ASSERT_OK_AND_ASSIGN(const auto again, SqliteResultStore::Create({.path = path_}));
   EXPECT_EQ(CountEvents(again.get()), kept);
+}
+
+// A script of commits and checkpoints in which every single operation on the disk fails once, or
+// from then on until the disk is well again.
+TEST(FaultyScriptTest, WhateverFailsWhatWasAcknowledgedIsThereAndNothingElse) {
+  struct Case {
+    int code;
+    bool once;
+    absl::StatusCode expected;
+  };
+  const Case cases[] = {
+      {SQLITE_FULL, true, absl::StatusCode::kResourceExhausted},
+      {SQLITE_FULL, false, absl::StatusCode::kResourceExhausted},
+      {SQLITE_IOERR_WRITE, false, absl::StatusCode::kUnavailable},
+      {SQLITE_READONLY, false, absl::StatusCode::kFailedPrecondition},
+  };
+  FaultVfs disk("forall-script-test");
+  for (const Case& fault : cases) {
+    int64_t refused = 0;
+    for (int64_t after = 0;; ++after) {
+      SCOPED_TRACE(absl::StrCat("code ", fault.code, " after ", after));
+      ASSERT_LT(after, 500);
+      const TempDir folder;
+      const std::string path = folder / "store.db";
+      const int64_t faults = disk.faults();
+      std::vector<size_t> kept;  // sizes of the payloads
+      {
+        FORALL_ASSERT_OK_AND_ASSIGN(
+            const auto store,
+            SqliteResultStore::Create({.path = path, .checkpoint_pages = 8, .vfs = disk.name()}));
+        FORALL_ASSERT_OK(store->Commit(NewJob(1)));
+        disk.Fail({.after = after, .code = fault.code, .once = fault.once});
+        for (const size_t bytes : {10, 9000, 500, 20000, 30}) {
+          const absl::Status status =
+              store->Commit(NewEvent(static_cast<int64_t>(kept.size()) + 1, bytes));
+          if (status.ok()) {
+            kept.push_back(bytes);
+          } else {
+            ++refused;
+            EXPECT_EQ(status.code(), fault.expected) << status;
+          }
+          ASSERT_EQ(CountEvents(store.get()), static_cast<int64_t>(kept.size()));
+        }
+        disk.Heal();
+        FORALL_ASSERT_OK(store->Probe());
+        FORALL_ASSERT_OK(store->Commit(NewEvent(static_cast<int64_t>(kept.size()) + 1, 77)));
+        kept.push_back(77);
+      }
+      FORALL_ASSERT_OK_AND_ASSIGN(const auto again, SqliteResultStore::Create({.path = path}));
+      FORALL_ASSERT_OK_AND_ASSIGN(const std::vector<EventRecord> events,
+                                  again->LoadEvents(1, 0, 1000));
+      ASSERT_THAT(events, SizeIs(kept.size()));
+      for (size_t i = 0; i < kept.size(); ++i) ASSERT_EQ(events[i].payload.size(), kept[i]);
+      if (disk.faults() == faults) break;
+    }
+    EXPECT_GT(refused, 0);
+  }
+}
+
+TEST(FaultyScriptTest, AStoreThatCannotBeOpenedSaysSoAndOpensLater) {
+  const TempDir folder;
+  const std::string path = folder / "store.db";
+  FORALL_ASSERT_OK((*SqliteResultStore::Create({.path = path}))->Commit(NewJob(1)));
+  FaultVfs disk("forall-open-test");
+  int64_t refused = 0;
+  for (int64_t after = 0;; ++after) {
+    ASSERT_LT(after, 200);
+    disk.Fail({.operations = FaultVfs::kOpen | FaultVfs::kRead | FaultVfs::kEveryChange,
+               .after = after,
+               .code = SQLITE_IOERR});
+    const auto store = SqliteResultStore::Create({.path = path, .vfs = disk.name()});
+    disk.Heal();
+    if (store.ok()) break;
+    ++refused;
+    EXPECT_THAT(store.status().message(), HasSubstr(path));
+  }
+  EXPECT_GT(refused, 2);
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto again, SqliteResultStore::Create({.path = path}));
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::vector<JobRecord> jobs, again->LoadJobs());
+  EXPECT_THAT(jobs, SizeIs(1));
+}
+
+TEST_F(FaultyDiskTest, AProbeTellsWhetherTheDiskCanBeWritten) {
+  FORALL_EXPECT_OK(store_->Probe());
+  disk_.Fail({.code = SQLITE_READONLY});
+  EXPECT_THAT(store_->Probe(),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("write permission")));
+  disk_.Heal();
+  // A few bytes are left: not enough.
+  disk_.LimitFileSize(static_cast<int64_t>(std::filesystem::file_size(path_ + "-wal")) + 20000);
+  EXPECT_THAT(store_->Probe(), StatusIs(absl::StatusCode::kResourceExhausted));
+  disk_.Heal();
+  FORALL_EXPECT_OK(store_->Probe());
+  store_.reset();
+  sqlite3* db = nullptr;
+  ASSERT_EQ(sqlite3_open(path_.c_str(), &db), SQLITE_OK);
+  sqlite3_stmt* find = nullptr;
+  ASSERT_EQ(sqlite3_prepare_v2(db, "SELECT count(*) FROM keys WHERE text LIKE 'probe%'", -1, &find,
+                               nullptr),
+            SQLITE_OK);
+  ASSERT_EQ(sqlite3_step(find), SQLITE_ROW);
+  EXPECT_EQ(sqlite3_column_int(find, 0), 0);
+  sqlite3_finalize(find);
+  sqlite3_close(db);
 }
 
 TEST_F(FaultyDiskTest, WhenTheCommonCommitFailsEachBatchIsTriedAlone) {

@@ -20,9 +20,7 @@ namespace {
 
 constexpr int64_t kAllImages = 10'000;
 
-std::unique_ptr<SqliteResultStore> MemoryStore() {
-  SqliteResultStore::Options options;
-  options.path = ":memory:";
+std::unique_ptr<SqliteResultStore> OpenStore(const SqliteResultStore::Options& options) {
   absl::StatusOr<std::unique_ptr<SqliteResultStore>> store = SqliteResultStore::Create(options);
   FORALL_CHECK(store.ok()) << store.status();
   return *std::move(store);
@@ -90,7 +88,16 @@ void FaultyStore::CommitAsync(StoreBatch batch, std::function<void(absl::Status)
   });
 }
 
-ControllerHarness::ControllerHarness() : sqlite_(MemoryStore()), faulty_(sqlite_.get()) {
+absl::Status FaultyStore::Probe() {
+  {
+    MutexLock lock(&mu_);
+    if (fail_from_ != 0 && commits_ + 1 >= fail_from_) return status_;
+  }
+  return store_->Probe();
+}
+
+ControllerHarness::ControllerHarness(SqliteResultStore::Options store)
+    : sqlite_(OpenStore(store)), faulty_(sqlite_.get()) {
   artifacts_ = ArtifactStore::Create({.folder = folder_ / "artifacts"}).value();
   const std::string sha256 = artifacts_->Put("the weights of a supernet").value();
   StoreBatch batch;

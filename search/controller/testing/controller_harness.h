@@ -60,6 +60,7 @@ class FaultyStore : public ResultStore {
   bool failed() const;
 
   void CommitAsync(StoreBatch batch, std::function<void(absl::Status)> done) override;
+  absl::Status Probe() override;
   absl::StatusOr<int64_t> BeginEpoch() override { return store_->BeginEpoch(); }
   absl::StatusOr<StoreIds> LoadIds() override { return store_->LoadIds(); }
   absl::StatusOr<std::vector<JobRecord>> LoadJobs() override { return store_->LoadJobs(); }
@@ -111,7 +112,8 @@ class ControllerHarness {
  public:
   static constexpr absl::Duration kHeartbeat = absl::Seconds(5);
 
-  ControllerHarness();
+  // In memory unless the options name a file.
+  explicit ControllerHarness(SqliteResultStore::Options store = {.path = ":memory:"});
   ~ControllerHarness();
 
   Controller* controller() { return controller_.get(); }

@@ -20,6 +20,7 @@ sqlite3_file* Real(sqlite3_file* file) {
 
 int Close(sqlite3_file* f) { return Real(f)->pMethods->xClose(Real(f)); }
 int Read(sqlite3_file* f, void* data, int size, sqlite3_int64 offset) {
+  if (const int code = VfsOf(f)->On(FaultVfs::kRead); code != SQLITE_OK) return code;
   return Real(f)->pMethods->xRead(Real(f), data, size, offset);
 }
 int Write(sqlite3_file* f, const void* data, int size, sqlite3_int64 offset) {
@@ -27,10 +28,11 @@ int Write(sqlite3_file* f, const void* data, int size, sqlite3_int64 offset) {
   return Real(f)->pMethods->xWrite(Real(f), data, size, offset);
 }
 int Truncate(sqlite3_file* f, sqlite3_int64 size) {
+  if (const int code = VfsOf(f)->On(FaultVfs::kTruncate); code != SQLITE_OK) return code;
   return Real(f)->pMethods->xTruncate(Real(f), size);
 }
 int Sync(sqlite3_file* f, int flags) {
-  if (const int code = VfsOf(f)->OnSync(); code != SQLITE_OK) return code;
+  if (const int code = VfsOf(f)->On(FaultVfs::kSync); code != SQLITE_OK) return code;
   return Real(f)->pMethods->xSync(Real(f), flags);
 }
 int FileSize(sqlite3_file* f, sqlite3_int64* size) {
@@ -49,6 +51,12 @@ int DeviceCharacteristics(sqlite3_file* f) {
   return Real(f)->pMethods->xDeviceCharacteristics(Real(f));
 }
 int ShmMap(sqlite3_file* f, int page, int size, int extend, void volatile** memory) {
+  if (extend != 0) {
+    if (const int code = VfsOf(f)->On(FaultVfs::kShare); code != SQLITE_OK) {
+      *memory = nullptr;
+      return code;
+    }
+  }
   return Real(f)->pMethods->xShmMap(Real(f), page, size, extend, memory);
 }
 int ShmLock(sqlite3_file* f, int offset, int count, int flags) {
@@ -82,17 +90,14 @@ constexpr sqlite3_io_methods kMethods = {2,
 int Open(sqlite3_vfs* vfs, const char* name, sqlite3_file* file, int flags, int* out_flags) {
   auto* owner = static_cast<FaultVfs*>(vfs->pAppData);
   reinterpret_cast<FaultFile*>(file)->vfs = owner;
+  if (const int code = owner->On(FaultVfs::kOpen); code != SQLITE_OK) {
+    file->pMethods = nullptr;
+    return code;
+  }
   const int code = owner->real()->xOpen(owner->real(), name, Real(file), flags, out_flags);
   // SQLite closes a file whose methods are set even when opening it failed.
   file->pMethods = Real(file)->pMethods == nullptr ? nullptr : &kMethods;
   return code;
-}
-
-// Counts down and fails once it is past zero.
-int Spend(std::atomic<int64_t>* left, const std::atomic<int>& error, std::atomic<int64_t>* faults) {
-  if (left->fetch_sub(1) > 0) return SQLITE_OK;
-  faults->fetch_add(1);
-  return error.load();
 }
 
 }  // namespace
@@ -112,20 +117,23 @@ FaultVfs::FaultVfs(std::string name)
 
 FaultVfs::~FaultVfs() { sqlite3_vfs_unregister(&vfs_); }
 
-void FaultVfs::FailWritesAfter(int64_t more, int code) {
-  write_error_ = code;
-  writes_left_ = more;
-}
-
-void FaultVfs::FailSyncsAfter(int64_t more, int code) {
-  sync_error_ = code;
-  syncs_left_ = more;
+void FaultVfs::Fail(const Fault& fault) {
+  MutexLock lock(&mu_);
+  fault_ = fault;
 }
 
 void FaultVfs::Heal() {
-  writes_left_ = std::numeric_limits<int64_t>::max();
-  syncs_left_ = std::numeric_limits<int64_t>::max();
+  Fail({.operations = 0});
   size_limit_ = std::numeric_limits<int64_t>::max();
+}
+
+int FaultVfs::On(Operation operation) {
+  if (operation == kSync) syncs_.fetch_add(1);
+  MutexLock lock(&mu_);
+  if ((fault_.operations & operation) == 0 || fault_.after-- > 0) return SQLITE_OK;
+  if (fault_.once) fault_.operations = 0;
+  faults_.fetch_add(1);
+  return fault_.code;
 }
 
 int FaultVfs::OnWrite(int64_t end_offset) {
@@ -133,12 +141,7 @@ int FaultVfs::OnWrite(int64_t end_offset) {
     faults_.fetch_add(1);
     return SQLITE_FULL;
   }
-  return Spend(&writes_left_, write_error_, &faults_);
-}
-
-int FaultVfs::OnSync() {
-  syncs_.fetch_add(1);
-  return Spend(&syncs_left_, sync_error_, &faults_);
+  return On(kWrite);
 }
 
 }  // namespace forall::testing

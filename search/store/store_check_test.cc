@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+// Damage of each kind is planted with SQLite itself, past all that the store would refuse.
+#include "search/store/store_check.h"
+
+#include <sqlite3.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "base/testing/matchers.h"
+#include "base/testing/temp_dir.h"
+#include "search/store/artifact_store.h"
+#include "search/store/sqlite_result_store.h"
+#include "search/store/testing/make_records.h"
+
+namespace forall {
+namespace {
+
+using ::forall::testing::Done;
+using ::forall::testing::MakeEvent;
+using ::forall::testing::MakeEvidence;
+using ::forall::testing::MakeJob;
+using ::forall::testing::MakeMeasurement;
+using ::forall::testing::MakeTask;
+using ::forall::testing::MakeTrial;
+using ::forall::testing::StatusIs;
+using ::forall::testing::TempDir;
+using ::forall::testing::TestTime;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+class StoreCheckTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    FORALL_ASSERT_OK_AND_ASSIGN(const auto store, SqliteResultStore::Create({.path = db_}));
+    FORALL_ASSERT_OK_AND_ASSIGN(const auto artifacts,
+                                ArtifactStore::Create({.folder = db_ + ".artifacts"}));
+    model_ = artifacts->Put("a model").value();
+    model_path_ = artifacts->PathOf(model_).value();
+    StoreBatch batch;
+    for (const int64_t job : {1, 2}) {
+      batch.insert_jobs.push_back(MakeJob(job));
+      for (int64_t i = 1; i <= 3; ++i) {
+        batch.append_events.push_back(MakeEvent(job, i));
+        const int64_t id = 10 * job + i;
+        batch.insert_trials.push_back(MakeTrial(id, job, i));
+        batch.insert_trials.back().artifact_sha256 = i == 1 ? model_ : "";
+        batch.insert_tasks.push_back(MakeTask(id, job, id));
+        batch.update_tasks.push_back(Done(batch.insert_tasks.back()));
+        batch.insert_measurements.push_back(MakeMeasurement(id, job, id, id));
+        batch.insert_evidence.push_back(MakeEvidence(id));
+      }
+    }
+    batch.insert_artifacts = {{model_, 7, TestTime(1)}};
+    batch.insert_exports = {{"supernet", "arch-11", "fp32", "calibration", model_, 7}};
+    batch.insert_supernets = {{"tiny", model_, "{}", "images", TestTime(1)}};
+    FORALL_ASSERT_OK(store->Commit(std::move(batch)));
+  }
+
+  // As somebody with the sqlite3 shell would; rules are switched off where they can be.
+  void Damage(const std::string& sql) {
+    sqlite3* db = nullptr;
+    ASSERT_EQ(sqlite3_open(db_.c_str(), &db), SQLITE_OK);
+    char* error = nullptr;
+    const std::string all = absl::StrCat("PRAGMA foreign_keys = OFF; ", sql);
+    EXPECT_EQ(sqlite3_exec(db, all.c_str(), nullptr, nullptr, &error), SQLITE_OK) << error;
+    sqlite3_free(error);
+    sqlite3_close(db);
+  }
+  std::string Findings(bool deep = false) {
+    const absl::StatusOr<CheckReport> report =
+        CheckStore({.db = db_, .artifacts = db_ + ".artifacts", .deep = deep});
+    EXPECT_THAT(report, testing::IsOk());
+    std::string all;
+    if (!report.ok()) return all;
+    for (const Finding& finding : report->findings) {
+      EXPECT_FALSE(finding.advice.empty()) << finding.what;
+      absl::StrAppend(&all, finding.what, "\n");
+    }
+    return all;
+  }
+
+  TempDir folder_;
+  const std::string db_ = folder_ / "store.db";
+  std::string model_;
+  std::string model_path_;
+};
+
+TEST_F(StoreCheckTest, AWholeStoreHasNoFinding) {
+  EXPECT_THAT(Findings(), IsEmpty());
+  EXPECT_THAT(Findings(/*deep=*/true), IsEmpty());
+  FORALL_ASSERT_OK_AND_ASSIGN(const CheckReport report,
+                              CheckStore({.db = db_, .artifacts = db_ + ".artifacts"}));
+  EXPECT_EQ(report.jobs, 2);
+  EXPECT_EQ(report.measurements, 6);
+  EXPECT_EQ(report.artifacts, 1);
+}
+
+TEST_F(StoreCheckTest, WhatIsNoStoreIsAnErrorAndNotAFinding) {
+  EXPECT_THAT(CheckStore({.db = folder_ / "none.db"}),
+              StatusIs(absl::StatusCode::kNotFound, HasSubstr("none.db")));
+  Damage("PRAGMA user_version = 2");
+  EXPECT_THAT(CheckStore({.db = db_}),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("schema 2")));
+  Damage("PRAGMA user_version = 1000");
+  EXPECT_THAT(CheckStore({.db = db_}),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("newer forall")));
+  Damage("PRAGMA application_id = 0");
+  EXPECT_THAT(CheckStore({.db = db_}),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("another program")));
+}
+
+TEST_F(StoreCheckTest, DamagedPagesAreFound) {
+  std::string bytes = ReadFile(db_).value();
+  ASSERT_GT(bytes.size(), size_t{4} << 12);
+  // Page by page, so that every kind of page is hit: never an abort, never a clean bill.
+  int found = 0;
+  for (size_t page = 1; page < bytes.size() >> 12; ++page) {
+    std::string damaged = bytes;
+    for (size_t i = 0; i < 64; ++i) damaged[(page << 12) + i] = static_cast<char>(0xa5);
+    FORALL_ASSERT_OK(WriteFileAtomically(db_, damaged));
+    found += Findings().empty() ? 0 : 1;
+  }
+  // The header of a free page holds nothing.
+  EXPECT_GE(found, static_cast<int>(bytes.size() >> 12) - 3);
+  FORALL_ASSERT_OK(WriteFileAtomically(db_, bytes.substr(0, 5000)));
+  EXPECT_THAT(Findings(), Not(IsEmpty()));
+  FORALL_ASSERT_OK(WriteFileAtomically(db_, std::string(8192, 'x')));
+  EXPECT_THAT(Findings(), HasSubstr("no forall store"));
+}
+
+TEST_F(StoreCheckTest, AChangedSchemaIsFound) {
+  Damage("DROP INDEX measurements_by_task; DROP TRIGGER job_events_keep_rows");
+  EXPECT_THAT(Findings(), AllOf(HasSubstr("the index measurements_by_task of the schema is gone"),
+                                HasSubstr("the trigger job_events_keep_rows")));
+}
+
+TEST_F(StoreCheckTest, BrokenReferencesAreFound) {
+  Damage("DELETE FROM conditions; DELETE FROM trials WHERE id = 21");
+  EXPECT_THAT(Findings(), AllOf(HasSubstr("row 11 of measurements refers to a row of conditions"),
+                                HasSubstr("row 21 of tasks refers to a row of trials")));
+}
+
+TEST_F(StoreCheckTest, EvidenceOfNoMeasurementIsFound) {
+  Damage("DELETE FROM measurements WHERE id = 13");
+  EXPECT_THAT(Findings(), AllOf(HasSubstr("row 13 of evidence refers to a row of measurements"),
+                                HasSubstr("task 13 has timed a network, but its latency is not")));
+}
+
+TEST_F(StoreCheckTest, AMeasurementStoredTwiceIsFound) {
+  Damage(
+      "DROP INDEX measurements_by_task; CREATE TABLE copy AS SELECT * FROM measurements WHERE id = "
+      "12; UPDATE copy SET id = 99; INSERT INTO measurements SELECT * FROM copy; DROP TABLE copy; "
+      "CREATE INDEX measurements_by_task ON measurements (task, metric, condition)");
+  EXPECT_THAT(Findings(),
+              AllOf(HasSubstr("task 12 has 2 measurements of latency_ms under one condition"),
+                    HasSubstr("the index measurements_by_task of the schema is another")));
+}
+
+TEST_F(StoreCheckTest, GapsInALogAreFound) {
+  const std::string without_trigger = "DROP TRIGGER job_events_keep_rows; DELETE FROM job_events ";
+  Damage(without_trigger + "WHERE job = 2 AND seq = 2");
+  EXPECT_THAT(Findings(),
+              AllOf(HasSubstr("the log of searchJobs/2 has a gap: 2 events, numbered 1 to 3"),
+                    HasSubstr("the log of searchJobs/2 proposes 2 trials, but 3 are stored")));
+  Damage("DELETE FROM job_events WHERE job = 1");
+  EXPECT_THAT(Findings(), HasSubstr("searchJobs/1 has no log"));
+}
+
+TEST_F(StoreCheckTest, TrialsOutOfOrderAreFound) {
+  Damage("UPDATE trials SET ordinal = 7 WHERE id = 22");
+  EXPECT_THAT(Findings(), HasSubstr("the trials of searchJobs/2 are not numbered 1 to 3"));
+}
+
+TEST_F(StoreCheckTest, StatesThatDoNotExistAreFound) {
+  Damage(
+      "UPDATE jobs SET state = 9, end_time = 1 WHERE id = 1; UPDATE trials SET state = 0 WHERE id "
+      "= "
+      "11; UPDATE tasks SET kind = 8 WHERE id = 12; UPDATE measurements SET verdict = 0 WHERE id = "
+      "13");
+  EXPECT_THAT(Findings(),
+              AllOf(HasSubstr("searchJobs/1 is in state 9"), HasSubstr("trial 11 is in state 0"),
+                    HasSubstr("task 12 is of kind 8"), HasSubstr("measurement 13 has verdict 0")));
+}
+
+TEST_F(StoreCheckTest, EndsThatAreNoneAreFound) {
+  Damage("UPDATE jobs SET state = 4 WHERE id = 1; UPDATE jobs SET end_time = 5 WHERE id = 2");
+  EXPECT_THAT(Findings(), AllOf(HasSubstr("searchJobs/1 has ended, but not when"),
+                                HasSubstr("searchJobs/2 goes on, but has an end")));
+}
+
+TEST_F(StoreCheckTest, DoneTasksWithoutTheirCompletionAreFound) {
+  Damage("UPDATE tasks SET completed_token = '' WHERE id = 12");
+  EXPECT_THAT(Findings(), HasSubstr("task 12 is done, but not by whom or with what"));
+}
+
+TEST_F(StoreCheckTest, RowsOfOtherJobsAreFound) {
+  Damage("UPDATE tasks SET job = 2 WHERE id = 12; UPDATE measurements SET job = 1 WHERE id = 22");
+  EXPECT_THAT(Findings(),
+              AllOf(HasSubstr("task 12 is of searchJobs/2, its trial of searchJobs/1"),
+                    HasSubstr("measurement 22 is of searchJobs/1, its trial of searchJobs/2")));
+}
+
+TEST_F(StoreCheckTest, NumbersThatCannotBeAreFound) {
+  Damage(
+      "UPDATE measurements SET value = 9e999 WHERE id = 12; "
+      "UPDATE measurements SET low = 6 WHERE id = 13");
+  EXPECT_THAT(Findings(), AllOf(HasSubstr("measurement 12 is "),
+                                HasSubstr("measurement 13 is 5.3 in 6.0 to 5.4")));
+}
+
+TEST_F(StoreCheckTest, PartsOfTasksThatAreNotDoneAreFound) {
+  Damage(
+      "INSERT INTO accuracy_parts SELECT 12, hash, hash, hash, 0, 1, 1, 1, x'', hash, hash, '', 0 "
+      "FROM artifacts; UPDATE tasks SET state = 1 WHERE id = 12");
+  EXPECT_THAT(Findings(), HasSubstr("the part of an accuracy that task 12 was is stored"));
+}
+
+TEST_F(StoreCheckTest, ArtifactsThatAreInNoTableAreFound) {
+  Damage("DELETE FROM artifacts");
+  EXPECT_THAT(Findings(), AllOf(HasSubstr(absl::StrCat("the model ", model_, " of a subnet")),
+                                HasSubstr(absl::StrCat("the weights ", model_)),
+                                HasSubstr("trial 11 has a model")));
+}
+
+TEST_F(StoreCheckTest, LostShortenedAndDamagedArtifactsAreFound) {
+  FORALL_ASSERT_OK(WriteFileAtomically(model_path_, "a m0del"));
+  EXPECT_THAT(Findings(), IsEmpty());
+  EXPECT_THAT(Findings(/*deep=*/true), HasSubstr(absl::StrCat("artifact ", model_, " is damaged")));
+  FORALL_ASSERT_OK(WriteFileAtomically(model_path_, "a mod"));
+  EXPECT_THAT(Findings(), HasSubstr("has 5 bytes instead of 7"));
+  std::filesystem::remove(model_path_);
+  EXPECT_THAT(Findings(), HasSubstr(absl::StrCat("artifact ", model_, " is not there")));
+}
+
+TEST_F(StoreCheckTest, DamagedEvidenceIsFoundWhenItIsRead) {
+  Damage("UPDATE evidence SET samples = x'0102030405' WHERE measurement = 12");
+  EXPECT_THAT(Findings(), IsEmpty());
+  EXPECT_THAT(Findings(/*deep=*/true), HasSubstr("the evidence of measurement 12 cannot be read"));
+}
+
+TEST_F(StoreCheckTest, ManyOfAKindAreCounted) {
+  Damage("UPDATE measurements SET low = 6");
+  FORALL_ASSERT_OK_AND_ASSIGN(
+      const CheckReport report,
+      CheckStore({.db = db_, .artifacts = db_ + ".artifacts", .most_of_a_kind = 2}));
+  ASSERT_THAT(report.findings, ::testing::SizeIs(2));
+  EXPECT_THAT(report.findings[1].what, HasSubstr("(and 4 more like it)"));
+}
+
+}  // namespace
+}  // namespace forall

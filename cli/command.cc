@@ -111,6 +111,8 @@ std::string Advice(const absl::Status& status, const CommandContext& context) {
   switch (status.code()) {
     case absl::StatusCode::kUnavailable:
     case absl::StatusCode::kDeadlineExceeded:
+      // It is there, and has said itself what to do.
+      if (absl::StrContains(status.message(), "read-only since")) return "";
       return absl::StrCat(
           "Is a controller running there? Start one with\n  forall-controller --db forall.db "
           "--listen ",

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
@@ -16,6 +17,10 @@
 
 namespace forall {
 namespace {
+
+// Between attempts at a store that could not be written.
+constexpr absl::Duration kLeastBackOff = absl::Seconds(1);
+constexpr absl::Duration kMostBackOff = absl::Seconds(30);
 
 // A published predictor has 1.5 MB, a table of five resolutions 0.1 MB.
 constexpr int64_t kMostFileBytes = int64_t{16} << 20;
@@ -61,6 +66,7 @@ absl::Status Controller::Load() {
         LeaseTable::Options{options_.clock, epoch_, options_.heartbeat_interval});
     networks_ = std::make_unique<NetworkTasks>(NetworkTasks::Options{options_.clock, epoch_});
     AdoptRegistryLocked(std::move(registry));
+    ResumeJobsLocked();
     KickLocked(&outbox);
   }
   Run(&outbox);
@@ -78,14 +84,30 @@ void Controller::AdoptRegistryLocked(std::unique_ptr<Registry> registry) {
     }
   }
   networks_->Clear();
-  QueueTasksLocked(std::move(registry_->open_tasks));
-  registry_->open_tasks.clear();
+  swept_poisoned_.clear();
+  swept_dropped_.clear();
+  for (const QueuedTask& task : registry_->open_tasks) {
+    const auto job = registry_->jobs.find(task.job);
+    if (job != registry_->jobs.end() && !job->second->fold().ended()) leases_->AddTask(task);
+  }
   for (const EndedLease& lease : leases_to_restore_) {
     leases_->Restore(lease.task, lease.token, lease.worker, lease.end);
   }
   leases_to_restore_.clear();
   for (const auto& [id, job] : registry_->jobs) {
     leases_->HoldJob(id, job->fold().record().state == JobState::kPaused);
+  }
+}
+
+void Controller::ResumeJobsLocked() {
+  for (const QueuedTask& task : registry_->open_tasks) {
+    const auto job = registry_->jobs.find(task.job);
+    if (job == registry_->jobs.end() || !job->second->fold().ended()) continue;
+    if (leases_->IsLeased(task.id)) continue;
+    CloseTaskLocked(&registry_->tasks[task.id], TaskState::kCancelled, "its job has ended");
+  }
+  registry_->open_tasks.clear();
+  for (const auto& [id, job] : registry_->jobs) {
     if (job->fold().ended()) continue;
     job->AdvanceAll();
     job->Pump();
@@ -138,7 +160,7 @@ void Controller::DeliverLocked(const std::vector<Delivery>& deliveries, Outbox* 
 
 void Controller::KickLocked(Outbox* outbox) {
   DeliverLocked(leases_->Match(), outbox);
-  if (committing_ || !broken_.ok()) return;
+  if (committing_ || !broken_.ok() || read_only_.has_value()) return;
   if (open_.batch.empty() && open_.answers.empty()) return;
   committing_ = true;
   committing_round_ = std::move(open_);
@@ -161,11 +183,17 @@ void Controller::OnCommitted(const absl::Status& status) {
     CommitRound round = std::move(committing_round_);
     committing_round_ = CommitRound();
     committing_ = false;
+    absl::Status told = status;
+    if (!status.ok()) {
+      BecomeReadOnlyLocked(status, &outbox);
+      told = RefusalLocked();
+    }
     for (std::function<void(absl::Status)>& answer : round.answers) {
-      outbox.push_back([answer = std::move(answer), status] { answer(status); });
+      outbox.push_back([answer = std::move(answer), told] { answer(told); });
     }
     if (status.ok()) {
       ++commits_;
+      back_off_ = absl::ZeroDuration();
       QueueTasksLocked(std::move(round.tasks));
       for (const auto& [id, subscription] : subscriptions_) {
         if (std::binary_search(committing_jobs_.begin(), committing_jobs_.end(),
@@ -183,15 +211,57 @@ void Controller::OnCommitted(const absl::Status& status) {
         for (EndedLease& lease : lost->ended_leases) leases_to_restore_.push_back(std::move(lease));
       }
       for (std::function<void(absl::Status)>& answer : open_.answers) {
-        outbox.push_back([answer = std::move(answer), status] { answer(status); });
+        outbox.push_back([answer = std::move(answer), told] { answer(told); });
       }
       open_ = CommitRound();
-      broken_ = status;
     }
     KickLocked(&outbox);
     changed_.SignalAll();
   }
   Run(&outbox);
+}
+
+void Controller::BecomeReadOnlyLocked(const absl::Status& why, Outbox* outbox) {
+  broken_ = why;
+  unreadable_ = false;
+  if (!read_only_.has_value()) {
+    read_only_ = ReadOnly{why, Now(), 0};
+    // The first time at once: it may have been this one batch.
+    next_attempt_ns_ = options_.clock->SteadyNanos() + absl::ToInt64Nanoseconds(back_off_);
+    if (read_only_changed_ != nullptr) outbox->push_back(read_only_changed_);
+  }
+}
+
+void Controller::BackOffLocked() {
+  back_off_ = std::clamp(2 * back_off_, kLeastBackOff, kMostBackOff);
+  next_attempt_ns_ = options_.clock->SteadyNanos() + absl::ToInt64Nanoseconds(back_off_);
+}
+
+absl::Status Controller::RefusalLocked() const {
+  if (!read_only_.has_value()) return absl::OkStatus();
+  const std::string message =
+      absl::StrCat(read_only_->why.message(),
+                   "; nothing of this call was kept. The controller is read-only since ",
+                   absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", read_only_->since, absl::UTCTimeZone()),
+                   ", tries the store every ", absl::FormatDuration(kMostBackOff),
+                   " or sooner and goes on by itself: mend the disk, then repeat the call");
+  if (absl::IsResourceExhausted(read_only_->why)) return absl::ResourceExhaustedError(message);
+  return absl::UnavailableError(message);
+}
+
+void Controller::ReleaseReadsLocked(Outbox* outbox) {
+  for (std::function<void()>& read : parked_reads_) outbox->push_back(std::move(read));
+  parked_reads_.clear();
+}
+
+bool Controller::read_only() const {
+  MutexLock lock(&mu_);
+  return read_only_.has_value();
+}
+
+void Controller::WatchReadOnly(std::function<void()> changed) {
+  MutexLock lock(&mu_);
+  read_only_changed_ = std::move(changed);
 }
 
 void Controller::PumpUnfinishedLocked() {
@@ -259,31 +329,67 @@ absl::StatusOr<std::shared_ptr<const CompiledTable>> Controller::LoadTable(
   return compiled;
 }
 
-void Controller::Reload() {
+bool Controller::Reload() {
   absl::StatusOr<std::unique_ptr<Registry>> registry = ReadStore();
   Outbox outbox;
   {
     MutexLock lock(&mu_);
-    if (!registry.ok()) {
+    if (registry.ok()) {
+      broken_ = absl::OkStatus();
+      AdoptRegistryLocked(*std::move(registry));
+    } else {
       FORALL_LOG(ERROR) << "the store cannot be read error=\"" << registry.status() << "\"";
-      return;  // The next tick tries again.
+      unreadable_ = true;
+      BackOffLocked();
     }
-    broken_ = absl::OkStatus();
-    AdoptRegistryLocked(*std::move(registry));
+    ReleaseReadsLocked(&outbox);
     KickLocked(&outbox);
+  }
+  Run(&outbox);
+  return registry.ok();
+}
+
+void Controller::TryStore() {
+  const absl::Status written = options_.store->Probe();
+  Outbox outbox;
+  {
+    MutexLock lock(&mu_);
+    if (stopping_) return;
+    ++read_only_->attempts;
+    if (written.ok()) {
+      FORALL_LOG(INFO) << "the store can be written again attempts=" << read_only_->attempts;
+      read_only_.reset();
+      // Should the next commit fail all the same, the store is tried less and less often.
+      BackOffLocked();
+      if (read_only_changed_ != nullptr) outbox.push_back(read_only_changed_);
+      SweepLocked(&outbox);
+      ResumeJobsLocked();
+      KickLocked(&outbox);
+    } else {
+      FORALL_LOG(WARNING) << "the store still cannot be written attempts=" << read_only_->attempts
+                          << " error=\"" << written << "\"";
+      read_only_->why = written;
+      BackOffLocked();
+    }
   }
   Run(&outbox);
 }
 
 void Controller::SweepLocked(Outbox* outbox) {
-  SweepResult swept = leases_->Sweep();
+  const SweepResult swept = leases_->Sweep();
   DeliverLocked(swept.deliveries, outbox);
+  const std::string why = "its lease was lost too often: it may be what kills the workers";
   for (const int64_t id : swept.poisoned) {
-    const std::string why = "its lease was lost too often: it may be what kills the workers";
     if (NetworkTasks::IsNetworkTask(id)) {
       networks_->Failed(id, "", "", why);
-      continue;
+    } else {
+      swept_poisoned_.push_back(id);
     }
+  }
+  networks_->Expire(leases_.get());
+  swept_dropped_.insert(swept_dropped_.end(), swept.dropped.begin(), swept.dropped.end());
+  if (read_only_.has_value()) return;
+  for (const int64_t id : std::exchange(swept_poisoned_, {})) {
     TaskEntry& task = registry_->tasks[id];
     const auto job = registry_->jobs.find(task.record.job_id);
     CloseTaskLocked(&task, TaskState::kFailed, why);
@@ -291,10 +397,9 @@ void Controller::SweepLocked(Outbox* outbox) {
       job->second->OnFailed(id, "", v1::TaskFailure::TRANSIENT, why, true);
     }
   }
-  for (const int64_t id : swept.dropped) {
+  for (const int64_t id : std::exchange(swept_dropped_, {})) {
     CloseTaskLocked(&registry_->tasks[id], TaskState::kCancelled, "its job has ended");
   }
-  networks_->Expire(leases_.get());
   // A job whose time is up has nobody else to tell it.
   for (const auto& [id, job] : registry_->jobs) {
     if (!job->fold().ended() && job->fold().active().empty()) job->Pump();
@@ -303,11 +408,15 @@ void Controller::SweepLocked(Outbox* outbox) {
 
 void Controller::Tick() {
   bool reload = false;
+  bool due = false;
+  bool wait = false;
   Outbox outbox;
   {
     MutexLock lock(&mu_);
     if (stopping_) return;
-    reload = !broken_.ok() && !committing_;
+    due = read_only_.has_value() && options_.clock->SteadyNanos() >= next_attempt_ns_;
+    reload = !broken_.ok() && (!unreadable_ || due);
+    wait = !broken_.ok() && !reload;
     if (broken_.ok()) {
       SweepLocked(&outbox);
       NotifyOfWaitingLocked(&outbox);
@@ -315,7 +424,8 @@ void Controller::Tick() {
     }
   }
   Run(&outbox);
-  if (reload) Reload();
+  if (wait || (reload && !Reload())) return;
+  if (due) TryStore();
 }
 
 void Controller::BackgroundLoop() {
@@ -340,11 +450,12 @@ void Controller::Stop() {
     if (leases_ != nullptr) DeliverLocked(leases_->ReleasePolls(), &outbox);
     // Watchers look once more and learn that it is over.
     for (const auto& [id, subscription] : subscriptions_) outbox.push_back(subscription.changed);
+    ReleaseReadsLocked(&outbox);
   }
   Run(&outbox);
   background_.Join();
   MutexLock lock(&mu_);
-  while (committing_ || (broken_.ok() && !open_.batch.empty())) changed_.Wait(&mu_);
+  while (committing_ || (!read_only_.has_value() && !open_.batch.empty())) changed_.Wait(&mu_);
   subscriptions_.clear();
 }
 

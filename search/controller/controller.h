@@ -8,8 +8,12 @@
 // A task may be leased once it is durable. No lock is held while the store works or a client is
 // answered.
 //
-// When a commit fails (disk full), memory is ahead of the store: everybody who waits gets the
-// error, and memory is read anew from the store, as after a restart. Nothing acknowledged is lost.
+// When a commit fails (disk full), memory is ahead of the store: whoever wanted to change something
+// gets the error, and memory is read anew from the store, as after a restart. Nothing acknowledged
+// is lost. From then on the controller is read-only: reads are answered from what is durable (those
+// that wait meanwhile are computed anew), leases are renewed and handed out, everything that would
+// have to be stored is refused. The controller tries the store itself, at first at once, then after
+// 1, 2, 4, ... 30 s, and goes on where it was as soon as a write is durable.
 #ifndef FORALL_SEARCH_CONTROLLER_CONTROLLER_H_
 #define FORALL_SEARCH_CONTROLLER_CONTROLLER_H_
 
@@ -66,8 +70,14 @@ class Controller : private JobHost {
   // Answers parked polls, waits for what is being stored, refuses what comes later. Idempotent.
   void Stop();
   // Ends leases and polls whose time is up, stops proposing where time is up, reads memory anew
-  // after a failed commit. Its own thread does it.
+  // after a failed commit, tries a store that could not be written. Its own thread does it.
   void Tick();
+
+  // Nothing can be stored at present. GetServerStatus says why and since when.
+  bool read_only() const;
+  // `changed` is called, without any lock, after read_only() has changed; it must not block. One at
+  // a time; an empty one ends it, but does not wait for a call that is under way.
+  void WatchReadOnly(std::function<void()> changed);
 
   // Search: jobs and trials.
   void SubmitSearchJob(const v1::SubmitSearchJobRequest& request, Done<v1::SearchJob> done);
@@ -161,9 +171,17 @@ class Controller : private JobHost {
   explicit Controller(Options options);
   absl::Status Load();
 
-  // Runs `compute` under the lock and answers when what it saw is durable.
+  // Runs `compute` under the lock and answers when what it did is durable. For calls that change
+  // something: refused while the store cannot be written.
   template <typename T, typename Compute>
   void Answer(Done<T> done, Compute compute);
+  // The same for calls that change nothing, or nothing that is stored: answered also while the
+  // store cannot be written, and computed anew when what it saw was not kept. `compute` outlives
+  // the call that made it.
+  template <typename T>
+  void Read(Done<T> done, std::function<absl::StatusOr<T>()> compute);
+  // What to tell who wanted something stored; OK while the store can be written.
+  absl::Status RefusalLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   static void Run(Outbox* outbox);
   void WhenDurableLocked(std::function<void(absl::Status)> answer, Outbox* outbox)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -174,8 +192,17 @@ class Controller : private JobHost {
   void OnCommitted(const absl::Status& status);
   void QueueTasksLocked(std::vector<QueuedTask> tasks) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void PumpUnfinishedLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Takes over what was read from the store; nothing is to be stored yet.
   void AdoptRegistryLocked(std::unique_ptr<Registry> registry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void Reload();
+  // Goes on with every job from there.
+  void ResumeJobsLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void BecomeReadOnlyLocked(const absl::Status& why, Outbox* outbox)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // After another attempt at the store has failed.
+  void BackOffLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void ReleaseReadsLocked(Outbox* outbox) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool Reload();
+  void TryStore();
   void SweepLocked(Outbox* outbox) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void BackgroundLoop();
 
@@ -319,6 +346,24 @@ class Controller : private JobHost {
   bool committing_ ABSL_GUARDED_BY(mu_) = false;
   // Why memory must be read anew; OK while it need not.
   absl::Status broken_ ABSL_GUARDED_BY(mu_);
+  // Reading it anew has failed.
+  bool unreadable_ ABSL_GUARDED_BY(mu_) = false;
+  // Why nothing can be stored, since when, and how often the store was tried since.
+  struct ReadOnly {
+    absl::Status why;
+    absl::Time since;
+    int64_t attempts = 0;
+  };
+  std::optional<ReadOnly> read_only_ ABSL_GUARDED_BY(mu_);
+  std::function<void()> read_only_changed_ ABSL_GUARDED_BY(mu_);
+  // Zero after a commit that was kept.
+  absl::Duration back_off_ ABSL_GUARDED_BY(mu_);
+  int64_t next_attempt_ns_ ABSL_GUARDED_BY(mu_) = 0;
+  // Reads that wait until memory is read anew.
+  std::vector<std::function<void()>> parked_reads_ ABSL_GUARDED_BY(mu_);
+  // Of sweeps while nothing could be stored.
+  std::vector<int64_t> swept_poisoned_ ABSL_GUARDED_BY(mu_);
+  std::vector<int64_t> swept_dropped_ ABSL_GUARDED_BY(mu_);
   // Of rounds that were not kept, until memory is read anew.
   std::vector<EndedLease> leases_to_restore_ ABSL_GUARDED_BY(mu_);
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;

@@ -3,6 +3,7 @@
 #ifndef FORALL_SEARCH_CONTROLLER_CONTROLLER_ANSWER_H_
 #define FORALL_SEARCH_CONTROLLER_CONTROLLER_ANSWER_H_
 
+#include <functional>
 #include <utility>
 
 #include "search/controller/controller.h"
@@ -16,10 +17,10 @@ void Controller::Answer(Done<T> done, Compute compute) {
     MutexLock lock(&mu_);
     absl::StatusOr<T> answer = absl::UnavailableError("the controller is stopping");
     if (!stopping_) {
-      if (broken_.ok()) {
+      if (const absl::Status refusal = RefusalLocked(); refusal.ok()) {
         answer = compute();
       } else {
-        answer = broken_;
+        answer = refusal;
       }
     }
     WhenDurableLocked(
@@ -27,6 +28,36 @@ void Controller::Answer(Done<T> done, Compute compute) {
           // An error of the call itself stands, whatever became of the round.
           if (answer.ok() && !status.ok()) {
             done(status);
+          } else {
+            done(answer);
+          }
+        },
+        &outbox);
+    KickLocked(&outbox);
+  }
+  Run(&outbox);
+}
+
+template <typename T>
+void Controller::Read(Done<T> done, std::function<absl::StatusOr<T>()> compute) {
+  Outbox outbox;
+  {
+    MutexLock lock(&mu_);
+    absl::StatusOr<T> answer = absl::UnavailableError("the controller is stopping");
+    if (!stopping_ && broken_.ok()) {
+      answer = compute();
+    } else if (!stopping_ && unreadable_) {
+      answer = RefusalLocked();
+    } else if (!stopping_) {
+      parked_reads_.push_back(
+          [this, done = std::move(done), compute = std::move(compute)] { Read<T>(done, compute); });
+      return;
+    }
+    WhenDurableLocked(
+        [this, done = std::move(done), compute = std::move(compute),
+         answer = std::move(answer)](const absl::Status& status) {
+          if (answer.ok() && !status.ok()) {
+            Read<T>(done, compute);
           } else {
             done(answer);
           }

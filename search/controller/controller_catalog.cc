@@ -13,7 +13,7 @@
 namespace forall {
 
 void Controller::GetSupernet(const v1::GetSupernetRequest& request, Done<v1::Supernet> done) {
-  Answer<v1::Supernet>(std::move(done), [&]() -> absl::StatusOr<v1::Supernet> {
+  Read<v1::Supernet>(std::move(done), [this, request]() -> absl::StatusOr<v1::Supernet> {
     mu_.AssertHeld();
     FORALL_ASSIGN_OR_RETURN(const std::string id, ParseSupernetName(request.name()));
     const auto it = registry_->supernets.find(id);
@@ -26,8 +26,8 @@ void Controller::GetSupernet(const v1::GetSupernetRequest& request, Done<v1::Sup
 
 void Controller::ListSupernets(const v1::ListSupernetsRequest& request,
                                Done<v1::ListSupernetsResponse> done) {
-  Answer<v1::ListSupernetsResponse>(
-      std::move(done), [&]() -> absl::StatusOr<v1::ListSupernetsResponse> {
+  Read<v1::ListSupernetsResponse>(
+      std::move(done), [this, request]() -> absl::StatusOr<v1::ListSupernetsResponse> {
         mu_.AssertHeld();
         FORALL_ASSIGN_OR_RETURN(const int32_t size, CheckPageSize(request.page_size(), 100));
         FORALL_ASSIGN_OR_RETURN(const std::string after,
@@ -111,7 +111,7 @@ void Controller::CreateSupernet(const v1::CreateSupernetRequest& request, Done<v
 
 void Controller::GetSearchSpace(const v1::GetSearchSpaceRequest& request,
                                 Done<v1::SearchSpace> done) {
-  Answer<v1::SearchSpace>(std::move(done), [&]() -> absl::StatusOr<v1::SearchSpace> {
+  Read<v1::SearchSpace>(std::move(done), [this, request]() -> absl::StatusOr<v1::SearchSpace> {
     mu_.AssertHeld();
     FORALL_ASSIGN_OR_RETURN(const std::string id, ParseSearchSpaceName(request.name()));
     for (const auto& [name, supernet] : registry_->supernets) {

@@ -706,14 +706,21 @@ void Controller::CompleteTasks(const v1::CompleteTasksRequest& request,
 
 void Controller::ReleaseTask(const v1::ReleaseTaskRequest& request,
                              Done<v1::ReleaseTaskResponse> done) {
-  Answer<v1::ReleaseTaskResponse>(
-      std::move(done), [&]() -> absl::StatusOr<v1::ReleaseTaskResponse> {
-        mu_.AssertHeld();
-        FORALL_ASSIGN_OR_RETURN(const std::string worker, WorkerId(request.worker()));
-        FORALL_ASSIGN_OR_RETURN(const int64_t task, ParseTaskName(request.task()));
-        FORALL_RETURN_IF_ERROR(leases_->Release(task, request.lease_token(), worker));
-        return v1::ReleaseTaskResponse();
-      });
+  const absl::StatusOr<std::string> worker = WorkerId(request.worker());
+  if (!worker.ok()) return done(worker.status());
+  const absl::StatusOr<int64_t> task = ParseTaskName(request.task());
+  if (!task.ok()) return done(task.status());
+  absl::Status released = absl::UnavailableError("the controller is stopping");
+  Outbox outbox;
+  {
+    MutexLock lock(&mu_);
+    // Leases live in memory alone: this answer waits for no commit.
+    if (!stopping_) released = leases_->Release(*task, request.lease_token(), *worker);
+    KickLocked(&outbox);
+  }
+  Run(&outbox);
+  if (!released.ok()) return done(released);
+  done(v1::ReleaseTaskResponse());
 }
 
 v1::Worker Controller::WorkerViewLocked(const std::string& worker) {
@@ -731,8 +738,8 @@ v1::Worker Controller::WorkerViewLocked(const std::string& worker) {
 
 void Controller::ListWorkers(const v1::ListWorkersRequest& request,
                              Done<v1::ListWorkersResponse> done) {
-  Answer<v1::ListWorkersResponse>(
-      std::move(done), [&]() -> absl::StatusOr<v1::ListWorkersResponse> {
+  Read<v1::ListWorkersResponse>(
+      std::move(done), [this, request]() -> absl::StatusOr<v1::ListWorkersResponse> {
         mu_.AssertHeld();
         FORALL_ASSIGN_OR_RETURN(const int32_t size, CheckPageSize(request.page_size(), 100));
         FORALL_ASSIGN_OR_RETURN(const std::string after,
@@ -756,24 +763,25 @@ void Controller::ListWorkers(const v1::ListWorkersRequest& request,
 
 void Controller::InspectWorker(const v1::InspectWorkerRequest& request,
                                Done<v1::WorkerInspection> done) {
-  Answer<v1::WorkerInspection>(std::move(done), [&]() -> absl::StatusOr<v1::WorkerInspection> {
-    mu_.AssertHeld();
-    FORALL_ASSIGN_OR_RETURN(const std::string worker, ParseWorkerName(request.name()));
-    if (request.latencies() < 0 || request.latencies() > kMaxLatencies) {
-      return Invalid("latencies", "from 1 to ", kMaxLatencies, ", or 0 for ", kDefaultLatencies,
-                     ", got ", request.latencies());
-    }
-    const auto known = workers_.find(worker);
-    if (known == workers_.end()) {
-      return absl::NotFoundError(absl::StrCat("there is no ", WorkerName(worker)));
-    }
-    return InspectionOf(*registry_, WorkerViewLocked(worker), known->second.news,
-                        request.latencies() == 0 ? kDefaultLatencies : request.latencies());
-  });
+  Read<v1::WorkerInspection>(
+      std::move(done), [this, request]() -> absl::StatusOr<v1::WorkerInspection> {
+        mu_.AssertHeld();
+        FORALL_ASSIGN_OR_RETURN(const std::string worker, ParseWorkerName(request.name()));
+        if (request.latencies() < 0 || request.latencies() > kMaxLatencies) {
+          return Invalid("latencies", "from 1 to ", kMaxLatencies, ", or 0 for ", kDefaultLatencies,
+                         ", got ", request.latencies());
+        }
+        const auto known = workers_.find(worker);
+        if (known == workers_.end()) {
+          return absl::NotFoundError(absl::StrCat("there is no ", WorkerName(worker)));
+        }
+        return InspectionOf(*registry_, WorkerViewLocked(worker), known->second.news,
+                            request.latencies() == 0 ? kDefaultLatencies : request.latencies());
+      });
 }
 
 void Controller::DrainWorker(const v1::DrainWorkerRequest& request, Done<v1::Worker> done) {
-  Answer<v1::Worker>(std::move(done), [&]() -> absl::StatusOr<v1::Worker> {
+  Read<v1::Worker>(std::move(done), [this, request]() -> absl::StatusOr<v1::Worker> {
     mu_.AssertHeld();
     FORALL_ASSIGN_OR_RETURN(const std::string worker, ParseWorkerName(request.name()));
     FORALL_RETURN_IF_ERROR(leases_->DrainWorker(worker));
@@ -782,28 +790,35 @@ void Controller::DrainWorker(const v1::DrainWorkerRequest& request, Done<v1::Wor
   });
 }
 
-void Controller::GetServerStatus(const v1::GetServerStatusRequest& request,
+void Controller::GetServerStatus(const v1::GetServerStatusRequest& /*request*/,
                                  Done<v1::GetServerStatusResponse> done) {
-  Answer<v1::GetServerStatusResponse>(
-      std::move(done), [&]() -> absl::StatusOr<v1::GetServerStatusResponse> {
-        mu_.AssertHeld();
-        v1::GetServerStatusResponse response;
-        const auto set = [&](const char* name, const auto& value) {
-          (*response.mutable_values())[name] = absl::StrCat(value);
-        };
-        set("epoch", epoch_);
-        set("heartbeat_interval", absl::FormatDuration(options_.heartbeat_interval));
-        set("jobs", registry_->jobs.size());
-        set("tasks_waiting", leases_->waiting_tasks());
-        set("tasks_leased", leases_->leased_tasks());
-        set("polls_parked", leases_->parked_polls());
-        set("workers", workers_.size());
-        set("workers_active", leases_->ActiveWorkers());
-        set("measurements", registry_->index.size());
-        set("commits", commits_);
-        set("commits_failed", failed_commits_);
-        return response;
-      });
+  v1::GetServerStatusResponse response;
+  const auto set = [&](const char* name, const auto& value) {
+    (*response.mutable_values())[name] = absl::StrCat(value);
+  };
+  {
+    // Counts, which need not be durable: answered whatever becomes of the store.
+    MutexLock lock(&mu_);
+    set("epoch", epoch_);
+    set("heartbeat_interval", absl::FormatDuration(options_.heartbeat_interval));
+    set("jobs", registry_->jobs.size());
+    set("tasks_waiting", leases_->waiting_tasks());
+    set("tasks_leased", leases_->leased_tasks());
+    set("polls_parked", leases_->parked_polls());
+    set("workers", workers_.size());
+    set("workers_active", leases_->ActiveWorkers());
+    set("measurements", registry_->index.size());
+    set("commits", commits_);
+    set("commits_failed", failed_commits_);
+    set("read_only", read_only_.has_value() ? "true" : "false");
+    if (read_only_.has_value()) {
+      set("read_only_reason", read_only_->why.message());
+      set("read_only_since",
+          absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", read_only_->since, absl::UTCTimeZone()));
+      set("read_only_attempts", read_only_->attempts);
+    }
+  }
+  done(std::move(response));
 }
 
 }  // namespace forall

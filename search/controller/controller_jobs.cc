@@ -90,6 +90,9 @@ v1::SearchJob Controller::JobViewLocked(const JobController& job) {
 std::string Controller::WaitingReasonLocked(const JobController& job) const {
   const JobState state = job.fold().record().state;
   if (state != JobState::kRunning && state != JobState::kFinalizing) return "";
+  if (read_only_.has_value()) {
+    return absl::StrCat("the controller to be able to store results: ", read_only_->why.message());
+  }
   if (std::string reason = job.WaitingReason(); !reason.empty()) return reason;
   if (!job.fold().plan().measures()) return "";
   if (leases_->ActiveWorkers() == 0) {
@@ -349,10 +352,11 @@ void Controller::EstimateSearchJob(const v1::EstimateSearchJobRequest& request,
                                    Done<v1::SearchJobEstimate> done) {
   const absl::Status valid = ValidateSearchJobSpec(request.spec());
   if (!valid.ok()) return done(valid);
-  Answer<v1::SearchJobEstimate>(std::move(done), [&]() -> absl::StatusOr<v1::SearchJobEstimate> {
-    mu_.AssertHeld();
-    return EstimateLocked(request.spec());
-  });
+  Read<v1::SearchJobEstimate>(std::move(done),
+                              [this, request]() -> absl::StatusOr<v1::SearchJobEstimate> {
+                                mu_.AssertHeld();
+                                return EstimateLocked(request.spec());
+                              });
 }
 
 void Controller::SubmitSearchJob(const v1::SubmitSearchJobRequest& request,
@@ -371,7 +375,7 @@ void Controller::SubmitSearchJob(const v1::SubmitSearchJobRequest& request,
 }
 
 void Controller::GetSearchJob(const v1::GetSearchJobRequest& request, Done<v1::SearchJob> done) {
-  Answer<v1::SearchJob>(std::move(done), [&]() -> absl::StatusOr<v1::SearchJob> {
+  Read<v1::SearchJob>(std::move(done), [this, request]() -> absl::StatusOr<v1::SearchJob> {
     mu_.AssertHeld();
     FORALL_ASSIGN_OR_RETURN(JobController * job, FindJobLocked(request.name()));
     return JobViewLocked(*job);
@@ -380,8 +384,8 @@ void Controller::GetSearchJob(const v1::GetSearchJobRequest& request, Done<v1::S
 
 void Controller::ListSearchJobs(const v1::ListSearchJobsRequest& request,
                                 Done<v1::ListSearchJobsResponse> done) {
-  Answer<v1::ListSearchJobsResponse>(
-      std::move(done), [&]() -> absl::StatusOr<v1::ListSearchJobsResponse> {
+  Read<v1::ListSearchJobsResponse>(
+      std::move(done), [this, request]() -> absl::StatusOr<v1::ListSearchJobsResponse> {
         mu_.AssertHeld();
         FORALL_ASSIGN_OR_RETURN(const int32_t size, CheckPageSize(request.page_size(), 50));
         FORALL_ASSIGN_OR_RETURN(const int64_t before, ParsePageToken("jobs", request.page_token()));
@@ -431,29 +435,31 @@ void Controller::ResumeSearchJob(const v1::ResumeSearchJobRequest& request,
 
 void Controller::ListTrials(const v1::ListTrialsRequest& request,
                             Done<v1::ListTrialsResponse> done) {
-  Answer<v1::ListTrialsResponse>(std::move(done), [&]() -> absl::StatusOr<v1::ListTrialsResponse> {
-    mu_.AssertHeld();
-    FORALL_ASSIGN_OR_RETURN(JobController * job, FindJobLocked(request.parent()));
-    FORALL_ASSIGN_OR_RETURN(const int32_t size, CheckPageSize(request.page_size(), 100));
-    FORALL_ASSIGN_OR_RETURN(const int64_t after, ParsePageToken("trials", request.page_token()));
-    const std::vector<TrialEntry>& trials = job->fold().trials();
-    const int64_t count = static_cast<int64_t>(trials.size());
-    v1::ListTrialsResponse response;
-    int64_t next = std::min(after, count);
-    // A page stays below what clients accept, however much is known about each trial.
-    for (size_t bytes = 0; next < count && response.trials_size() < size && bytes < kPageBytes;
-         ++next) {
-      v1::Trial* const view = response.add_trials();
-      *view = TrialView(*registry_, job->fold(), trials[next]);
-      bytes += view->ByteSizeLong();
-    }
-    if (next < count) response.set_next_page_token(PageToken("trials", next));
-    return response;
-  });
+  Read<v1::ListTrialsResponse>(
+      std::move(done), [this, request]() -> absl::StatusOr<v1::ListTrialsResponse> {
+        mu_.AssertHeld();
+        FORALL_ASSIGN_OR_RETURN(JobController * job, FindJobLocked(request.parent()));
+        FORALL_ASSIGN_OR_RETURN(const int32_t size, CheckPageSize(request.page_size(), 100));
+        FORALL_ASSIGN_OR_RETURN(const int64_t after,
+                                ParsePageToken("trials", request.page_token()));
+        const std::vector<TrialEntry>& trials = job->fold().trials();
+        const int64_t count = static_cast<int64_t>(trials.size());
+        v1::ListTrialsResponse response;
+        int64_t next = std::min(after, count);
+        // A page stays below what clients accept, however much is known about each trial.
+        for (size_t bytes = 0; next < count && response.trials_size() < size && bytes < kPageBytes;
+             ++next) {
+          v1::Trial* const view = response.add_trials();
+          *view = TrialView(*registry_, job->fold(), trials[next]);
+          bytes += view->ByteSizeLong();
+        }
+        if (next < count) response.set_next_page_token(PageToken("trials", next));
+        return response;
+      });
 }
 
 void Controller::GetTrial(const v1::GetTrialRequest& request, Done<v1::Trial> done) {
-  Answer<v1::Trial>(std::move(done), [&]() -> absl::StatusOr<v1::Trial> {
+  Read<v1::Trial>(std::move(done), [this, request]() -> absl::StatusOr<v1::Trial> {
     mu_.AssertHeld();
     FORALL_ASSIGN_OR_RETURN(const TrialId id, ParseTrialName(request.name()));
     const auto job = registry_->jobs.find(id.job);
@@ -468,20 +474,21 @@ void Controller::GetTrial(const v1::GetTrialRequest& request, Done<v1::Trial> do
 
 void Controller::QueryParetoFrontier(const v1::QueryParetoFrontierRequest& request,
                                      Done<v1::QueryParetoFrontierResponse> done) {
-  Answer<v1::QueryParetoFrontierResponse>(std::move(done),
-                                          [&]() -> absl::StatusOr<v1::QueryParetoFrontierResponse> {
-                                            mu_.AssertHeld();
-                                            return QueryFrontier(*registry_, request);
-                                          });
+  Read<v1::QueryParetoFrontierResponse>(
+      std::move(done), [this, request]() -> absl::StatusOr<v1::QueryParetoFrontierResponse> {
+        mu_.AssertHeld();
+        return QueryFrontier(*registry_, request);
+      });
 }
 
 void Controller::GetPredictionLedger(const v1::GetPredictionLedgerRequest& request,
                                      Done<v1::PredictionLedger> done) {
-  Answer<v1::PredictionLedger>(std::move(done), [&]() -> absl::StatusOr<v1::PredictionLedger> {
-    mu_.AssertHeld();
-    FORALL_ASSIGN_OR_RETURN(JobController * job, FindJobLocked(request.name()));
-    return PredictionLedgerOf(job->fold());
-  });
+  Read<v1::PredictionLedger>(
+      std::move(done), [this, request]() -> absl::StatusOr<v1::PredictionLedger> {
+        mu_.AssertHeld();
+        FORALL_ASSIGN_OR_RETURN(JobController * job, FindJobLocked(request.name()));
+        return PredictionLedgerOf(job->fold());
+      });
 }
 
 absl::StatusOr<v1::Trial> Controller::TrialByKeyLocked(const std::string& key) {
@@ -570,15 +577,15 @@ absl::StatusOr<v1::ExportSubnetResponse> Controller::ExportLocked(const std::str
 
 void Controller::ExportSubnet(const v1::ExportSubnetRequest& request,
                               Done<v1::ExportSubnetResponse> done) {
-  Answer<v1::ExportSubnetResponse>(std::move(done),
-                                   [&]() -> absl::StatusOr<v1::ExportSubnetResponse> {
-                                     mu_.AssertHeld();
-                                     return ExportLocked(request.name());
-                                   });
+  Read<v1::ExportSubnetResponse>(std::move(done),
+                                 [this, request]() -> absl::StatusOr<v1::ExportSubnetResponse> {
+                                   mu_.AssertHeld();
+                                   return ExportLocked(request.name());
+                                 });
 }
 
 void Controller::GetUpdate(const std::string& name, int64_t after, Done<JobUpdate> done) {
-  Answer<JobUpdate>(std::move(done), [&]() -> absl::StatusOr<JobUpdate> {
+  Read<JobUpdate>(std::move(done), [this, name, after]() -> absl::StatusOr<JobUpdate> {
     mu_.AssertHeld();
     FORALL_ASSIGN_OR_RETURN(JobController * job, FindJobLocked(name));
     const JobFold& fold = job->fold();
@@ -631,7 +638,7 @@ void Controller::Unsubscribe(int64_t subscription) {
 }
 
 void Controller::GetSnapshot(const std::string& name, Done<JobSnapshot> done) {
-  Answer<JobSnapshot>(std::move(done), [&]() -> absl::StatusOr<JobSnapshot> {
+  Read<JobSnapshot>(std::move(done), [this, name]() -> absl::StatusOr<JobSnapshot> {
     mu_.AssertHeld();
     FORALL_ASSIGN_OR_RETURN(JobController * job, FindJobLocked(name));
     const JobFold& fold = job->fold();

@@ -80,15 +80,17 @@ void Controller::MeasureNetworks(const v1::MeasureNetworksRequest& request,
   // Networks are described without the lock.
   absl::StatusOr<std::vector<NetworkTask>> tasks = NetworkTasksOf(request);
   if (!tasks.ok()) return done(tasks.status());
-  Answer<v1::MeasureNetworksResponse>(
-      std::move(done), [&]() -> absl::StatusOr<v1::MeasureNetworksResponse> {
+  // Stores nothing itself: what it has measured is stored with the results.
+  Read<v1::MeasureNetworksResponse>(
+      std::move(done),
+      [this, request, wanted = *std::move(tasks)]() -> absl::StatusOr<v1::MeasureNetworksResponse> {
         mu_.AssertHeld();
         FORALL_ASSIGN_OR_RETURN(const v1::Worker* const worker, FindMeasurerLocked(request));
         v1::MeasureNetworksResponse response;
         *response.mutable_device() = worker->device();
         *response.mutable_profile() = worker->profile();
         bool running = false;
-        for (NetworkTask& task : *tasks) {
+        for (NetworkTask task : wanted) {
           task.wire.set_device(worker->device().name());
           task.wire.set_profile(worker->profile().hash());
           int64_t measured = 0;

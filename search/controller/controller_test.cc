@@ -717,6 +717,7 @@ TEST_F(ControllerTest, FullDiskLosesNothingAcknowledged) {
   harness_.Tick();
   EXPECT_THAT(harness_.Complete("w", result), StatusIs(absl::StatusCode::kResourceExhausted));
   harness_.store()->Heal();
+  harness_.clock()->Advance(absl::Seconds(1));
   harness_.Tick();
   EXPECT_EQ(harness_.Complete("w", result)->code(), 0);
   const v1::SearchJob job = harness_.RunToEnd(name);

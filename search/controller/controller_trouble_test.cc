@@ -4,6 +4,7 @@
 // compared.
 #include <cmath>
 #include <functional>
+#include <future>
 #include <map>
 #include <string>
 #include <utility>
@@ -76,13 +77,19 @@ TEST_F(ControllerTroubleTest, FailureThatAFullDiskKeptOutCountsOnce) {
   const v1::TaskResult failure = Failure(leased, v1::TaskFailure::TRANSIENT, "odd");
   harness_.store()->FailFrom(1, FaultyStore::Fault::kLost,
                              absl::ResourceExhaustedError("disk full"));
-  for (int i = 0; i < 4; ++i) {
+  for (int i = 0; i < 3; ++i) {
     EXPECT_THAT(harness_.Complete("w", failure), StatusIs(absl::StatusCode::kResourceExhausted));
     harness_.Tick();
     EXPECT_EQ(WorkerNamed("w").state(), v1::Worker::ACTIVE) << "after " << i + 1 << " repeats";
+    // The disk is well for one moment: long enough to go on, and to fail again.
+    harness_.store()->Heal();
+    harness_.clock()->Advance(absl::Seconds(1 << i));
+    harness_.Tick();
+    EXPECT_FALSE(controller()->read_only());
+    harness_.store()->FailFrom(1, FaultyStore::Fault::kLost,
+                               absl::ResourceExhaustedError("disk full"));
   }
   harness_.store()->Heal();
-  harness_.Tick();
   EXPECT_EQ(harness_.Complete("w", failure)->code(), 0);
   EXPECT_EQ(WorkerNamed("w").failed_tasks(), 1);
   const v1::SearchJob job = harness_.RunToEnd(name);
@@ -113,6 +120,117 @@ TEST_F(ControllerTroubleTest, JobWhoseCancellationWasNotKeptGoesOn) {
   const v1::SearchJob job = harness_.RunToEnd(name);
   EXPECT_EQ(job.state(), v1::SearchJob::SUCCEEDED);
   EXPECT_EQ(job.measured_trials(), 6);
+}
+
+// Whether the controller is read-only, by what operators see of it.
+std::map<std::string, std::string> ServerStatus(Controller* controller) {
+  const absl::StatusOr<v1::GetServerStatusResponse> status =
+      CallAndWait(controller, &Controller::GetServerStatus, v1::GetServerStatusRequest());
+  EXPECT_THAT(status, IsOk());
+  return {status->values().begin(), status->values().end()};
+}
+
+TEST_F(ControllerTroubleTest, ReadsGoOnWhileNothingCanBeStored) {
+  harness_.Register("w");
+  const std::string name = SubmitOk(ControllerHarness::Spec(6));
+  for (int i = 0; i < 12; ++i) ASSERT_TRUE(harness_.Step("w"));
+  const std::string before = harness_.Frontier(name).SerializeAsString();
+  const std::string job_before = harness_.Job(name)->SerializeAsString();
+  const size_t trials_before = harness_.Trials(name).size();
+  const v1::LeasedTask leased = LeaseOne("w");
+  harness_.store()->FailFrom(1, FaultyStore::Fault::kLost,
+                             absl::ResourceExhaustedError("disk full"));
+  int changes = 0;
+  controller()->WatchReadOnly([&changes] { ++changes; });
+  EXPECT_THAT(harness_.Complete("w", harness_.Evaluate(leased)),
+              StatusIs(absl::StatusCode::kResourceExhausted,
+                       AllOf(HasSubstr("disk full"), HasSubstr("nothing of this call was kept"))));
+  EXPECT_TRUE(controller()->read_only());
+  EXPECT_EQ(changes, 1);
+  // Memory is ahead of the store: a read waits until it is read anew, and is then answered.
+  absl::StatusOr<v1::SearchJob> waiting = absl::UnknownError("not answered");
+  v1::GetSearchJobRequest get;
+  get.set_name(name);
+  controller()->GetSearchJob(get, [&](absl::StatusOr<v1::SearchJob> job) { waiting = job; });
+  EXPECT_THAT(waiting, StatusIs(absl::StatusCode::kUnknown));
+  harness_.Tick();
+  FORALL_ASSERT_OK(waiting.status());
+  EXPECT_THAT(waiting->waiting_reason(), HasSubstr("disk full"));
+  waiting->clear_waiting_reason();
+  EXPECT_EQ(waiting->SerializeAsString(), job_before);
+  EXPECT_EQ(harness_.Frontier(name).SerializeAsString(), before);
+  EXPECT_EQ(harness_.Trials(name).size(), trials_before);
+  // Nothing is proposed, poisoned or closed meanwhile, and leases are renewed.
+  const auto pass = [&](int intervals) {
+    for (int i = 0; i < intervals; ++i) {
+      harness_.clock()->Advance(ControllerHarness::kHeartbeat);
+      v1::HeartbeatRequest heartbeat;
+      heartbeat.set_worker("w");
+      heartbeat.add_leases()->set_task(leased.task().name());
+      heartbeat.mutable_leases(0)->set_token(leased.lease().token());
+      const auto kept = CallAndWait(controller(), &Controller::Heartbeat, heartbeat);
+      EXPECT_THAT(kept, IsOk());
+      EXPECT_THAT(kept->lost_tokens(), IsEmpty());
+      harness_.Tick();
+    }
+  };
+  pass(20);
+  EXPECT_EQ(harness_.Trials(name).size(), trials_before);
+  std::map<std::string, std::string> status = ServerStatus(controller());
+  EXPECT_EQ(status["read_only"], "true");
+  EXPECT_THAT(status["read_only_reason"], HasSubstr("disk full"));
+  EXPECT_THAT(status["read_only_since"], HasSubstr("Z"));
+  // At once, after 1, 2, 4, 8, 16 s, then every 30 s: nine times in 100 s at most.
+  EXPECT_GE(std::stoi(status["read_only_attempts"]), 5);
+  EXPECT_LE(std::stoi(status["read_only_attempts"]), 9);
+  EXPECT_THAT(harness_.Submit(ControllerHarness::Spec(3)),
+              StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("read-only since")));
+
+  harness_.store()->Heal();
+  pass(6);
+  EXPECT_FALSE(controller()->read_only());
+  EXPECT_EQ(changes, 2);
+  EXPECT_EQ(ServerStatus(controller())["read_only"], "false");
+  EXPECT_EQ(harness_.Complete("w", harness_.Evaluate(leased))->code(), 0);
+  const v1::SearchJob job = harness_.RunToEnd(name);
+  EXPECT_EQ(job.state(), v1::SearchJob::SUCCEEDED);
+  EXPECT_EQ(job.measured_trials(), 6);
+}
+
+TEST_F(ControllerTroubleTest, ReadThatWaitedForALostCommitIsAnsweredByWhatIsDurable) {
+  harness_.Register("w");
+  const std::string name = SubmitOk(ControllerHarness::Spec(6));
+  harness_.store()->FailFrom(1, FaultyStore::Fault::kLost, absl::UnavailableError("I/O error"));
+  v1::PauseSearchJobRequest pause;
+  pause.set_name(name);
+  v1::GetSearchJobRequest get;
+  get.set_name(name);
+  std::promise<v1::SearchJob> seen;
+  // The pause is in the round that is lost; so is whatever was seen of it.
+  EXPECT_THAT(CallAndWait(controller(), &Controller::PauseSearchJob, pause),
+              StatusIs(absl::StatusCode::kUnavailable));
+  controller()->GetSearchJob(get, [&](absl::StatusOr<v1::SearchJob> job) {
+    FORALL_EXPECT_OK(job.status());
+    seen.set_value(*job);
+  });
+  harness_.Tick();
+  EXPECT_EQ(seen.get_future().get().state(), v1::SearchJob::RUNNING);
+}
+
+TEST_F(ControllerTroubleTest, StoppingWhileReadOnlyAnswersTheReadsThatWait) {
+  harness_.Register("w");
+  const std::string name = SubmitOk(ControllerHarness::Spec(6));
+  const v1::LeasedTask leased = LeaseOne("w");
+  harness_.store()->FailFrom(1, FaultyStore::Fault::kLost, absl::UnavailableError("I/O error"));
+  EXPECT_THAT(harness_.Complete("w", harness_.Evaluate(leased)),
+              StatusIs(absl::StatusCode::kUnavailable));
+  v1::GetSearchJobRequest get;
+  get.set_name(name);
+  absl::Status answered = absl::UnknownError("not answered");
+  controller()->GetSearchJob(get,
+                             [&](absl::StatusOr<v1::SearchJob> job) { answered = job.status(); });
+  controller()->Stop();
+  EXPECT_THAT(answered, StatusIs(absl::StatusCode::kUnavailable));
 }
 
 TEST_F(ControllerTroubleTest, WaitingJobSaysForWhat) {

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
+#include "base/mutex.h"
 #include "base/status_macros.h"
 #include "net/certificate_keeper.h"
 #include "net/loopback.h"
@@ -51,10 +52,27 @@ std::shared_ptr<grpc::ServerCredentials> TlsOf(const CertificateKeeper& certific
 
 }  // namespace
 
+struct ControllerServer::Health {
+  Mutex mu;
+  grpc::HealthCheckServiceInterface* service ABSL_GUARDED_BY(mu) = nullptr;  // null: it is over
+
+  // Asks again under the lock, so that the last word is right whichever news comes first.
+  void Update(const Controller& controller) {
+    MutexLock lock(&mu);
+    if (service == nullptr) return;
+    const bool writes = !controller.read_only();
+    service->SetServingStatus(v1::FleetService::service_full_name(), writes);
+    service->SetServingStatus(v1::ArtifactService::service_full_name(), writes);
+    service->SetServingStatus(v1::SearchService::service_full_name(), true);
+  }
+};
+
 ControllerServer::ControllerServer(const Options& options, bool this_machine_only,
                                    Controller* controller, const ArtifactStore* artifacts,
                                    std::unique_ptr<TokenBook> tokens)
-    : tokens_(std::move(tokens)),
+    : controller_(controller),
+      health_(std::make_shared<Health>()),
+      tokens_(std::move(tokens)),
       authorizer_({.tokens = tokens_.get(), .this_machine_only = this_machine_only}),
       audit_({.path = options.audit_log}),
       guarded_({.controller = controller,
@@ -134,6 +152,13 @@ absl::StatusOr<std::unique_ptr<ControllerServer>> ControllerServer::Start(
         "--listen: cannot listen on ", options.listen,
         ": the port is in use (another controller?) or the address is not this machine's"));
   }
+  {
+    MutexLock lock(&server->health_->mu);
+    server->health_->service = server->server_->GetHealthCheckService();
+  }
+  controller->WatchReadOnly(
+      [health = server->health_, controller] { health->Update(*controller); });
+  server->health_->Update(*controller);
   return server;
 }
 
@@ -143,6 +168,11 @@ std::shared_ptr<grpc::Channel> ControllerServer::InProcessChannel() {
 
 void ControllerServer::Shutdown() {
   if (server_ == nullptr) return;
+  controller_->WatchReadOnly(nullptr);
+  {
+    MutexLock lock(&health_->mu);
+    health_->service = nullptr;
+  }
   server_->Shutdown(absl::ToChronoTime(Clock::Real()->Now() + kShutdownGrace));
   server_->Wait();
   server_.reset();

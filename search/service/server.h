@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The gRPC server of a controller: its three services, health and reflection, with limits set and a
 // guard before every one (docs/security.md).
+//
+// Health (grpc.health.v1): while the controller is read-only, forall.v1.FleetService and
+// forall.v1.ArtifactService are NOT_SERVING, for they are there to store; forall.v1.SearchService
+// and "" stay SERVING, for reads are answered and a restart would mend nothing.
 #ifndef FORALL_SEARCH_SERVICE_SERVER_H_
 #define FORALL_SEARCH_SERVICE_SERVER_H_
 
@@ -64,9 +68,14 @@ class ControllerServer {
   void Shutdown();
 
  private:
+  // What the controller's news are told to, for as long as the server lives.
+  struct Health;
+
   ControllerServer(const Options& options, bool this_machine_only, Controller* controller,
                    const ArtifactStore* artifacts, std::unique_ptr<TokenBook> tokens);
 
+  Controller* const controller_;
+  std::shared_ptr<Health> health_;
   std::unique_ptr<CertificateKeeper> certificates_;  // nullptr: no TLS
   const std::unique_ptr<TokenBook> tokens_;
   const Authorizer authorizer_;

@@ -91,7 +91,7 @@ then, in other terminals:
 
 Flags
   --db FILE            Required. Jobs, trials, measurements; made when missing. One controller at a
-                       time. Stop it, or use SQLite's backup, to copy the file.
+                       time. Never copy the file of a running one: see backup below.
   --artifacts DIR      Supernets and exported models, by hash. Default: FILE.artifacts
   --listen HOST:PORT   Default 127.0.0.1:7411. Port 0 takes a free one, which is printed.
   --port-file FILE     Writes the port there once it serves: for scripts.
@@ -107,6 +107,11 @@ Flags
                                      on loopback once there is a token (docs/security.md)
 
 SIGTERM and SIGINT stop it in order; kill -9 loses no result that a worker was told is stored.
+
+Commands on a store, also while a controller runs on it (each with --help)
+  forall-controller backup FILE --db FILE   copies the store and what it refers to
+  forall-controller check --db FILE         says whether it is whole, and what to do if not
+  forall-controller gc --db FILE            removes artifacts that nothing refers to; stop it first
 )";
 }
 

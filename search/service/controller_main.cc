@@ -18,6 +18,7 @@
 #include "search/service/access/token_command.h"
 #include "search/service/access/token_file.h"
 #include "search/service/controller_flags.h"
+#include "search/service/controller_tools.h"
 #include "search/service/server.h"
 #include "search/service/supernet_loader.h"
 #include "search/store/artifact_store.h"
@@ -89,6 +90,7 @@ int Main(const std::vector<std::string>& arguments) {
     return RunTokenCommand({arguments.begin() + 1, arguments.end()}, Clock::Real()->Now(),
                            std::cout, std::cerr);
   }
+  if (IsControllerTool(arguments)) return RunControllerTool(arguments, std::cout, std::cerr);
   const absl::StatusOr<ControllerFlags> flags = ParseControllerFlags(arguments);
   if (!flags.ok()) {
     std::cerr << "forall-controller: " << flags.status().message() << "\n";

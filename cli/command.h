@@ -35,6 +35,7 @@ void AddLedgerCommand(CLI::App* app, CommandContext* context);
 void AddExportCommand(CLI::App* app, CommandContext* context);
 void AddReportCommand(CLI::App* app, CommandContext* context);
 void AddFleetCommands(CLI::App* app, CommandContext* context);  // workers, drain
+void AddMeasurementsCommand(CLI::App* app, CommandContext* context);
 void AddWorkerCommand(CLI::App* app, CommandContext* context);
 void AddSupernetCommands(CLI::App* app, CommandContext* context);  // supernets, add-supernet
 void AddSupernetCommand(CLI::App* app, CommandContext* context);

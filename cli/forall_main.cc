@@ -57,6 +57,7 @@ int main(int argc, char** argv) {
   forall::AddExportCommand(&app, &context);
   forall::AddReportCommand(&app, &context);
   forall::AddFleetCommands(&app, &context);
+  forall::AddMeasurementsCommand(&app, &context);
   forall::AddWorkerCommand(&app, &context);
   forall::AddSupernetCommands(&app, &context);
   forall::AddSupernetCommand(&app, &context);

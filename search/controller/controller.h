@@ -136,6 +136,8 @@ class Controller : private JobHost {
   void DrainWorker(const v1::DrainWorkerRequest& request, Done<v1::Worker> done);
   void GetServerStatus(const v1::GetServerStatusRequest& request,
                        Done<v1::GetServerStatusResponse> done);
+  void RetractMeasurements(const v1::RetractMeasurementsRequest& request,
+                           Done<v1::RetractMeasurementsResponse> done);
 
   // Everything that a report shows, at one moment.
   struct JobSnapshot {
@@ -254,6 +256,9 @@ class Controller : private JobHost {
                                                     const std::string& sha256,
                                                     std::shared_ptr<const Family> family,
                                                     const std::string& dataset)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  v1::RetractMeasurementsResponse RetractLocked(const std::vector<int64_t>& ids,
+                                                const v1::RetractMeasurementsRequest& request)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<v1::RegisterWorkerResponse> RegisterLocked(
       const v1::RegisterWorkerRequest& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

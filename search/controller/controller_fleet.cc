@@ -624,7 +624,9 @@ void Controller::JoinAccuracy(int64_t job, int64_t trial_id, const v1::Task& wir
     record.task_id = last->task_id;
   }
   evidence.top1_bitmap = joined.top1_bitmap();
-  StoreMeasurementsLocked(std::move(records), std::move(evidence));
+  AccuracySources sources = SourcesIn(evidence.environment);
+  const std::vector<int64_t> ids = StoreMeasurementsLocked(std::move(records), std::move(evidence));
+  registry_->index.NoteSources(ids[0], std::move(sources));
 }
 
 int64_t Controller::DeriveMeasurement(int64_t source, const MetricInfo& metric,

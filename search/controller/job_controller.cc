@@ -366,6 +366,8 @@ std::string JobController::WhyNothingWasMeasured() const {
 }
 
 void JobController::Finalize() {
+  // Trials that a retraction has reopened come first: they may belong to the frontier.
+  if (!fold_.active().empty()) return;
   // In waves, so that it does not matter in which order a wave's results arrive: final numbers can
   // put other trials on the frontier, which are the next wave.
   while (true) {
@@ -540,6 +542,17 @@ void JobController::OnDevice(const std::string& device, const std::string& finge
                           "measured before; submit the job again: accuracies are reused"));
     return;
   }
+  Pump();
+}
+
+void JobController::OnRetracted(const RetractionEffect& effect, const std::string& why) {
+  Emit({.kind = "retracted", .measurements = effect.measurements, .message = why});
+  for (const int64_t ordinal : effect.remeasured) StoreTrial(ordinal);
+  for (const int64_t ordinal : effect.lost) StoreTrial(ordinal);
+  if (fold_.ended()) return;
+  // The sampler may know more for another history.
+  exhausted_ = false;
+  AdvanceAll();
   Pump();
 }
 

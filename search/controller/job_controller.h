@@ -74,6 +74,10 @@ class JobController {
   // The device has registered, perhaps with another fingerprint.
   void OnDevice(const std::string& device, const std::string& fingerprint);
 
+  // Of these, which are in the index as retracted, the job rests on some: it goes on without them.
+  // What is undecided again is measured again, unless the job has ended.
+  void OnRetracted(const RetractionEffect& effect, const std::string& why);
+
   // FailedPrecondition when the job is not in a state to.
   absl::Status Pause();
   absl::Status Resume();

@@ -145,6 +145,8 @@ absl::Status JobFold::Apply(const JobEvent& event) {
     FORALL_RETURN_IF_ERROR(Know(event));
   } else if (event.kind == "state") {
     FORALL_RETURN_IF_ERROR(ChangeState(event));
+  } else if (event.kind == "retracted") {
+    FORALL_RETURN_IF_ERROR(Retract(event));
   } else if (event.kind == "submitted") {
     warnings_ = event.warnings;
   } else {
@@ -284,6 +286,7 @@ absl::Status JobFold::Know(const JobEvent& event) {
     known.limited = plan_->OrientedLimited(values);
     known.constraint_violation = plan_->Violation(values);
     known_.push_back(std::move(known));
+    known_measurements_.push_back(subnet.measurements);
   }
   return absl::OkStatus();
 }
@@ -359,7 +362,8 @@ absl::Status JobFold::Decide(const JobEvent& event, TrialEntry* trial) {
   reused_ += event.reused;
   // Infeasible by what was measured first: the rest is not known, and not wanted.
   const bool gated = to == TrialState::kInfeasible && !values.has_value() && trial->failure.empty();
-  spared_accuracies_ += gated && !event.accuracy_known;
+  trial->spared_accuracy = gated && !event.accuracy_known;
+  spared_accuracies_ += trial->spared_accuracy ? 1 : 0;
   ScoredTrial scored;
   scored.id = event.trial;
   scored.architecture = trial->architecture;
@@ -402,6 +406,7 @@ absl::Status JobFold::ChangeState(const JobEvent& event) {
   if (ended()) {
     record_.end_time = event.time;
     known_ = {};  // Nothing is proposed any more.
+    known_measurements_ = {};
     for (const int64_t ordinal : active_) {
       TrialEntry& trial = trials_[ordinal - 1];
       trial.record.state = TrialState::kCancelled;
@@ -411,6 +416,178 @@ absl::Status JobFold::ChangeState(const JobEvent& event) {
     active_.clear();
   }
   return absl::OkStatus();
+}
+
+RetractionEffect JobFold::EffectOfRetracting(const absl::flat_hash_set<int64_t>& gone) const {
+  RetractionEffect effect;
+  std::set<int64_t> measurements;
+  for (const TrialEntry& trial : trials_) {
+    bool changed = false;
+    for (const int64_t id : trial.measurements) {
+      if (!gone.contains(id)) continue;
+      measurements.insert(id);
+      changed = true;
+    }
+    if (!changed) continue;
+    const int64_t ordinal = trial.record.ordinal;
+    effect.changed.push_back(ordinal);
+    bool value_changed = false;
+    bool complete = true;
+    for (size_t slot = 0; slot < plan_->slots().size(); ++slot) {
+      if (IsKnownUnmeasured(*plan_->slots()[slot].metric)) continue;
+      const auto stays = [&](int64_t id) { return id != 0 && !gone.contains(id); };
+      value_changed |= gone.contains(trial.final[slot]) || gone.contains(trial.screening[slot]);
+      complete &= stays(trial.final[slot]) || stays(trial.screening[slot]);
+    }
+    if (!value_changed || !trial.failure.empty()) continue;
+    const TrialState state = trial.record.state;
+    if (state == TrialState::kMeasured && !complete) {
+      (ended() ? effect.lost : effect.remeasured).push_back(ordinal);
+    } else if (state == TrialState::kInfeasible && !ended()) {
+      effect.remeasured.push_back(ordinal);
+    }
+  }
+  for (const std::vector<int64_t>& known : known_measurements_) {
+    bool dropped = false;
+    for (const int64_t id : known) {
+      if (!gone.contains(id)) continue;
+      measurements.insert(id);
+      dropped = true;
+    }
+    effect.dropped_known += dropped ? 1 : 0;
+  }
+  effect.measurements.assign(measurements.begin(), measurements.end());
+  return effect;
+}
+
+absl::Status JobFold::Retract(const JobEvent& event) {
+  const absl::flat_hash_set<int64_t> gone(event.measurements.begin(), event.measurements.end());
+  const RetractionEffect effect = EffectOfRetracting(gone);
+  if (effect.measurements.size() != gone.size()) {
+    return Broken(event, "the job does not rest on what was retracted");
+  }
+  size_t kept = 0;
+  for (size_t i = 0; i < known_.size(); ++i) {
+    const std::vector<int64_t>& ids = known_measurements_[i];
+    if (std::any_of(ids.begin(), ids.end(), [&](int64_t id) { return gone.contains(id); }))
+      continue;
+    if (kept != i) {
+      known_[kept] = std::move(known_[i]);
+      known_measurements_[kept] = std::move(known_measurements_[i]);
+    }
+    ++kept;
+  }
+  known_.resize(kept);
+  known_measurements_.resize(kept);
+
+  const bool scale = std::any_of(
+      effect.changed.begin(), effect.changed.end(),
+      [&](int64_t ordinal) { return !decided_.empty() && decided_.front() == ordinal; });
+  for (const int64_t ordinal : effect.changed) {
+    TrialEntry& trial = trials_[ordinal - 1];
+    trial.changed = event.sequence;
+    LoseMeasurements(gone, &trial);
+  }
+  for (const int64_t ordinal : effect.remeasured) Reopen(&trials_[ordinal - 1]);
+  for (const int64_t ordinal : effect.lost) {
+    TrialEntry& trial = trials_[ordinal - 1];
+    --counts_[static_cast<int>(trial.record.state)];
+    trial.record.state = TrialState::kFailed;
+    ++counts_[static_cast<int>(trial.record.state)];
+    trial.record.error = absl::StrCat("a measurement of it was retracted: ", event.message);
+  }
+  std::erase_if(decided_, [&](int64_t ordinal) {
+    return trials_[ordinal - 1].record.state != TrialState::kMeasured &&
+           trials_[ordinal - 1].record.state != TrialState::kInfeasible;
+  });
+  std::erase_if(history_, [&](const ScoredTrial& scored) {
+    return trials_[scored.id - 1].record.state == TrialState::kActive;
+  });
+  RebuildHistory(scale);
+  warnings_.push_back(absl::StrCat(gone.size(), gone.size() == 1 ? " measurement" : " measurements",
+                                   " that this job rested on ", gone.size() == 1 ? "was" : "were",
+                                   " retracted (", event.message, "): ", effect.remeasured.size(),
+                                   " of its trials measured again, ", effect.lost.size(), " lost"));
+  return absl::OkStatus();
+}
+
+void JobFold::LoseMeasurements(const absl::flat_hash_set<int64_t>& gone, TrialEntry* trial) {
+  for (const int64_t id : trial->measurements) {
+    const MeasurementRecord* const record = index_->Find(id);
+    if (gone.contains(id) && record != nullptr && record->key.split == "test") {
+      trial->test_measured = false;
+    }
+  }
+  std::erase_if(trial->measurements, [&](int64_t id) { return gone.contains(id); });
+  TrialRow& row = rows_[trial->record.ordinal - 1];
+  row.has_final = false;
+  row.screened_finally = false;
+  for (size_t slot = 0; slot < plan_->slots().size(); ++slot) {
+    CountBoth(*trial, slot, -1);
+    if (gone.contains(trial->final[slot])) {
+      trial->final[slot] = 0;
+      trial->finalized = false;
+      trial->finalize_error = "a final measurement of it was retracted";
+      // It may be measured finally again, unless that is under way.
+      trial->finalizing = finalizing_.count(trial->record.ordinal) > 0;
+      trial->contested = contesting_.count(trial->record.ordinal) > 0;
+    }
+    if (gone.contains(trial->screening[slot])) trial->screening[slot] = 0;
+    CountBoth(*trial, slot, 1);
+    row.has_final |= trial->final[slot] != 0;
+    const MeasurementRecord* const screening = index_->Find(trial->screening[slot]);
+    row.screened_finally |= screening != nullptr && screening->fidelity == FidelityLevel::kFinal;
+  }
+}
+
+// A decided trial is undecided again.
+void JobFold::Reopen(TrialEntry* trial) {
+  TrialRecord& record = trial->record;
+  --counts_[static_cast<int>(record.state)];
+  reused_ -= record.reused ? 1 : 0;
+  spared_accuracies_ -= trial->spared_accuracy ? 1 : 0;
+  record.state = TrialState::kActive;
+  record.error.clear();
+  record.end_time.reset();
+  record.reused = false;
+  trial->stopped_by = 0;
+  trial->spared_accuracy = false;
+  trial->finalizing = false;
+  trial->finalized = false;
+  trial->finalize_error.clear();
+  trial->contested = false;
+  finalizing_.erase(record.ordinal);
+  contesting_.erase(record.ordinal);
+  active_.insert(record.ordinal);
+}
+
+void JobFold::RebuildHistory(bool scale) {
+  if (scale) {
+    scaled_ = false;
+    for (size_t i = 0; i < plan_->objectives().size(); ++i) {
+      const JobPlan::Goal& goal = plan_->objectives()[i];
+      const MetricSource source = plan_->slots()[goal.slot].metric->source;
+      if (source != MetricSource::kLatency && source != MetricSource::kTable) continue;
+      (goal.maximize ? ideal_ : reference_)[i] = 0;
+    }
+  }
+  points_ = NewFrontier(*plan_);
+  hypervolumes_.clear();
+  hypervolume_history_.clear();
+  plateau_reached_ = false;
+  hypervolume_ = 0;
+  for (const ScoredTrial& scored : history_) {
+    const TrialEntry& trial = trials_[scored.id - 1];
+    if (trial.record.state == TrialState::kMeasured) {
+      LearnScale(trial);
+      AddToFrontier(trial);
+      hypervolume_ = ComputeHypervolume();
+      hypervolume_history_.emplace_back(scored.id, hypervolume_);
+    }
+    hypervolumes_.push_back(hypervolume_);
+    plateau_reached_ |= IsPlateau();
+  }
+  PublishFrontier();
 }
 
 const MeasurementRecord* JobFold::Evidence(const TrialEntry& trial, int slot) const {

@@ -58,6 +58,7 @@ struct TrialEntry {
   TrialState failure_state = TrialState::kActive;
   std::string attempt_failure;    // the last attempt at a task that failed and was tried again
   bool needed_measuring = false;  // something was not reused
+  bool spared_accuracy = false;   // see JobFold::spared_accuracies
   bool finalizing = false;        // chosen for final measurements
   bool finalized = false;         // they are done, or could not be had
   std::string finalize_error;     // why not
@@ -92,6 +93,16 @@ struct FinalEstimator {
 bool IsKnownUnmeasured(const MetricInfo& metric);
 std::optional<double> KnownValue(const TrialEntry& trial, const MetricSlot& slot);
 
+// What follows for a job when measurements are retracted.
+struct RetractionEffect {
+  std::vector<int64_t> measurements;  // those that the job rests on, ascending
+  std::vector<int64_t> changed;       // ordinals of trials that lose something
+  std::vector<int64_t> remeasured;    // of these, those that are undecided again
+  std::vector<int64_t> lost;          // of these, those that have failed, since the job has ended
+  int64_t dropped_known = 0;          // entries of JobFold::known
+  bool empty() const { return measurements.empty(); }
+};
+
 // Where a latency target was bound.
 struct TargetBinding {
   std::string device;  // id without "devices/"
@@ -114,11 +125,14 @@ class JobFold {
   // names a trial that was never proposed, a measurement that is not there, a forbidden edge).
   absl::Status Apply(const JobEvent& event);
 
+  // What the event "retracted" would do.
+  RetractionEffect EffectOfRetracting(const absl::flat_hash_set<int64_t>& gone) const;
+
   const JobRecord& record() const { return record_; }
   const JobPlan& plan() const { return *plan_; }
   const std::shared_ptr<const JobPlan>& shared_plan() const { return plan_; }
   int64_t sequence() const { return sequence_; }
-  // What was doubtful at submission.
+  // What was doubtful at submission, and what was retracted since.
   const std::vector<std::string>& warnings() const { return warnings_; }
   const std::vector<TrialEntry>& trials() const { return trials_; }
   // Both as long as trials().
@@ -137,7 +151,8 @@ class JobFold {
   const std::vector<ScoredTrial>& history() const { return history_; }
   // Measured before the job was submitted, as ProposeRequest::known has it. The log names every
   // measurement of it, so nothing that happens to other jobs or to the store can change it: not
-  // what is measured later, not a final value beside a screened one, not a retraction.
+  // what is measured later, not a final value beside a screened one; a retraction only as an event
+  // of this log.
   const std::vector<ScoredTrial>& known() const { return known_; }
   // Ordinals of trials that are proposed and not decided, ascending.
   const std::set<int64_t>& active() const { return active_; }
@@ -219,7 +234,8 @@ class JobFold {
   // largest subnet's, an accuracy 0 to 100, a latency (measured or predicted), memory or
   // energy 0 to the first measured trial's times how many more MACs the largest subnet has, a rate
   // 0 to that times how many more MACs it has than the smallest (0 until there is one). Once
-  // known they never change.
+  // known they never change, unless that first trial's value is retracted: then the next one
+  // counts.
   const std::vector<double>& hypervolume_reference() const { return reference_; }
   const std::vector<double>& hypervolume_ideal() const { return ideal_; }
   // Oriented objectives (lower is better) as the hypervolume takes them: 0 is the ideal, 1 the
@@ -236,6 +252,11 @@ class JobFold {
   absl::Status Measured(const JobEvent& event, TrialEntry* trial);
   absl::Status Decide(const JobEvent& event, TrialEntry* trial);
   absl::Status ChangeState(const JobEvent& event);
+  absl::Status Retract(const JobEvent& event);
+  void LoseMeasurements(const absl::flat_hash_set<int64_t>& gone, TrialEntry* trial);
+  void Reopen(TrialEntry* trial);
+  // Anew from the trials as they are now: frontier, scale, hypervolumes, plateau.
+  void RebuildHistory(bool scale);
   bool IsPlateau() const;
   void LearnScale(const TrialEntry& trial);
   void RebuildFrontier();
@@ -260,7 +281,8 @@ class JobFold {
   std::vector<std::optional<TargetBinding>> bindings_;
   std::vector<ScoredTrial> history_;
   std::vector<ScoredTrial> known_;
-  std::vector<int64_t> decided_;  // measured trials in order of decision
+  std::vector<std::vector<int64_t>> known_measurements_;  // as long as known_
+  std::vector<int64_t> decided_;                          // measured trials in order of decision
   std::set<int64_t> active_;
   std::set<int64_t> finalizing_;
   std::set<int64_t> contesting_;

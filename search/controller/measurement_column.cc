@@ -23,7 +23,15 @@ void MeasurementColumn::Offer(SubjectId subject, const std::deque<MeasurementRec
   MeasurementCell& cell = (*block)[at % kBlock];
   const MeasurementRecord& record = records[place];
   if (cell.known() && !Replaces(record, records[static_cast<size_t>(cell.place)])) return;
+  size_ += cell.known() ? 0 : 1;
   cell = {record.value, record.low, record.high, static_cast<int32_t>(place), record.fidelity};
+}
+
+void MeasurementColumn::Forget(SubjectId subject) {
+  if (!(*this)[subject].known()) return;
+  (*blocks_[subject & 1][static_cast<size_t>(subject) / 2 /
+                         kBlock])[static_cast<size_t>(subject) / 2 % kBlock] = MeasurementCell();
+  --size_;
 }
 
 }  // namespace forall

@@ -39,6 +39,10 @@ class MeasurementColumn {
   // Takes records[place], which must count, unless a better one of the subject is there: higher
   // fidelity first; then, for what no device decides, more samples; then the later one.
   void Offer(SubjectId subject, const std::deque<MeasurementRecord>& records, size_t place);
+  // The subject has none again, until one is offered.
+  void Forget(SubjectId subject);
+  // Subjects that have one.
+  int64_t size() const { return size_; }
   const MeasurementCell& operator[](SubjectId subject) const {
     if (subject < 0) return kNone;
     const Blocks& blocks = blocks_[subject & 1];
@@ -54,6 +58,7 @@ class MeasurementColumn {
   using Block = std::array<MeasurementCell, kBlock>;
   using Blocks = std::vector<std::unique_ptr<Block>>;
   std::array<Blocks, 2> blocks_;  // of even and of odd subjects
+  int64_t size_ = 0;
 };
 
 // The one that counts of an artifact's and its graph's latency: higher fidelity, then the later.

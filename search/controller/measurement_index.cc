@@ -3,10 +3,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "space/metric_registry.h"
 
 namespace forall {
@@ -45,24 +48,95 @@ void MeasurementIndex::Add(MeasurementRecord record) {
     worker_latencies_[added.worker].Note(added);
   }
   if (!Counts(added)) return;
-  // A lookup table's are of no job and no trial: no frontier holds them.
-  if (added.key.metric == kMedianLatency && added.job_id != 0) {
-    latency_places_.insert({added.key.device, added.key.device_class, added.key.device_fingerprint,
-                            added.key.profile});
-  }
+  NotePlace(added);
   const std::string name = ColumnName(added.key);
   if (!name.empty()) columns_[name].Offer(subject, records_, records_.size() - 1);
 }
 
+void MeasurementIndex::NotePlace(const MeasurementRecord& record) {
+  // A lookup table's are of no job and no trial: no frontier holds them.
+  if (record.key.metric != kMedianLatency || record.job_id == 0) return;
+  latency_places_.insert({record.key.device, record.key.device_class, record.key.device_fingerprint,
+                          record.key.profile});
+}
+
 const MeasurementRecord* MeasurementIndex::Find(int64_t id) const {
-  if (records_.empty()) return nullptr;
+  const int64_t place = PlaceOf(id);
+  return place < 0 ? nullptr : &records_[static_cast<size_t>(place)];
+}
+
+int64_t MeasurementIndex::PlaceOf(int64_t id) const {
+  if (records_.empty()) return -1;
   // Ids have no gaps, except where measurements were not kept.
   const int64_t place = id - records_.front().id;
-  if (place >= 0 && place < size() && records_[place].id == id) return &records_[place];
+  if (place >= 0 && place < size() && records_[place].id == id) return place;
   const auto it = std::lower_bound(
       records_.begin(), records_.end(), id,
       [](const MeasurementRecord& record, int64_t wanted) { return record.id < wanted; });
-  return it != records_.end() && it->id == id ? &*it : nullptr;
+  return it != records_.end() && it->id == id ? it - records_.begin() : -1;
+}
+
+void MeasurementIndex::Retract(const std::vector<int64_t>& ids, const std::string& by) {
+  std::set<std::pair<std::string, SubjectId>> cells;
+  bool places = false;
+  for (const int64_t id : ids) {
+    const int64_t place = PlaceOf(id);
+    if (place < 0) continue;
+    MeasurementRecord& record = records_[static_cast<size_t>(place)];
+    const bool counted = Counts(record);
+    if (record.retracted_by.empty()) record.retracted_by = by;
+    if (!counted) continue;
+    places |= record.key.metric == kMedianLatency;
+    std::string name = ColumnName(record.key);
+    if (!name.empty()) cells.emplace(std::move(name), NumberOf(record.key.subject));
+  }
+  for (const auto& [name, subject] : cells) {
+    MeasurementColumn& column = columns_[name];
+    column.Forget(subject);
+    for (const MeasurementRecord* record : about_[subject]) {
+      if (Counts(*record) && ColumnName(record->key) == name) {
+        column.Offer(subject, records_, static_cast<size_t>(PlaceOf(record->id)));
+      }
+    }
+    if (column.size() == 0) columns_.erase(name);
+  }
+  if (!places) return;
+  latency_places_.clear();
+  for (const MeasurementRecord& record : records_) {
+    if (Counts(record)) NotePlace(record);
+  }
+}
+
+void MeasurementIndex::NoteSources(int64_t id, AccuracySources sources) {
+  if (!sources.empty()) sources_[id] = std::move(sources);
+}
+
+const AccuracySources* MeasurementIndex::SourcesOf(const MeasurementRecord& record) const {
+  int64_t id = record.id;
+  if (record.key.metric == "accuracy_top5") {
+    const MeasurementRecord* const top1 = Find(--id);
+    if (top1 == nullptr || top1->key.metric != "accuracy_top1" ||
+        top1->key.subject != record.key.subject || top1->task_id != record.task_id) {
+      return nullptr;
+    }
+  }
+  const auto it = sources_.find(id);
+  return it == sources_.end() ? nullptr : &it->second;
+}
+
+AccuracySources SourcesIn(const std::map<std::string, std::string>& environment) {
+  AccuracySources sources;
+  for (const auto& [name, value] : environment) {
+    absl::string_view from = value;
+    int64_t id = 0;
+    if (!absl::StartsWith(name, "images ")) continue;
+    if (absl::ConsumePrefix(&from, "measurement ")) {
+      if (absl::SimpleAtoi(from, &id)) sources.measurements.push_back(id);
+    } else if (const size_t space = from.find(' '); space != absl::string_view::npos) {
+      sources.workers.emplace(from.substr(space + 1));
+    }
+  }
+  return sources;
 }
 
 const WorkerLatencies* MeasurementIndex::FindWorkerLatencies(const std::string& worker) const {
@@ -121,6 +195,21 @@ std::vector<int64_t> MeasurementIndex::RemoveParts(const std::string& artifact,
     return true;
   });
   if (it->second.empty()) parts_.erase(it);
+  return tasks;
+}
+
+std::vector<int64_t> MeasurementIndex::RemovePartsIf(
+    absl::FunctionRef<bool(const AccuracyPartRecord&)> forget) {
+  std::vector<int64_t> tasks;
+  for (auto it = parts_.begin(); it != parts_.end();) {
+    std::erase_if(it->second, [&](const AccuracyPartRecord& part) {
+      if (!forget(part)) return false;
+      tasks.push_back(part.task_id);
+      return true;
+    });
+    it = it->second.empty() ? parts_.erase(it) : std::next(it);
+  }
+  std::sort(tasks.begin(), tasks.end());
   return tasks;
 }
 

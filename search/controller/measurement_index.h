@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "search/controller/measurement_column.h"
@@ -39,6 +40,15 @@ struct AccuracyPiece {
   const AccuracyPartRecord* part = nullptr;
   const MeasurementRecord* measurement = nullptr;
 };
+
+// What an accuracy was joined from.
+struct AccuracySources {
+  std::set<std::string> workers;      // of its parts
+  std::vector<int64_t> measurements;  // of fewer images, whose bits it took up
+  bool empty() const { return workers.empty() && measurements.empty(); }
+};
+// The same as the environment of its evidence tells it; empty for one that was not joined.
+AccuracySources SourcesIn(const std::map<std::string, std::string>& environment);
 
 // What is known and what is missing of an accuracy of the first images.
 struct AccuracyCover {
@@ -93,6 +103,15 @@ class MeasurementIndex {
   int64_t FindAccuracy(const std::string& artifact, const std::string& metric,
                        const std::string& dataset, const std::string& split, int64_t images,
                        int64_t up_to = std::numeric_limits<int64_t>::max()) const;
+  // Takes these out of the count, as if they had been added with `by` as retracted_by: what reads
+  // and queries find is what it would be had the index been filled anew. Ids that are not there, or
+  // retracted already, are passed over. Some tens of milliseconds for a million records.
+  void Retract(const std::vector<int64_t>& ids, const std::string& by);
+  // For accuracies that were joined: of the top-1 measurement; that of top-5 has the next id.
+  void NoteSources(int64_t id, AccuracySources sources);
+  // nullptr for what was not joined.
+  const AccuracySources* SourcesOf(const MeasurementRecord& record) const;
+
   // Learns how many images "all" are.
   void NoteAllImages(const std::string& dataset, const std::string& split, int64_t images);
   // 0 while nobody knows.
@@ -103,6 +122,8 @@ class MeasurementIndex {
   // Forgets the parts that lie wholly within the first `images`, and returns their tasks.
   std::vector<int64_t> RemoveParts(const std::string& artifact, const std::string& dataset,
                                    const std::string& split, int64_t images);
+  // Forgets the parts of which `forget` says so, and returns their tasks, ascending.
+  std::vector<int64_t> RemovePartsIf(absl::FunctionRef<bool(const AccuracyPartRecord&)> forget);
   // Of the first `images` (positive): parts, and accuracies of fewer images that kept their bits.
   // Pointers stay good until a part is added or removed.
   AccuracyCover Cover(const std::string& artifact, const std::string& dataset,
@@ -134,6 +155,10 @@ class MeasurementIndex {
   std::vector<AccuracyPiece> Pieces(const std::string& artifact, const std::string& dataset,
                                     const std::string& split, int64_t images) const;
 
+  // In records_; -1 when there is none.
+  int64_t PlaceOf(int64_t id) const;
+  void NotePlace(const MeasurementRecord& record);
+
   std::deque<MeasurementRecord> records_;
   // Keys are names_.
   absl::flat_hash_map<absl::string_view, SubjectId> numbers_;
@@ -150,6 +175,7 @@ class MeasurementIndex {
   std::map<std::tuple<std::string, std::string, std::string>, std::vector<AccuracyPartRecord>>
       parts_;
   absl::flat_hash_map<int64_t, std::string> bitmaps_;
+  absl::flat_hash_map<int64_t, AccuracySources> sources_;
   // Node-based: callers keep pointers.
   std::map<std::string, ExportRecord> exports_;
   std::map<std::string, BaselineRecord> baselines_;

@@ -40,6 +40,7 @@ absl::Status LoadCatalog(ResultStore* store, Registry* registry) {
     if (record.key.metric == "accuracy_top1") {
       absl::StatusOr<MeasurementEvidence> evidence = store->LoadEvidence(record.id);
       if (evidence.ok()) {
+        registry->index.NoteSources(record.id, SourcesIn(evidence->environment));
         registry->index.AddBitmap(record.id, std::move(evidence->top1_bitmap));
       } else if (!absl::IsNotFound(evidence.status())) {
         return evidence.status();

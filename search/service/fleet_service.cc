@@ -54,6 +54,12 @@ grpc::ServerUnaryReactor* FleetServiceImpl::GetServerStatus(
   return AnswerUnary(context, controller_, &Controller::GetServerStatus, *request, response);
 }
 
+grpc::ServerUnaryReactor* FleetServiceImpl::RetractMeasurements(
+    Context* context, const v1::RetractMeasurementsRequest* request,
+    v1::RetractMeasurementsResponse* response) {
+  return AnswerUnary(context, controller_, &Controller::RetractMeasurements, *request, response);
+}
+
 grpc::ServerUnaryReactor* FleetServiceImpl::LeaseTasks(Context* context,
                                                        const v1::LeaseTasksRequest* request,
                                                        v1::LeaseTasksResponse* response) {

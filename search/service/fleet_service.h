@@ -34,6 +34,8 @@ class FleetServiceImpl : public v1::FleetService::CallbackService {
                      v1::Worker* response) override;
   Unary* GetServerStatus(Context* context, const v1::GetServerStatusRequest* request,
                          v1::GetServerStatusResponse* response) override;
+  Unary* RetractMeasurements(Context* context, const v1::RetractMeasurementsRequest* request,
+                             v1::RetractMeasurementsResponse* response) override;
 
  private:
   const GuardedController* const controller_;

@@ -358,6 +358,31 @@ TEST_F(ServiceTest, LedgerAndRandomBaselineReachTheirReaders) {
   EXPECT_THAT(page, HasSubstr("class=\"forecasts\""));
 }
 
+TEST_F(ServiceTest, MeasurementsAreRetracted) {
+  harness_.Register("w");
+  const v1::SearchJob job = Submit(4);
+  harness_.RunToEnd(job.name());
+  v1::RetractMeasurementsRequest request;
+  v1::RetractMeasurementsResponse response;
+  {
+    grpc::ClientContext context;
+    const grpc::Status status = fleet_->RetractMeasurements(&context, request, &response);
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+    EXPECT_THAT(status.error_message(), HasSubstr("give at least one"));
+  }
+  request.set_worker("workers/w");
+  request.set_reason("a test (ann)");
+  for (const bool dry_run : {true, false}) {
+    grpc::ClientContext context;
+    request.set_dry_run(dry_run);
+    ASSERT_TRUE(fleet_->RetractMeasurements(&context, request, &response).ok());
+    EXPECT_GT(response.measurements(), 4);
+    ASSERT_THAT(response.jobs(), SizeIs(1));
+    EXPECT_EQ(response.jobs(0).search_job(), job.name());
+    EXPECT_EQ(harness_.FrontierMembers(job.name()).empty(), !dry_run);
+  }
+}
+
 TEST_F(ServiceTest, StoppingAnswersParkedPollsAndStreams) {
   harness_.Register("w");
   const v1::SearchJob job = Submit(2);

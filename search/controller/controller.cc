@@ -188,9 +188,16 @@ void Controller::OnCommitted(const absl::Status& status) {
       BecomeReadOnlyLocked(status, &outbox);
       told = RefusalLocked();
     }
-    for (std::function<void(absl::Status)>& answer : round.answers) {
-      outbox.push_back([answer = std::move(answer), told] { answer(told); });
-    }
+    // To each a status of its own.
+    const auto tell = [&](std::vector<std::function<void(absl::Status)>>* answers) {
+      for (std::function<void(absl::Status)>& answer : *answers) {
+        outbox.push_back([answer = std::move(answer),
+                          own = absl::Status(told.code(), told.message())]() mutable {
+          answer(std::move(own));
+        });
+      }
+    };
+    tell(&round.answers);
     if (status.ok()) {
       ++commits_;
       back_off_ = absl::ZeroDuration();
@@ -210,9 +217,7 @@ void Controller::OnCommitted(const absl::Status& status) {
       for (CommitRound* lost : {&round, &open_}) {
         for (EndedLease& lease : lost->ended_leases) leases_to_restore_.push_back(std::move(lease));
       }
-      for (std::function<void(absl::Status)>& answer : open_.answers) {
-        outbox.push_back([answer = std::move(answer), told] { answer(told); });
-      }
+      tell(&open_.answers);
       open_ = CommitRound();
     }
     KickLocked(&outbox);

@@ -24,10 +24,10 @@ void Controller::Answer(Done<T> done, Compute compute) {
       }
     }
     WhenDurableLocked(
-        [done = std::move(done), answer = std::move(answer)](const absl::Status& status) {
+        [done = std::move(done), answer = std::move(answer)](absl::Status status) {
           // An error of the call itself stands, whatever became of the round.
           if (answer.ok() && !status.ok()) {
-            done(status);
+            done(std::move(status));
           } else {
             done(answer);
           }

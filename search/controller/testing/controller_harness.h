@@ -40,7 +40,8 @@ absl::StatusOr<Response> CallAndWait(Controller* controller,
   });
   MutexLock lock(&waiter->mu);
   while (!waiter->done) waiter->changed.Wait(&waiter->mu);
-  return waiter->answer;
+  // Moved: the thread that answered may be the last to let go of the waiter.
+  return std::move(waiter->answer);
 }
 
 // Stands between controller and store, and fails on command. Thread-safe.

@@ -56,7 +56,8 @@ void LeaseTable::RegisterWorker(const std::string& worker, WorkerOffer offer) {
   entry.draining = false;
   entry.awaits_first_heartbeat = true;
   // It may have been mended.
-  for (auto& [id, task] : tasks_) task.unable.erase(worker);
+  for (const int64_t task : entry.unable_tasks) tasks_[task].unable.erase(worker);
+  entry.unable_tasks.clear();
   for (const int64_t task : entry.leases) tasks_[task].limbo = true;
   Seen(&entry);
 }
@@ -110,6 +111,8 @@ std::vector<WorkerOffer> LeaseTable::ActiveOffers() const {
 }
 
 void LeaseTable::AddTask(QueuedTask task) {
+  // Its job goes on after all: the commit that ended it was not kept.
+  dropped_.erase(std::remove(dropped_.begin(), dropped_.end(), task.id), dropped_.end());
   const auto [it, inserted] = tasks_.try_emplace(task.id);
   if (!inserted) {
     // Read anew from the store, which knows what was kept.
@@ -123,6 +126,7 @@ void LeaseTable::AddTask(QueuedTask task) {
 }
 
 void LeaseTable::Enqueue(TaskEntry* entry) {
+  entry->queued_ns = options_.clock->SteadyNanos();
   if (jobs_[entry->task.job].waiting[entry->queue].insert(entry->task.id).second) ++waiting_count_;
 }
 
@@ -146,6 +150,13 @@ void LeaseTable::Erase(int64_t task) {
     --leased_count_;
   } else {
     Dequeue(&it->second);
+  }
+  Forget(it);
+}
+
+void LeaseTable::Forget(absl::flat_hash_map<int64_t, TaskEntry>::iterator it) {
+  for (const auto& [worker, why] : it->second.unable) {
+    workers_[worker].unable_tasks.erase(it->first);
   }
   tasks_.erase(it);
 }
@@ -217,7 +228,7 @@ bool LeaseTable::Unlease(TaskEntry* entry) {
   if (entry->ended) {
     const int64_t task = entry->task.id;
     dropped_.push_back(task);
-    tasks_.erase(task);
+    Forget(tasks_.find(task));
     return true;
   }
   Enqueue(entry);
@@ -340,11 +351,16 @@ std::vector<Delivery> LeaseTable::ReleasePolls() {
   return deliveries;
 }
 
-bool LeaseTable::MayAdopt(const TaskEntry& entry, const WorkerEntry& worker,
-                          absl::string_view token) const {
-  if (entry.leased || !Satisfies(worker.offer, entry.task.needs)) return false;
+bool LeaseTable::MayAdopt(const TaskEntry& entry, const std::string& worker,
+                          const WorkerEntry& worker_entry, absl::string_view token) const {
+  if (entry.leased || worker_entry.state == WorkerState::kQuarantined ||
+      !Satisfies(worker_entry.offer, entry.task.needs)) {
+    return false;
+  }
   const int64_t epoch = TokenEpoch(token);
-  return epoch > 0 && (epoch < options_.epoch || token == entry.token);
+  if (epoch > 0 && epoch < options_.epoch) return true;
+  // Of this epoch it is known who had it.
+  return epoch > 0 && token == entry.token && worker == entry.worker;
 }
 
 absl::StatusOr<LeaseTable::HeartbeatReply> LeaseTable::Heartbeat(
@@ -383,7 +399,7 @@ absl::Status LeaseTable::CheckLease(int64_t task, absl::string_view token,
     entry.expires_ns = options_.clock->SteadyNanos() + absl::ToInt64Nanoseconds(lease_time());
     return absl::OkStatus();
   }
-  if (MayAdopt(entry, worker_it->second, token)) {
+  if (MayAdopt(entry, worker, worker_it->second, token)) {
     GiveTo(&entry, worker, &worker_it->second, std::string(token));
     return absl::OkStatus();
   }
@@ -432,6 +448,7 @@ FailureOutcome LeaseTable::Fail(int64_t task, bool unable, const std::string& me
   }
   if (unable) {
     entry.unable[worker] = message;
+    worker_entry.unable_tasks.insert(task);
   } else {
     entry.task.failed_on.push_back(worker);
   }
@@ -465,7 +482,10 @@ void LeaseTable::Restore(int64_t task, const std::string& token, const std::stri
       entry.reason.clear();
     }
   }
-  if (end == LeaseEnd::kUnable) it->second.unable.erase(worker);
+  if (end == LeaseEnd::kUnable) {
+    it->second.unable.erase(worker);
+    entry.unable_tasks.erase(task);
+  }
   GiveTo(&it->second, worker, &entry, token);
 }
 
@@ -499,12 +519,36 @@ std::optional<StuckTask> LeaseTable::FindStuck(int64_t job) const {
   return std::nullopt;
 }
 
+std::vector<WaitingTasks> LeaseTable::Waiting() const {
+  std::map<std::pair<TaskKind, std::string>, WaitingTasks> found;
+  const int64_t now = options_.clock->SteadyNanos();
+  for (const auto& [id, job] : jobs_) {
+    for (const auto& [key, tasks] : job.waiting) {
+      const TaskNeeds& needs = tasks_.at(*tasks.begin()).task.needs;
+      WaitingTasks& waiting = found[{needs.kind, needs.device}];
+      waiting.kind = needs.kind;
+      waiting.device = needs.device;
+      waiting.tasks += static_cast<int64_t>(tasks.size());
+      for (const int64_t task : tasks) {
+        waiting.oldest_seconds = std::max(
+            waiting.oldest_seconds, 1e-9 * static_cast<double>(now - tasks_.at(task).queued_ns));
+      }
+    }
+  }
+  std::vector<WaitingTasks> all;
+  for (auto& [key, waiting] : found) all.push_back(std::move(waiting));
+  return all;
+}
+
 SweepResult LeaseTable::Sweep() {
   SweepResult result;
   const int64_t now = options_.clock->SteadyNanos();
   std::vector<int64_t> expired;
-  for (const auto& [id, entry] : tasks_) {
-    if (entry.leased && entry.expires_ns <= now) expired.push_back(id);
+  // Far fewer are leased than wait.
+  for (const auto& [name, worker] : workers_) {
+    for (const int64_t task : worker.leases) {
+      if (tasks_[task].expires_ns <= now) expired.push_back(task);
+    }
   }
   // Before its leases are taken away: whether it had any left says if it went as it should.
   const int64_t silence = absl::ToInt64Nanoseconds(lease_time());

@@ -81,6 +81,14 @@ struct StuckTask {
   std::map<std::string, std::string> unable;
 };
 
+// Tasks that wait, of one kind and for one device ("": any).
+struct WaitingTasks {
+  TaskKind kind = TaskKind::kExport;
+  std::string device;
+  int64_t tasks = 0;
+  double oldest_seconds = 0;  // since it was added, or its last lease ended
+};
+
 struct FailureOutcome {
   bool poisoned = false;  // the task left the table
   bool quarantined = false;
@@ -160,7 +168,8 @@ class LeaseTable {
       const std::string& worker, const std::vector<std::pair<int64_t, std::string>>& held);
 
   // OK when `token` is the task's current lease and the worker's; a lease of an earlier epoch, or
-  // one that ran out with nobody having taken the task, is adopted. Aborted otherwise.
+  // one of the worker's own that ran out with nobody having taken the task, is adopted unless the
+  // worker is quarantined. Aborted otherwise.
   absl::Status CheckLease(int64_t task, absl::string_view token, const std::string& worker);
   // After CheckLease. The task leaves the table and counts for the worker.
   void Complete(int64_t task);
@@ -183,6 +192,9 @@ class LeaseTable {
   // there is none, or when the job's tasks are held.
   std::optional<StuckTask> FindStuck(int64_t job) const;
 
+  // Of all jobs, held ones included; no two alike in kind and device. Takes time in proportion to
+  // the waiting tasks.
+  std::vector<WaitingTasks> Waiting() const;
   int64_t waiting_tasks() const { return waiting_count_; }
   int64_t leased_tasks() const { return leased_count_; }
   int64_t parked_polls() const { return static_cast<int64_t>(polls_.size()); }
@@ -190,6 +202,8 @@ class LeaseTable {
   int64_t epoch() const { return options_.epoch; }
 
  private:
+  friend class LeaseTablePeer;  // lease_table_model_test.cc reads all of it
+
   struct TaskEntry {
     QueuedTask task;
     std::string queue;  // key within its job
@@ -197,6 +211,7 @@ class LeaseTable {
     bool ended = false;  // its job has ended: it leaves when its lease does
     std::string worker;  // of the current lease
     std::string token;   // of the current or the last lease
+    int64_t queued_ns = 0;
     int64_t expires_ns = 0;
     int64_t granted_ns = -1;  // -1: the lease was taken up from an earlier life
     bool limbo = false;       // of the worker's former life, until its first heartbeat
@@ -218,6 +233,7 @@ class LeaseTable {
     int64_t failed = 0;
     int64_t poll = 0;  // parked, or 0
     std::set<int64_t> leases;
+    std::set<int64_t> unable_tasks;  // that have it in their `unable`
   };
   struct JobQueues {
     bool held = false;
@@ -237,7 +253,10 @@ class LeaseTable {
   void GiveTo(TaskEntry* entry, const std::string& worker, WorkerEntry* worker_entry,
               std::string token);
   void Erase(int64_t task);
-  bool MayAdopt(const TaskEntry& entry, const WorkerEntry& worker, absl::string_view token) const;
+  // Of a task that is in no queue and no worker's leases.
+  void Forget(absl::flat_hash_map<int64_t, TaskEntry>::iterator it);
+  bool MayAdopt(const TaskEntry& entry, const std::string& worker, const WorkerEntry& worker_entry,
+                absl::string_view token) const;
   // `excluded` is set when a task was skipped for this worker alone.
   std::vector<Grant> Take(const std::string& worker, WorkerEntry* entry, int max, bool* excluded);
   TaskEntry* TakeFromJob(JobQueues* queues, const std::string& worker, const WorkerEntry& entry,

@@ -1,0 +1,987 @@
+// SPDX-License-Identifier: Apache-2.0
+// The lease protocol, explored exhaustively: every sequence of steps up to a depth, over the real
+// LeaseTable and a clock that stands still between steps, for a few workers and tasks. States that
+// differ in nothing that can matter later are visited once.
+//
+// Beside the table runs a model of its contract: who has which task, under which token, and what
+// the store knows. After each step table and model must agree, and in each new state:
+//   - a task has at most one current lease, and the table's books of it agree with each other;
+//   - of all tokens ever given, presented by any worker, exactly those are taken that the contract
+//     names; a stale one is Aborted;
+//   - a task that ended is never handed out, and no worker that is drained or quarantined gets any;
+//   - a task that waits is not lost: a fresh worker gets it at once, and once leases have run out a
+//     parked poll gets everything that is open.
+//
+// FORALL_LEASE_DEEPER=N goes N steps further than what takes seconds; 2 takes minutes and 1 GB.
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <iostream>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/hash/hash.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "gtest/gtest.h"
+#include "search/queue/lease_table.h"
+
+namespace forall {
+
+// Reads what LeaseTable keeps to itself.
+class LeaseTablePeer {
+ public:
+  // Whether its books agree with each other; what is wrong, or "".
+  static std::string Disagreement(const LeaseTable& table) {
+    int64_t leased = 0;
+    int64_t waiting = 0;
+    for (const auto& [id, entry] : table.tasks_) {
+      leased += entry.leased;
+      const auto job = table.jobs_.find(entry.task.job);
+      const bool queued = job != table.jobs_.end() && job->second.waiting.count(entry.queue) > 0 &&
+                          job->second.waiting.at(entry.queue).count(id) > 0;
+      if (queued == entry.leased) return absl::StrCat("task ", id, " is leased and queued alike");
+      int holders = 0;
+      for (const auto& [name, worker] : table.workers_) {
+        if (worker.leases.count(id) == 0) continue;
+        ++holders;
+        if (name != entry.worker) return absl::StrCat("task ", id, " is in a stranger's leases");
+      }
+      if (holders != (entry.leased ? 1 : 0)) return absl::StrCat(holders, " hold task ", id);
+    }
+    for (const auto& [id, job] : table.jobs_) {
+      for (const auto& [key, tasks] : job.waiting) {
+        waiting += static_cast<int64_t>(tasks.size());
+        for (const int64_t task : tasks) {
+          if (table.tasks_.count(task) == 0) return absl::StrCat("task ", task, " is a ghost");
+        }
+      }
+    }
+    size_t leases = 0;
+    size_t parked = 0;
+    for (const auto& [name, worker] : table.workers_) {
+      for (const auto& [id, entry] : table.tasks_) {
+        if (entry.unable.count(name) != worker.unable_tasks.count(id)) {
+          return absl::StrCat("whether ", name, " is unable of task ", id, " is in dispute");
+        }
+      }
+      for (const int64_t task : worker.unable_tasks) {
+        if (table.tasks_.count(task) == 0) return absl::StrCat(name, " is unable of a ghost");
+      }
+      leases += worker.leases.size();
+      if (worker.poll == 0) continue;
+      ++parked;
+      const auto group = table.polls_by_offer_.find(worker.offer_key);
+      if (table.polls_.count(worker.poll) == 0 || group == table.polls_by_offer_.end() ||
+          group->second.count(worker.poll) == 0) {
+        return absl::StrCat("the poll of ", name, " is not parked");
+      }
+    }
+    if (table.leased_tasks() != leased || leases != static_cast<size_t>(leased)) {
+      return "leased tasks are miscounted";
+    }
+    if (table.waiting_tasks() != waiting) return "waiting tasks are miscounted";
+    if (table.parked_polls() != static_cast<int64_t>(parked)) return "polls are miscounted";
+    return "";
+  }
+
+  // Everything that decides what happens next, times as far as they matter. Tokens are left to the
+  // caller.
+  static std::string Describe(const LeaseTable& table, int64_t now) {
+    const int64_t life = absl::ToInt64Nanoseconds(table.lease_time());
+    std::string text = absl::StrCat("j", table.last_served_job_, ";");
+    for (const int64_t id : table.Tasks()) {
+      const LeaseTable::TaskEntry& entry = table.tasks_.at(id);
+      absl::StrAppend(&text, "t", id, ",", entry.leased, entry.ended, entry.limbo, ",",
+                      entry.token.empty() ? "" : entry.worker, ",",
+                      entry.leased ? std::max<int64_t>(0, entry.expires_ns - now) : 0, ",",
+                      absl::StrJoin(entry.task.failed_on, "+"), ",");
+      for (const auto& [worker, why] : entry.unable) absl::StrAppend(&text, worker, "+");
+      absl::StrAppend(&text, ";");
+    }
+    for (const auto& [name, worker] : table.workers_) {
+      absl::StrAppend(&text, name, ",", worker.state, worker.draining,
+                      worker.awaits_first_heartbeat, worker.failures_in_row, ",",
+                      std::min(life, now - worker.seen_ns), ";");
+    }
+    for (const auto& [id, job] : table.jobs_) absl::StrAppend(&text, "h", id, job.held, ";");
+    for (const auto& [id, poll] : table.polls_) {
+      absl::StrAppend(&text, "p", poll.worker, ",", poll.max, ",",
+                      std::max<int64_t>(0, poll.deadline_ns - now), ";");
+    }
+    absl::StrAppend(&text, "d", absl::StrJoin(table.dropped_, "+"));
+    return text;
+  }
+
+  static int Losses(const LeaseTable& table) {
+    int most = 0;
+    for (const auto& [id, entry] : table.tasks_) most = std::max(most, entry.losses);
+    return most;
+  }
+};
+
+namespace {
+
+constexpr absl::Duration kBeat = absl::Seconds(2);
+constexpr absl::Duration kLife = absl::Seconds(6);  // of a lease: three heartbeats
+constexpr absl::Duration kStep = absl::Seconds(3);  // how far a step moves the clock
+constexpr absl::Duration kWait = kStep;             // of a poll
+
+class SetClock : public Clock {
+ public:
+  absl::Time Now() override { return absl::UnixEpoch() + absl::Nanoseconds(ns); }
+  int64_t SteadyNanos() override { return ns; }
+  void SleepFor(absl::Duration duration) override { ns += absl::ToInt64Nanoseconds(duration); }
+
+  int64_t ns = 0;
+};
+
+// What is explored.
+struct World {
+  const char* name;
+  std::vector<WorkerOffer> offers;  // of worker w0, w1, ...
+  std::vector<QueuedTask> tasks;    // ids and jobs count from 1
+  int jobs = 1;
+  int max_tasks = 1;  // of a poll
+  int depth = 0;
+  int most_epochs = 3;
+};
+
+std::string NameOf(int worker) { return absl::StrCat("w", worker); }
+
+enum class Op {
+  kRegister,
+  kPoll,
+  kCancelPoll,
+  kHeartbeat,
+  kComplete,
+  kFail,
+  kUnable,
+  kFailForGood,
+  kRelease,
+  kAdvance,
+  kSweep,
+  kDrain,
+  kCancelTask,
+  kHold,
+  kEndJob,
+  kCommit,
+  kLoseCommit,
+  kRestart,
+};
+constexpr const char* kOpNames[] = {
+    "register", "poll",          "cancel poll", "heartbeat", "complete",    "fail",
+    "unable",   "fail for good", "release",     "advance",   "sweep",       "drain",
+    "cancel",   "hold",          "end job",     "commit",    "lose commit", "restart"};
+
+struct Step {
+  Op op = Op::kAdvance;
+  int who = 0;        // worker, task, job or token
+  uint32_t mask = 0;  // of a heartbeat: which of the worker's tokens it lists
+};
+
+struct Token {
+  int worker = 0;  // to which it was given
+  int64_t task = 0;
+  std::string text;
+  int64_t epoch = 0;
+};
+
+struct TaskModel {
+  bool in_table = true;
+  bool job_ended = false;  // leased on, leaves with its lease
+  int current = -1;        // token of the lease
+  int holder = -1;
+  int last = -1;  // token of a lease that was lost, which may be taken up again
+  bool limbo = false;
+  int64_t expires = 0;
+  std::multiset<int> failed_on;
+  std::set<int> unable;
+  // What the store has.
+  bool stored_open = true;
+  std::multiset<int> stored_failed_on;
+};
+
+struct WorkerModel {
+  bool registered = false;
+  bool draining = false;
+  bool quarantined = false;
+  bool awaits_heartbeat = false;
+  int failures_in_row = 0;
+  int64_t poll = 0;
+  int64_t poll_deadline = 0;
+};
+
+struct EndedInMemory {
+  int token = 0;
+  int worker = 0;
+  LeaseEnd end = LeaseEnd::kCompleted;
+};
+
+struct State {
+  explicit State(const LeaseTable::Options& options) : table(new LeaseTable(options)) {}
+  State(const State& other) { *this = other; }
+  State& operator=(const State& other) {
+    if (this == &other) return *this;
+    table.reset(new LeaseTable(*other.table));
+    now = other.now;
+    tokens = other.tokens;
+    tasks = other.tasks;
+    workers = other.workers;
+    held = other.held;
+    ended = other.ended;
+    stored_ended = other.stored_ended;
+    dirty = other.dirty;
+    pending = other.pending;
+    id = other.id;
+    return *this;
+  }
+  State(State&&) = default;
+  State& operator=(State&&) = default;
+
+  std::unique_ptr<LeaseTable> table;
+  int64_t now = 0;
+  std::vector<Token> tokens;
+  std::vector<TaskModel> tasks;
+  std::vector<WorkerModel> workers;
+  std::vector<bool> held;          // by job
+  std::vector<bool> ended;         // by job, as memory knows it
+  std::vector<bool> stored_ended;  // as the store does
+  bool dirty = false;              // there is something to commit
+  std::vector<EndedInMemory> pending;
+  int id = 0;  // among those visited
+};
+
+class Explorer {
+ public:
+  explicit Explorer(const World& world) : world_(world) {}
+
+  // Returns what went wrong and how it came about, or "".
+  std::string Run() {
+    State first(TableOptions(1));
+    for (const QueuedTask& task : world_.tasks) first.table->AddTask(task);
+    first.tasks.resize(world_.tasks.size());
+    first.workers.resize(world_.offers.size());
+    first.held.resize(world_.jobs + 1);
+    first.ended.resize(world_.jobs + 1);
+    first.stored_ended.resize(world_.jobs + 1);
+    Visit(&first, -1, Step());
+    std::vector<State> level;
+    level.push_back(std::move(first));
+    for (int depth = 0; depth < world_.depth && !level.empty(); ++depth) {
+      std::vector<State> next;
+      const bool last = depth + 1 == world_.depth;
+      for (const State& state : level) {
+        for (const Step& step : StepsOf(state)) {
+          State after = state;
+          clock_.ns = after.now;
+          Apply(step, &after);
+          ++transitions_;
+          if (!error_.empty()) return Report(state.id, step);
+          if (!Visit(&after, state.id, step)) continue;
+          CheckState(after);
+          if (!error_.empty()) return Report(state.id, step);
+          if (!last) next.push_back(std::move(after));
+        }
+      }
+      level = std::move(next);
+    }
+    return "";
+  }
+
+  int64_t states() const { return static_cast<int64_t>(seen_.size()); }
+  int64_t transitions() const { return transitions_; }
+
+ private:
+  LeaseTable::Options TableOptions(int64_t epoch) { return {&clock_, epoch, kBeat}; }
+
+  template <typename... Parts>
+  void Wrong(const Parts&... parts) {
+    if (error_.empty()) error_ = absl::StrCat(parts...);
+  }
+
+  std::string Say(const Step& step) const {
+    return absl::StrCat(kOpNames[static_cast<int>(step.op)], " ", step.who,
+                        step.mask == 0 ? "" : absl::StrCat(" mask ", step.mask));
+  }
+
+  std::string Report(int parent, const Step& step) const {
+    std::vector<std::string> steps = {Say(step)};
+    for (int at = parent; at > 0; at = origins_[at].first)
+      steps.push_back(Say(origins_[at].second));
+    std::reverse(steps.begin(), steps.end());
+    return absl::StrCat(world_.name, ": ", error_, "\n  after: ", absl::StrJoin(steps, ", "));
+  }
+
+  // Whether nobody was here before.
+  bool Visit(State* state, int parent, const Step& step) {
+    Prune(state);
+    if (!seen_.insert(absl::Hash<std::string>()(Canonical(*state))).second) return false;
+    state->id = static_cast<int>(origins_.size());
+    origins_.emplace_back(parent, step);
+    return true;
+  }
+
+  // What a token is worth: tokens of one worker, task and worth are as good as each other.
+  char WorthOf(const State& state, int token) const {
+    const TaskModel& task = state.tasks[state.tokens[token].task - 1];
+    if (task.current == token) return 'C';
+    for (const EndedInMemory& ended : state.pending) {
+      if (ended.token == token) return 'P';
+    }
+    if (task.last == token) return 'L';
+    return state.tokens[token].epoch < state.table->epoch() ? 'O' : 'S';
+  }
+
+  // Forgets tokens that say nothing that another one does not.
+  void Prune(State* state) const {
+    std::set<std::string> known;
+    std::vector<int> number(state->tokens.size(), -1);
+    std::vector<Token> kept;
+    for (size_t i = 0; i < state->tokens.size(); ++i) {
+      const Token& token = state->tokens[i];
+      const char worth = WorthOf(*state, static_cast<int>(i));
+      const bool fresh =
+          known.insert(absl::StrCat(token.worker, ",", token.task, ",", std::string(1, worth)))
+              .second;
+      if (!fresh && (worth == 'O' || worth == 'S')) continue;
+      number[i] = static_cast<int>(kept.size());
+      kept.push_back(token);
+    }
+    const auto renumber = [&](int* token) { *token = *token < 0 ? -1 : number[*token]; };
+    for (TaskModel& task : state->tasks) {
+      renumber(&task.current);
+      renumber(&task.last);
+    }
+    for (EndedInMemory& ended : state->pending) renumber(&ended.token);
+    state->tokens = std::move(kept);
+  }
+
+  std::string Canonical(const State& state) const {
+    std::string text = LeaseTablePeer::Describe(*state.table, state.now);
+    absl::StrAppend(&text, "|", std::min<int64_t>(state.table->epoch(), world_.most_epochs), "|");
+    std::vector<std::string> tokens;
+    for (size_t i = 0; i < state.tokens.size(); ++i) {
+      const Token& token = state.tokens[i];
+      tokens.push_back(absl::StrCat(token.worker, ",", token.task, ",",
+                                    token.epoch < state.table->epoch(), ",",
+                                    std::string(1, WorthOf(state, static_cast<int>(i)))));
+    }
+    std::sort(tokens.begin(), tokens.end());
+    absl::StrAppend(&text, absl::StrJoin(tokens, ";"), "|");
+    for (const TaskModel& task : state.tasks) {
+      absl::StrAppend(&text, task.stored_open, ",", absl::StrJoin(task.stored_failed_on, "+"), ";");
+    }
+    for (size_t job = 1; job < state.ended.size(); ++job) {
+      absl::StrAppend(&text, state.ended[job], state.stored_ended[job], state.held[job], ";");
+    }
+    absl::StrAppend(&text, state.dirty, "|");
+    for (const EndedInMemory& ended : state.pending) {
+      absl::StrAppend(&text, state.tokens[ended.token].task, ",", ended.worker, ",", ended.end,
+                      ";");
+    }
+    return text;
+  }
+
+  std::vector<int> TokensOf(const State& state, int worker) const {
+    std::vector<int> tokens;
+    for (size_t i = 0; i < state.tokens.size(); ++i) {
+      if (state.tokens[i].worker == worker) tokens.push_back(static_cast<int>(i));
+    }
+    return tokens;
+  }
+
+  std::vector<Step> StepsOf(const State& state) const {
+    std::vector<Step> steps = {{Op::kAdvance}, {Op::kSweep}};
+    for (int w = 0; w < static_cast<int>(state.workers.size()); ++w) {
+      const WorkerModel& worker = state.workers[w];
+      steps.push_back({Op::kRegister, w});
+      if (!worker.registered) continue;
+      steps.push_back({Op::kPoll, w});
+      if (worker.poll != 0) steps.push_back({Op::kCancelPoll, w});
+      if (!worker.draining) steps.push_back({Op::kDrain, w});
+      const size_t subsets = size_t{1} << TokensOf(state, w).size();
+      for (uint32_t mask = 0; mask < subsets; ++mask) steps.push_back({Op::kHeartbeat, w, mask});
+    }
+    for (int token = 0; token < static_cast<int>(state.tokens.size()); ++token) {
+      const int worker = state.tokens[token].worker;
+      if (!state.workers[worker].registered) continue;
+      steps.push_back({Op::kComplete, token});
+      steps.push_back({Op::kRelease, token});
+      if (!Takes(state, state.tokens[token].task, token, worker)) continue;
+      steps.push_back({Op::kFail, token});
+      steps.push_back({Op::kUnable, token});
+      steps.push_back({Op::kFailForGood, token});
+    }
+    for (int task = 1; task <= static_cast<int>(state.tasks.size()); ++task) {
+      if (state.tasks[task - 1].in_table) steps.push_back({Op::kCancelTask, task});
+    }
+    for (int job = 1; job <= world_.jobs; ++job) {
+      if (state.ended[job]) continue;
+      steps.push_back({Op::kHold, job});
+      steps.push_back({Op::kEndJob, job});
+    }
+    if (state.dirty) {
+      steps.push_back({Op::kCommit});
+      steps.push_back({Op::kLoseCommit});
+    }
+    if (state.table->epoch() < world_.most_epochs) steps.push_back({Op::kRestart});
+    return steps;
+  }
+
+  // The contract: whether this worker may end (or renew) the task's lease with this token.
+  bool Takes(const State& state, int64_t task, int token, int worker) const {
+    const TaskModel& model = state.tasks[task - 1];
+    if (!model.in_table) return false;
+    if (model.current >= 0) return model.current == token && model.holder == worker;
+    if (state.workers[worker].quarantined || !Offers(worker, task)) return false;
+    const Token& given = state.tokens[token];
+    if (given.epoch < state.table->epoch()) return true;
+    return model.last == token && given.worker == worker;
+  }
+
+  bool Offers(int worker, int64_t task) const {
+    return Satisfies(world_.offers[worker], world_.tasks[task - 1].needs);
+  }
+
+  bool Grantable(const State& state, int worker, int64_t task) const {
+    const TaskModel& model = state.tasks[task - 1];
+    return model.in_table && model.current < 0 && !model.job_ended &&
+           !state.held[world_.tasks[task - 1].job] && Offers(worker, task) &&
+           model.unable.count(worker) == 0;
+  }
+
+  int GrantableTo(const State& state, int worker) const {
+    const WorkerModel& model = state.workers[worker];
+    if (!model.registered || model.draining || model.quarantined) return 0;
+    int count = 0;
+    for (size_t task = 1; task <= state.tasks.size(); ++task) {
+      count += Grantable(state, worker, static_cast<int64_t>(task));
+    }
+    return count;
+  }
+
+  void Hold(State* state, int64_t task, int token, int worker) {
+    TaskModel& model = state->tasks[task - 1];
+    model.current = token;
+    model.holder = worker;
+    model.last = -1;
+    model.limbo = false;
+    model.expires = state->now + absl::ToInt64Nanoseconds(kLife);
+  }
+
+  // The lease is lost, or given up (then `last` is -1).
+  void Lose(State* state, int64_t task, int last) {
+    TaskModel& model = state->tasks[task - 1];
+    model.current = -1;
+    model.holder = -1;
+    model.limbo = false;
+    model.last = last;
+    if (model.job_ended) {
+      Leave(state, task);
+      state->dirty = true;  // its record is closed
+    }
+  }
+
+  static void Leave(State* state, int64_t task) {
+    TaskModel& model = state->tasks[task - 1];
+    model.in_table = false;
+    model.current = -1;
+    model.holder = -1;
+    model.last = -1;
+  }
+
+  void Grants(State* state, int worker, const std::vector<Grant>& grants, int expected) {
+    const WorkerModel& model = state->workers[worker];
+    if (!model.registered || model.draining || model.quarantined) {
+      if (!grants.empty()) Wrong("a worker that may get nothing got a task");
+    }
+    if (static_cast<int>(grants.size()) != expected) {
+      Wrong("worker ", worker, " got ", grants.size(), " tasks instead of ", expected);
+    }
+    for (const Grant& grant : grants) {
+      if (!Grantable(*state, worker, grant.task)) {
+        Wrong("task ", grant.task, " was given to worker ", worker, ", which may not have it");
+      }
+      for (const Token& token : state->tokens) {
+        if (token.text == grant.token) Wrong("token ", grant.token, " was given twice");
+      }
+      state->tokens.push_back({worker, grant.task, grant.token, state->table->epoch()});
+      Hold(state, grant.task, static_cast<int>(state->tokens.size()) - 1, worker);
+    }
+  }
+
+  int WorkerOfPoll(const State& state, int64_t poll) const {
+    for (size_t w = 0; w < state.workers.size(); ++w) {
+      if (state.workers[w].poll == poll) return static_cast<int>(w);
+    }
+    return -1;
+  }
+
+  // As the controller does after every call.
+  void Match(State* state) {
+    for (const Delivery& delivery : state->table->Match()) {
+      const int worker = WorkerOfPoll(*state, delivery.poll);
+      if (worker < 0) {
+        if (!delivery.grants.empty()) Wrong("a poll that is over got a task");
+        continue;
+      }
+      state->workers[worker].poll = 0;
+      Grants(state, worker, delivery.grants,
+             std::min(world_.max_tasks, GrantableTo(*state, worker)));
+    }
+    for (size_t w = 0; w < state->workers.size(); ++w) {
+      if (state->workers[w].poll != 0 && GrantableTo(*state, static_cast<int>(w)) > 0) {
+        Wrong("worker ", w, " is parked beside a task that it could do");
+      }
+    }
+  }
+
+  // CheckLease against the contract; whether it was taken.
+  bool CheckToken(State* state, int token, int worker) {
+    const Token given = state->tokens[token];
+    const bool takes = Takes(*state, given.task, token, worker);
+    const absl::Status status = state->table->CheckLease(given.task, given.text, NameOf(worker));
+    if (status.ok() != takes || (!takes && !absl::IsAborted(status))) {
+      Wrong("token ", given.text, " of task ", given.task, " by worker ", worker, ": ",
+            status.ToString(), takes ? ", though it is current" : ", though it is not current");
+    }
+    if (takes) Hold(state, given.task, token, worker);
+    return takes;
+  }
+
+  void EndInMemory(State* state, int token, int worker, LeaseEnd end) {
+    state->pending.push_back({token, worker, end});
+    state->dirty = true;
+  }
+
+  void Fail(State* state, int token, bool unable) {
+    const Token given = state->tokens[token];
+    const int worker = given.worker;
+    const FailureOutcome outcome = state->table->Fail(given.task, unable, "why");
+    WorkerModel& who = state->workers[worker];
+    TaskModel& task = state->tasks[given.task - 1];
+    if (++who.failures_in_row >= 3) {
+      who.quarantined = true;
+      who.poll = 0;
+    }
+    if (outcome.quarantined != (who.failures_in_row >= 3)) Wrong("quarantine differs");
+    if (unable) {
+      task.unable.insert(worker);
+    } else {
+      task.failed_on.insert(worker);
+    }
+    const std::set<int> on(task.failed_on.begin(), task.failed_on.end());
+    const bool poisoned = task.failed_on.size() >= 3 || on.size() >= 2;
+    if (outcome.poisoned != poisoned) Wrong("poison differs");
+    if (poisoned) {
+      Leave(state, given.task);
+    } else {
+      Lose(state, given.task, -1);
+    }
+    EndInMemory(state, token, worker, unable ? LeaseEnd::kUnable : LeaseEnd::kFailed);
+  }
+
+  void Heartbeat(State* state, int worker, uint32_t mask) {
+    std::vector<std::pair<int64_t, std::string>> held;
+    std::vector<std::string> lost;
+    const std::vector<int> tokens = TokensOf(*state, worker);
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      if ((mask >> i & 1) == 0) continue;
+      const Token& token = state->tokens[tokens[i]];
+      held.emplace_back(token.task, token.text);
+      if (Takes(*state, token.task, tokens[i], worker)) {
+        Hold(state, token.task, tokens[i], worker);
+      } else {
+        lost.push_back(token.text);
+      }
+    }
+    const auto reply = state->table->Heartbeat(NameOf(worker), held);
+    WorkerModel& model = state->workers[worker];
+    if (!reply.ok()) return Wrong("heartbeat: ", reply.status().ToString());
+    if (reply->lost_tokens != lost) {
+      Wrong("lost tokens: ", absl::StrJoin(reply->lost_tokens, ","), " instead of ",
+            absl::StrJoin(lost, ","));
+    }
+    if (reply->drain != (model.draining && !model.quarantined)) Wrong("drain differs");
+    if (!model.awaits_heartbeat) return;
+    model.awaits_heartbeat = false;
+    for (size_t task = 1; task <= state->tasks.size(); ++task) {
+      const TaskModel& entry = state->tasks[task - 1];
+      if (entry.holder == worker && entry.limbo)
+        Lose(state, static_cast<int64_t>(task), entry.current);
+    }
+  }
+
+  void Sweep(State* state) {
+    int64_t expired = 0;
+    for (size_t task = 1; task <= state->tasks.size(); ++task) {
+      const TaskModel& entry = state->tasks[task - 1];
+      if (entry.current < 0 || entry.expires > state->now) continue;
+      ++expired;
+      Lose(state, static_cast<int64_t>(task), entry.current);
+    }
+    for (WorkerModel& worker : state->workers) {
+      if (worker.poll != 0 && worker.poll_deadline <= state->now) worker.poll = 0;
+    }
+    const SweepResult swept = state->table->Sweep();
+    if (swept.expired_leases != expired) Wrong("swept ", swept.expired_leases, " of ", expired);
+    if (!swept.poisoned.empty()) Wrong("poisoned by losses before there were ten");
+    for (const int64_t task : swept.dropped) {
+      if (state->tasks[task - 1].in_table) Wrong("task ", task, " was dropped");
+    }
+  }
+
+  void Register(State* state, int w) {
+    state->table->RegisterWorker(NameOf(w), world_.offers[w]);
+    WorkerModel& worker = state->workers[w];
+    worker = WorkerModel();
+    worker.registered = true;
+    worker.awaits_heartbeat = true;
+    for (TaskModel& task : state->tasks) {
+      task.unable.erase(w);
+      if (task.holder == w) task.limbo = true;
+    }
+  }
+
+  void Poll(State* state, int w) {
+    WorkerModel& worker = state->workers[w];
+    const int expected = std::min(world_.max_tasks, GrantableTo(*state, w));
+    const auto grants = state->table->Lease(NameOf(w), world_.max_tasks);
+    if (worker.quarantined) {
+      if (!absl::IsFailedPrecondition(grants.status())) Wrong("a quarantined worker may poll");
+      return;
+    }
+    if (!grants.ok()) return Wrong("poll: ", grants.status().ToString());
+    Grants(state, w, *grants, expected);
+    if (!grants->empty() || worker.draining) return;
+    worker.poll = state->table->Park(NameOf(w), world_.max_tasks, kWait);
+    worker.poll_deadline = state->now + absl::ToInt64Nanoseconds(kWait);
+  }
+
+  void EndJob(State* state, int job) {
+    std::vector<int64_t> left;
+    for (size_t task = 1; task <= state->tasks.size(); ++task) {
+      TaskModel& entry = state->tasks[task - 1];
+      if (world_.tasks[task - 1].job != job || !entry.in_table) continue;
+      if (entry.current >= 0) {
+        entry.job_ended = true;
+      } else {
+        left.push_back(static_cast<int64_t>(task));
+        Leave(state, static_cast<int64_t>(task));
+      }
+    }
+    if (state->table->EndJob(job) != left) Wrong("other tasks left with their job");
+    state->ended[job] = true;
+    state->held[job] = false;
+    state->dirty = true;
+  }
+
+  static void Commit(State* state) {
+    for (TaskModel& task : state->tasks) {
+      task.stored_open = task.in_table;
+      task.stored_failed_on = task.failed_on;
+    }
+    state->stored_ended = state->ended;
+    state->pending.clear();
+    state->dirty = false;
+  }
+
+  QueuedTask StoredTask(const State& state, size_t task) const {
+    QueuedTask queued = world_.tasks[task - 1];
+    for (const int worker : state.tasks[task - 1].stored_failed_on) {
+      queued.failed_on.push_back(NameOf(worker));
+    }
+    return queued;
+  }
+
+  // As the controller reads everything anew after a commit that was not kept.
+  void LoseCommit(State* state) {
+    state->ended = state->stored_ended;
+    for (size_t task = 1; task <= state->tasks.size(); ++task) {
+      TaskModel& entry = state->tasks[task - 1];
+      if (!entry.stored_open || state->ended[world_.tasks[task - 1].job]) continue;
+      state->table->AddTask(StoredTask(*state, task));
+      entry.failed_on = entry.stored_failed_on;
+      entry.job_ended = false;
+      if (entry.in_table) continue;
+      entry.in_table = true;
+      entry.unable.clear();
+      entry.last = -1;
+    }
+    for (const EndedInMemory& ended : state->pending) {
+      const Token& token = state->tokens[ended.token];
+      state->table->Restore(token.task, token.text, NameOf(ended.worker), ended.end);
+      TaskModel& entry = state->tasks[token.task - 1];
+      WorkerModel& worker = state->workers[ended.worker];
+      if (!entry.in_table || entry.current >= 0) continue;
+      if (ended.end == LeaseEnd::kFailed || ended.end == LeaseEnd::kUnable) {
+        worker.failures_in_row = std::max(0, worker.failures_in_row - 1);
+        if (worker.failures_in_row < 3) worker.quarantined = false;
+      }
+      if (ended.end == LeaseEnd::kUnable) entry.unable.erase(ended.worker);
+      Hold(state, token.task, ended.token, ended.worker);
+    }
+    for (int job = 1; job <= world_.jobs; ++job) state->table->HoldJob(job, state->held[job]);
+    state->pending.clear();
+    state->dirty = false;
+  }
+
+  void Restart(State* state) {
+    state->table.reset(new LeaseTable(TableOptions(state->table->epoch() + 1)));
+    state->ended = state->stored_ended;
+    for (size_t task = 1; task <= state->tasks.size(); ++task) {
+      TaskModel entry;
+      entry.stored_open = state->tasks[task - 1].stored_open;
+      entry.stored_failed_on = state->tasks[task - 1].stored_failed_on;
+      entry.failed_on = entry.stored_failed_on;
+      entry.in_table = entry.stored_open && !state->ended[world_.tasks[task - 1].job];
+      state->tasks[task - 1] = entry;
+      if (entry.in_table) state->table->AddTask(StoredTask(*state, task));
+    }
+    for (int job = 1; job <= world_.jobs; ++job) state->table->HoldJob(job, state->held[job]);
+    for (WorkerModel& worker : state->workers) worker = WorkerModel();
+    state->pending.clear();
+    state->dirty = false;
+  }
+
+  void Apply(const Step& step, State* state) {
+    const int who = step.who;
+    switch (step.op) {
+      case Op::kRegister:
+        Register(state, who);
+        break;
+      case Op::kPoll:
+        Poll(state, who);
+        break;
+      case Op::kCancelPoll:
+        state->table->CancelPoll(state->workers[who].poll);
+        state->workers[who].poll = 0;
+        break;
+      case Op::kHeartbeat:
+        Heartbeat(state, who, step.mask);
+        break;
+      case Op::kComplete:
+      case Op::kFailForGood: {
+        const Token token = state->tokens[who];
+        if (!CheckToken(state, who, token.worker)) break;
+        const bool completed = step.op == Op::kComplete;
+        if (completed) {
+          state->table->Complete(token.task);
+          state->workers[token.worker].failures_in_row = 0;
+        } else {
+          state->table->FailForGood(token.task);
+        }
+        Leave(state, token.task);
+        EndInMemory(state, who, token.worker,
+                    completed ? LeaseEnd::kCompleted : LeaseEnd::kFailedForGood);
+        break;
+      }
+      case Op::kFail:
+      case Op::kUnable:
+        if (CheckToken(state, who, state->tokens[who].worker)) {
+          Fail(state, who, step.op == Op::kUnable);
+        }
+        break;
+      case Op::kRelease: {
+        const Token token = state->tokens[who];
+        const bool takes = Takes(*state, token.task, who, token.worker);
+        const absl::Status status =
+            state->table->Release(token.task, token.text, NameOf(token.worker));
+        if (status.ok() != takes || (!takes && !absl::IsAborted(status))) {
+          Wrong("release: ", status.ToString());
+        }
+        if (takes) Lose(state, token.task, -1);
+        break;
+      }
+      case Op::kAdvance:
+        state->now += absl::ToInt64Nanoseconds(kStep);
+        clock_.ns = state->now;
+        break;
+      case Op::kSweep:
+        Sweep(state);
+        break;
+      case Op::kDrain:
+        if (!state->table->DrainWorker(NameOf(who)).ok()) Wrong("drain");
+        if (!state->workers[who].quarantined) {
+          state->workers[who].draining = true;
+          state->workers[who].poll = 0;
+        }
+        break;
+      case Op::kCancelTask:
+        state->table->RemoveTask(who);
+        Leave(state, who);
+        state->dirty = true;
+        break;
+      case Op::kHold:
+        state->held[who] = !state->held[who];
+        state->table->HoldJob(who, state->held[who]);
+        break;
+      case Op::kEndJob:
+        EndJob(state, who);
+        break;
+      case Op::kCommit:
+        Commit(state);
+        break;
+      case Op::kLoseCommit:
+        LoseCommit(state);
+        break;
+      case Op::kRestart:
+        Restart(state);
+        break;
+    }
+    Match(state);
+  }
+
+  void CheckState(const State& state) {
+    const std::string books = LeaseTablePeer::Disagreement(*state.table);
+    if (!books.empty()) return Wrong(books);
+    if (LeaseTablePeer::Losses(*state.table) >= 9) return Wrong("the depth lets leases poison");
+    int64_t waiting = 0;
+    int64_t leased = 0;
+    int64_t parked = 0;
+    for (size_t task = 1; task <= state.tasks.size(); ++task) {
+      const TaskModel& entry = state.tasks[task - 1];
+      leased += entry.current >= 0;
+      waiting += entry.in_table && entry.current < 0;
+      if (state.table->IsLeased(static_cast<int64_t>(task)) != (entry.current >= 0)) {
+        Wrong("task ", task, entry.current >= 0 ? " lost its lease" : " has a lease");
+      }
+    }
+    for (const WorkerModel& worker : state.workers) parked += worker.poll != 0;
+    if (state.table->leased_tasks() != leased || state.table->waiting_tasks() != waiting ||
+        state.table->parked_polls() != parked) {
+      Wrong("counted ", state.table->waiting_tasks(), " waiting, ", state.table->leased_tasks(),
+            " leased, ", state.table->parked_polls(), " parked instead of ", waiting, ", ", leased,
+            ", ", parked);
+    }
+    CheckTokens(state);
+    CheckNothingIsLost(state);
+  }
+
+  void CheckTokens(const State& state) {
+    for (int token = 0; token < static_cast<int>(state.tokens.size()); ++token) {
+      for (int worker = 0; worker < static_cast<int>(state.workers.size()); ++worker) {
+        if (!state.workers[worker].registered) continue;
+        State probe = state;
+        clock_.ns = probe.now;
+        CheckToken(&probe, token, worker);
+      }
+    }
+  }
+
+  void CheckNothingIsLost(const State& state) {
+    WorkerOffer all = world_.offers[0];
+    const int most = static_cast<int>(state.tasks.size());
+    std::set<int64_t> open;
+    std::set<int64_t> waiting;
+    for (size_t task = 1; task <= state.tasks.size(); ++task) {
+      const TaskModel& entry = state.tasks[task - 1];
+      if (entry.in_table && !entry.job_ended) open.insert(static_cast<int64_t>(task));
+      if (entry.in_table && entry.current < 0 && !state.held[world_.tasks[task - 1].job]) {
+        waiting.insert(static_cast<int64_t>(task));
+      }
+    }
+    clock_.ns = state.now;
+    LeaseTable now = *state.table;
+    now.RegisterWorker("fresh", all);
+    const auto grants = now.Lease("fresh", most);
+    if (!grants.ok()) return Wrong("a fresh worker: ", grants.status().ToString());
+    std::set<int64_t> got;
+    for (const Grant& grant : *grants) {
+      got.insert(grant.task);
+      if (!now.CheckLease(grant.task, grant.token, "fresh").ok()) Wrong("a fresh lease is stale");
+      now.Complete(grant.task);
+      if (!absl::IsAborted(now.CheckLease(grant.task, grant.token, "fresh"))) {
+        Wrong("a completed task takes a second result");
+      }
+    }
+    if (got != waiting) Wrong("a fresh worker got other tasks than those that wait");
+
+    LeaseTable later = *state.table;
+    for (const WorkerModel& worker : state.workers) later.CancelPoll(worker.poll);
+    for (int job = 1; job <= world_.jobs; ++job) later.HoldJob(job, false);
+    clock_.ns = state.now + absl::ToInt64Nanoseconds(kLife);
+    later.Sweep();
+    later.RegisterWorker("fresh", all);
+    later.Park("fresh", most, absl::Minutes(1));
+    got.clear();
+    for (const Delivery& delivery : later.Match()) {
+      for (const Grant& grant : delivery.grants) got.insert(grant.task);
+    }
+    if (got != open) Wrong("a task was lost: once leases ran out not everything is handed out");
+    clock_.ns = state.now;
+  }
+
+  const World world_;
+  SetClock clock_;
+  absl::flat_hash_set<size_t> seen_;
+  std::vector<std::pair<int, Step>> origins_;  // of each state: from which, by what
+  int64_t transitions_ = 0;
+  std::string error_;
+};
+
+WorkerOffer Offer(std::vector<TaskKind> kinds = {}) {
+  WorkerOffer offer;
+  offer.device = "pc";
+  offer.device_fingerprint = "f";
+  offer.profile = "p";
+  offer.datasets = {"d"};
+  offer.kinds = std::move(kinds);
+  return offer;
+}
+
+QueuedTask Task(int64_t id, int64_t job, TaskKind kind) {
+  QueuedTask task;
+  task.id = id;
+  task.job = job;
+  task.needs.kind = kind;
+  return task;
+}
+
+int Depth(int usual) {
+  const char* const asked = std::getenv("FORALL_LEASE_DEEPER");
+  int deeper = 0;
+  return asked != nullptr && absl::SimpleAtoi(asked, &deeper) ? usual + deeper : usual;
+}
+
+void Explore(const World& world) {
+  Explorer explorer(world);
+  const std::string wrong = explorer.Run();
+  EXPECT_EQ(wrong, "");
+  std::cout << world.name << ": depth " << world.depth << ", " << explorer.states() << " states, "
+            << explorer.transitions() << " transitions\n";
+  // A model whose steps do nothing would find nothing wrong.
+  EXPECT_GT(explorer.states(), 100);
+}
+
+TEST(LeaseTableModelTest, TwoWorkersAndOneTask) {
+  Explore({"one task", {Offer(), Offer()}, {Task(1, 1, TaskKind::kAccuracy)}, 1, 1, Depth(9)});
+}
+
+TEST(LeaseTableModelTest, TwoWorkersAndTwoTasksOfTwoJobs) {
+  Explore({"two jobs",
+           {Offer(), Offer()},
+           {Task(1, 1, TaskKind::kAccuracy), Task(2, 2, TaskKind::kLatency)},
+           2,
+           1,
+           Depth(7)});
+}
+
+TEST(LeaseTableModelTest, UnlikeWorkersThatTakeTwoOfThreeTasks) {
+  Explore({"three tasks",
+           {Offer(), Offer({TaskKind::kAccuracy})},
+           {Task(1, 1, TaskKind::kExport), Task(2, 1, TaskKind::kAccuracy),
+            Task(3, 1, TaskKind::kAccuracy)},
+           1,
+           2,
+           Depth(6)});
+}
+
+}  // namespace
+}  // namespace forall

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# tools/test_long.sh: all of `make test-long`, the forms of tests that take minutes or more. Each is a
+# test of `make test` with a larger bound; its usual form runs there.
+set -euo pipefail
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+source "$here/stage.sh"
+cd "$FORALL_ROOT"
+
+"$here/setup.sh"
+stage configure "$here/quietly" build/configure.log cmake --preset release
+stage build-long cmake --build --preset release --target search_queue_model_test
+# Every sequence of steps of the lease protocol, two steps longer.
+stage lease-model env FORALL_LEASE_DEEPER="${FORALL_LEASE_DEEPER:-2}" build/release/search/queue/search_queue_model_test
+stage_table

@@ -23,6 +23,15 @@ if(NOT FORALL_TRAINER_ONLY)
     find_package(Eigen3 REQUIRED NO_MODULE)
     # Header-only; some distributions package it without a CMake config.
     find_path(FORALL_CLI11_INCLUDE_DIR CLI/CLI.hpp REQUIRED)
+    # prometheus-cpp serves the controller's metrics. Its CMake config wants what only its other parts need.
+    find_path(FORALL_PROMETHEUS_INCLUDE_DIR prometheus/exposer.h REQUIRED)
+    find_library(FORALL_PROMETHEUS_CORE_LIBRARY prometheus-cpp-core REQUIRED)
+    find_library(FORALL_PROMETHEUS_PULL_LIBRARY prometheus-cpp-pull REQUIRED)
+    add_library(forall_prometheus INTERFACE)
+    target_include_directories(forall_prometheus SYSTEM INTERFACE ${FORALL_PROMETHEUS_INCLUDE_DIR})
+    target_link_libraries(forall_prometheus INTERFACE
+      ${FORALL_PROMETHEUS_PULL_LIBRARY} ${FORALL_PROMETHEUS_CORE_LIBRARY})
+    add_library(forall::prometheus ALIAS forall_prometheus)
   endif()
   find_library(FORALL_ONNX_LIBRARY onnx REQUIRED)
   find_library(FORALL_ONNX_PROTO_LIBRARY onnx_proto REQUIRED)

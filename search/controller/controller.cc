@@ -129,7 +129,7 @@ void Controller::QueueTasksLocked(std::vector<QueuedTask> tasks) {
 }
 
 void Controller::Run(Outbox* outbox) {
-  for (const std::function<void()>& action : *outbox) action();
+  for (const std::function<void()>& action : outbox->actions) action();
 }
 
 void Controller::WhenDurableLocked(std::function<void(absl::Status)> answer, Outbox* outbox) {
@@ -152,10 +152,20 @@ void Controller::DeliverLocked(const std::vector<Delivery>& deliveries, Outbox* 
       response.mutable_retry_delay()->set_seconds(
           std::max<int64_t>(1, absl::ToInt64Seconds(options_.heartbeat_interval)));
     }
-    outbox->push_back(
-        [done = std::move(it->second), response = std::move(response)] { done(response); });
+    outbox->push_back([this, done = std::move(it->second), response = std::move(response),
+                       since = outbox->entered_ns] {
+      ObserveGrant(since, response.tasks_size());
+      done(response);
+    });
     polls_.erase(it);
   }
+}
+
+void Controller::ObserveGrant(int64_t since_ns, size_t grants) {
+  if (grants == 0) return;
+  metrics_.leases_granted.fetch_add(static_cast<int64_t>(grants), std::memory_order_relaxed);
+  metrics_.lease_grant_seconds.Observe(
+      1e-9 * static_cast<double>(Clock::Real()->SteadyNanos() - since_ns));
 }
 
 void Controller::KickLocked(Outbox* outbox) {
@@ -170,6 +180,7 @@ void Controller::KickLocked(Outbox* outbox) {
   committing_jobs_.assign(jobs.begin(), jobs.end());
   auto batch = std::make_shared<StoreBatch>(std::move(committing_round_.batch));
   committing_round_.batch = StoreBatch();
+  commit_started_ns_ = Clock::Real()->SteadyNanos();
   outbox->push_back([this, batch] {
     options_.store->CommitAsync(std::move(*batch),
                                 [this](absl::Status status) { OnCommitted(status); });
@@ -180,6 +191,8 @@ void Controller::OnCommitted(const absl::Status& status) {
   Outbox outbox;
   {
     MutexLock lock(&mu_);
+    metrics_.commit_seconds.Observe(1e-9 *
+                                    static_cast<double>(outbox.entered_ns - commit_started_ns_));
     CommitRound round = std::move(committing_round_);
     committing_round_ = CommitRound();
     committing_ = false;
@@ -199,7 +212,10 @@ void Controller::OnCommitted(const absl::Status& status) {
     };
     tell(&round.answers);
     if (status.ok()) {
-      ++commits_;
+      ++metrics_.commits;
+      if (!round.ended_leases.empty()) {
+        metrics_.commit_results.Observe(static_cast<double>(round.ended_leases.size()));
+      }
       back_off_ = absl::ZeroDuration();
       QueueTasksLocked(std::move(round.tasks));
       for (const auto& [id, subscription] : subscriptions_) {
@@ -210,7 +226,7 @@ void Controller::OnCommitted(const absl::Status& status) {
       }
       PumpUnfinishedLocked();
     } else {
-      ++failed_commits_;
+      ++metrics_.failed_commits;
       FORALL_LOG(ERROR) << "nothing of a commit was kept; reading state anew error=\"" << status
                         << "\"";
       // What was collected since builds on what was lost.
@@ -382,6 +398,8 @@ void Controller::TryStore() {
 
 void Controller::SweepLocked(Outbox* outbox) {
   const SweepResult swept = leases_->Sweep();
+  metrics_.leases_expired += swept.expired_leases;
+  metrics_.tasks_poisoned += static_cast<int64_t>(swept.poisoned.size());
   DeliverLocked(swept.deliveries, outbox);
   const std::string why = "its lease was lost too often: it may be what kills the workers";
   for (const int64_t id : swept.poisoned) {

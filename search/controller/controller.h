@@ -36,6 +36,7 @@
 #include "search/controller/commit_round.h"
 #include "search/controller/job_host.h"
 #include "search/controller/measurement_maker.h"
+#include "search/controller/metrics.h"
 #include "search/controller/network_tasks.h"
 #include "search/controller/random_baseline.h"
 #include "search/controller/registry.h"
@@ -139,6 +140,10 @@ class Controller : private JobHost {
   void RetractMeasurements(const v1::RetractMeasurementsRequest& request,
                            Done<v1::RetractMeasurementsResponse> done);
 
+  // Counters, gauges and histograms of now, for a monitoring system: cheap enough to be asked for
+  // every few seconds.
+  std::vector<MetricFamily> CollectMetrics();
+
   // Everything that a report shows, at one moment.
   struct JobSnapshot {
     v1::SearchJob job;
@@ -156,8 +161,13 @@ class Controller : private JobHost {
   void GetSnapshot(const std::string& name, Done<JobSnapshot> done);
 
  private:
-  // Things to run once the lock is released.
-  using Outbox = std::vector<std::function<void()>>;
+  // Things to run once the lock is released. Made before the lock is taken.
+  struct Outbox {
+    const int64_t entered_ns = Clock::Real()->SteadyNanos();
+    std::vector<std::function<void()>> actions;
+
+    void push_back(std::function<void()> action) { actions.push_back(std::move(action)); }
+  };
   struct WorkerInfo {
     v1::Worker resource;  // as it registered
     bool takes_latency = true;
@@ -192,6 +202,8 @@ class Controller : private JobHost {
   void DeliverLocked(const std::vector<Delivery>& deliveries, Outbox* outbox)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void OnCommitted(const absl::Status& status);
+  void ObserveGrant(int64_t since_ns, size_t grants);
+  void CollectQueueLocked(MetricFamily* family, bool age) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void QueueTasksLocked(std::vector<QueuedTask> tasks) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void PumpUnfinishedLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Takes over what was read from the store; nothing is to be stored yet.
@@ -372,8 +384,10 @@ class Controller : private JobHost {
   // Of rounds that were not kept, until memory is read anew.
   std::vector<EndedLease> leases_to_restore_ ABSL_GUARDED_BY(mu_);
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
-  int64_t commits_ ABSL_GUARDED_BY(mu_) = 0;
-  int64_t failed_commits_ ABSL_GUARDED_BY(mu_) = 0;
+  ControllerMetrics metrics_;
+  int64_t commit_started_ns_ ABSL_GUARDED_BY(mu_) = 0;
+  // Of latencies, by worker and verdict.
+  std::map<std::pair<std::string, VerdictState>, int64_t> verdicts_ ABSL_GUARDED_BY(mu_);
   // Guards what jobs share alone; taken with mu_ held or not, never the other way round.
   Mutex files_mu_;
   // Those that some job holds, by artifact and family.

@@ -296,7 +296,10 @@ int64_t Controller::LeaseTasks(const v1::LeaseTasksRequest& request,
     }
   }
   Run(&outbox);
-  if (poll == 0) done(std::move(answer));
+  if (poll == 0) {
+    if (answer.ok()) ObserveGrant(outbox.entered_ns, answer->tasks_size());
+    done(std::move(answer));
+  }
   return poll;
 }
 
@@ -442,6 +445,7 @@ void Controller::AcceptLocked(const std::string& worker, const v1::TaskResult& r
   task->record.seconds = leases_->SecondsHeld(task->record.id);
   registry_->durations.Add(Work::Of(wire, result.accuracy_result().images()), task->record.seconds);
   leases_->Complete(task->record.id);
+  ++metrics_.tasks_completed;
   CloseTaskLocked(task, TaskState::kDone, "");
   if (result.has_export_result()) {
     AcceptExportLocked(result, task->record.id, wire, job);
@@ -518,6 +522,7 @@ std::vector<MeasurementRecord> Controller::LatencyRecordsLocked(const v1::Task& 
     open_.batch.insert_baselines.push_back(baseline);
   }
   workers_[by.worker].news.NoteLatency(latency, baseline.id, by.time);
+  ++verdicts_[{by.worker, static_cast<VerdictState>(latency.verdict().state())}];
   return LatencyMeasurements(wire, latency, by, baseline);
 }
 
@@ -544,6 +549,7 @@ absl::Status Controller::CompleteNetworkLocked(const std::string& worker, int64_
     return judged.ok() ? judged : absl::InvalidArgumentError(judged.message());
   }
   leases_->Complete(id);
+  ++metrics_.tasks_completed;
   const MeasuredBy by = Measurer(worker, workers_[worker].resource, token, Now());
   const std::vector<int64_t> ids = StoreMeasurementsLocked(
       LatencyRecordsLocked(wire, result.latency_result(), by), EvidenceOf(result));
@@ -665,10 +671,13 @@ bool Controller::FailTaskLocked(const std::string& worker, int64_t id,
   bool last = IsOwnFault(failure);
   if (last) {
     leases_->FailForGood(id);
+    ++metrics_.tasks_failed;
   } else {
     const FailureOutcome outcome =
         leases_->Fail(id, failure.reason() == v1::TaskFailure::WORKER_UNABLE, failure.message());
     last = outcome.poisoned;
+    ++(last ? metrics_.tasks_poisoned : metrics_.tasks_retried);
+    metrics_.workers_quarantined += outcome.quarantined;
     if (outcome.quarantined) {
       FORALL_LOG(WARNING) << "worker quarantined worker=" << worker << " error=\""
                           << failure.message() << "\"";
@@ -810,8 +819,8 @@ void Controller::GetServerStatus(const v1::GetServerStatusRequest& /*request*/,
     set("workers", workers_.size());
     set("workers_active", leases_->ActiveWorkers());
     set("measurements", registry_->index.size());
-    set("commits", commits_);
-    set("commits_failed", failed_commits_);
+    set("commits", metrics_.commits.load());
+    set("commits_failed", metrics_.failed_commits.load());
     set("read_only", read_only_.has_value() ? "true" : "false");
     if (read_only_.has_value()) {
       set("read_only_reason", read_only_->why.message());

@@ -19,51 +19,48 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Visits every field by its name in the JSON, for writing and for reading alike.
+// Visits every field by its name in the JSON, for writing and for reading alike, beside the value
+// that is left out.
 template <typename Event, typename Visitor>
 void VisitFields(Event& event, Visitor visit) {
-  visit("trial", event.trial);
-  visit("trial_id", event.trial_id);
-  visit("task", event.task);
-  visit("target", event.target);
-  visit("state", event.state);
-  visit("stopped_by", event.stopped_by);
-  visit("last", event.last);
-  visit("reused", event.reused);
-  visit("accuracy_known", event.accuracy_known);
-  visit("choices", event.choices);
-  visit("measurements", event.measurements);
-  visit("artifact", event.artifact);
-  visit("fidelity", event.fidelity);
-  visit("split", event.split);
-  visit("device", event.device);
-  visit("fingerprint", event.fingerprint);
-  visit("profile", event.profile);
-  visit("worker", event.worker);
-  visit("reason", event.reason);
-  visit("message", event.message);
-  visit("warnings", event.warnings);
-  visit("values", event.values);
-  visit("latencies", event.latencies);
-  visit("expected", event.expected);
-  visit("deviations", event.deviations);
-  visit("subnets", event.subnets);
-  visit("hypervolume", event.hypervolume);
-  visit("frontier", event.frontier);
+  static const JobEvent& defaults = *new JobEvent();
+  visit("trial", event.trial, defaults.trial);
+  visit("trial_id", event.trial_id, defaults.trial_id);
+  visit("task", event.task, defaults.task);
+  visit("target", event.target, defaults.target);
+  visit("state", event.state, defaults.state);
+  visit("stopped_by", event.stopped_by, defaults.stopped_by);
+  visit("last", event.last, defaults.last);
+  visit("reused", event.reused, defaults.reused);
+  visit("accuracy_known", event.accuracy_known, defaults.accuracy_known);
+  visit("choices", event.choices, defaults.choices);
+  visit("measurements", event.measurements, defaults.measurements);
+  visit("artifact", event.artifact, defaults.artifact);
+  visit("fidelity", event.fidelity, defaults.fidelity);
+  visit("split", event.split, defaults.split);
+  visit("device", event.device, defaults.device);
+  visit("fingerprint", event.fingerprint, defaults.fingerprint);
+  visit("profile", event.profile, defaults.profile);
+  visit("worker", event.worker, defaults.worker);
+  visit("reason", event.reason, defaults.reason);
+  visit("message", event.message, defaults.message);
+  visit("warnings", event.warnings, defaults.warnings);
+  visit("values", event.values, defaults.values);
+  visit("latencies", event.latencies, defaults.latencies);
+  visit("expected", event.expected, defaults.expected);
+  visit("deviations", event.deviations, defaults.deviations);
+  visit("subnets", event.subnets, defaults.subnets);
+  visit("hypervolume", event.hypervolume, defaults.hypervolume);
+  visit("frontier", event.frontier, defaults.frontier);
 }
 
 }  // namespace
 
 EventRecord ToRecord(int64_t job, const JobEvent& event) {
-  const JobEvent defaults;
-  Json filled = Json::object();
-  Json empty = Json::object();
-  VisitFields(event, [&](const char* name, const auto& value) { filled[name] = value; });
-  VisitFields(defaults, [&](const char* name, const auto& value) { empty[name] = value; });
   Json json = Json::object();
-  for (const auto& [name, value] : filled.items()) {
-    if (value != empty[name]) json[name] = value;
-  }
+  VisitFields(event, [&](const char* name, const auto& value, const auto& left_out) {
+    if (value != left_out) json[name] = value;
+  });
   // Text from workers may not be UTF-8: it is replaced, not refused.
   return {job, event.sequence, event.kind,
           json.dump(-1, ' ', false, Json::error_handler_t::replace), event.time};
@@ -76,7 +73,7 @@ absl::StatusOr<JobEvent> FromRecord(const EventRecord& record) {
   event.time = record.time;
   try {
     const Json json = Json::parse(record.payload);
-    VisitFields(event, [&](const char* name, auto& value) {
+    VisitFields(event, [&](const char* name, auto& value, const auto&) {
       if (const auto it = json.find(name); it != json.end()) it->get_to(value);
     });
   } catch (const nlohmann::json::exception& error) {

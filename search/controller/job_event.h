@@ -44,6 +44,7 @@ struct KnownSubnet {
   std::vector<int32_t> choices;
   // Per slot of the job's plan the measurement that holds its value, 0 where there is none.
   std::vector<int64_t> measurements;
+  bool operator==(const KnownSubnet&) const = default;
 };
 
 struct JobEvent {

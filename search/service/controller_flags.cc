@@ -16,6 +16,8 @@ absl::Status Apply(const std::string& name, const std::string& value, Controller
     flags->listen = value;
   } else if (name == "--port-file") {
     flags->port_file = value;
+  } else if (name == "--metrics-listen") {
+    flags->metrics_listen = value;
   } else if (name == "--supernet") {
     flags->supernets.push_back(value);
   } else if (name == "--tls-cert") {
@@ -95,6 +97,9 @@ Flags
   --artifacts DIR      Supernets and exported models, by hash. Default: FILE.artifacts
   --listen HOST:PORT   Default 127.0.0.1:7411. Port 0 takes a free one, which is printed.
   --port-file FILE     Writes the port there once it serves: for scripts.
+  --metrics-listen HOST:PORT
+                       Serves metrics for Prometheus at http://HOST:PORT/metrics, on 127.0.0.1
+                       only. Port 0 takes a free one, which is printed. Default: none.
   --supernet [ID=]PATH A supernet package (directory or weights file) to offer, as supernets/ID.
                        May be repeated. Default ID: the name of its search space.
   --heartbeat DURATION How often workers report; a lease lives three of these. Default 5s.

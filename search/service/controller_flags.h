@@ -16,6 +16,7 @@ struct ControllerFlags {
   std::string artifacts;  // DB.artifacts when not given
   std::string listen = "127.0.0.1:7411";
   std::string port_file;
+  std::string metrics_listen;  // "": metrics are not served
   std::vector<std::string> supernets;
   absl::Duration heartbeat = absl::Seconds(5);
   std::string tls_certificate;

@@ -19,6 +19,8 @@
 #include "search/service/access/token_file.h"
 #include "search/service/controller_flags.h"
 #include "search/service/controller_tools.h"
+#include "search/service/metrics_server.h"
+#include "search/service/rpc_metrics.h"
 #include "search/service/server.h"
 #include "search/service/supernet_loader.h"
 #include "search/store/artifact_store.h"
@@ -52,6 +54,8 @@ absl::Status Serve(const ControllerFlags& flags, const sigset_t& signals) {
   for (const std::string& supernet : flags.supernets) {
     FORALL_RETURN_IF_ERROR(AddSupernet(supernet, *artifacts, controller.get()));
   }
+  RpcMetrics rpc_metrics;
+  const bool with_metrics = !flags.metrics_listen.empty();
   FORALL_ASSIGN_OR_RETURN(
       std::unique_ptr<ControllerServer> server,
       ControllerServer::Start({.listen = flags.listen,
@@ -59,12 +63,23 @@ absl::Status Serve(const ControllerFlags& flags, const sigset_t& signals) {
                                .tls_key = flags.tls_key,
                                .tls_client_authorities = flags.tls_client_authorities,
                                .tokens = in_memory ? "" : TokenPathOf(flags.db),
-                               .audit_log = in_memory ? "" : flags.db + ".audit.jsonl"},
+                               .audit_log = in_memory ? "" : flags.db + ".audit.jsonl",
+                               .rpc_metrics = with_metrics ? &rpc_metrics : nullptr},
                               controller.get(), artifacts.get()));
   if (server->nobody_may_call()) {
     FORALL_LOG(WARNING)
         << "nobody may call yet: make a token with forall-controller token add --db " << flags.db
         << " (docs/security.md)";
+  }
+  std::unique_ptr<MetricsServer> metrics;
+  if (with_metrics) {
+    FORALL_ASSIGN_OR_RETURN(
+        metrics, MetricsServer::Start(flags.metrics_listen, [&rpc_metrics, raw = controller.get()] {
+          std::vector<MetricFamily> all = raw->CollectMetrics();
+          all.push_back(rpc_metrics.Collect());
+          return all;
+        }));
+    std::cout << "forall-controller serves metrics on port " << metrics->port() << std::endl;
   }
   const std::string host = flags.listen.substr(0, flags.listen.rfind(':'));
   FORALL_LOG(INFO) << "serving listen=" << host << ":" << server->port() << " db=" << flags.db
@@ -81,6 +96,7 @@ absl::Status Serve(const ControllerFlags& flags, const sigset_t& signals) {
   FORALL_LOG(INFO) << "stopping signal=" << signal;
   controller->Stop();
   server->Shutdown();
+  metrics.reset();
   store->Stop();
   return absl::OkStatus();
 }

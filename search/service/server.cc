@@ -7,6 +7,7 @@
 #include <grpcpp/security/tls_credentials_options.h>
 
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
@@ -146,6 +147,11 @@ absl::StatusOr<std::unique_ptr<ControllerServer>> ControllerServer::Start(
   builder.RegisterService(&server->search_);
   builder.RegisterService(&server->fleet_);
   builder.RegisterService(&server->artifact_);
+  if (options.rpc_metrics != nullptr) {
+    std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> factories;
+    factories.push_back(CountRpcs(options.rpc_metrics));
+    builder.experimental().SetInterceptorCreators(std::move(factories));
+  }
   server->server_ = builder.BuildAndStart();
   if (server->server_ == nullptr || (!options.listen.empty() && server->port_ == 0)) {
     return absl::UnavailableError(absl::StrCat(

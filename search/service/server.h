@@ -24,6 +24,7 @@
 #include "search/service/access/token_file.h"
 #include "search/service/artifact_service.h"
 #include "search/service/fleet_service.h"
+#include "search/service/rpc_metrics.h"
 #include "search/service/search_service.h"
 #include "search/store/artifact_store.h"
 
@@ -47,6 +48,7 @@ class ControllerServer {
     absl::Duration token_recheck = absl::Milliseconds(500);
     // The audit log. "": none is kept.
     std::string audit_log = {};
+    RpcMetrics* rpc_metrics = nullptr;  // counts calls; not owned, must outlive the server
   };
 
   // Controller and artifacts are not owned and must outlive the server. Nothing listens before all

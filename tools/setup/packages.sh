@@ -6,12 +6,12 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../stage.sh"
 
-readonly BY_HAND="a C++20 compiler (GCC 12 or later), CMake 3.25, Ninja, and the development files of Abseil, gRPC, Protobuf, ONNX, SQLite 3.40, OpenSSL, zlib, libjpeg-turbo, libpng, yaml-cpp, CLI11, Eigen 3.4, nlohmann-json, GoogleTest and Google Benchmark, and npm"
+readonly BY_HAND="a C++20 compiler (GCC 12 or later), CMake 3.25, Ninja, and the development files of Abseil, gRPC, Protobuf, ONNX, SQLite 3.40, OpenSSL, zlib, libjpeg-turbo, libpng, yaml-cpp, CLI11, Eigen 3.4, nlohmann-json, prometheus-cpp, GoogleTest and Google Benchmark, and npm"
 
 required=(
   build-essential cmake ninja-build ccache ca-certificates
   libabsl-dev libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
-  libonnx-dev libsqlite3-dev libssl-dev zlib1g-dev libjpeg-dev libpng-dev libyaml-cpp-dev libcli11-dev libeigen3-dev nlohmann-json3-dev
+  libonnx-dev libsqlite3-dev libssl-dev zlib1g-dev libjpeg-dev libpng-dev libyaml-cpp-dev libcli11-dev libeigen3-dev nlohmann-json3-dev prometheus-cpp-dev
   libgtest-dev libgmock-dev libbenchmark-dev)
 # Used where the distribution has them; forall does without them elsewhere. For tests of the ways to
 # a device, and of certificates.

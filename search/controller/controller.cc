@@ -457,7 +457,15 @@ void Controller::BackgroundLoop() {
   while (true) {
     {
       MutexLock lock(&mu_);
-      if (!stopping_) changed_.WaitWithTimeout(&mu_, pause);
+      const int64_t due = Clock::Real()->SteadyNanos() + absl::ToInt64Nanoseconds(pause);
+      const bool was_broken = !broken_.ok();
+      // A commit that was not kept is seen to at once; other commits are no reason to look through
+      // all leases.
+      while (!stopping_ && (was_broken || broken_.ok())) {
+        const int64_t left = due - Clock::Real()->SteadyNanos();
+        if (left <= 0) break;
+        changed_.WaitWithTimeout(&mu_, absl::Nanoseconds(left));
+      }
       if (stopping_) return;
     }
     Tick();

@@ -90,7 +90,7 @@ absl::Status JobController::RestoreTask(const TaskRecord& record, const v1::Task
   if (record.kind == TaskKind::kLatency && open.target < 0) {
     return absl::DataLossError(absl::StrCat("task ", record.id, " is for no latency of its job"));
   }
-  open_tasks_[record.id] = std::move(open);
+  Open(record.id, std::move(open));
   return absl::OkStatus();
 }
 
@@ -115,6 +115,7 @@ void JobController::SetState(JobState state, const std::string& message) {
   // Models and compiled tables of some megabytes, of no more use.
   if (fold_.ended() || fold_.record().state == JobState::kFinalizing) sampler_.reset();
   if (fold_.ended()) {
+    tasks_of_trials_.clear();
     open_tasks_.clear();  // What still comes is kept as a measurement, and changes no ended job.
     for (const int64_t ordinal : active) StoreTrial(ordinal);
   }
@@ -245,14 +246,19 @@ JobEvent JobController::ProposedEvent(int64_t ordinal, const Proposal& proposal)
 void JobController::FillSlots() {
   const int parallelism = Parallelism();
   int made = 0;
+  // Of the active trials, in their order. Kept from one proposal to the next: with hundreds of
+  // trials in flight copying them all each time took longer than anything else here.
+  std::vector<Architecture> pending;
   while (!BudgetIsSpent() && static_cast<int>(fold_.active().size()) < parallelism) {
     if (made >= kProposalsPerPump) {
       more_to_do_ = true;
       return;
     }
-    std::vector<Architecture> pending;
-    for (const int64_t ordinal : fold_.active()) {
-      pending.push_back(fold_.FindTrial(ordinal)->architecture);
+    if (pending.size() != fold_.active().size()) {
+      pending.clear();
+      for (const int64_t ordinal : fold_.active()) {
+        pending.push_back(fold_.FindTrial(ordinal)->architecture);
+      }
     }
     ProposeRequest request;
     request.history = fold_.history();
@@ -269,6 +275,8 @@ void JobController::FillSlots() {
       Emit(ProposedEvent(ordinal, proposal));
       host_->batch()->insert_trials.push_back(fold_.FindTrial(ordinal)->record);
       Advance(ordinal);
+      // Decided at once, it is active no more; no other trial has changed.
+      if (fold_.active().count(ordinal) > 0) pending.push_back(proposal.architecture);
       ++made;
     }
   }
@@ -459,7 +467,7 @@ void JobController::OnExported(int64_t task, const std::string& artifact) {
   const auto it = open_tasks_.find(task);
   if (it == open_tasks_.end()) return;
   const int64_t ordinal = it->second.trial;
-  open_tasks_.erase(it);
+  Close(it);
   Emit({.kind = "exported", .trial = ordinal, .task = task, .artifact = artifact});
   StoreTrial(ordinal);
   AfterResult(ordinal);
@@ -469,7 +477,7 @@ void JobController::OnPart(int64_t task) {
   const auto it = open_tasks_.find(task);
   if (it == open_tasks_.end()) return;
   const OpenTask open = it->second;
-  open_tasks_.erase(it);
+  Close(it);
   Emit({.kind = "part",
         .trial = open.trial,
         .task = task,
@@ -482,7 +490,7 @@ void JobController::OnMeasured(int64_t task, const std::vector<int64_t>& measure
   const auto it = open_tasks_.find(task);
   if (it == open_tasks_.end()) return;
   const OpenTask open = it->second;
-  open_tasks_.erase(it);
+  Close(it);
   Emit({.kind = "measured",
         .trial = open.trial,
         .task = task,
@@ -498,7 +506,7 @@ void JobController::OnRejected(int64_t task, const std::vector<int64_t>& measure
   const auto it = open_tasks_.find(task);
   if (it == open_tasks_.end()) return;
   const OpenTask open = it->second;
-  open_tasks_.erase(it);
+  Close(it);
   Emit({.kind = "rejected",
         .trial = open.trial,
         .task = task,
@@ -517,7 +525,7 @@ void JobController::OnFailed(int64_t task, const std::string& worker,
   const int64_t ordinal = it->second.trial;
   const bool own_fault =
       reason == v1::TaskFailure::DETERMINISTIC || reason == v1::TaskFailure::OUT_OF_MEMORY;
-  if (last) open_tasks_.erase(it);
+  if (last) Close(it);
   Emit({.kind = "failed",
         .trial = ordinal,
         .task = task,

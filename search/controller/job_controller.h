@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -144,6 +145,10 @@ class JobController {
   int64_t Images(int64_t ordinal, const std::string& fidelity) const;
   std::string ScreeningFidelity() const;
 
+  void Open(int64_t id, OpenTask task);
+  void Close(std::map<int64_t, OpenTask>::iterator it);
+  // In order of id.
+  std::vector<int64_t> OpenTasksOf(int64_t ordinal) const;
   bool HasOpenTask(int64_t ordinal, TaskKind kind, int target, const std::string& fidelity,
                    const std::string& split) const;
   v1::Task WireTask(int64_t ordinal, TaskKind kind, const std::string& fidelity) const;
@@ -164,9 +169,10 @@ class JobController {
   std::unique_ptr<Sampler> sampler_;
   JobHost* host_;
   std::map<int64_t, OpenTask> open_tasks_;
-  std::string cannot_propose_;         // "" while it can
-  std::vector<std::string> warnings_;  // until the log has them
-  bool exhausted_ = false;             // the sampler knew nothing more for the history so far
+  std::set<std::pair<int64_t, int64_t>> tasks_of_trials_;  // (trial, task) of each of them
+  std::string cannot_propose_;                             // "" while it can
+  std::vector<std::string> warnings_;                      // until the log has them
+  bool exhausted_ = false;  // the sampler knew nothing more for the history so far
   bool more_to_do_ = false;
 };
 

@@ -21,11 +21,31 @@ constexpr int64_t kPartImages = 12'800;
 
 }  // namespace
 
+void JobController::Open(int64_t id, OpenTask task) {
+  tasks_of_trials_.emplace(task.trial, id);
+  open_tasks_[id] = std::move(task);
+}
+
+void JobController::Close(std::map<int64_t, OpenTask>::iterator it) {
+  tasks_of_trials_.erase({it->second.trial, it->first});
+  open_tasks_.erase(it);
+}
+
+std::vector<int64_t> JobController::OpenTasksOf(int64_t ordinal) const {
+  std::vector<int64_t> ids;
+  for (auto it = tasks_of_trials_.lower_bound({ordinal, 0});
+       it != tasks_of_trials_.end() && it->first == ordinal; ++it) {
+    ids.push_back(it->second);
+  }
+  return ids;
+}
+
 bool JobController::HasOpenTask(int64_t ordinal, TaskKind kind, int target,
                                 const std::string& fidelity, const std::string& split) const {
-  return std::any_of(open_tasks_.begin(), open_tasks_.end(), [&](const auto& entry) {
-    const OpenTask& open = entry.second;
-    return open.trial == ordinal && open.kind == kind && open.target == target &&
+  const std::vector<int64_t> ids = OpenTasksOf(ordinal);
+  return std::any_of(ids.begin(), ids.end(), [&](int64_t id) {
+    const OpenTask& open = open_tasks_.at(id);
+    return open.kind == kind && open.target == target &&
            (kind == TaskKind::kExport || (open.fidelity == fidelity && open.split == split));
   });
 }
@@ -85,9 +105,9 @@ bool JobController::HaveAccuraciesOf(int64_t ordinal, const std::string& fidelit
                                      const std::string& split,
                                      const std::vector<std::string>& metrics) {
   bool open = false;
-  for (const auto& [id, task] : open_tasks_) {
-    if (task.trial != ordinal || task.kind != TaskKind::kAccuracy || task.fidelity != fidelity ||
-        task.split != split) {
+  for (const int64_t id : OpenTasksOf(ordinal)) {
+    const OpenTask& task = open_tasks_.at(id);
+    if (task.kind != TaskKind::kAccuracy || task.fidelity != fidelity || task.split != split) {
       continue;
     }
     if (!task.part) return false;  // Its result is all that there is to come.
@@ -202,7 +222,7 @@ void JobController::AddTask(int64_t ordinal, const v1::Task& wire, const TaskNee
                                     needs.kind, wire, needs);
   open.trial = ordinal;
   open.kind = needs.kind;
-  open_tasks_[id] = std::move(open);
+  Open(id, std::move(open));
 }
 
 void JobController::AddExportTask(int64_t ordinal) {
@@ -283,27 +303,23 @@ void JobController::AddLatencyTask(int64_t ordinal, int target, const std::strin
 }
 
 void JobController::CancelTasksOf(int64_t ordinal) {
-  for (auto it = open_tasks_.begin(); it != open_tasks_.end();) {
-    if (it->second.trial != ordinal) {
-      ++it;
-      continue;
-    }
-    host_->CancelTask(it->first);
-    it = open_tasks_.erase(it);
+  for (const int64_t id : OpenTasksOf(ordinal)) {
+    host_->CancelTask(id);
+    Close(open_tasks_.find(id));
   }
 }
 
 void JobController::CancelEvaluation(int64_t ordinal, const std::string& fidelity,
                                      const std::string& split) {
-  std::erase_if(open_tasks_, [&](const auto& entry) {
-    const OpenTask& open = entry.second;
-    if (open.trial != ordinal || open.kind != TaskKind::kAccuracy || open.fidelity != fidelity ||
-        open.split != split) {
-      return false;
+  for (const int64_t id : OpenTasksOf(ordinal)) {
+    const auto it = open_tasks_.find(id);
+    const OpenTask& open = it->second;
+    if (open.kind != TaskKind::kAccuracy || open.fidelity != fidelity || open.split != split) {
+      continue;
     }
-    host_->CancelTask(entry.first);
-    return true;
-  });
+    host_->CancelTask(id);
+    Close(it);
+  }
 }
 
 std::string CalibrationKey(const v1::SearchJobSpec& spec) {

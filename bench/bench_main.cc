@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/status_macros.h"
 #include "bench/evaluator_bench.h"
+#include "bench/fleet_bench.h"
 #include "bench/frontier_query_bench.h"
 #include "bench/image_bench.h"
 #include "bench/latency_bench.h"
@@ -54,6 +55,11 @@ benchmarks (each line has "benchmark"; what was timed or counted, "bar" and "ok"
               forall-bench evaluator --data build/deps --images 2500
 
 benchmarks that take minutes, or published data (flags in brackets are required)
+  fleet       a controller that holds simulated workers, against bare SQLite and empty calls; by
+              "workers": "completions_per_second", "sqlite_limit_per_second",
+              "rpc_limit_per_second", "lease_p50_ms", "lease_p99_ms", "controller_threads",
+              "controller_rss_mib", ...
+              forall-bench fleet --workers 10,5000
   ofa-search  the best predicted accuracy within each bound of an additive cost, all bounds in one
               run on one thread [--predictor, --bounds, and --tables unless --objective macs]
               forall-bench ofa-search --predictor acc_predictor.pth --tables DIR --bounds 20,30
@@ -84,11 +90,14 @@ flags
   --images=N      images per evaluation (default 2500; of measured-search: all)
   --points=N      at most so many points in a Pareto case (default: as many as its bar names)
   --measurements=N  that the controller of frontier-query remembers (default 1000000)
+  --workers=LIST  of fleet: how many to simulate, one line each (default 10,100,1000,2000)
+  --callers=N     of fleet: completion calls at once (default 32)
+  --duration=S    of fleet: seconds of each timed part (default 4)
   --rounds=N      how often both sides are timed, in turn (default 5)
   --threads=N     threads of both sides (default: one per core)
   --check         end with status 1 where a bar is missed
   --predictor=FILE  the once-for-all authors' acc_predictor.pth; of ofa-search also forall's own
-  --supernet=DIR  of measured-search (default supernets/fashion_mnist)
+  --supernet=DIR  of measured-search and fleet (default supernets/fashion_mnist)
   --results=FILE  measurements of measured-search, kept and reused
   --load=LIST     of latency: quiet, intermittent (default: both)
   --probes=N      of latency: subnets to tell apart (default 20)
@@ -127,6 +136,7 @@ struct Options {
   MultiDeviceOptions multi_device;  // its `search` is the one below
   ParetoBenchOptions pareto;
   FrontierQueryBenchOptions frontier_query;
+  FleetBenchOptions fleet;
   SearchBenchOptions search;
 };
 
@@ -150,6 +160,7 @@ constexpr Benchmark kBenchmarks[] = {
 #endif
     {"frontier-query",
      [](const Options& options) { return RunFrontierQueryBench(options.frontier_query); }},
+    {"fleet", [](const Options& options) { return RunFleetBench(options.fleet); }, true},
     {"evaluator", [](const Options& options) { return RunEvaluatorBench(options.evaluator); }},
     {"sample-efficiency",
      [](const Options& options) -> absl::Status {
@@ -239,10 +250,33 @@ absl::Status ReadFlag(absl::string_view flag, absl::string_view value, Options* 
   }
   if (flag == "--supernet") {
     options->measured_search.supernet = std::string(value);
+    options->fleet.supernet = std::string(value);
     return absl::OkStatus();
   }
   if (flag == "--results") {
     options->measured_search.results = std::string(value);
+    return absl::OkStatus();
+  }
+  if (flag == "--workers") {
+    options->fleet.workers.clear();
+    for (const absl::string_view text : absl::StrSplit(value, ',')) {
+      FORALL_RETURN_IF_ERROR(ReadNumber(flag, text, &number, 100000));
+      options->fleet.workers.push_back(static_cast<int>(number));
+    }
+    return absl::OkStatus();
+  }
+  if (flag == "--callers") {
+    FORALL_RETURN_IF_ERROR(ReadNumber(flag, value, &number, 10000));
+    options->fleet.callers = static_cast<int>(number);
+    return absl::OkStatus();
+  }
+  if (flag == "--duration") {
+    double seconds = 0;
+    if (!absl::SimpleAtod(value, &seconds) || !(seconds >= 0.1 && seconds <= 60)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(flag, ": expected seconds from 0.1 to 60, not \"", value, "\""));
+    }
+    options->fleet.seconds = seconds;
     return absl::OkStatus();
   }
   if (flag == "--load") {
@@ -356,6 +390,7 @@ absl::Status ReadArguments(const std::vector<std::string>& arguments, Options* o
       options->pareto.check = true;
       options->latency.check = true;
       options->frontier_query.check = true;
+      options->fleet.check = true;
       continue;
     }
     const size_t equals = argument.find('=');

@@ -1,0 +1,486 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/fleet_bench.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "base/child_process.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/sha256.h"
+#include "base/status_macros.h"
+#include "bench/simulated_fleet.h"
+#include "bench/sqlite_limit.h"
+#include "grpcpp/grpcpp.h"
+#include "proto/forall/v1/artifact_service.grpc.pb.h"
+#include "proto/forall/v1/fleet_service.grpc.pb.h"
+#include "proto/forall/v1/search_service.grpc.pb.h"
+#include "search/service/testing/http_get.h"
+
+namespace forall {
+namespace {
+
+constexpr int kDevices = 8;
+constexpr int kTasksPerJob = 500;
+// More than any machine here stores: the queue must not run dry.
+constexpr double kMostPerSecond = 7'000;
+constexpr int kSpareFiles = 256;
+constexpr double kBarShare = 0.5;
+constexpr double kBarGrantMs = 5;
+constexpr int kBarThreads = 24;
+constexpr double kBarRssMib = 160;
+// Up to how many workers the bars are meant.
+constexpr int kGrantBarWorkers = 1000;
+constexpr int kIdleBarWorkers = 2000;
+
+using Samples = std::map<std::string, double>;
+
+absl::Status Patience(absl::Duration patience, const std::string& what,
+                      const std::function<absl::StatusOr<bool>()>& reached) {
+  const absl::Time deadline = Clock::Real()->Now() + patience;
+  while (true) {
+    FORALL_ASSIGN_OR_RETURN(const bool done, reached());
+    if (done) return absl::OkStatus();
+    if (Clock::Real()->Now() > deadline) {
+      return absl::DeadlineExceededError(absl::StrCat("fleet: waited in vain for ", what));
+    }
+    Clock::Real()->SleepFor(absl::Milliseconds(20));
+  }
+}
+
+// A forall-controller beside this program, with a store in a folder of its own.
+class ControllerProcess {
+ public:
+  static absl::StatusOr<std::unique_ptr<ControllerProcess>> Start(const std::string& supernet) {
+    std::error_code error;
+    const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
+    const std::string program = (self.parent_path() / "forall-controller").string();
+    if (error || !std::filesystem::exists(program)) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("fleet: there is no ", program, ": build forall-controller as well"));
+    }
+    std::string pattern = (std::filesystem::temp_directory_path() / "forall_fleet_XXXXXX").string();
+    if (mkdtemp(pattern.data()) == nullptr) {
+      return absl::UnavailableError(absl::StrCat("fleet: cannot make a folder ", pattern));
+    }
+    std::unique_ptr<ControllerProcess> controller(new ControllerProcess(pattern));
+    FORALL_ASSIGN_OR_RETURN(
+        controller->process_,
+        ChildProcess::Start({.argv = {program, "--db", pattern + "/forall.db", "--listen",
+                                      "127.0.0.1:0", "--port-file", pattern + "/port", "--supernet",
+                                      supernet, "--metrics-listen", "127.0.0.1:0"},
+                             .log_path = pattern + "/log"}));
+    FORALL_RETURN_IF_ERROR(controller->WaitForPorts());
+    const std::string address = absl::StrCat("127.0.0.1:", controller->port_);
+    controller->channel_ = grpc::CreateChannel(address, grpc::InsecureChannelCredentials());
+    return controller;
+  }
+  ~ControllerProcess() {
+    process_.reset();
+    std::error_code ignored;
+    std::filesystem::remove_all(folder_, ignored);
+  }
+
+  const std::string& folder() const { return folder_; }
+  std::string address() const { return absl::StrCat("127.0.0.1:", port_); }
+  const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
+
+  absl::StatusOr<Samples> Metrics() const {
+    FORALL_ASSIGN_OR_RETURN(const std::string text, testing::HttpGet(metrics_port_, "/metrics"));
+    return testing::ParseExposition(text);
+  }
+
+  struct Usage {
+    int threads = 0;
+    double rss_mib = 0;
+    double cpu_seconds = 0;
+  };
+  absl::StatusOr<Usage> ReadUsage() const {
+    Usage usage;
+    FORALL_ASSIGN_OR_RETURN(const std::string status, ReadFile(Proc("status")));
+    for (const absl::string_view line : absl::StrSplit(status, '\n')) {
+      const std::vector<absl::string_view> words =
+          absl::StrSplit(line, absl::ByAnyChar(" \t"), absl::SkipEmpty());
+      if (words.size() < 2) continue;
+      double number = 0;
+      if (words[0] == "Threads:" && absl::SimpleAtod(words[1], &number)) {
+        usage.threads = static_cast<int>(number);
+      }
+      if (words[0] == "VmRSS:" && absl::SimpleAtod(words[1], &number)) {
+        usage.rss_mib = number / 1024;
+      }
+    }
+    FORALL_ASSIGN_OR_RETURN(const std::string stat, ReadFile(Proc("stat")));
+    // After the name in parentheses; user and system time are fields 14 and 15 of all.
+    const std::vector<std::string> fields = absl::StrSplit(stat.substr(stat.rfind(')') + 2), ' ');
+    double user = 0;
+    double system = 0;
+    if (fields.size() < 13 || !absl::SimpleAtod(fields[11], &user) ||
+        !absl::SimpleAtod(fields[12], &system)) {
+      return absl::UnavailableError("fleet: /proc/PID/stat cannot be read");
+    }
+    usage.cpu_seconds = (user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
+    return usage;
+  }
+
+ private:
+  explicit ControllerProcess(std::string folder) : folder_(std::move(folder)) {}
+
+  std::string Proc(const char* file) const {
+    return absl::StrCat("/proc/", process_->pid(), "/", file);
+  }
+
+  absl::Status WaitForPorts() {
+    const absl::Status waited =
+        Patience(absl::Seconds(60), "the controller", [&]() -> absl::StatusOr<bool> {
+          if (!process_->IsRunning()) return absl::UnavailableError("it ended");
+          const absl::StatusOr<std::string> port = ReadFile(folder_ + "/port");
+          if (!port.ok() || !absl::SimpleAtoi(*port, &port_)) return false;
+          FORALL_ASSIGN_OR_RETURN(const std::string log, ReadFile(folder_ + "/log"));
+          constexpr char kLine[] = "serves metrics on port ";
+          const size_t at = log.find(kLine);
+          return at != std::string::npos &&
+                 absl::SimpleAtoi(log.substr(at + sizeof(kLine) - 1,
+                                             log.find('\n', at) - at - sizeof(kLine) + 1),
+                                  &metrics_port_);
+        });
+    if (waited.ok()) return waited;
+    return absl::UnavailableError(absl::StrCat("fleet: forall-controller does not serve: ",
+                                               LastLine(ReadFile(folder_ + "/log").value_or(""))));
+  }
+
+  const std::string folder_;
+  std::unique_ptr<ChildProcess> process_;
+  std::shared_ptr<grpc::Channel> channel_;
+  int port_ = 0;
+  int metrics_port_ = 0;
+};
+
+// Between two readings of a histogram, by interpolation within buckets as Prometheus does it.
+class HistogramDelta {
+ public:
+  HistogramDelta(const std::string& name, const Samples& before, const Samples& after) {
+    const std::string prefix = name + "_bucket{le=\"";
+    for (auto it = after.lower_bound(prefix);
+         it != after.end() && absl::StartsWith(it->first, prefix); ++it) {
+      double bound = 0;
+      const std::string text =
+          it->first.substr(prefix.size(), it->first.find('"', prefix.size()) - prefix.size());
+      if (!absl::SimpleAtod(text, &bound)) continue;
+      buckets_[bound] = it->second - Find(before, it->first);
+    }
+    count_ = Find(after, name + "_count") - Find(before, name + "_count");
+    sum_ = Find(after, name + "_sum") - Find(before, name + "_sum");
+  }
+
+  double count() const { return count_; }
+  double mean() const { return count_ > 0 ? sum_ / count_ : 0; }
+  double Quantile(double share) const {
+    const double wanted = share * count_;
+    double below_bound = 0;
+    double below = 0;
+    for (const auto& [bound, count] : buckets_) {
+      if (count >= wanted && count > below) {
+        if (std::isinf(bound)) return below_bound;
+        return below_bound + (bound - below_bound) * (wanted - below) / (count - below);
+      }
+      below_bound = bound;
+      below = count;
+    }
+    return below_bound;
+  }
+
+ private:
+  static double Find(const Samples& samples, const std::string& name) {
+    const auto it = samples.find(name);
+    return it == samples.end() ? 0 : it->second;
+  }
+
+  std::map<double, double> buckets_;  // bound to what is not above it
+  double count_ = 0;
+  double sum_ = 0;
+};
+
+template <typename Stub, typename Request, typename Response>
+absl::Status Call(Stub* stub,
+                  grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+                  const Request& request, Response* response) {
+  grpc::ClientContext context;
+  const grpc::Status status = (stub->*method)(&context, request, response);
+  if (status.ok()) return absl::OkStatus();
+  return absl::Status(static_cast<absl::StatusCode>(status.error_code()),
+                      absl::StrCat("fleet: ", status.error_message()));
+}
+
+absl::Status UploadArtifact(const ControllerProcess& controller, const std::string& bytes) {
+  const auto stub = v1::ArtifactService::NewStub(controller.channel());
+  grpc::ClientContext context;
+  v1::Artifact artifact;
+  const auto stream = stub->UploadArtifact(&context, &artifact);
+  v1::UploadArtifactRequest chunk;
+  chunk.set_sha256(Sha256Hex(bytes));
+  chunk.set_size_bytes(static_cast<int64_t>(bytes.size()));
+  chunk.set_content(bytes);
+  stream->Write(chunk);
+  stream->WritesDone();
+  const grpc::Status status = stream->Finish();
+  if (status.ok()) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat("fleet: upload: ", status.error_message()));
+}
+
+// One run against one controller.
+class Run {
+ public:
+  Run(const FleetBenchOptions& options, int workers) : options_(options), workers_(workers) {}
+
+  // Prints its line; whether it meets the bars that it has.
+  absl::StatusOr<bool> Do() {
+    FORALL_ASSIGN_OR_RETURN(controller_, ControllerProcess::Start(options_.supernet));
+    FORALL_RETURN_IF_ERROR(MeasureIdle());
+    FORALL_RETURN_IF_ERROR(QueueLatencies());
+    FORALL_RETURN_IF_ERROR(MeasureCompletions());
+    rpc_limit_ = fleet_->MeasureEmptyCalls(std::min(2.0, options_.seconds));
+    FORALL_RETURN_IF_ERROR(MeasureSqlite());
+    FORALL_RETURN_IF_ERROR(MeasureGrants());
+    const SimulatedFleet::Counts counts = fleet_->counts();
+    if (counts.refused > 0 || counts.failed_calls > 0) {
+      return absl::DataLossError(absl::StrCat("fleet: ", counts.refused, " results refused and ",
+                                              counts.failed_calls, " calls failed"));
+    }
+    return Print();
+  }
+
+ private:
+  absl::StatusOr<double> Metric(const std::string& name) const {
+    FORALL_ASSIGN_OR_RETURN(const Samples samples, controller_->Metrics());
+    double sum = 0;
+    for (const auto& [sample, value] : samples) {
+      if (sample == name || absl::StartsWith(sample, name + "{")) sum += value;
+    }
+    return sum;
+  }
+
+  absl::Status MeasureIdle() {
+    const std::string artifact(4096, 'm');
+    FORALL_RETURN_IF_ERROR(UploadArtifact(*controller_, artifact));
+    FORALL_ASSIGN_OR_RETURN(const ControllerProcess::Usage alone, controller_->ReadUsage());
+    FORALL_ASSIGN_OR_RETURN(
+        fleet_, SimulatedFleet::Start({.address = controller_->address(),
+                                       .workers = workers_,
+                                       .devices = std::min(kDevices, workers_),
+                                       .callers = options_.callers,
+                                       .results_per_call = options_.results_per_call,
+                                       .artifact_sha256 = Sha256Hex(artifact),
+                                       .artifact_bytes = static_cast<int64_t>(artifact.size())}));
+    FORALL_RETURN_IF_ERROR(Patience(absl::Seconds(60), "idle polls", [&]() -> absl::StatusOr<bool> {
+      FORALL_ASSIGN_OR_RETURN(const double parked, Metric("forall_polls_parked"));
+      return parked == workers_;
+    }));
+    // Over a round of heartbeats.
+    Clock::Real()->SleepFor(absl::Seconds(std::min(6.0, 1.5 * options_.seconds)));
+    FORALL_ASSIGN_OR_RETURN(idle_, controller_->ReadUsage());
+    worker_kib_ = (idle_.rss_mib - alone.rss_mib) * 1024 / workers_;
+    return absl::OkStatus();
+  }
+
+  // Jobs whose trials are all proposed and exported, so that what is left of them is latencies.
+  absl::Status QueueLatencies() {
+    const double wanted = kMostPerSecond * options_.seconds * 1.6 +
+                          static_cast<double>(workers_) * options_.results_per_call;
+    const int jobs = static_cast<int>(wanted / kTasksPerJob) + 1;
+    const auto stub = v1::SearchService::NewStub(controller_->channel());
+    for (int i = 0; i < jobs; ++i) {
+      v1::SubmitSearchJobRequest request;
+      v1::SearchJobSpec& spec = *request.mutable_spec();
+      spec.set_supernet("supernets/fashion_mnist");
+      v1::Objective& latency = *spec.add_objectives();
+      latency.set_metric("latency_ms");
+      latency.mutable_condition()->set_device(
+          absl::StrCat("devices/bench-", i % std::min(kDevices, workers_)));
+      spec.add_objectives()->set_metric("macs");
+      spec.mutable_sampler()->set_algorithm("random");
+      spec.mutable_budget()->set_max_trials(kTasksPerJob);
+      spec.set_parallelism(kTasksPerJob);
+      spec.set_seed(i + 1);
+      spec.set_cold_start(true);
+      v1::SearchJob job;
+      FORALL_RETURN_IF_ERROR(
+          Call(stub.get(), &v1::SearchService::Stub::SubmitSearchJob, request, &job));
+    }
+    fleet_->WorkAtOnce();
+    const int64_t tasks = int64_t{jobs} * kTasksPerJob;
+    const absl::Status exported =
+        Patience(absl::Seconds(240), "exports", [&]() -> absl::StatusOr<bool> {
+          return fleet_->counts().exports + fleet_->counts().latencies >= tasks;
+        });
+    // Exports come first within a job, but not among jobs: some latencies are done by now.
+    fleet_->Hold();
+    return exported;
+  }
+
+  absl::Status MeasureCompletions() {
+    // Whatever was under way ends.
+    Clock::Real()->SleepFor(absl::Milliseconds(500));
+    FORALL_ASSIGN_OR_RETURN(const Samples before, controller_->Metrics());
+    FORALL_ASSIGN_OR_RETURN(const ControllerProcess::Usage used, controller_->ReadUsage());
+    const int64_t stored = fleet_->counts().latencies;
+    const int64_t start = Clock::Real()->SteadyNanos();
+    fleet_->WorkAtOnce();
+    Clock::Real()->SleepFor(absl::Seconds(options_.seconds));
+    const SimulatedFleet::Counts counts = fleet_->counts();
+    const double seconds = 1e-9 * static_cast<double>(Clock::Real()->SteadyNanos() - start);
+    FORALL_ASSIGN_OR_RETURN(const ControllerProcess::Usage now, controller_->ReadUsage());
+    FORALL_ASSIGN_OR_RETURN(const Samples after, controller_->Metrics());
+    fleet_->Hold();
+    completions_ = static_cast<double>(counts.latencies - stored) / seconds;
+    cores_ = (now.cpu_seconds - used.cpu_seconds) / seconds;
+    const HistogramDelta results("forall_commit_results", before, after);
+    results_per_commit_ = results.mean();
+    results_per_commit_p99_ = results.Quantile(0.99);
+    commit_ms_ = 1e3 * HistogramDelta("forall_commit_seconds", before, after).mean();
+    FORALL_ASSIGN_OR_RETURN(const double waiting, Metric("forall_tasks_waiting"));
+    if (waiting > 0) return absl::OkStatus();
+    return absl::OutOfRangeError("fleet: the queue ran dry; ask for fewer --seconds");
+  }
+
+  absl::Status MeasureSqlite() {
+    const int callers = std::min(options_.callers, workers_);
+    FORALL_ASSIGN_OR_RETURN(
+        sqlite_limit_,
+        MeasureSqliteLimit({.folder = controller_->folder(),
+                            .results_per_commit = callers * options_.results_per_call,
+                            .seconds = std::min(2.0, options_.seconds)}));
+    return absl::OkStatus();
+  }
+
+  absl::Status MeasureGrants() {
+    const double think = workers_ * options_.results_per_call / (0.5 * completions_);
+    fleet_->WorkFor(think);
+    // A first round, so that workers are spread.
+    Clock::Real()->SleepFor(absl::Seconds(1 + 1.5 * think));
+    FORALL_ASSIGN_OR_RETURN(const Samples before, controller_->Metrics());
+    const int64_t stored = fleet_->counts().latencies;
+    const int64_t start = Clock::Real()->SteadyNanos();
+    // Long enough that every worker polls.
+    Clock::Real()->SleepFor(absl::Seconds(std::max(options_.seconds, 1.5 * think)));
+    const double seconds = 1e-9 * static_cast<double>(Clock::Real()->SteadyNanos() - start);
+    half_load_ = static_cast<double>(fleet_->counts().latencies - stored) / seconds;
+    FORALL_ASSIGN_OR_RETURN(const Samples after, controller_->Metrics());
+    const HistogramDelta grants("forall_lease_grant_seconds", before, after);
+    grants_ = grants.count();
+    grant_p50_ms_ = 1e3 * grants.Quantile(0.5);
+    grant_p99_ms_ = 1e3 * grants.Quantile(0.99);
+    if (grants_ == 0) return absl::OutOfRangeError("fleet: no grant at half load");
+    return absl::OkStatus();
+  }
+
+  bool Print() const {
+    std::vector<std::string> missed;
+    if (completions_ < kBarShare * sqlite_limit_) missed.push_back("completions");
+    if (workers_ <= kGrantBarWorkers && grant_p99_ms_ >= kBarGrantMs) {
+      missed.push_back("lease_p99");
+    }
+    if (workers_ <= kIdleBarWorkers && idle_.threads > kBarThreads) missed.push_back("threads");
+    if (workers_ <= kIdleBarWorkers && idle_.rss_mib > kBarRssMib) missed.push_back("rss");
+    std::printf(
+        "%s\n",
+        absl::StrCat(
+            absl::StrFormat(R"({"benchmark":"fleet","workers":%d,"completions_per_second":%.0f,)"
+                            R"("sqlite_limit_per_second":%.0f,"share_of_sqlite":%.3f,)"
+                            R"("rpc_limit_per_second":%.0f,"callers":%d,"results_per_call":%d,)",
+                            workers_, completions_, sqlite_limit_, completions_ / sqlite_limit_,
+                            rpc_limit_, std::min(options_.callers, workers_),
+                            options_.results_per_call),
+            absl::StrFormat(R"("results_per_commit":%.1f,"results_per_commit_p99":%.0f,)"
+                            R"("commit_ms":%.3f,"controller_cores":%.2f,)",
+                            results_per_commit_, results_per_commit_p99_, commit_ms_, cores_),
+            absl::StrFormat(R"("lease_p50_ms":%.3f,"lease_p99_ms":%.3f,"grants":%.0f,)"
+                            R"("half_load_per_second":%.0f,)",
+                            grant_p50_ms_, grant_p99_ms_, grants_, half_load_),
+            absl::StrFormat(
+                R"("controller_threads":%d,"controller_rss_mib":%.1f,)"
+                R"("idle_worker_kib":%.1f,"transport":"plaintext",)"
+                R"("bar":"completions >= %g x sqlite; to %d workers lease_p99_ms < %g; )"
+                R"(to %d idle workers <= %d threads, <= %g MiB","missed":[%s],"ok":%s})",
+                idle_.threads, idle_.rss_mib, worker_kib_, kBarShare, kGrantBarWorkers, kBarGrantMs,
+                kIdleBarWorkers, kBarThreads, kBarRssMib,
+                missed.empty() ? "" : "\"" + absl::StrJoin(missed, "\",\"") + "\"",
+                missed.empty() ? "true" : "false"))
+            .c_str());
+    std::fflush(stdout);
+    return missed.empty();
+  }
+
+  const FleetBenchOptions options_;
+  const int workers_;
+  std::unique_ptr<ControllerProcess> controller_;
+  std::unique_ptr<SimulatedFleet> fleet_;  // before the controller goes
+  ControllerProcess::Usage idle_;
+  double worker_kib_ = 0;
+  double completions_ = 0;
+  double cores_ = 0;
+  double results_per_commit_ = 0;
+  double results_per_commit_p99_ = 0;
+  double commit_ms_ = 0;
+  double sqlite_limit_ = 0;
+  double rpc_limit_ = 0;
+  double grants_ = 0;
+  double grant_p50_ms_ = 0;
+  double grant_p99_ms_ = 0;
+  double half_load_ = 0;
+};
+
+// Each worker takes a descriptor here and one in the controller, which inherits the limit.
+absl::Status RaiseFileLimit(int workers) {
+  rlimit limit = {};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  const rlim_t wanted = static_cast<rlim_t>(workers) + kSpareFiles;
+  if (limit.rlim_cur >= wanted) return absl::OkStatus();
+  if (limit.rlim_max >= wanted) {
+    limit.rlim_cur = limit.rlim_max;
+  } else {
+    limit.rlim_cur = limit.rlim_max = wanted;  // as root, perhaps
+  }
+  if (setrlimit(RLIMIT_NOFILE, &limit) == 0) return absl::OkStatus();
+  getrlimit(RLIMIT_NOFILE, &limit);
+  return absl::FailedPreconditionError(
+      absl::StrCat("fleet: ", workers, " workers take ", wanted,
+                   " open files and this machine allows ", limit.rlim_max,
+                   ": raise it (ulimit -n, LimitNOFILE, --ulimit nofile of a container) or ask "
+                   "for fewer with --workers"));
+}
+
+}  // namespace
+
+absl::Status RunFleetBench(const FleetBenchOptions& options) {
+  bool good = true;
+  for (const int workers : options.workers) {
+    FORALL_RETURN_IF_ERROR(RaiseFileLimit(workers));
+    Run run(options, workers);
+    FORALL_ASSIGN_OR_RETURN(const bool met, run.Do());
+    good = good && met;
+  }
+  if (options.check && !good) return absl::OutOfRangeError("fleet: a bar is missed");
+  return absl::OkStatus();
+}
+
+}  // namespace forall

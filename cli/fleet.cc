@@ -82,7 +82,8 @@ absl::Status ShowStatus(const CommandContext& context) {
     const auto it = server.values().find(name);
     return it == server.values().end() ? std::string("?") : it->second;
   };
-  std::cout << "Controller  " << context.controller << ", start number " << value("epoch") << "\n"
+  std::cout << "Controller  " << context.controller.address << ", start number " << value("epoch")
+            << "\n"
             << "Jobs        " << Counts(job_states, &JobStateName) << "\n"
             << "Tasks       " << value("tasks_waiting") << " waiting, " << value("tasks_leased")
             << " with workers\n"

@@ -12,7 +12,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
-#include "search/service/server.h"
+#include "net/loopback.h"
 
 namespace forall {
 namespace {

@@ -45,7 +45,7 @@ class TableBuildTest : public testing::Lab {
     environment_ = {absl::StrCat("FORALL_TIMING_LOCK=", dir_ / "lock")};
     controller_ = StartController(/*supernet=*/false);
     ASSERT_NE(address_, "");
-    client_ = std::make_unique<Client>(address_);
+    client_ = std::make_unique<Client>(ControllerEndpoint{.address = address_});
     StartWorker();
   }
 

@@ -132,7 +132,7 @@ class WorkerPackageTest : public ::testing::Test {
       const absl::StatusOr<std::string> port = ReadFile(dir_ / "port");
       if (port.ok() && !port->empty()) {
         address_ = absl::StrCat("127.0.0.1:", absl::StripAsciiWhitespace(*port));
-        client_ = std::make_unique<Client>(address_);
+        client_ = std::make_unique<Client>(ControllerEndpoint{.address = address_});
         return;
       }
       Clock::Real()->SleepFor(absl::Milliseconds(10));

@@ -51,7 +51,7 @@ void Follow(const std::string& name, const Trouble& trouble, ControllerProcess* 
     const bool kills = trouble.mean_life != absl::InfiniteDuration();
     Clock::Real()->SleepFor(kills ? trouble.mean_life * (0.2 + 1.6 * random.Double())
                                   : absl::Milliseconds(100));
-    Client client(controller->address());
+    Client client({.address = controller->address()});
     v1::GetSearchJobRequest request;
     request.set_name(name);
     const auto job = client.Call(client.search(), &v1::SearchService::Stub::GetSearchJob, request);
@@ -183,7 +183,7 @@ std::vector<std::string> WorkerProcess::LogLines() const {
 }
 
 v1::SearchJob Submit(const v1::SearchJobSpec& spec, const std::string& address) {
-  Client client(address);
+  Client client({.address = address});
   v1::SubmitSearchJobRequest request;
   *request.mutable_spec() = spec;
   const auto job = client.Call(client.search(), &v1::SearchService::Stub::SubmitSearchJob, request);
@@ -220,7 +220,7 @@ Outcome RunJobs(const std::vector<v1::SearchJobSpec>& specs, const Trouble& trou
     outcome.cuts = proxy->cuts();
     outcome.stops = proxy->stops();
   }
-  Client client(controller.address());
+  Client client({.address = controller.address()});
   v1::GetSearchJobRequest get;
   get.set_name(name);
   outcome.job = *client.Call(client.search(), &v1::SearchService::Stub::GetSearchJob, get);

@@ -157,7 +157,7 @@ TEST(KillTest, Invariant2RealWorkerAndControllerKilledLoseAndDoubleNothing) {
     spec.mutable_fidelity()->set_final_images(400);
     spec.mutable_fidelity()->set_calibration_images(100);
     spec.set_parallelism(4);
-    Client client(controller.address());
+    Client client({.address = controller.address()});
     v1::SubmitSearchJobRequest request;
     *request.mutable_spec() = spec;
     FORALL_RETURN_IF_ERROR(
@@ -176,7 +176,7 @@ TEST(KillTest, Invariant2RealWorkerAndControllerKilledLoseAndDoubleNothing) {
   while (!ended && Clock::Real()->Now() < give_up) {
     Clock::Real()->SleepFor(kills < kKills ? absl::Seconds(3 * random.Double())
                                            : absl::Milliseconds(200));
-    Client client(controller.address());
+    Client client({.address = controller.address()});
     v1::GetSearchJobRequest request;
     request.set_name(absl::StrCat("searchJobs/", jobs));
     const auto job = client.Call(client.search(), &v1::SearchService::Stub::GetSearchJob, request);
@@ -279,7 +279,7 @@ Shared MeasureAccuracies(int workers, int32_t part_images) {
   spec.mutable_fidelity()->set_screening_images(0);
   spec.mutable_fidelity()->set_part_images(part_images);
   spec.mutable_fidelity()->set_calibration_images(100);
-  Client client(controller.address());
+  Client client({.address = controller.address()});
   EXPECT_THAT(client.Call(client.search(), &v1::SearchService::Stub::SubmitSearchJob, submit),
               testing::IsOk());
   v1::GetSearchJobRequest get;

@@ -56,6 +56,8 @@ constexpr AccessRule kRules[] = {
     {"forall.v1.FleetService.ListWorkers", kSubmit, kNoWork, "", kQuiet},
     {"forall.v1.FleetService.InspectWorker", kSubmit, kNoWork, "", kQuiet},
     {"forall.v1.FleetService.GetServerStatus", kSubmit, kNoWork, "", kQuiet},
+    // Numbers of everybody's jobs go, for good: an operator's business.
+    {"forall.v1.FleetService.RetractMeasurements", kNoSubmit, kNoWork, "", kAudited},
 
     // Supernets and predictors come from those who submit, exported subnets from workers, and both
     // fetch. Files are named by their content, so that nobody changes what another has uploaded.

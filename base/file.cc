@@ -86,7 +86,7 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t max_bytes
   }
 }
 
-absl::Status WriteFileAtomically(const std::string& path, absl::string_view content) {
+absl::Status WriteFileAtomically(const std::string& path, absl::string_view content, int mode) {
   struct stat info;
   if (stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode)) {
     return absl::InvalidArgumentError(
@@ -109,7 +109,7 @@ absl::Status WriteFileAtomically(const std::string& path, absl::string_view cont
     }
     written += static_cast<size_t>(count);
   }
-  if (fchmod(file.get(), 0644) != 0) return fail("cannot set the mode of");
+  if (fchmod(file.get(), static_cast<mode_t>(mode)) != 0) return fail("cannot set the mode of");
   if (fsync(file.get()) != 0) return fail("cannot sync");
   if (file.Close() != 0) return fail("cannot close");
   if (rename(temporary.c_str(), path.c_str()) != 0) return fail("cannot rename to");

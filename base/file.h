@@ -22,7 +22,9 @@ absl::StatusOr<std::string> ReadFile(const std::string& path,
 // Writes to a temporary file beside `path`, syncs, renames: readers see the old file or the new,
 // never half of one. ResourceExhausted when the disk is full; InvalidArgument when `path` is there
 // and no regular file: a rename would put one in place of a device or a pipe.
-absl::Status WriteFileAtomically(const std::string& path, absl::string_view content);
+// The file has `mode` from the moment it has its name.
+absl::Status WriteFileAtomically(const std::string& path, absl::string_view content,
+                                 int mode = 0644);
 
 // Puts the directory `from` in the place of `to`, in one step where the file system can exchange
 // two names (Linux's do), and removes what was there. Unavailable, or as WriteFileAtomically.

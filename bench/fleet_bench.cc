@@ -304,8 +304,10 @@ class Run {
 
   // Jobs whose trials are all proposed and exported, so that what is left of them is latencies.
   absl::Status QueueLatencies() {
-    const double wanted = kMostPerSecond * options_.seconds * 1.6 +
-                          static_cast<double>(workers_) * options_.results_per_call;
+    // At full load; at half load with its first second; and three rounds of all workers.
+    const double wanted = kMostPerSecond * options_.seconds +
+                          0.5 * kMostPerSecond * (1 + options_.seconds) +
+                          3.0 * workers_ * options_.results_per_call;
     const int jobs = static_cast<int>(wanted / kTasksPerJob) + 1;
     const auto stub = v1::SearchService::NewStub(controller_->channel());
     for (int i = 0; i < jobs; ++i) {

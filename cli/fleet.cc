@@ -91,6 +91,10 @@ absl::Status ShowStatus(const CommandContext& context) {
             << value("polls_parked") << " idle\n"
             << "Store       " << value("measurements") << " measurements, "
             << value("commits_failed") << " failed commits since the start\n";
+  if (value("read_only") == "true") {
+    std::cout << "! nothing can be stored since " << value("read_only_since") << ": "
+              << value("read_only_reason") << " (docs/operations.md)\n";
+  }
   for (const v1::SearchJob& job : jobs) {
     if (HasEnded(job.state()) || job.waiting_reason().empty()) continue;
     std::cout << "! " << job.name() << " waits for " << job.waiting_reason() << "\n";

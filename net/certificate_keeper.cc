@@ -51,6 +51,8 @@ absl::StatusOr<std::unique_ptr<CertificateKeeper>> CertificateKeeper::Create(
   for (int& copy : keeper->copies_) {
     FORALL_ASSIGN_OR_RETURN(copy, Copy(""));
   }
+  // Before the content: a change in between is then taken at the first look.
+  keeper->taken_ = keeper->Look();
   FORALL_RETURN_IF_ERROR(keeper->Take());
   keeper->thread_ = Thread("certificates", [self = keeper.get()] { self->Loop(); });
   return keeper;
@@ -77,8 +79,10 @@ CertificateKeeper::Stamps CertificateKeeper::Look() const {
   for (size_t i = 0; i < paths_.size(); ++i) {
     struct stat info = {};
     if (paths_[i].empty() || stat(paths_[i].c_str(), &info) != 0) continue;
-    stamps[i] = {info.st_ino, info.st_size,
-                 int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec};
+    const auto nanoseconds = [](const timespec& time) {
+      return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+    };
+    stamps[i] = {info.st_ino, info.st_size, nanoseconds(info.st_mtim), nanoseconds(info.st_ctim)};
   }
   return stamps;
 }
@@ -103,14 +107,17 @@ absl::Status CertificateKeeper::Take() {
   // gRPC reads all three again if one has changed meanwhile, and again at its next look: that these
   // are three steps does no harm.
   for (size_t i = 0; i < fresh.size(); ++i) {
-    if (status.ok()) dup3(fresh[i], copies_[i], O_CLOEXEC);
+    if (status.ok() && dup3(fresh[i], copies_[i], O_CLOEXEC) < 0) {
+      status = absl::UnavailableError(
+          absl::StrCat("cannot take over a certificate: ", std::strerror(errno)));
+    }
     if (fresh[i] >= 0) close(fresh[i]);
   }
   return status;
 }
 
 void CertificateKeeper::Loop() {
-  Stamps seen = Look();
+  absl::Status trouble;
   while (true) {
     {
       MutexLock lock(&mu_);
@@ -118,9 +125,13 @@ void CertificateKeeper::Loop() {
       if (stop_) return;
     }
     const Stamps now = Look();
-    if (now == seen) continue;
-    seen = now;
-    if (const absl::Status taken = Take(); taken.ok()) {
+    if (now == taken_) continue;
+    // What was not sound is tried again: its day may come, or its owner change.
+    const absl::Status taken = Take();
+    if (taken.ok()) taken_ = now;
+    if (!taken.ok() && taken == trouble) continue;  // that was said
+    trouble = taken;
+    if (taken.ok()) {
       FORALL_LOG(INFO) << "certificates read again file=" << options_.certificate;
     } else {
       FORALL_LOG(ERROR) << "the certificates of before go on serving: " << taken.message();

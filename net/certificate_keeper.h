@@ -46,6 +46,7 @@ class CertificateKeeper {
     uint64_t inode = 0;
     int64_t size = -1;
     int64_t modified_ns = 0;
+    int64_t changed_ns = 0;  // its owner and mode included
     friend bool operator==(const Stamp&, const Stamp&) = default;
   };
   using Stamps = std::array<Stamp, 3>;
@@ -60,6 +61,7 @@ class CertificateKeeper {
   const Options options_;
   const std::array<std::string, 3> paths_;
   std::array<int, 3> copies_ = {-1, -1, -1};  // the numbers stay, what is behind them changes
+  Stamps taken_;  // of the files that serve; after Create the thread's own
   Mutex mu_;
   CondVar stop_changed_;
   bool stop_ ABSL_GUARDED_BY(mu_) = false;

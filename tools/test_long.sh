@@ -9,7 +9,10 @@ cd "$FORALL_ROOT"
 
 "$here/setup.sh"
 stage configure "$here/quietly" build/configure.log cmake --preset release
-stage build-long cmake --build --preset release --target search_queue_model_test
+stage build-long cmake --build --preset release --target search_queue_model_test fault_test
 # Every sequence of steps of the lease protocol, two steps longer.
 stage lease-model env FORALL_LEASE_DEEPER="${FORALL_LEASE_DEEPER:-2}" build/release/search/queue/search_queue_model_test
+# Twenty times the kills, over other jobs, and other faults.
+export FORALL_SOURCE_DIR="$FORALL_ROOT" FORALL_BIN_DIR="$FORALL_ROOT/build/bin"
+stage faults env FORALL_FAULT_KILLS="${FORALL_FAULT_KILLS:-4000}" FORALL_FAULT_SEED="${FORALL_FAULT_SEED:-2}" build/release/tests/faults/fault_test
 stage_table

@@ -276,6 +276,10 @@ class Controller : private JobHost {
       const v1::RegisterWorkerRequest& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   v1::LeaseTasksResponse LeaseResponseLocked(const std::vector<Grant>& grants, bool drain)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Whether a result has ended the lease and is not durable yet: the worker must keep the result,
+  // for the lease comes back should the commit fail.
+  bool IsEndingLocked(const std::string& worker, const std::string& token) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   v1::Worker WorkerViewLocked(const std::string& worker) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status CompleteLocked(const std::string& worker, const v1::TaskResult& result)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

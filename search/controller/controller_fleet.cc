@@ -331,7 +331,9 @@ void Controller::Heartbeat(const v1::HeartbeatRequest& request, Done<v1::Heartbe
       if (reply.ok()) {
         workers_[*worker].news.NoteReadings(request.readings(), Now());
         v1::HeartbeatResponse response;
-        for (const std::string& token : reply->lost_tokens) response.add_lost_tokens(token);
+        for (const std::string& token : reply->lost_tokens) {
+          if (!IsEndingLocked(*worker, token)) response.add_lost_tokens(token);
+        }
         response.set_drain(reply->drain);
         *response.mutable_next_heartbeat() = ToProtoDuration(options_.heartbeat_interval);
         response.set_epoch(epoch_);
@@ -344,6 +346,16 @@ void Controller::Heartbeat(const v1::HeartbeatRequest& request, Done<v1::Heartbe
   }
   Run(&outbox);
   done(std::move(answer));
+}
+
+bool Controller::IsEndingLocked(const std::string& worker, const std::string& token) const {
+  for (const std::vector<EndedLease>* const leases :
+       {&open_.ended_leases, &committing_round_.ended_leases, &leases_to_restore_}) {
+    for (const EndedLease& lease : *leases) {
+      if (lease.token == token && lease.worker == worker) return true;
+    }
+  }
+  return false;
 }
 
 absl::Status Controller::AlreadyClosedLocked(const TaskEntry& task, const v1::TaskResult& result) {

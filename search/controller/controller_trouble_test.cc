@@ -147,6 +147,16 @@ TEST_F(ControllerTroubleTest, ReadsGoOnWhileNothingCanBeStored) {
                        AllOf(HasSubstr("disk full"), HasSubstr("nothing of this call was kept"))));
   EXPECT_TRUE(controller()->read_only());
   EXPECT_EQ(changes, 1);
+  // The lease has ended in memory alone: the worker is not told to throw its result away.
+  {
+    v1::HeartbeatRequest heartbeat;
+    heartbeat.set_worker("w");
+    heartbeat.add_leases()->set_task(leased.task().name());
+    heartbeat.mutable_leases(0)->set_token(leased.lease().token());
+    const auto kept = CallAndWait(controller(), &Controller::Heartbeat, heartbeat);
+    EXPECT_THAT(kept, IsOk());
+    EXPECT_THAT(kept->lost_tokens(), IsEmpty());
+  }
   // Memory is ahead of the store: a read waits until it is read anew, and is then answered.
   absl::StatusOr<v1::SearchJob> waiting = absl::UnknownError("not answered");
   v1::GetSearchJobRequest get;

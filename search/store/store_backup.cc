@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/status_macros.h"
+#include "search/store/file_lock.h"
 #include "search/store/sqlite_db.h"
 #include "search/store/store_file.h"
 
@@ -136,10 +137,19 @@ absl::Status PutArtifacts(const std::vector<ArtifactRecord>& artifacts, const st
 
 absl::StatusOr<BackupSummary> BackUpStore(const BackupOptions& options) {
   FORALL_RETURN_IF_ERROR(CheckTarget(options.file));
-  FORALL_ASSIGN_OR_RETURN(const std::unique_ptr<Db> from, OpenStoreFile(options.db));
+  FORALL_ASSIGN_OR_RETURN(std::unique_ptr<Db> from, OpenStoreFile(options.db));
   std::error_code error;
   const std::filesystem::path target = std::filesystem::absolute(options.file, error);
   const std::string partial = target.string() + ".partial";
+  // Two that write the same files would spoil both.
+  const absl::StatusOr<std::unique_ptr<FileLock>> lock =
+      FileLock::Acquire((target.parent_path() / ".forall-backup.lock").string());
+  if (absl::IsFailedPrecondition(lock.status())) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "backup ", options.file, ": another backup into that folder is being written; try again"));
+  }
+  if (!lock.ok()) return WithContext(lock.status(), absl::StrCat("backup ", options.file));
+  FORALL_RETURN_IF_ERROR(CheckTarget(options.file));
   RemoveDatabase(partial);
   BackupSummary summary;
   FORALL_ASSIGN_OR_RETURN(summary.jobs, from->QueryInt64("SELECT count(*) FROM jobs"));
@@ -148,6 +158,8 @@ absl::StatusOr<BackupSummary> BackUpStore(const BackupOptions& options) {
   absl::StatusOr<std::vector<ArtifactRecord>> artifacts = ArtifactsOf(from.get());
   if (!artifacts.ok()) return artifacts.status();
   absl::Status copied = CopyDatabase(from.get(), partial);
+  // The log of the store cannot begin anew while its moment is held.
+  from.reset();
   if (copied.ok()) {
     summary.bytes = static_cast<int64_t>(std::filesystem::file_size(partial, error));
     if (rename(partial.c_str(), target.c_str()) != 0) {

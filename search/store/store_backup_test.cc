@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/testing/matchers.h"
 #include "base/testing/temp_dir.h"
@@ -83,8 +84,10 @@ TEST_F(StoreBackupTest, TakenDuringWritesItHoldsAPrefix) {
   });
   int64_t before = 0;
   for (int round = 0; round < 10; ++round) {
-    while (acknowledged < before + 5) {
+    while (acknowledged < before + 5 && !HasFailure()) {
+      Clock::Real()->SleepFor(absl::Milliseconds(1));
     }
+    ASSERT_FALSE(HasFailure());
     before = acknowledged;
     const std::string file = folder_ / absl::StrCat("backup-", round, ".db");
     FORALL_ASSERT_OK(BackUp(file).status());

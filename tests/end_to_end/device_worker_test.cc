@@ -70,7 +70,7 @@ TEST_F(DeviceWorkerTest, AFileThatIsWrongEndsTheWorkerWithTheKey) {
              "board-1", "--device-class", "board"});
   const std::optional<ProgramEnd> end = worker->Wait(absl::Seconds(60));
   ASSERT_TRUE(end.has_value());
-  EXPECT_EQ(end->exit_code, 1);
+  EXPECT_EQ(end->exit_code, 2);
   EXPECT_THAT(*ReadFile(dir_ / "forall-worker.log"), HasSubstr("none of local, ssh, adb"));
 }
 

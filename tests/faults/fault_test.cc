@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <cstdlib>
 #include <iostream>
+#include <map>
 #include <string>
+#include <vector>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -31,6 +33,7 @@ uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
   uint64_t value = 0;
   return text != nullptr && absl::SimpleAtoi(text, &value) ? value : otherwise;
 }
+constexpr uint64_t kMostRounds = 20;
 uint64_t Seed() { return FromEnvironment("FORALL_FAULT_SEED", 1); }
 
 // Any job that one worker can do in a few seconds. One trial at a time, so that the whole job is a
@@ -98,40 +101,59 @@ TEST(FaultTest, Invariant2ANetworkThatDelaysAndCutsLosesAndDoublesNothing) {
   v1::SearchJobSpec spec = AnyJob(1'001);
   spec.mutable_budget()->set_max_trials(20);
   const Outcome calm = Calm(spec);
-  const Outcome disturbed = RunJob(spec, {.seed = Seed(), .network = true});
-  EXPECT_GE(disturbed.cuts, 2);
-  EXPECT_GE(disturbed.stops, 1);
-  ASSERT_EQ(disturbed.job.state(), v1::SearchJob::SUCCEEDED) << disturbed.job.error();
-  ExpectNothingLostOrDoubled(disturbed);
-  ExpectTheSame(disturbed, calm);
+  int64_t cuts = 0;
+  int64_t stops = 0;
+  // However fast the machine is.
+  for (uint64_t round = 0; round < kMostRounds && (cuts < 2 || stops < 1); ++round) {
+    const Outcome disturbed = RunJob(spec, {.seed = Seed() + round, .network = true});
+    cuts += disturbed.cuts;
+    stops += disturbed.stops;
+    ASSERT_EQ(disturbed.job.state(), v1::SearchJob::SUCCEEDED) << disturbed.job.error();
+    ExpectNothingLostOrDoubled(disturbed);
+    ExpectTheSame(disturbed, calm);
+    ASSERT_FALSE(HasFailure());
+  }
+  EXPECT_GE(cuts, 2);
+  EXPECT_GE(stops, 1);
 }
 
 TEST(FaultTest, Invariant2AMischievousWorkerChangesNothing) {
   v1::SearchJobSpec spec = AnyJob(1'002);
   spec.mutable_budget()->set_max_trials(60);
   const Outcome calm = Calm(spec);
-  const Outcome disturbed = RunJob(spec, {.seed = Seed(), .mischief = true});
-  EXPECT_THAT(disturbed.faults, ::testing::IsEmpty());
-  for (const char* kind : {"repeated", "changed", "never leased", "given back", "dropped",
-                           "held too long", "falsified"}) {
-    EXPECT_GE(disturbed.mischiefs.count(kind), 1u) << kind;
+  const std::vector<std::string> kinds = {"repeated", "changed",       "never leased", "given back",
+                                          "dropped",  "held too long", "falsified"};
+  std::map<std::string, int> seen;
+  for (uint64_t round = 0; round < kMostRounds && seen.size() < kinds.size(); ++round) {
+    const Outcome disturbed = RunJob(spec, {.seed = Seed() + 1000 * round, .mischief = true});
+    EXPECT_THAT(disturbed.faults, ::testing::IsEmpty());
+    for (const auto& [kind, count] : disturbed.mischiefs) seen[kind] += count;
+    ASSERT_EQ(disturbed.job.state(), v1::SearchJob::SUCCEEDED) << disturbed.job.error();
+    ExpectNothingLostOrDoubled(disturbed);
+    ExpectTheSameFrontier(disturbed, calm);
+    ASSERT_FALSE(HasFailure());
   }
-  ASSERT_EQ(disturbed.job.state(), v1::SearchJob::SUCCEEDED) << disturbed.job.error();
-  ExpectNothingLostOrDoubled(disturbed);
-  ExpectTheSameFrontier(disturbed, calm);
+  for (const std::string& kind : kinds) EXPECT_GE(seen[kind], 1) << kind;
 }
 
 TEST(FaultTest, Invariant2EverythingAtOnceChangesNothing) {
   v1::SearchJobSpec spec = AnyJob(1'003);
   spec.mutable_budget()->set_max_trials(15);
   const Outcome calm = Calm(spec);
-  const Outcome disturbed = RunJob(
-      spec, {.seed = Seed(), .mean_life = absl::Seconds(1), .mischief = true, .network = true});
-  EXPECT_GE(disturbed.controller_kills + disturbed.worker_kills, 3);
-  EXPECT_THAT(disturbed.faults, ::testing::IsEmpty());
-  ASSERT_EQ(disturbed.job.state(), v1::SearchJob::SUCCEEDED) << disturbed.job.error();
-  ExpectNothingLostOrDoubled(disturbed);
-  ExpectTheSameFrontier(disturbed, calm);
+  int kills = 0;
+  for (uint64_t round = 0; round < kMostRounds && kills < 3; ++round) {
+    const Outcome disturbed = RunJob(spec, {.seed = Seed() + 1000 * round,
+                                            .mean_life = absl::Seconds(1),
+                                            .mischief = true,
+                                            .network = true});
+    kills += disturbed.controller_kills + disturbed.worker_kills;
+    EXPECT_THAT(disturbed.faults, ::testing::IsEmpty());
+    ASSERT_EQ(disturbed.job.state(), v1::SearchJob::SUCCEEDED) << disturbed.job.error();
+    ExpectNothingLostOrDoubled(disturbed);
+    ExpectTheSameFrontier(disturbed, calm);
+    ASSERT_FALSE(HasFailure());
+  }
+  EXPECT_GE(kills, 3);
 }
 
 }  // namespace

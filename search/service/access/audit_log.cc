@@ -59,7 +59,7 @@ void AuditLog::Write(const AuditEntry& entry) {
   nlohmann::ordered_json line = {{"time", time},
                                  {"who", entry.who},
                                  {"role", entry.role},
-                                 {"method", entry.method},
+                                 {"method", CutText(entry.method, kMaxText)},
                                  {"resource", CutText(entry.resource, kMaxText)},
                                  {"peer", entry.peer},
                                  {"outcome", entry.outcome}};
@@ -67,9 +67,18 @@ void AuditLog::Write(const AuditEntry& entry) {
   if (left_out_ > 0) line["refusals_left_out"] = left_out_;
   const std::string text =
       line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
-  // One write, so that lines stay whole; a short one is a full disk.
-  const bool written =
-      Open() && write(fd_, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  // One write, so that lines stay whole; a short one is a full disk, and its rest is taken back.
+  bool written = Open();
+  if (written) {
+    const off_t end = lseek(fd_, 0, SEEK_END);
+    const ssize_t size = write(fd_, text.data(), text.size());
+    written = size == static_cast<ssize_t>(text.size());
+    if (size >= 0 && !written) {
+      if (end < 0 || ftruncate(fd_, end) != 0)
+        FORALL_LOG(ERROR) << "half a line is in the audit log";
+      errno = ENOSPC;
+    }
+  }
   if (written) {
     told_ = false;
     left_out_ = 0;

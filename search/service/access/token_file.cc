@@ -66,15 +66,8 @@ absl::StatusOr<std::unique_ptr<FileLock>> LockTokens(const std::string& path) {
 absl::Status WriteTokens(const std::string& path, const std::vector<TokenRecord>& tokens) {
   std::string text = absl::StrCat(kHeader, "\n");
   for (const TokenRecord& record : tokens) absl::StrAppend(&text, LineOf(record));
-  // Nobody else may read it at any moment, the file's first included.
-  const mode_t before = umask(0077);
-  const absl::Status written = WriteFileAtomically(path, text);
-  umask(before);
-  FORALL_RETURN_IF_ERROR(written);
-  if (chmod(path.c_str(), 0600) != 0) {
-    return absl::PermissionDeniedError(absl::StrCat("cannot set the mode of ", path));
-  }
-  return absl::OkStatus();
+  // Nobody else may read it at any moment.
+  return WriteFileAtomically(path, text, 0600);
 }
 
 }  // namespace
@@ -161,15 +154,20 @@ absl::StatusOr<std::unique_ptr<TokenBook>> TokenBook::Create(Options options) {
 std::optional<TokenBook::Stamp> TokenBook::StampOf(const std::string& path) {
   struct stat info = {};
   if (stat(path.c_str(), &info) != 0) return std::nullopt;
-  return Stamp{info.st_ino, info.st_size,
-               int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec};
+  const auto nanoseconds = [](const timespec& time) {
+    return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+  };
+  return Stamp{info.st_ino, info.st_size, nanoseconds(info.st_mtim), nanoseconds(info.st_ctim)};
 }
 
 absl::Status TokenBook::Load() {
-  // Before the content: a change in between is then seen the next time.
-  stamp_ = StampOf(options_.path);
+  // Before the content: a change in between is then seen the next time. What could not be read is
+  // tried again.
+  const std::optional<Stamp> stamp = StampOf(options_.path);
+  there_ = there_ || stamp.has_value();
   absl::StatusOr<std::vector<TokenRecord>> tokens = ReadTokens(options_.path);
   FORALL_RETURN_IF_ERROR(tokens.status());
+  stamp_ = stamp;
   tokens_ = std::make_shared<const std::vector<TokenRecord>>(*std::move(tokens));
   return absl::OkStatus();
 }
@@ -183,6 +181,9 @@ TokenBook::Tokens TokenBook::Current() {
   const std::optional<Stamp> stamp = StampOf(options_.path);
   if (stamp == stamp_) return tokens_;
   const absl::Status loaded = Load();
+  // Once for each trouble, not twice a second.
+  if (loaded == trouble_) return tokens_;
+  trouble_ = loaded;
   if (loaded.ok()) {
     FORALL_LOG(INFO) << "tokens read again tokens=" << tokens_->size() << " file=" << options_.path;
   } else {
@@ -191,7 +192,11 @@ TokenBook::Tokens TokenBook::Current() {
   return tokens_;
 }
 
-bool TokenBook::exists() { return Current() != nullptr; }
+bool TokenBook::exists() {
+  if (Current() != nullptr) return true;
+  MutexLock lock(&mu_);
+  return there_;
+}
 
 std::optional<TokenRecord> TokenBook::Find(absl::string_view token) {
   const Tokens tokens = Current();

@@ -55,7 +55,8 @@ absl::Status CheckWorkerPattern(absl::string_view pattern);
 bool MatchesWorker(absl::string_view pattern, absl::string_view worker_id);
 
 // The tokens that count now: looks whether the file has changed, at most every `recheck`. A file
-// that has become unreadable or has vanished changes nothing but the log. Thread-safe.
+// that has become unreadable or has vanished changes nothing but the log, and is tried again.
+// Thread-safe.
 class TokenBook {
  public:
   struct Options {
@@ -66,7 +67,8 @@ class TokenBook {
   // An error of ReadTokens, except that the file may be missing.
   static absl::StatusOr<std::unique_ptr<TokenBook>> Create(Options options);
 
-  // False as long as no file was ever seen: one without tokens is a closed door.
+  // False as long as no file was ever seen: one without tokens, or that cannot be read, is a closed
+  // door.
   bool exists();
   // The record of a token, or none. Takes the same time for every token of one length.
   std::optional<TokenRecord> Find(absl::string_view token);
@@ -78,6 +80,7 @@ class TokenBook {
     uint64_t inode = 0;
     int64_t size = -1;
     int64_t modified_ns = 0;
+    int64_t changed_ns = 0;  // its owner and mode included
     friend bool operator==(const Stamp&, const Stamp&) = default;
   };
   explicit TokenBook(Options options) : options_(std::move(options)) {}
@@ -90,7 +93,9 @@ class TokenBook {
   const Options options_;
   Mutex mu_;
   Tokens tokens_ ABSL_GUARDED_BY(mu_);
-  std::optional<Stamp> stamp_ ABSL_GUARDED_BY(mu_);
+  std::optional<Stamp> stamp_ ABSL_GUARDED_BY(mu_);  // of what was read
+  bool there_ ABSL_GUARDED_BY(mu_) = false;          // a file was seen
+  absl::Status trouble_ ABSL_GUARDED_BY(mu_);        // of the last time it was read
   int64_t next_check_ns_ ABSL_GUARDED_BY(mu_) = 0;
 };
 

@@ -345,6 +345,7 @@ class SimulatedFleet::Impl : public std::enable_shared_from_this<SimulatedFleet:
   }
 
   void At(double seconds, std::function<void()> action) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    if (stopping_) return;
     const int64_t due = Now() + static_cast<int64_t>(seconds * 1e9);
     const bool first = timers_.empty() || due < timers_.begin()->first;
     timers_.emplace(due, std::move(action));
@@ -396,7 +397,11 @@ absl::StatusOr<std::unique_ptr<SimulatedFleet>> SimulatedFleet::Start(const Opti
   return fleet;
 }
 
-SimulatedFleet::~SimulatedFleet() { impl_->Stop(); }
+SimulatedFleet::~SimulatedFleet() {
+  impl_->Stop();
+  // The last callbacks may still be on their way out, on threads of gRPC's that outlive main.
+  while (impl_.use_count() > 1) Clock::Real()->SleepFor(absl::Milliseconds(1));
+}
 
 void SimulatedFleet::Hold() { impl_->SetMode(false, 0); }
 void SimulatedFleet::WorkAtOnce() { impl_->SetMode(true, 0); }

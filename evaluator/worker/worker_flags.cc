@@ -12,6 +12,7 @@
 #include "absl/strings/str_split.h"
 #include "base/status_macros.h"
 #include "evaluator/worker/device_probe.h"
+#include "net/loopback.h"
 
 namespace forall {
 namespace {
@@ -204,6 +205,13 @@ absl::StatusOr<WorkerFlags> ParseWorkerFlags(const std::vector<std::string>& arg
     FORALL_RETURN_IF_ERROR(ReadFlag(name, parts.size() == 2 ? parts[1] : arguments[++i], &flags));
   }
   FORALL_RETURN_IF_ERROR(CheckTiming(flags));
+  // Otherwise it would be looked for, for ever, at a port that nobody named.
+  if (!flags.help && !flags.version && !flags.providers) {
+    const absl::StatusOr<bool> address = IsLoopback(flags.access.address);
+    if (!address.ok()) {
+      return WithContext(address.status(), "--controller (or FORALL_CONTROLLER)");
+    }
+  }
   FillFromEnvironment(getenv, &flags.access);
   return flags;
 }

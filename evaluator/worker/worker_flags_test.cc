@@ -96,6 +96,8 @@ TEST(WorkerFlagsTest, ErrorsNameTheFlag) {
       {{"--device", "-x"}, "--device"},
       {{"--kinds", "export,x"}, "--kinds"},
       {{"--controller"}, "--controller"},
+      {{"--controller", "localhost"}, "want HOST:PORT"},
+      {{"--controller=lab:port"}, "want HOST:PORT"},
       {{"--cache="}, "--cache"},
       {{"--frobnicate"}, "--frobnicate"},
       {{"stray"}, "stray"},

@@ -13,7 +13,7 @@
 #include "base/status_macros.h"
 #include "base/thread.h"
 #include "cli/command.h"
-#include "net/loopback.h"
+#include "net/host_port.h"
 
 namespace forall {
 namespace {

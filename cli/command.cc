@@ -11,12 +11,13 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "base/file.h"
+#include "base/status_macros.h"
 #include "cli/spelling.h"
+#include "net/host_port.h"
 #include "supernet/importer/torch_checkpoint.h"
 
 namespace forall {
@@ -41,15 +42,8 @@ std::string UnknownCommand(const CLI::App& app, int argc, const char* const* arg
 }
 
 absl::Status CheckAddress(const std::string& address) {
-  const size_t colon = address.rfind(':');
-  int port = 0;
-  if (colon == std::string::npos || colon == 0 ||
-      !absl::SimpleAtoi(absl::string_view(address).substr(colon + 1), &port) || port < 1 ||
-      port > 65535) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("want HOST:PORT with a port from 1 to 65535, got \"", address, "\""));
-  }
-  std::string host = address.substr(0, colon);
+  FORALL_ASSIGN_OR_RETURN(const HostPort parsed, ParseHostPort(address, 1));
+  std::string host = parsed.host;
   if (host.size() > 2 && host.front() == '[' && host.back() == ']') {
     host = host.substr(1, host.size() - 2);
   }

@@ -13,6 +13,7 @@
 #include "absl/strings/strip.h"
 #include "cli/frontier_format.h"
 #include "cli/text_table.h"
+#include "cli/wrapped_text.h"
 #include "nlohmann/json.hpp"
 
 namespace forall {
@@ -44,20 +45,6 @@ std::string Basis(const Work& work) {
   const bool scaled = absl::StrContains(work.basis(), "scaled");
   return absl::StrCat(work.basis_count(), work.basis_count() == 1 ? " like it" : " like them",
                       scaled ? ", scaled" : "");
-}
-
-// Lines of at most kWidth columns, those after the first indented.
-std::string Wrapped(const std::string& text) {
-  std::string lines;
-  std::string line;
-  for (const absl::string_view word : absl::StrSplit(text, ' ')) {
-    if (!line.empty() && line.size() + 1 + word.size() > kWidth) {
-      absl::StrAppend(&lines, line, "\n");
-      line = " ";
-    }
-    absl::StrAppend(&line, line.empty() ? "" : " ", word);
-  }
-  return absl::StrCat(lines, line, "\n");
 }
 
 Json OrNull(bool known, double value) { return known ? Json(value) : Json(nullptr); }
@@ -105,7 +92,7 @@ std::string EstimateTable(const v1::SearchJobEstimate& estimate) {
                     " to ", Quantity(range.metric(), range.most()), "\n");
   }
   for (const std::string& warning : estimate.warnings()) {
-    absl::StrAppend(&text, Wrapped(absl::StrCat("warning: ", warning)));
+    absl::StrAppend(&text, WrappedText("", absl::StrCat("warning: ", warning), 2, kWidth));
   }
   return text;
 }

@@ -19,6 +19,7 @@
 #include "absl/strings/strip.h"
 #include "cli/frontier_format.h"
 #include "cli/text_table.h"
+#include "cli/wrapped_text.h"
 #include "nlohmann/json.hpp"
 
 namespace forall {
@@ -41,23 +42,10 @@ std::string Printable(absl::string_view text) {
   return clean;
 }
 
-// Lines of at most kWidth columns, the later ones below the first one's text. A word that is longer
-// than a line has its own.
+// The later lines below the first one's text.
 std::string Section(absl::string_view head, absl::string_view text) {
-  std::string wrapped;
-  std::string line = absl::StrFormat("%-*s", static_cast<int>(kIndent), head);
-  bool empty = true;
-  const std::string clean = Printable(text);
-  for (const absl::string_view word : absl::StrSplit(clean, ' ', absl::SkipEmpty())) {
-    if (!empty && line.size() + 1 + word.size() > kWidth) {
-      absl::StrAppend(&wrapped, line, "\n");
-      line = std::string(kIndent, ' ');
-      empty = true;
-    }
-    absl::StrAppend(&line, empty ? "" : " ", word);
-    empty = false;
-  }
-  return absl::StrCat(wrapped, line, "\n");
+  return WrappedText(absl::StrFormat("%-*s", static_cast<int>(kIndent), head), text, kIndent,
+                     kWidth);
 }
 
 // A table below its head, set in by two.

@@ -6,33 +6,13 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_split.h"
-#include "absl/strings/string_view.h"
+#include "cli/wrapped_text.h"
 #include "space/metric_registry.h"
 
 namespace forall {
 namespace {
 
 constexpr int kWidth = 99;
-
-// Broken at spaces into lines of `width`; the later ones begin with two spaces.
-std::string Wrapped(absl::string_view text, size_t width) {
-  std::string lines;
-  size_t column = 0;
-  for (const absl::string_view word : absl::StrSplit(text, ' ')) {
-    if (column > 0 && column + 1 + word.size() > width) {
-      lines += "\n ";
-      column = 1;
-    }
-    if (column > 0) {
-      lines += ' ';
-      ++column;
-    }
-    absl::StrAppend(&lines, word);
-    column += word.size();
-  }
-  return lines;
-}
 
 // Trials that the budget is spent on.
 int Done(const v1::SearchJob& job) {
@@ -127,8 +107,8 @@ void ProgressPrinter::Update(const v1::SearchJob& job, absl::Time now) {
   if (job.waiting_reason() != last_reason_) {
     last_reason_ = job.waiting_reason();
     if (!last_reason_.empty()) {
-      *out_ << (terminal_ ? "\r\033[K" : "") << Wrapped("waits for " + last_reason_, kWidth) << "\n"
-            << std::flush;
+      *out_ << (terminal_ ? "\r\033[K" : "")
+            << WrappedText("", "waits for " + last_reason_, 2, kWidth) << std::flush;
     }
   }
   if (terminal_) {

@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -77,12 +76,7 @@ std::string CertificateKeeper::CopyPath(size_t file) const {
 CertificateKeeper::Stamps CertificateKeeper::Look() const {
   Stamps stamps;
   for (size_t i = 0; i < paths_.size(); ++i) {
-    struct stat info = {};
-    if (paths_[i].empty() || stat(paths_[i].c_str(), &info) != 0) continue;
-    const auto nanoseconds = [](const timespec& time) {
-      return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
-    };
-    stamps[i] = {info.st_ino, info.st_size, nanoseconds(info.st_mtim), nanoseconds(info.st_ctim)};
+    if (!paths_[i].empty()) stamps[i] = StampOf(paths_[i]);
   }
   return stamps;
 }

@@ -5,11 +5,13 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "base/file_stamp.h"
 #include "base/mutex.h"
 #include "base/thread.h"
 
@@ -41,15 +43,7 @@ class CertificateKeeper {
   std::string authorities() const { return options_.authorities.empty() ? "" : CopyPath(2); }
 
  private:
-  // What changes whenever a file does.
-  struct Stamp {
-    uint64_t inode = 0;
-    int64_t size = -1;
-    int64_t modified_ns = 0;
-    int64_t changed_ns = 0;  // its owner and mode included
-    friend bool operator==(const Stamp&, const Stamp&) = default;
-  };
-  using Stamps = std::array<Stamp, 3>;
+  using Stamps = std::array<std::optional<FileStamp>, 3>;
 
   explicit CertificateKeeper(const Options& options);
   std::string CopyPath(size_t file) const;

@@ -67,5 +67,18 @@ TEST_F(CertificateKeeperTest, TakesOverWhatIsSound) {
   EXPECT_EQ(keeper->certificate(), path);
 }
 
+// The files do not change any more; what was not sound when it came becomes so.
+TEST_F(CertificateKeeperTest, WhatIsNotSoundYetIsTriedAgain) {
+  const KeyPair first = maker_.Issue({"DNS:a"});
+  Write("ca.pem", maker_.authority());
+  Write("a.pem", first.certificate);
+  Write("a.key", first.key);
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::unique_ptr<CertificateKeeper> keeper, Keep());
+  const KeyPair second = maker_.Issue({"DNS:b"}, absl::Seconds(2));
+  Write("a.pem", second.certificate);
+  Write("a.key", second.key);
+  EXPECT_TRUE(Becomes(keeper->certificate(), second.certificate));
+}
+
 }  // namespace
 }  // namespace forall

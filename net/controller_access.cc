@@ -16,7 +16,7 @@
 #include "base/mutex.h"
 #include "base/status_macros.h"
 #include "net/certificate_files.h"
-#include "net/loopback.h"
+#include "net/host_port.h"
 
 namespace forall {
 namespace {

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "evaluator/worker/device_plan.h"
 
-#include <algorithm>
 #include <map>
 #include <set>
-#include <thread>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -12,15 +10,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "base/file.h"
+#include "base/parallel.h"
 #include "base/status_macros.h"
 #include "evaluator/worker/device_probe.h"
 #include "latency/device/command_device.h"
 
 namespace forall {
 namespace {
-
-// That this process may run on.
-int UsableCores() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
 
 absl::StatusOr<DeviceFile> ReadDeviceFile(const std::string& path) {
   const absl::StatusOr<std::string> text = ReadFile(path);

@@ -12,7 +12,7 @@
 #include "absl/strings/str_split.h"
 #include "base/status_macros.h"
 #include "evaluator/worker/device_probe.h"
-#include "net/loopback.h"
+#include "net/host_port.h"
 
 namespace forall {
 namespace {
@@ -207,10 +207,8 @@ absl::StatusOr<WorkerFlags> ParseWorkerFlags(const std::vector<std::string>& arg
   FORALL_RETURN_IF_ERROR(CheckTiming(flags));
   // Otherwise it would be looked for, for ever, at a port that nobody named.
   if (!flags.help && !flags.version && !flags.providers) {
-    const absl::StatusOr<bool> address = IsLoopback(flags.access.address);
-    if (!address.ok()) {
-      return WithContext(address.status(), "--controller (or FORALL_CONTROLLER)");
-    }
+    FORALL_RETURN_IF_ERROR(WithContext(ParseHostPort(flags.access.address, 1).status(),
+                                       "--controller (or FORALL_CONTROLLER)"));
   }
   FillFromEnvironment(getenv, &flags.access);
   return flags;

@@ -12,7 +12,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
-#include "net/loopback.h"
+#include "net/host_port.h"
 
 namespace forall {
 namespace {

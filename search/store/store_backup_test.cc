@@ -14,6 +14,7 @@
 #include "base/testing/temp_dir.h"
 #include "base/thread.h"
 #include "search/store/artifact_store.h"
+#include "search/store/file_lock.h"
 #include "search/store/sqlite_result_store.h"
 #include "search/store/store_check.h"
 #include "search/store/testing/make_records.h"
@@ -144,6 +145,19 @@ TEST_F(StoreBackupTest, ItGoesOnWhereAnEarlierOneStoppedAndNamesWhatIsMissing) {
   FORALL_ASSERT_OK_AND_ASSIGN(const BackupSummary summary, BackUp(file));
   EXPECT_EQ(summary.present, 1);
   EXPECT_THAT(summary.missing, ElementsAre(short_one));
+}
+
+TEST_F(StoreBackupTest, TwoAtOnceDoNotSpoilEachOther) {
+  const std::string folder = folder_ / "backups";
+  ASSERT_TRUE(std::filesystem::create_directory(folder));
+  {
+    FORALL_ASSERT_OK_AND_ASSIGN(const auto other,
+                                FileLock::Acquire(folder + "/.forall-backup.lock"));
+    EXPECT_THAT(BackUp(folder + "/a.db").status(),
+                StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("another backup")));
+    EXPECT_FALSE(std::filesystem::exists(folder + "/a.db"));
+  }
+  FORALL_EXPECT_OK(BackUp(folder + "/a.db").status());
 }
 
 TEST_F(StoreBackupTest, NothingIsWrittenOverAndMistakesAreNamed) {

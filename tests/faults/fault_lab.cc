@@ -4,7 +4,6 @@
 #include <signal.h>
 
 #include <cmath>
-#include <cstdlib>
 #include <filesystem>
 #include <set>
 
@@ -101,22 +100,12 @@ void Read(const std::string& line, const std::string& job, Outcome* outcome) {
 
 }  // namespace
 
-std::string Program(const std::string& name) {
-  const char* folder = std::getenv("FORALL_BIN_DIR");
-  return absl::StrCat(folder == nullptr ? "." : folder, "/", name);
-}
-
-std::string SourceFolder() {
-  const char* folder = std::getenv("FORALL_SOURCE_DIR");
-  return folder == nullptr ? "." : folder;
-}
-
 void ControllerProcess::Start() {
   const std::string port_file = absl::StrCat(dir_.path(), "/port.", ++life_);
   auto process = ChildProcess::Start(
       {Program("forall-controller"), "--db", dir_ / "forall.db", "--listen",
        absl::StrCat("127.0.0.1:", port_), "--port-file", port_file, "--heartbeat", "200ms",
-       "--supernet", SourceFolder() + "/supernets/fashion_mnist"},
+       "--supernet", SourceDir() + "/supernets/fashion_mnist"},
       dir_ / "controller.log");
   FORALL_ASSERT_OK(process);
   process_ = *std::move(process);

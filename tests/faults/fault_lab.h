@@ -17,12 +17,9 @@
 #include "base/mutex.h"
 #include "base/testing/temp_dir.h"
 #include "proto/forall/v1/search_service.pb.h"
+#include "tests/end_to_end/lab.h"
 
 namespace forall::testing {
-
-// Where the build put a program; the checkout.
-std::string Program(const std::string& name);
-std::string SourceFolder();
 
 // A controller process that can be killed and started again on the same database and port. Failures
 // are the test's.

@@ -37,7 +37,7 @@ using testing::Outcome;
 using testing::Program;
 using testing::RunJob;
 using testing::RunJobs;
-using testing::SourceFolder;
+using testing::SourceDir;
 using testing::WorkerProcess;
 
 // One trial at a time, so that results arrive in one order and the whole job is a function of its
@@ -130,7 +130,7 @@ std::set<int64_t> AcknowledgedTasks(const WorkerProcess& worker) {
 }
 
 TEST(KillTest, Invariant2RealWorkerAndControllerKilledLoseAndDoubleNothing) {
-  if (!std::filesystem::exists(SourceFolder() + "/build/deps/fashion-mnist")) {
+  if (!std::filesystem::exists(SourceDir() + "/build/deps/fashion-mnist")) {
     GTEST_SKIP() << "no images in build/deps; tools/setup.sh fetches them";
   }
   testing::TempDir dir;
@@ -141,7 +141,7 @@ TEST(KillTest, Invariant2RealWorkerAndControllerKilledLoseAndDoubleNothing) {
                                     "--controller",
                                     address,
                                     "--data",
-                                    SourceFolder() + "/build/deps/fashion-mnist",
+                                    SourceDir() + "/build/deps/fashion-mnist",
                                     "--cache",
                                     dir / "cache",
                                     "--verbose"};
@@ -265,7 +265,7 @@ Shared MeasureAccuracies(int workers, int32_t part_images) {
                                           "--id",
                                           absl::StrCat("w", i),
                                           "--data",
-                                          SourceFolder() + "/build/deps/fashion-mnist",
+                                          SourceDir() + "/build/deps/fashion-mnist",
                                           "--cache",
                                           absl::StrCat(dir.path(), "/cache", i)};
         }));
@@ -313,7 +313,7 @@ Shared MeasureAccuracies(int workers, int32_t part_images) {
 }
 
 TEST(PartsTest, Invariant2TwoRealWorkersShareAccuraciesAndFindWhatOneFinds) {
-  if (!std::filesystem::exists(SourceFolder() + "/build/deps/fashion-mnist")) {
+  if (!std::filesystem::exists(SourceDir() + "/build/deps/fashion-mnist")) {
     GTEST_SKIP() << "no images in build/deps; tools/setup.sh fetches them";
   }
   const Shared one = MeasureAccuracies(1, 0);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "search/service/access/audit_log.h"
 
+#include <sys/resource.h>
 #include <sys/stat.h>
 
+#include <csignal>
 #include <filesystem>
 #include <vector>
 
@@ -108,6 +110,32 @@ TEST_F(AuditLogTest, LinesOfManyThreadsStayWhole) {
     }
   }
   EXPECT_THAT(Lines(path_), SizeIs(200));
+}
+
+TEST_F(AuditLogTest, StrangersChooseTheLengthOfNoField) {
+  AuditLog log({.path = path_, .clock = &clock_});
+  log.Write(
+      {.method = "/" + std::string(8000, 'm'), .outcome = "UNAUTHENTICATED", .refused = true});
+  EXPECT_LT(std::filesystem::file_size(path_), 1000u);
+}
+
+// As on a disk that fills up in the middle of a line.
+TEST_F(AuditLogTest, HalfALineIsTakenBack) {
+  AuditLog log({.path = path_, .clock = &clock_});
+  log.Write({.method = "first", .outcome = "OK"});
+  rlimit limit = {};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &limit), 0);
+  const rlimit full = {std::filesystem::file_size(path_) + 10, limit.rlim_max};
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &full), 0);
+  log.Write({.method = "lost", .outcome = "OK"});
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+  std::signal(SIGXFSZ, handler);
+  log.Write({.method = "second", .outcome = "OK"});
+  const std::vector<nlohmann::json> lines = Lines(path_);
+  ASSERT_THAT(lines, SizeIs(2));
+  EXPECT_EQ(lines[0]["method"], "first");
+  EXPECT_EQ(lines[1]["method"], "second");
 }
 
 }  // namespace

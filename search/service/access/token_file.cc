@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "search/service/access/token_file.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -151,19 +149,10 @@ absl::StatusOr<std::unique_ptr<TokenBook>> TokenBook::Create(Options options) {
   return book;
 }
 
-std::optional<TokenBook::Stamp> TokenBook::StampOf(const std::string& path) {
-  struct stat info = {};
-  if (stat(path.c_str(), &info) != 0) return std::nullopt;
-  const auto nanoseconds = [](const timespec& time) {
-    return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
-  };
-  return Stamp{info.st_ino, info.st_size, nanoseconds(info.st_mtim), nanoseconds(info.st_ctim)};
-}
-
 absl::Status TokenBook::Load() {
   // Before the content: a change in between is then seen the next time. What could not be read is
   // tried again.
-  const std::optional<Stamp> stamp = StampOf(options_.path);
+  const std::optional<FileStamp> stamp = StampOf(options_.path);
   there_ = there_ || stamp.has_value();
   absl::StatusOr<std::vector<TokenRecord>> tokens = ReadTokens(options_.path);
   FORALL_RETURN_IF_ERROR(tokens.status());
@@ -178,11 +167,11 @@ TokenBook::Tokens TokenBook::Current() {
   const int64_t now = options_.clock->SteadyNanos();
   if (now < next_check_ns_) return tokens_;
   next_check_ns_ = now + absl::ToInt64Nanoseconds(options_.recheck);
-  const std::optional<Stamp> stamp = StampOf(options_.path);
+  const std::optional<FileStamp> stamp = StampOf(options_.path);
   if (stamp == stamp_) return tokens_;
   const absl::Status loaded = Load();
   // Once for each trouble, not twice a second.
-  if (loaded == trouble_) return tokens_;
+  if (!loaded.ok() && loaded == trouble_) return tokens_;
   trouble_ = loaded;
   if (loaded.ok()) {
     FORALL_LOG(INFO) << "tokens read again tokens=" << tokens_->size() << " file=" << options_.path;

@@ -15,6 +15,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
+#include "base/file_stamp.h"
 #include "base/mutex.h"
 #include "search/service/access/access_rules.h"
 
@@ -75,17 +76,8 @@ class TokenBook {
 
  private:
   using Tokens = std::shared_ptr<const std::vector<TokenRecord>>;
-  // What changes whenever the file does.
-  struct Stamp {
-    uint64_t inode = 0;
-    int64_t size = -1;
-    int64_t modified_ns = 0;
-    int64_t changed_ns = 0;  // its owner and mode included
-    friend bool operator==(const Stamp&, const Stamp&) = default;
-  };
   explicit TokenBook(Options options) : options_(std::move(options)) {}
 
-  static std::optional<Stamp> StampOf(const std::string& path);
   absl::Status Load() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // nullptr while there is no file.
   Tokens Current();
@@ -93,9 +85,9 @@ class TokenBook {
   const Options options_;
   Mutex mu_;
   Tokens tokens_ ABSL_GUARDED_BY(mu_);
-  std::optional<Stamp> stamp_ ABSL_GUARDED_BY(mu_);  // of what was read
-  bool there_ ABSL_GUARDED_BY(mu_) = false;          // a file was seen
-  absl::Status trouble_ ABSL_GUARDED_BY(mu_);        // of the last time it was read
+  std::optional<FileStamp> stamp_ ABSL_GUARDED_BY(mu_);  // of what was read
+  bool there_ ABSL_GUARDED_BY(mu_) = false;              // a file was seen
+  absl::Status trouble_ ABSL_GUARDED_BY(mu_);            // of the last time it was read
   int64_t next_check_ns_ ABSL_GUARDED_BY(mu_) = 0;
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "search/service/access/token_file.h"
 
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <set>
@@ -138,6 +139,35 @@ TEST_F(TokenFileTest, ALostOrBrokenFileChangesNothing) {
   const std::string other = Add("bob", Role::kWork);
   EXPECT_TRUE(book->Find(other).has_value());
   EXPECT_FALSE(book->Find(token).has_value());
+}
+
+// As when the process has no descriptor left, or the file is not its own for a moment: the file has
+// not changed since, and is read all the same.
+TEST_F(TokenFileTest, AFileThatCouldNotBeReadIsTriedAgain) {
+  const std::string token = Add("alice", Role::kSubmit);
+  FORALL_ASSERT_OK_AND_ASSIGN(
+      const std::unique_ptr<TokenBook> book,
+      TokenBook::Create({.path = path_, .recheck = absl::ZeroDuration(), .clock = &clock_}));
+  ASSERT_TRUE(book->Find(token).has_value());
+  FORALL_ASSERT_OK(RevokeToken(path_, "alice"));
+  rlimit limit = {};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  const rlimit none = {0, limit.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  const bool found_meanwhile = book->Find(token).has_value();
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+  EXPECT_TRUE(found_meanwhile);
+  EXPECT_FALSE(book->Find(token).has_value());
+}
+
+TEST_F(TokenFileTest, AFirstFileThatCannotBeReadIsAClosedDoor) {
+  FORALL_ASSERT_OK_AND_ASSIGN(
+      const std::unique_ptr<TokenBook> book,
+      TokenBook::Create({.path = path_, .recheck = absl::ZeroDuration(), .clock = &clock_}));
+  EXPECT_FALSE(book->exists());
+  FORALL_ASSERT_OK(WriteFileAtomically(path_, "broken"));
+  EXPECT_TRUE(book->exists());
+  EXPECT_FALSE(book->Find("forall_x").has_value());
 }
 
 TEST_F(TokenFileTest, NoPathNoTokens) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "net/loopback.h"
+#include "net/host_port.h"
 
 #include "base/testing/matchers.h"
 #include "gtest/gtest.h"
@@ -7,8 +7,20 @@
 namespace forall {
 namespace {
 
+using ::forall::testing::IsOk;
 using ::forall::testing::IsOkAndHolds;
 using ::forall::testing::StatusIs;
+
+TEST(HostPortTest, IsAHostAndAPort) {
+  FORALL_ASSERT_OK_AND_ASSIGN(const HostPort lab, ParseHostPort("lab.example.com:7411", 1));
+  EXPECT_EQ(lab.host, "lab.example.com");
+  EXPECT_EQ(lab.port, 7411);
+  FORALL_ASSERT_OK_AND_ASSIGN(const HostPort six, ParseHostPort("[::1]:65535", 1));
+  EXPECT_EQ(six.host, "[::1]");
+  EXPECT_THAT(ParseHostPort("lab:0", 0), IsOk());
+  EXPECT_THAT(ParseHostPort("lab:0", 1), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(ParseHostPort("lab", 0), StatusIs(absl::StatusCode::kInvalidArgument));
+}
 
 TEST(LoopbackTest, OnlyThisMachinesOwnAddresses) {
   for (const char* loopback : {"127.0.0.1:0", "localhost:7411", "[::1]:7411"}) {

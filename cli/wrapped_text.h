@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef FORALL_CLI_WRAPPED_TEXT_H_
+#define FORALL_CLI_WRAPPED_TEXT_H_
+
+#include <cstddef>
+#include <string>
+
+#include "absl/strings/string_view.h"
+
+namespace forall {
+
+// `head` and the words of `text` in lines of at most `width` bytes, each with its line break; the
+// later ones begin with `indent` blanks. A word that is longer than a line has its own. Control
+// characters become blanks: what came from another machine commands no terminal.
+std::string WrappedText(absl::string_view head, absl::string_view text, size_t indent,
+                        size_t width);
+
+}  // namespace forall
+
+#endif  // FORALL_CLI_WRAPPED_TEXT_H_

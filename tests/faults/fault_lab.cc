@@ -91,6 +91,8 @@ void Read(const std::string& line, const std::string& job, Outcome* outcome) {
   ASSERT_TRUE(fields.size() == 2 && absl::SimpleAtod(fields[1], &value)) << line;
   if (absl::StartsWith(fields[0], "fault ")) {
     outcome->faults.push_back(line);
+  } else if (absl::StartsWith(fields[0], "taken ")) {
+    ++outcome->taken[fields[0].substr(6)];
   } else if (absl::StartsWith(fields[0], "mischief ")) {
     ++outcome->mischiefs[fields[0].substr(9)];
   } else if (absl::StartsWith(fields[0], job + "/")) {
@@ -235,6 +237,10 @@ void ExpectNothingLostOrDoubled(const Outcome& outcome) {
     for (const v1::Measurement& m : trial.measurements()) {
       EXPECT_TRUE(seen.insert(MeasurementId(m)).second) << trial.name() << " " << MeasurementId(m);
     }
+  }
+  EXPECT_GE(outcome.taken.size(), outcome.acknowledged.size());
+  for (const auto& [task, times] : outcome.taken) {
+    EXPECT_EQ(times, 1) << task << " was acknowledged, lost, and done again";
   }
   for (const auto& [what, value] : outcome.acknowledged) {
     const v1::Trial* trial = by_name[what.substr(0, what.find(' '))];

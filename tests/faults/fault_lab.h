@@ -82,6 +82,8 @@ struct Outcome {
   std::vector<v1::Trial> trials;
   v1::QueryParetoFrontierResponse frontier;
   std::map<std::string, double> acknowledged;
+  // How often the controller has acknowledged a result of each task.
+  std::map<std::string, int> taken;
   std::vector<std::string> faults;  // answers to a mischievous worker that should have been others
   std::vector<std::string> log;     // of the job: "kind payload"
   int controller_kills = 0;
@@ -98,7 +100,9 @@ v1::SearchJob Submit(const v1::SearchJobSpec& spec, const std::string& address);
 Outcome RunJobs(const std::vector<v1::SearchJobSpec>& specs, const Trouble& trouble);
 Outcome RunJob(const v1::SearchJobSpec& spec, const Trouble& trouble);
 
-// What was acknowledged is there, and everything once.
+// What was acknowledged is there, and everything once. A task whose result was acknowledged twice
+// had lost the first: a scripted worker's second result is the same, so that its number alone tells
+// nothing.
 void ExpectNothingLostOrDoubled(const Outcome& outcome);
 // The same subnets with the same numbers, and the same frontier of the same artifacts.
 void ExpectTheSameFrontier(const Outcome& disturbed, const Outcome& calm);

@@ -256,6 +256,7 @@ bool DoTask(const std::string& id, const v1::LeasedTask& leased, Session* sessio
   const std::optional<int> code = Send(id, result, session);
   if (!code.has_value()) return false;
   if (*code != grpc::StatusCode::OK) return true;
+  acknowledged("taken " + task.name(), 1);
   // A part is no measurement yet.
   if (task.kind() != v1::Task::EXPORT && !IsPart(task)) {
     acknowledged(absl::StrCat(task.trial(), " ", v1::Task::Kind_Name(task.kind()), " ",

@@ -16,7 +16,8 @@ namespace forall::testing {
 
 // Works for the controller at `address`, which may come and go, until the process is killed.
 // `acknowledged` is called for each accuracy (percent) and latency (milliseconds) that the
-// controller has taken; `what` is "trial kind fidelity split".
+// controller has taken; `what` is "trial kind fidelity split". And for every result, parts and
+// exports included, with "taken TASK".
 //
 // With a seed for `mischief` it takes several tasks at a time and, by chance, reports them in
 // another order, repeats a result that was taken, sends another one under the same lease, uses

@@ -19,8 +19,19 @@ struct Sha256::Context {
   ~Context() { EVP_MD_CTX_free(evp); }
 };
 
+namespace {
+
+// Looked up once: EVP_sha256() makes every hash look it up again, which takes longer than hashing
+// the little that most are of.
+const EVP_MD* Algorithm() {
+  static const EVP_MD* const algorithm = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+  return algorithm == nullptr ? EVP_sha256() : algorithm;
+}
+
+}  // namespace
+
 Sha256::Sha256() : context_(std::make_unique<Context>()) {
-  EVP_DigestInit_ex(context_->evp, EVP_sha256(), nullptr);
+  EVP_DigestInit_ex(context_->evp, Algorithm(), nullptr);
 }
 Sha256::~Sha256() = default;
 

@@ -452,17 +452,18 @@ void Controller::AcceptLocked(const std::string& worker, const v1::TaskResult& r
   task->record.completed_token = result.lease_token();
   task->record.result_fingerprint = fingerprint;
   if (result.has_failure()) return AcceptFailureLocked(worker, result, task);
-  const v1::Task wire = *task->wire;
+  const std::unique_ptr<const v1::Task> wire = std::move(task->wire);  // It is about to be closed.
   JobController* const job = registry_->jobs[task->record.job_id].get();
   task->record.seconds = leases_->SecondsHeld(task->record.id);
-  registry_->durations.Add(Work::Of(wire, result.accuracy_result().images()), task->record.seconds);
+  registry_->durations.Add(Work::Of(*wire, result.accuracy_result().images()),
+                           task->record.seconds);
   leases_->Complete(task->record.id);
   ++metrics_.tasks_completed;
   CloseTaskLocked(task, TaskState::kDone, "");
   if (result.has_export_result()) {
-    AcceptExportLocked(result, task->record.id, wire, job);
+    AcceptExportLocked(result, task->record.id, *wire, job);
   } else {
-    AcceptMeasurementsLocked(worker, result, *task, wire, job);
+    AcceptMeasurementsLocked(worker, result, *task, *wire, job);
   }
 }
 

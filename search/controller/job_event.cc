@@ -1,15 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "search/controller/job_event.h"
 
+#include <string>
+#include <utility>
+
 #include "absl/strings/str_cat.h"
+#include "base/json_writer.h"
 #include "nlohmann/json.hpp"
 
 namespace forall {
 
-// Found by the JSON library. In a log there are hundreds of them: arrays, without names.
-void to_json(nlohmann::ordered_json& json, const KnownSubnet& subnet) {
-  json = nlohmann::ordered_json::array({subnet.choices, subnet.measurements});
+// Found by its name. In a log there are hundreds of them: arrays, without names.
+void AppendJson(const KnownSubnet& subnet, std::string* text) {
+  *text += '[';
+  AppendJson(subnet.choices, text);
+  *text += ',';
+  AppendJson(subnet.measurements, text);
+  *text += ']';
 }
+// Found by the JSON library.
 void from_json(const nlohmann::ordered_json& json, KnownSubnet& subnet) {
   json.at(0).get_to(subnet.choices);
   json.at(1).get_to(subnet.measurements);
@@ -57,13 +66,16 @@ void VisitFields(Event& event, Visitor visit) {
 }  // namespace
 
 EventRecord ToRecord(int64_t job, const JobEvent& event) {
-  Json json = Json::object();
+  std::string payload = "{";
   VisitFields(event, [&](const char* name, const auto& value, const auto& left_out) {
-    if (value != left_out) json[name] = value;
+    if (value == left_out) return;
+    if (payload.size() > 1) payload += ',';
+    absl::StrAppend(&payload, "\"", name, "\":");
+    // Text from workers may not be UTF-8: it is replaced, not refused.
+    AppendJson(value, &payload);
   });
-  // Text from workers may not be UTF-8: it is replaced, not refused.
-  return {job, event.sequence, event.kind,
-          json.dump(-1, ' ', false, Json::error_handler_t::replace), event.time};
+  payload += '}';
+  return {job, event.sequence, event.kind, std::move(payload), event.time};
 }
 
 absl::StatusOr<JobEvent> FromRecord(const EventRecord& record) {

@@ -22,10 +22,9 @@
 //   contesting  trial                                  its latencies are measured finally: by their
 //               intervals it could join the frontier
 //   contested   trial                                  that is done, or could not be
-//   retracted   measurements, message                  of those that the job rested on; message:
-//   why state       state, message                         of the job; message: why it failed, or
-//   why it
-//               proposed no more before its budget of trials was spent
+//   retracted   measurements, message                  of those that the job rested on, and why
+//   state       state, message                         of the job; message: why it failed, or why
+//               it proposed no more before its budget of trials was spent
 #ifndef FORALL_SEARCH_CONTROLLER_JOB_EVENT_H_
 #define FORALL_SEARCH_CONTROLLER_JOB_EVENT_H_
 

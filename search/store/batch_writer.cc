@@ -12,6 +12,9 @@
 namespace forall {
 namespace {
 
+// Bounds memory. A miss costs one look-up in an index.
+constexpr size_t kMostJobsRemembered = 10'000;
+
 // 0 is "none" in records, NULL in the database, where references are checked.
 std::optional<int64_t> Reference(int64_t id) {
   return id == 0 ? std::nullopt : std::optional<int64_t>(id);
@@ -24,95 +27,86 @@ absl::Status CheckId(int64_t id) {
 
 absl::Status NotThere() { return absl::NotFoundError("there is none to update"); }
 
+// For messages.
+std::string NameOf(const JobRecord& job) { return absl::StrCat("job ", job.id); }
+std::string NameOf(const TrialRecord& trial) { return absl::StrCat("trial ", trial.id); }
+std::string NameOf(const TaskRecord& task) { return absl::StrCat("task ", task.id); }
+std::string NameOf(const MeasurementRecord& m) { return absl::StrCat("measurement ", m.id); }
+std::string NameOf(const MeasurementEvidence& evidence) {
+  return absl::StrCat("evidence of measurement ", evidence.measurement_id);
+}
+std::string NameOf(const ArtifactRecord& artifact) {
+  return absl::StrCat("artifact ", artifact.sha256);
+}
+std::string NameOf(const SupernetRecord& supernet) {
+  return absl::StrCat("supernet ", supernet.id);
+}
+std::string NameOf(const ExportRecord& entry) { return absl::StrCat("export of ", entry.arch_key); }
+std::string NameOf(const BaselineRecord& baseline) {
+  return absl::StrCat("baseline ", baseline.id);
+}
+std::string NameOf(const DatasetRecord& dataset) { return absl::StrCat("dataset ", dataset.name); }
+std::string NameOf(const AccuracyPartRecord& part) {
+  return absl::StrCat("accuracy part of task ", part.task_id);
+}
+std::string NameOf(const EventRecord& event) {
+  return absl::StrCat("event ", event.sequence, " of job ", event.job_id);
+}
+std::string NameOf(const DeviceRecord& device) { return absl::StrCat("device ", device.id); }
+std::string NameOf(const Retraction& retraction) {
+  return absl::StrCat("retraction of measurement ", retraction.measurement_id);
+}
+
 }  // namespace
 
-absl::Status BatchWriter::Apply(const StoreBatch& batch) {
-  FORALL_RETURN_IF_ERROR(db_->Run("SAVEPOINT batch"));
-  absl::Status status = ApplyAll(batch);
-  if (status.ok()) status = db_->Run("RELEASE batch");
-  if (status.ok()) return status;
-  interner_.Forget();
-  if (!db_->in_transaction()) return status;
-  absl::Status undone = db_->Run("ROLLBACK TO batch");
-  if (undone.ok()) undone = db_->Run("RELEASE batch");
-  // A batch that cannot be taken back must not be committed with its neighbours: end it all.
-  if (!undone.ok() && db_->in_transaction()) db_->Run("ROLLBACK").IgnoreError();
-  return status;
-}
-
-absl::Status BatchWriter::ApplyAll(const StoreBatch& batch) {
-  FORALL_RETURN_IF_ERROR(ApplyInserts(batch));
-  return ApplyUpdates(batch);
-}
-
-absl::Status BatchWriter::ApplyInserts(const StoreBatch& batch) {
-  for (const JobRecord& job : batch.insert_jobs) {
-    FORALL_RETURN_IF_ERROR(WithContext(Insert(job), absl::StrCat("job ", job.id)));
-  }
-  for (const TrialRecord& trial : batch.insert_trials) {
-    FORALL_RETURN_IF_ERROR(WithContext(Insert(trial), absl::StrCat("trial ", trial.id)));
-  }
-  for (const TaskRecord& task : batch.insert_tasks) {
-    FORALL_RETURN_IF_ERROR(WithContext(Insert(task), absl::StrCat("task ", task.id)));
-  }
-  // Before the measurements: a late result is refused because its task is closed (Aborted), not
-  // because the task has its measurement already.
-  for (const TaskRecord& task : batch.update_tasks) {
-    FORALL_RETURN_IF_ERROR(WithContext(Update(task), absl::StrCat("task ", task.id)));
-  }
-  for (const MeasurementRecord& measurement : batch.insert_measurements) {
-    FORALL_RETURN_IF_ERROR(
-        WithContext(Insert(measurement), absl::StrCat("measurement ", measurement.id)));
-  }
-  for (const MeasurementEvidence& evidence : batch.insert_evidence) {
-    FORALL_RETURN_IF_ERROR(WithContext(
-        Insert(evidence), absl::StrCat("evidence of measurement ", evidence.measurement_id)));
-  }
-  for (const ArtifactRecord& artifact : batch.insert_artifacts) {
-    FORALL_RETURN_IF_ERROR(
-        WithContext(Insert(artifact), absl::StrCat("artifact ", artifact.sha256)));
-  }
-  for (const SupernetRecord& supernet : batch.insert_supernets) {
-    FORALL_RETURN_IF_ERROR(WithContext(Insert(supernet), absl::StrCat("supernet ", supernet.id)));
-  }
-  for (const ExportRecord& entry : batch.insert_exports) {
-    FORALL_RETURN_IF_ERROR(WithContext(Insert(entry), absl::StrCat("export of ", entry.arch_key)));
-  }
-  for (const BaselineRecord& baseline : batch.insert_baselines) {
-    FORALL_RETURN_IF_ERROR(WithContext(Insert(baseline), absl::StrCat("baseline ", baseline.id)));
-  }
-  for (const DatasetRecord& dataset : batch.insert_datasets) {
-    FORALL_RETURN_IF_ERROR(WithContext(Insert(dataset), absl::StrCat("dataset ", dataset.name)));
-  }
-  for (const AccuracyPartRecord& part : batch.insert_parts) {
-    FORALL_RETURN_IF_ERROR(
-        WithContext(Insert(part), absl::StrCat("accuracy part of task ", part.task_id)));
-  }
-  for (const EventRecord& event : batch.append_events) {
-    FORALL_RETURN_IF_ERROR(WithContext(
-        Insert(event), absl::StrCat("event ", event.sequence, " of job ", event.job_id)));
+template <typename Record>
+absl::Status BatchWriter::InsertAll(const std::vector<Record>& records) {
+  for (const Record& record : records) {
+    if (const absl::Status status = Insert(record); !status.ok()) {
+      return WithContext(status, NameOf(record));
+    }
   }
   return absl::OkStatus();
 }
 
-absl::Status BatchWriter::ApplyUpdates(const StoreBatch& batch) {
-  for (const JobRecord& job : batch.update_jobs) {
-    FORALL_RETURN_IF_ERROR(WithContext(Update(job), absl::StrCat("job ", job.id)));
+template <typename Record>
+absl::Status BatchWriter::UpdateAll(const std::vector<Record>& records) {
+  for (const Record& record : records) {
+    if (const absl::Status status = Update(record); !status.ok()) {
+      return WithContext(status, NameOf(record));
+    }
   }
-  for (const TrialRecord& trial : batch.update_trials) {
-    FORALL_RETURN_IF_ERROR(WithContext(Update(trial), absl::StrCat("trial ", trial.id)));
-  }
-  for (const DeviceRecord& device : batch.upsert_devices) {
-    FORALL_RETURN_IF_ERROR(WithContext(Update(device), absl::StrCat("device ", device.id)));
-  }
+  return absl::OkStatus();
+}
+
+absl::Status BatchWriter::Apply(const StoreBatch& batch) {
+  FORALL_RETURN_IF_ERROR(InsertAll(batch.insert_jobs));
+  FORALL_RETURN_IF_ERROR(InsertAll(batch.insert_trials));
+  FORALL_RETURN_IF_ERROR(InsertAll(batch.insert_tasks));
+  // Before the measurements: a late result is refused because its task is closed (Aborted), not
+  // because the task has its measurement already.
+  FORALL_RETURN_IF_ERROR(UpdateAll(batch.update_tasks));
+  FORALL_RETURN_IF_ERROR(InsertAll(batch.insert_measurements));
+  FORALL_RETURN_IF_ERROR(InsertAll(batch.insert_evidence));
+  FORALL_RETURN_IF_ERROR(InsertAll(batch.insert_artifacts));
+  FORALL_RETURN_IF_ERROR(InsertAll(batch.insert_supernets));
+  FORALL_RETURN_IF_ERROR(InsertAll(batch.insert_exports));
+  FORALL_RETURN_IF_ERROR(InsertAll(batch.insert_baselines));
+  FORALL_RETURN_IF_ERROR(InsertAll(batch.insert_datasets));
+  FORALL_RETURN_IF_ERROR(InsertAll(batch.insert_parts));
+  FORALL_RETURN_IF_ERROR(InsertAll(batch.append_events));
+  FORALL_RETURN_IF_ERROR(UpdateAll(batch.update_jobs));
+  FORALL_RETURN_IF_ERROR(UpdateAll(batch.update_trials));
+  FORALL_RETURN_IF_ERROR(UpdateAll(batch.upsert_devices));
   for (const int64_t task : batch.delete_parts) {
     FORALL_RETURN_IF_ERROR(db_->Run("DELETE FROM accuracy_parts WHERE task = ?", task));
   }
-  for (const Retraction& retraction : batch.retractions) {
-    FORALL_RETURN_IF_ERROR(WithContext(
-        Update(retraction), absl::StrCat("retraction of measurement ", retraction.measurement_id)));
-  }
-  return absl::OkStatus();
+  return UpdateAll(batch.retractions);
+}
+
+void BatchWriter::Forget() {
+  interner_.Forget();
+  last_events_.clear();
 }
 
 absl::Status BatchWriter::Insert(const JobRecord& job) {
@@ -267,13 +261,27 @@ absl::Status BatchWriter::Insert(const AccuracyPartRecord& part) {
 }
 
 absl::Status BatchWriter::Insert(const EventRecord& event) {
-  // A taken number fails on the primary key; a number past the next one selects no row.
+  FORALL_ASSIGN_OR_RETURN(int64_t* const last, LastEvent(event.job_id));
+  if (event.sequence < 1 || event.sequence > *last + 1) {
+    return absl::InvalidArgumentError("its predecessor is missing");
+  }
+  // A taken number fails on the primary key.
   FORALL_RETURN_IF_ERROR(
-      db_->Run("INSERT INTO job_events (job, seq, kind, payload, time) SELECT ?1, ?2, ?3, ?4, ?5 "
-               "WHERE ?2 = 1 OR EXISTS (SELECT 1 FROM job_events WHERE job = ?1 AND seq = ?2 - 1)",
+      db_->Run("INSERT INTO job_events (job, seq, kind, payload, time) VALUES (?, ?, ?, ?, ?)",
                event.job_id, event.sequence, event.kind, event.payload, ToStoredTime(event.time)));
-  if (db_->changes() == 1) return absl::OkStatus();
-  return absl::InvalidArgumentError("its predecessor is missing");
+  *last = event.sequence;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int64_t*> BatchWriter::LastEvent(int64_t job) {
+  const auto known = last_events_.find(job);
+  if (known != last_events_.end()) return &known->second;
+  FORALL_ASSIGN_OR_RETURN(
+      Statement find,
+      db_->Query("SELECT coalesce(max(seq), 0) FROM job_events WHERE job = ?", job));
+  FORALL_RETURN_IF_ERROR(find.Step().status());
+  if (last_events_.size() >= kMostJobsRemembered) last_events_.clear();
+  return &last_events_.emplace(job, find.Int64(0)).first->second;
 }
 
 absl::Status BatchWriter::Update(const JobRecord& job) {

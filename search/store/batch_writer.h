@@ -3,7 +3,12 @@
 #ifndef FORALL_SEARCH_STORE_BATCH_WRITER_H_
 #define FORALL_SEARCH_STORE_BATCH_WRITER_H_
 
+#include <cstdint>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "search/store/interner.h"
 #include "search/store/result_store.h"
 #include "search/store/sqlite_db.h"
@@ -15,18 +20,18 @@ class BatchWriter {
  public:
   explicit BatchWriter(Db* db) : db_(db), interner_(db) {}
 
-  // Inside a transaction of the caller, whole or not at all: a refused batch leaves no trace, and
-  // the transaction goes on, unless the error made SQLite end it (db->in_transaction() tells).
-  // Errors as of ResultStore::CommitAsync.
+  // Inside a transaction of the caller, which is to be rolled back after an error: a part of the
+  // batch may have been written. Errors as of ResultStore::CommitAsync.
   absl::Status Apply(const StoreBatch& batch);
 
   // Call when the transaction did not commit.
-  void Forget() { interner_.Forget(); }
+  void Forget();
 
  private:
-  absl::Status ApplyAll(const StoreBatch& batch);
-  absl::Status ApplyInserts(const StoreBatch& batch);
-  absl::Status ApplyUpdates(const StoreBatch& batch);
+  template <typename Record>
+  absl::Status InsertAll(const std::vector<Record>& records);
+  template <typename Record>
+  absl::Status UpdateAll(const std::vector<Record>& records);
   absl::Status Insert(const JobRecord& job);
   absl::Status Insert(const TrialRecord& trial);
   absl::Status Insert(const TaskRecord& task);
@@ -40,6 +45,8 @@ class BatchWriter {
   absl::Status Insert(const DatasetRecord& dataset);
   absl::Status Insert(const AccuracyPartRecord& part);
   absl::Status Insert(const EventRecord& event);
+  // Number of the job's last event, 0 before the first.
+  absl::StatusOr<int64_t*> LastEvent(int64_t job);
   absl::Status Update(const JobRecord& job);
   absl::Status Update(const TrialRecord& trial);
   absl::Status Update(const TaskRecord& task);
@@ -48,6 +55,7 @@ class BatchWriter {
 
   Db* const db_;
   Interner interner_;
+  absl::flat_hash_map<int64_t, int64_t> last_events_;  // by job
 };
 
 }  // namespace forall

@@ -15,25 +15,60 @@ namespace forall {
 namespace {
 
 constexpr size_t kLengthBytes = 8;
+constexpr size_t kMostBytes = size_t{1} << 30;
 // Deflate cannot do better than 1032 to 1 (zlib's technical notes).
 constexpr uint64_t kMaxRatio = 1032;
 
 const Bytef* AsZlib(const char* bytes) { return reinterpret_cast<const Bytef*>(bytes); }
 Bytef* AsZlib(char* bytes) { return reinterpret_cast<Bytef*>(bytes); }
 
+// Setting up a stream takes longer than compressing the little that most results come with, so a
+// thread keeps its own.
+class Deflater {
+ public:
+  Deflater() : ready_(deflateInit(&stream_, Z_BEST_SPEED) == Z_OK) {}
+  ~Deflater() {
+    if (ready_) deflateEnd(&stream_);
+  }
+  Deflater(const Deflater&) = delete;
+  Deflater& operator=(const Deflater&) = delete;
+
+  // Behind what `result` holds; false when there is no memory.
+  bool Append(absl::string_view bytes, std::string* result) {
+    if (!ready_ || deflateReset(&stream_) != Z_OK) return false;
+    const size_t start = result->size();
+    const uLong room = deflateBound(&stream_, bytes.size());
+    result->resize(start + room);
+    stream_.next_in = const_cast<Bytef*>(AsZlib(bytes.data()));
+    stream_.avail_in = static_cast<uInt>(bytes.size());
+    stream_.next_out = AsZlib(result->data() + start);
+    stream_.avail_out = static_cast<uInt>(room);
+    if (deflate(&stream_, Z_FINISH) != Z_STREAM_END) return false;
+    result->resize(start + stream_.total_out);
+    return true;
+  }
+
+ private:
+  z_stream stream_ = {};
+  const bool ready_;
+};
+
 }  // namespace
 
 absl::StatusOr<std::string> CompressBytes(absl::string_view bytes) {
   if (bytes.empty()) return std::string();
-  uLongf size = compressBound(bytes.size());
-  std::string result(kLengthBytes + size, '\0');
+  // zlib's streams count what they are given in 32 bits.
+  if (bytes.size() > kMostBytes) {
+    return absl::InvalidArgumentError(absl::StrCat("evidence of ", bytes.size(), " bytes"));
+  }
+  std::string result(kLengthBytes, '\0');
   for (size_t i = 0; i < kLengthBytes; ++i) {
     result[i] = static_cast<char>((uint64_t{bytes.size()} >> (8 * i)) & 0xff);
   }
-  const int code = compress2(AsZlib(result.data() + kLengthBytes), &size, AsZlib(bytes.data()),
-                             bytes.size(), Z_BEST_SPEED);
-  if (code != Z_OK) return absl::ResourceExhaustedError("no memory to compress evidence");
-  result.resize(kLengthBytes + size);
+  thread_local Deflater deflater;
+  if (!deflater.Append(bytes, &result)) {
+    return absl::ResourceExhaustedError("no memory to compress evidence");
+  }
   return result;
 }
 

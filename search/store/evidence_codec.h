@@ -15,6 +15,7 @@
 
 namespace forall {
 
+// InvalidArgument: more than 1 GiB. ResourceExhausted: no memory.
 absl::StatusOr<std::string> CompressBytes(absl::string_view bytes);
 // DataLoss for anything that CompressBytes did not make; allocates no more than zlib could have
 // packed into `compressed`.

@@ -57,7 +57,8 @@ absl::Status Adopt(Db* db, int64_t max_pages) {
 }
 
 absl::Status Configure(Db* db) {
-  // Savepoints keep undo pages in a temporary file, which must not fail when the disk is full.
+  // Statements that fail are undone from a temporary file, which must not fail when the disk is
+  // full.
   return db->Execute(
       "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; "
       "PRAGMA cell_size_check = ON; PRAGMA wal_autocheckpoint = 0");
@@ -77,6 +78,8 @@ absl::StatusOr<std::unique_ptr<Db>> OpenWriter(const SqliteResultStore::Options&
   FORALL_RETURN_IF_ERROR(Adopt(db.get(), options.max_pages));
   if (options.path != ":memory:") FORALL_RETURN_IF_ERROR(UseWriteAheadLog(db.get()));
   FORALL_RETURN_IF_ERROR(Configure(db.get()));
+  // SQLite's 2 MiB do not hold the pages of a full commit, which would then be written twice.
+  FORALL_RETURN_IF_ERROR(db->Execute("PRAGMA cache_size = -16384"));
   return db;
 }
 
@@ -211,14 +214,10 @@ void SqliteResultStore::WriterLoop() {
 std::vector<SqliteResultStore::Pending> SqliteResultStore::CommitQueued() {
   std::vector<Pending> group;
   MutexLock lock(&writer_.mu);
-  const absl::Status status = ApplyQueued(&group);
-  if (!status.ok()) {
-    batch_writer_.Forget();
-    if (group.size() == 1) {
-      group[0].result = status;
-    } else {
-      for (Pending& pending : group) CommitAlone(&pending);
-    }
+  const absl::Status status = CommitTogether(&group);
+  if (!status.ok() && group.size() == 1) group[0].result = status;
+  if (!status.ok() && group.size() > 1) {
+    for (Pending& pending : group) pending.result = CommitAlone(pending.batch);
   }
   for (const Pending& pending : group) {
     (pending.result.ok() ? batches_ : refused_).fetch_add(1, std::memory_order_relaxed);
@@ -227,7 +226,7 @@ std::vector<SqliteResultStore::Pending> SqliteResultStore::CommitQueued() {
   return group;
 }
 
-absl::Status SqliteResultStore::ApplyQueued(std::vector<Pending>* group) {
+absl::Status SqliteResultStore::CommitTogether(std::vector<Pending>* group) {
   absl::StatusOr<Transaction> transaction = Transaction::Begin(writer_.db.get());
   if (!transaction.ok()) {
     // It may have taken the whole busy timeout to learn this: nobody queued waits for another one.
@@ -237,28 +236,25 @@ absl::Status SqliteResultStore::ApplyQueued(std::vector<Pending>* group) {
   const int64_t start = options_.clock->SteadyNanos();
   const int64_t window = absl::ToInt64Nanoseconds(options_.commit_window);
   while (PopQueued(group)) {
-    Pending& pending = group->back();
-    pending.result = batch_writer_.Apply(pending.batch);
-    // Its error ended the transaction, and the neighbours before it are gone with it.
-    if (!writer_.db->in_transaction()) return pending.result;
+    FORALL_RETURN_IF_ERROR(Forgetful(batch_writer_.Apply(group->back().batch)));
     if (options_.clock->SteadyNanos() - start >= window) break;
   }
-  FORALL_RETURN_IF_ERROR(transaction->Commit());
+  FORALL_RETURN_IF_ERROR(Forgetful(transaction->Commit()));
   commits_.fetch_add(1, std::memory_order_relaxed);
   return absl::OkStatus();
 }
 
-void SqliteResultStore::CommitAlone(Pending* pending) {
-  const auto commit = [&]() -> absl::Status {
-    writer_.mu.AssertHeld();
-    FORALL_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(writer_.db.get()));
-    FORALL_RETURN_IF_ERROR(batch_writer_.Apply(pending->batch));
-    FORALL_RETURN_IF_ERROR(transaction.Commit());
-    commits_.fetch_add(1, std::memory_order_relaxed);
-    return absl::OkStatus();
-  };
-  pending->result = commit();
-  if (!pending->result.ok()) batch_writer_.Forget();
+absl::Status SqliteResultStore::CommitAlone(const StoreBatch& batch) {
+  FORALL_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(writer_.db.get()));
+  FORALL_RETURN_IF_ERROR(Forgetful(batch_writer_.Apply(batch)));
+  FORALL_RETURN_IF_ERROR(Forgetful(transaction.Commit()));
+  commits_.fetch_add(1, std::memory_order_relaxed);
+  return absl::OkStatus();
+}
+
+absl::Status SqliteResultStore::Forgetful(absl::Status status) {
+  if (!status.ok()) batch_writer_.Forget();
+  return status;
 }
 
 bool SqliteResultStore::PopQueued(std::vector<Pending>* group) {

@@ -4,9 +4,9 @@
 //
 // Group commit: the writer takes what is queued, applies batch after batch in one transaction until
 // `commit_window` has passed, and syncs once for all of them. While it syncs, the next batches
-// queue up, so a busy store shares its syncs and an idle one adds no wait. Each batch has a
-// savepoint of its own: one that is refused leaves its neighbours alone. When the common
-// transaction itself fails, each of its batches is tried alone, and only then is its caller told.
+// queue up, so a busy store shares its syncs and an idle one adds no wait. When one of the batches
+// is refused, or the common transaction fails, all is taken back and each batch is tried alone: a
+// refused one leaves its neighbours alone, and only then is its caller told.
 //
 // Reads have a connection of their own and do not wait for writers. A third connection copies the
 // write-ahead log back into the file, so that no commit pays for it.
@@ -116,8 +116,12 @@ class SqliteResultStore : public ResultStore {
   void CheckpointLoop();
   // One transaction of what is queued. Empty when there was nothing.
   std::vector<Pending> CommitQueued();
-  absl::Status ApplyQueued(std::vector<Pending>* group) ABSL_EXCLUSIVE_LOCKS_REQUIRED(writer_.mu);
-  void CommitAlone(Pending* pending) ABSL_EXCLUSIVE_LOCKS_REQUIRED(writer_.mu);
+  // An error: nothing of the group was kept.
+  absl::Status CommitTogether(std::vector<Pending>* group)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(writer_.mu);
+  absl::Status CommitAlone(const StoreBatch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(writer_.mu);
+  // After an error a rollback follows, which takes rows back that the writer remembers.
+  absl::Status Forgetful(absl::Status status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(writer_.mu);
   bool PopQueued(std::vector<Pending>* group);
   void RequestCheckpoint() ABSL_EXCLUSIVE_LOCKS_REQUIRED(writer_.mu);
   void CheckpointNow() ABSL_LOCKS_EXCLUDED(checkpointer_.mu);

@@ -28,12 +28,14 @@ namespace forall {
 namespace {
 
 using ::forall::testing::FaultVfs;
+using ::forall::testing::IsOk;
 using ::forall::testing::IsOkAndHolds;
 using ::forall::testing::MakeEvent;
 using ::forall::testing::MakeJob;
 using ::forall::testing::StatusIs;
 using ::forall::testing::TempDir;
 using ::testing::AllOf;
+using ::testing::Each;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
 
@@ -230,26 +232,47 @@ TEST_F(SqliteResultStoreTest, QueuedBatchesShareOneCommit) {
       const auto store,
       SqliteResultStore::Create({.path = path_, .commit_window = absl::InfiniteDuration()}));
   FORALL_ASSERT_OK(store->Commit(NewJob(1)));
+  std::vector<absl::Status> results(3, absl::UnknownError("not answered"));
   Held held(store.get());
   const int64_t before = store->counters().commits;
-  std::vector<absl::Status> results(5, absl::UnknownError("not answered"));
+  for (size_t i = 0; i < results.size(); ++i) {
+    store->CommitAsync(NewEvent(static_cast<int64_t>(i) + 1),
+                       [&results, i](absl::Status status) { results[i] = std::move(status); });
+  }
+  held.Release();
+  store->Stop();
+  EXPECT_THAT(results, Each(IsOk()));
+  EXPECT_EQ(store->counters().commits, before + 1);
+  EXPECT_EQ(CountEvents(store.get()), 3);
+}
+
+TEST_F(SqliteResultStoreTest, ARefusedBatchLeavesItsNeighboursAlone) {
+  FORALL_ASSERT_OK_AND_ASSIGN(
+      const auto store,
+      SqliteResultStore::Create({.path = path_, .commit_window = absl::InfiniteDuration()}));
+  FORALL_ASSERT_OK(store->Commit(NewJob(1)));
+  std::vector<absl::Status> results(6, absl::UnknownError("not answered"));
   const auto answer = [&](size_t i) {
     return [&results, i](absl::Status status) { results[i] = std::move(status); };
   };
+  StoreBatch half = NewEvent(3);  // Its first event would do.
+  half.append_events.push_back(NewEvent(5).append_events[0]);
+  Held held(store.get());
   store->CommitAsync(NewEvent(1), answer(0));
   store->CommitAsync(NewJob(1), answer(1));  // taken
   store->CommitAsync(NewEvent(2), answer(2));
   store->CommitAsync(NewEvent(7), answer(3));  // a gap
-  store->CommitAsync(NewEvent(3), answer(4));
+  store->CommitAsync(std::move(half), answer(4));
+  store->CommitAsync(NewEvent(3), answer(5));
   held.Release();
   store->Stop();
   FORALL_EXPECT_OK(results[0]);
   EXPECT_THAT(results[1], StatusIs(absl::StatusCode::kAlreadyExists));
   FORALL_EXPECT_OK(results[2]);
   EXPECT_THAT(results[3], StatusIs(absl::StatusCode::kInvalidArgument));
-  FORALL_EXPECT_OK(results[4]);
-  EXPECT_EQ(store->counters().commits, before + 1);
-  EXPECT_EQ(store->counters().refused, 2);
+  EXPECT_THAT(results[4], StatusIs(absl::StatusCode::kInvalidArgument));
+  FORALL_EXPECT_OK(results[5]);
+  EXPECT_EQ(store->counters().refused, 3);
   EXPECT_EQ(CountEvents(store.get()), 3);
 }
 

@@ -2,19 +2,16 @@
 #include "search/store/stored_value.h"
 
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "base/json_writer.h"
 #include "nlohmann/json.hpp"
 
 namespace forall {
 namespace {
 
 using Json = nlohmann::json;
-
-std::string Dump(const Json& value) {
-  if (value.empty()) return "";
-  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
 
 template <typename T>
 absl::StatusOr<T> Parse(const std::string& text) {
@@ -48,13 +45,26 @@ absl::StatusOr<std::vector<int32_t>> FromStoredInts(absl::string_view text) {
   return values;
 }
 
-std::string ToStoredList(const std::vector<std::string>& values) { return Dump(Json(values)); }
+std::string ToStoredList(const std::vector<std::string>& values) {
+  std::string text;
+  if (!values.empty()) AppendJson(values, &text);
+  return text;
+}
 absl::StatusOr<std::vector<std::string>> FromStoredList(const std::string& text) {
   return Parse<std::vector<std::string>>(text);
 }
 
 std::string ToStoredMap(const std::map<std::string, std::string>& values) {
-  return Dump(Json(values));
+  if (values.empty()) return "";
+  std::string text = "{";
+  for (const auto& [name, value] : values) {
+    if (text.size() > 1) text += ',';
+    AppendJson(name, &text);
+    text += ':';
+    AppendJson(value, &text);
+  }
+  text += '}';
+  return text;
 }
 absl::StatusOr<std::map<std::string, std::string>> FromStoredMap(const std::string& text) {
   return Parse<std::map<std::string, std::string>>(text);

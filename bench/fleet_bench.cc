@@ -366,11 +366,11 @@ class Run {
 
   absl::Status MeasureSqlite() {
     const int callers = std::min(options_.callers, workers_);
-    FORALL_ASSIGN_OR_RETURN(
-        sqlite_limit_,
-        MeasureSqliteLimit({.folder = controller_->folder(),
-                            .results_per_commit = callers * options_.results_per_call,
-                            .seconds = std::min(2.0, options_.seconds)}));
+    const SqliteLimitOptions limits{.folder = controller_->folder(),
+                                    .results_per_commit = callers * options_.results_per_call,
+                                    .seconds = std::min(2.0, options_.seconds)};
+    FORALL_ASSIGN_OR_RETURN(sqlite_limit_, MeasureSqliteLimit(limits));
+    FORALL_ASSIGN_OR_RETURN(store_limit_, MeasureStoreLimit(limits));
     return absl::OkStatus();
   }
 
@@ -408,9 +408,10 @@ class Run {
         absl::StrCat(
             absl::StrFormat(R"({"benchmark":"fleet","workers":%d,"completions_per_second":%.0f,)"
                             R"("sqlite_limit_per_second":%.0f,"share_of_sqlite":%.3f,)"
-                            R"("rpc_limit_per_second":%.0f,"callers":%d,"results_per_call":%d,)",
+                            R"("store_limit_per_second":%.0f,"rpc_limit_per_second":%.0f,)"
+                            R"("callers":%d,"results_per_call":%d,)",
                             workers_, completions_, sqlite_limit_, completions_ / sqlite_limit_,
-                            rpc_limit_, std::min(options_.callers, workers_),
+                            store_limit_, rpc_limit_, std::min(options_.callers, workers_),
                             options_.results_per_call),
             absl::StrFormat(R"("results_per_commit":%.1f,"results_per_commit_p99":%.0f,)"
                             R"("commit_ms":%.3f,"controller_cores":%.2f,)",
@@ -444,6 +445,7 @@ class Run {
   double results_per_commit_p99_ = 0;
   double commit_ms_ = 0;
   double sqlite_limit_ = 0;
+  double store_limit_ = 0;
   double rpc_limit_ = 0;
   double grants_ = 0;
   double grant_p50_ms_ = 0;

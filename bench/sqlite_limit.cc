@@ -3,7 +3,11 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <future>
+#include <map>
 #include <memory>
+#include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -23,6 +27,26 @@ constexpr int64_t kResults = 60'000;  // at most
 
 std::string Key(const char* what, int64_t number) {
   return absl::StrFormat("%s%063d", what, number);
+}
+
+std::map<std::string, std::string> Environment() {
+  return {{"governor", "performance"},
+          {"load_average", "0.42"},
+          {"temperature_celsius", "51.0"},
+          {"frequency_khz", "2450000"},
+          {"core", "1"},
+          {"warnings", "no turbo control, a virtual machine"}};
+}
+
+std::string MeasuredEvent(int64_t id) {
+  return absl::StrCat(R"({"trial":)", id, R"(,"task":)", id, R"(,"target":0,"measurements":[)", id,
+                      R"(],"fidelity":"screening"})");
+}
+
+std::string DecidedEvent(int64_t id) {
+  return absl::StrCat(
+      R"({"trial":)", id,
+      R"(,"state":2,"values":[1.2512345678,23456789.0],"hypervolume":0.41234567,"frontier":12})");
 }
 
 // A job whose tasks are all open, as they are when workers complete them.
@@ -86,14 +110,7 @@ class Loop {
     }));
     FORALL_ASSIGN_OR_RETURN(artifact_, db_->QueryInt64("SELECT artifact FROM trials WHERE id = 1"));
     FORALL_ASSIGN_OR_RETURN(nothing_, CompressBytes(""));
-    FORALL_ASSIGN_OR_RETURN(
-        environment_,
-        CompressBytes(ToStoredMap({{"governor", "performance"},
-                                   {"load_average", "0.42"},
-                                   {"temperature_celsius", "51.0"},
-                                   {"frequency_khz", "2450000"},
-                                   {"core", "1"},
-                                   {"warnings", "no turbo control, a virtual machine"}})));
+    FORALL_ASSIGN_OR_RETURN(environment_, CompressBytes(ToStoredMap(Environment())));
     return absl::OkStatus();
   }
 
@@ -129,14 +146,8 @@ class Loop {
         "INSERT INTO evidence (measurement, samples, reference_samples, top1_bitmap, environment) "
         "VALUES (?, ?, ?, ?, ?)",
         id, Blob{nothing_}, Blob{nothing_}, Blob{nothing_}, Blob{environment_}));
-    const std::string measured =
-        absl::StrCat(R"({"trial":)", id, R"(,"task":)", id, R"(,"target":0,"measurements":[)", id,
-                     R"(],"fidelity":"screening"})");
-    FORALL_RETURN_IF_ERROR(AppendEvent("measured", measured, now));
-    const std::string decided = absl::StrCat(
-        R"({"trial":)", id,
-        R"(,"state":2,"values":[1.2512345678,23456789.0],"hypervolume":0.41234567,"frontier":12})");
-    FORALL_RETURN_IF_ERROR(AppendEvent("decided", decided, now));
+    FORALL_RETURN_IF_ERROR(AppendEvent("measured", MeasuredEvent(id), now));
+    FORALL_RETURN_IF_ERROR(AppendEvent("decided", DecidedEvent(id), now));
     return db_->Run(
         "UPDATE trials SET artifact = ?, state = ?, error = ?, reused = ?, end_time = ? "
         "WHERE id = ?",
@@ -158,7 +169,90 @@ class Loop {
   std::string environment_;
 };
 
+// What Loop writes for the same number, as the controller hands it to its store.
+void AddResult(int64_t id, StoreBatch* batch) {
+  const absl::Time now = Clock::Real()->Now();
+  const std::string token = absl::StrCat("1-", id);
+  TaskRecord task;
+  task.id = id;
+  task.job_id = 1;
+  task.trial_id = id;
+  task.kind = TaskKind::kLatency;
+  task.state = TaskState::kDone;
+  task.attempts = 1;
+  task.completed_by = "bench";
+  task.completed_token = token;
+  task.result_fingerprint = Key("f", id);
+  task.seconds = 1.5;
+  batch->update_tasks.push_back(std::move(task));
+  MeasurementRecord measurement;
+  measurement.id = measurement.trial_id = measurement.task_id = id;
+  measurement.job_id = 1;
+  measurement.key = {Key("g", id), "latency_ms", "bench", "bench", "fp", "p", "", "", "fp32", 1};
+  measurement.value = 1.25;
+  measurement.low = 1.24;
+  measurement.high = 1.26;
+  measurement.interval_kind = "prediction";
+  measurement.sample_count = 64;
+  measurement.worker = "bench";
+  measurement.worker_build = "build";
+  measurement.lease_token = token;
+  measurement.time = now;
+  measurement.ratio = 1.25;
+  measurement.raw_median_ms = 1.27;
+  measurement.reference_median_ms = 1.02;
+  measurement.baseline_reference_ms = 1;
+  measurement.baseline_id = "bench";
+  batch->insert_measurements.push_back(std::move(measurement));
+  batch->insert_evidence.push_back({id, {}, {}, "", Environment()});
+  batch->append_events.push_back({1, 2 * id - 1, "measured", MeasuredEvent(id), now});
+  batch->append_events.push_back({1, 2 * id, "decided", DecidedEvent(id), now});
+  TrialRecord trial;
+  trial.id = trial.ordinal = id;
+  trial.job_id = 1;
+  trial.artifact_sha256 = Key("o", 1);
+  trial.state = TrialState::kMeasured;
+  trial.end_time = now;
+  batch->update_trials.push_back(std::move(trial));
+}
+
+// The next batch is made while the one before it is stored, as the controller does it.
+absl::StatusOr<double> TimeStore(SqliteResultStore* store, const SqliteLimitOptions& options) {
+  const int64_t start = Clock::Real()->SteadyNanos();
+  const int64_t end = start + static_cast<int64_t>(options.seconds * 1e9);
+  int64_t stored = 0;
+  std::optional<std::future<absl::Status>> before;
+  while (Clock::Real()->SteadyNanos() < end && stored + options.results_per_commit <= kResults) {
+    StoreBatch batch;
+    for (int i = 0; i < options.results_per_commit; ++i) AddResult(++stored, &batch);
+    if (before.has_value()) FORALL_RETURN_IF_ERROR(before->get());
+    const auto promise = std::make_shared<std::promise<absl::Status>>();
+    before = promise->get_future();
+    store->CommitAsync(std::move(batch),
+                       [promise](absl::Status status) { promise->set_value(std::move(status)); });
+  }
+  if (before.has_value()) FORALL_RETURN_IF_ERROR(before->get());
+  return static_cast<double>(stored) /
+         (1e-9 * static_cast<double>(Clock::Real()->SteadyNanos() - start));
+}
+
+void Remove(const std::string& path) {
+  for (const char* suffix : {"", "-wal", "-shm", ".lock"}) std::filesystem::remove(path + suffix);
+}
+
 }  // namespace
+
+absl::StatusOr<double> MeasureStoreLimit(const SqliteLimitOptions& options) {
+  const std::string path = options.folder + "/store_limit.db";
+  FORALL_RETURN_IF_ERROR(Prepare(path));
+  FORALL_ASSIGN_OR_RETURN(std::unique_ptr<SqliteResultStore> store,
+                          SqliteResultStore::Create({.path = path}));
+  const absl::StatusOr<double> rate = TimeStore(store.get(), options);
+  store->Stop();
+  store.reset();
+  Remove(path);
+  return rate;
+}
 
 absl::StatusOr<double> MeasureSqliteLimit(const SqliteLimitOptions& options) {
   const std::string path = options.folder + "/sqlite_limit.db";
@@ -173,7 +267,7 @@ absl::StatusOr<double> MeasureSqliteLimit(const SqliteLimitOptions& options) {
     FORALL_RETURN_IF_ERROR(loop.Commit(options.results_per_commit));
   }
   const double seconds = 1e-9 * static_cast<double>(Clock::Real()->SteadyNanos() - start);
-  for (const char* suffix : {"", "-wal", "-shm", ".lock"}) std::filesystem::remove(path + suffix);
+  Remove(path);
   return static_cast<double>(loop.stored()) / seconds;
 }
 

@@ -21,6 +21,10 @@ struct SqliteLimitOptions {
 // updated trial.
 absl::StatusOr<double> MeasureSqliteLimit(const SqliteLimitOptions& options);
 
+// The same results through SqliteResultStore, one batch made while another is stored: what the
+// store takes beside SQLite.
+absl::StatusOr<double> MeasureStoreLimit(const SqliteLimitOptions& options);
+
 }  // namespace forall
 
 #endif  // FORALL_BENCH_SQLITE_LIMIT_H_

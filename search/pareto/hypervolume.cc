@@ -158,16 +158,14 @@ class Exclusive3 {
   explicit Exclusive3(const double* reference)
       : limit_{reference[0], reference[1]}, top_(reference[2]) {}
 
-  // `points` ascend in the last objective; the one at `self` (if any) is passed over. O(size) plus
-  // what the few that matter cost.
-  double Volume(const Point3& p, const std::vector<Point3>& points, size_t self) {
+  // `points` ascend in the last objective. O(size) plus what the few that matter cost.
+  double Volume(const Point3& p, const std::vector<Point3>& points) {
     // Those below `p` in the last objective limit it from the start: first the two nearest to its
     // sides, which hide most of the others.
     size_t below = 0;
     double right = limit_[0];
     double upper = limit_[1];
     for (; below < points.size() && points[below][2] <= p[2]; ++below) {
-      if (below == self) continue;
       const Point3& q = points[below];
       right = std::min(right, q[0] + (q[1] <= p[1] ? 0 : kInfinity));
       upper = std::min(upper, q[1] + (q[0] <= p[0] ? 0 : kInfinity));
@@ -182,7 +180,7 @@ class Exclusive3 {
       // One branch, which is nearly always taken, for two comparisons that nobody could foresee.
       const bool beside = q[0] >= right;
       const bool above = q[1] >= upper;
-      if (beside | above | (i == self)) continue;
+      if (beside | above) continue;
       area -= limited_.Add(q[0], q[1], right, upper);
     }
     double volume = 0;
@@ -212,8 +210,6 @@ class Exclusive3 {
   FlatStaircase limited_;
 };
 
-constexpr size_t kNobody = static_cast<size_t>(-1);
-
 bool LowerLast(const Point3& a, const Point3& b) { return a[2] < b[2]; }
 
 double Sweep4(const PointsView& points, const std::vector<int32_t>& order,
@@ -223,7 +219,7 @@ double Sweep4(const PointsView& points, const std::vector<int32_t>& order,
   double volume = 0;
   for (const int32_t row : order) {
     const Point3 p = {points[row][1], points[row][2], points[row][3]};
-    const double gain = exclusive.Volume(p, slice, kNobody);
+    const double gain = exclusive.Volume(p, slice);
     if (gain == 0) continue;
     volume += (reference[0] - points[row][0]) * gain;
     // Only those from the point's place on can be dominated by it.
@@ -326,16 +322,153 @@ void Contribute2(const PointsView& points, const std::vector<int32_t>& frontier,
   }
 }
 
+// What each point of a frontier dominates alone, by one sweep upwards in the last objective after
+// Emmerich and Fonseca ("Computing hypervolume contributions in low dimensions: asymptotically
+// optimal algorithm and complexity results", EMO 2011). The steps of the frontier in the plane so
+// far form a list over the ranks of their first objective, as in Sweep3. The area that is a step's
+// alone is kept as columns from left to right, each lower than the one before it; a new point cuts
+// the columns of its two neighbours and takes the place of the steps that it covers, so that all
+// columns ever made are less than twice the points.
+class ContributionSweep {
+ public:
+  ContributionSweep(size_t points, const double* reference)
+      : last_(points + 1), top_(reference[2]), steps_(points + 2), ranks_(points + 2) {
+    steps_.front() = {.x = -kInfinity, .y = reference[1], .next = last_};
+    steps_.back() = {.x = reference[0], .y = -kInfinity, .next = last_};
+    columns_.reserve(2 * points);
+    ranks_.Insert(0);
+  }
+
+  // In ascending order of the last objective, z. `place` is the rank of x among all, from 1;
+  // `contribution` is written until Finish.
+  void Add(size_t place, double x, double y, double z, double* contribution) {
+    Step& before = steps_[ranks_.Previous(place)];
+    if (before.y <= y) {
+      // Of a frontier: the same point once more, and neither dominates anything alone.
+      Settle(&before, z);
+      before.area = 0;
+      before.first_column = before.last_column = kNone;
+      return;
+    }
+    Settle(&before, z);
+    CutRight(&before, x);
+    Step added{.x = x, .y = y, .since = z, .contribution = contribution};
+    double left = x;
+    double height = before.y;
+    size_t next = before.next;
+    for (; steps_[next].y >= y; next = steps_[next].next) {
+      Append(&added, left, steps_[next].x, height);
+      left = steps_[next].x;
+      height = steps_[next].y;
+      Settle(&steps_[next], z);
+      ranks_.Erase(next);
+    }
+    Append(&added, left, steps_[next].x, height);
+    Settle(&steps_[next], z);
+    CutTop(&steps_[next], y);
+    added.next = next;
+    before.next = place;
+    steps_[place] = added;
+    ranks_.Insert(place);
+  }
+
+  void Finish() {
+    for (size_t i = steps_.front().next; i != last_; i = steps_[i].next) Settle(&steps_[i], top_);
+  }
+
+ private:
+  static constexpr int32_t kNone = -1;
+
+  struct Step {
+    double x = 0;
+    double y = 0;
+    size_t next = 0;
+    double area = 0;  // its own, up to which its volume is counted from `since` on
+    double since = 0;
+    double* contribution = nullptr;
+    int32_t first_column = kNone;
+    int32_t last_column = kNone;
+  };
+  // From the right end of the column before it, or from the step's x; from the step's y to `top`.
+  struct Column {
+    double right;
+    double top;
+    int32_t before;
+    int32_t after;
+  };
+
+  static void Settle(Step* step, double z) {
+    if (step->contribution == nullptr) return;
+    *step->contribution += step->area * (z - step->since);
+    step->since = z;
+  }
+
+  void Append(Step* step, double left, double right, double top) {
+    if (left == right || top == step->y) return;
+    const auto column = static_cast<int32_t>(columns_.size());
+    columns_.push_back({right, top, step->last_column, kNone});
+    (step->last_column == kNone ? step->first_column : columns_[step->last_column].after) = column;
+    step->last_column = column;
+    step->area += (right - left) * (top - step->y);
+  }
+
+  double LeftOf(const Step& step, const Column& column) const {
+    return column.before == kNone ? step.x : columns_[column.before].right;
+  }
+
+  // Takes from the step what lies to the right of x.
+  void CutRight(Step* step, double x) {
+    while (step->last_column != kNone) {
+      Column& column = columns_[step->last_column];
+      const double left = LeftOf(*step, column);
+      step->area -= std::max(0.0, column.right - std::max(left, x)) * (column.top - step->y);
+      if (left < x) {
+        column.right = std::min(column.right, x);
+        column.after = kNone;
+        return;
+      }
+      step->last_column = column.before;
+    }
+    step->first_column = kNone;
+    step->area = 0;
+  }
+
+  // Takes from the step what lies above y. Columns that reach higher become one.
+  void CutTop(Step* step, double y) {
+    double left = step->x;
+    int32_t cut = kNone;
+    int32_t i = step->first_column;
+    for (; i != kNone && columns_[i].top > y; i = columns_[i].after) {
+      step->area -= (columns_[i].right - left) * (columns_[i].top - y);
+      left = columns_[i].right;
+      cut = i;
+    }
+    if (cut == kNone) return;
+    columns_[cut].top = y;
+    columns_[cut].before = kNone;
+    step->first_column = cut;
+  }
+
+  const size_t last_;
+  const double top_;
+  std::vector<Step> steps_;
+  std::vector<Column> columns_;
+  RankSet ranks_;
+};
+
 void Contribute3(const PointsView& points, const std::vector<int32_t>& frontier,
                  const double* reference, std::vector<double>* contribution) {
-  const std::vector<int32_t> order = OrderByObjective(points, frontier, 2);
-  std::vector<Point3> sorted;
-  for (const int32_t row : order)
-    sorted.push_back({points[row][0], points[row][1], points[row][2]});
-  Exclusive3 exclusive(reference);
-  for (size_t i = 0; i < order.size(); ++i) {
-    (*contribution)[order[i]] = std::max(0.0, exclusive.Volume(sorted[i], sorted, i));
+  std::vector<int32_t> rank(points.size());
+  int32_t next_rank = 0;
+  for (const int32_t row : OrderByObjective(points, frontier, 0)) rank[row] = ++next_rank;
+  ContributionSweep sweep(frontier.size(), reference);
+  for (const int32_t row : OrderByObjective(points, frontier, 2)) {
+    const double* p = points[row];
+    sweep.Add(static_cast<size_t>(rank[row]), p[0], p[1], p[2], &(*contribution)[row]);
   }
+  sweep.Finish();
+  // What was taken from an area bit by bit may have rounded below zero.
+  for (const int32_t row : frontier) (*contribution)[row] = std::max(0.0, (*contribution)[row]);
 }
 
 void ContributeAny(const PointsView& points, const std::vector<int32_t>& frontier,

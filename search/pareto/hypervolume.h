@@ -25,9 +25,9 @@ absl::StatusOr<double> Hypervolume(const PointsView& points, absl::Span<const do
 
 // For each member of the frontier the hypervolume that the frontier would lose without it; 0 for a
 // dominated point (which is left out altogether), for a duplicated one, and for one that is not
-// strictly better than the reference. O(n log n) for two objectives, about O(n^2) for three (as one
-// point of four above), otherwise one hypervolume, of the members as limited by the one in
-// question, for each member. Errors as Hypervolume. Pure.
+// strictly better than the reference. O(n log n) for two and three objectives, otherwise one
+// hypervolume, of the members as limited by the one in question, for each member. Errors as
+// Hypervolume. Pure.
 absl::StatusOr<std::vector<double>> HypervolumeContributions(const PointsView& points,
                                                              absl::Span<const double> reference);
 

@@ -93,6 +93,7 @@ flags
   --workers=LIST  of fleet: how many to simulate, one line each (default 10,100,1000,2000)
   --callers=N     of fleet: completion calls at once (default 32)
   --duration=S    of fleet: seconds of each timed part (default 4)
+  --transport=T   of fleet: plaintext (default) or mtls
   --rounds=N      how often both sides are timed, in turn (default 5)
   --threads=N     threads of both sides (default: one per core)
   --check         end with status 1 where a bar is missed
@@ -277,6 +278,14 @@ absl::Status ReadFlag(absl::string_view flag, absl::string_view value, Options* 
           absl::StrCat(flag, ": expected seconds from 0.1 to 60, not \"", value, "\""));
     }
     options->fleet.seconds = seconds;
+    return absl::OkStatus();
+  }
+  if (flag == "--transport") {
+    if (value != "plaintext" && value != "mtls") {
+      return absl::InvalidArgumentError(
+          absl::StrCat(flag, ": plaintext or mtls, not \"", value, "\""));
+    }
+    options->fleet.mtls = value == "mtls";
     return absl::OkStatus();
   }
   if (flag == "--load") {

@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -31,6 +32,8 @@
 #include "bench/simulated_fleet.h"
 #include "bench/sqlite_limit.h"
 #include "grpcpp/grpcpp.h"
+#include "net/controller_access.h"
+#include "net/testing/certificate_maker.h"
 #include "proto/forall/v1/artifact_service.grpc.pb.h"
 #include "proto/forall/v1/fleet_service.grpc.pb.h"
 #include "proto/forall/v1/search_service.grpc.pb.h"
@@ -70,7 +73,8 @@ absl::Status Patience(absl::Duration patience, const std::string& what,
 // A forall-controller beside this program, with a store in a folder of its own.
 class ControllerProcess {
  public:
-  static absl::StatusOr<std::unique_ptr<ControllerProcess>> Start(const std::string& supernet) {
+  static absl::StatusOr<std::unique_ptr<ControllerProcess>> Start(const std::string& supernet,
+                                                                  bool mtls) {
     std::error_code error;
     const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
     const std::string program = (self.parent_path() / "forall-controller").string();
@@ -83,15 +87,28 @@ class ControllerProcess {
       return absl::UnavailableError(absl::StrCat("fleet: cannot make a folder ", pattern));
     }
     std::unique_ptr<ControllerProcess> controller(new ControllerProcess(pattern));
+    std::vector<std::string> argv = {program,
+                                     "--db",
+                                     pattern + "/forall.db",
+                                     "--listen",
+                                     "127.0.0.1:0",
+                                     "--port-file",
+                                     pattern + "/port",
+                                     "--supernet",
+                                     supernet,
+                                     "--metrics-listen",
+                                     "127.0.0.1:0"};
+    if (mtls) {
+      FORALL_RETURN_IF_ERROR(controller->MakeIdentities(program));
+      argv.insert(argv.end(), {"--tls-cert", pattern + "/server.pem", "--tls-key",
+                               pattern + "/server.key", "--tls-client-ca", pattern + "/ca.pem"});
+    }
     FORALL_ASSIGN_OR_RETURN(
         controller->process_,
-        ChildProcess::Start({.argv = {program, "--db", pattern + "/forall.db", "--listen",
-                                      "127.0.0.1:0", "--port-file", pattern + "/port", "--supernet",
-                                      supernet, "--metrics-listen", "127.0.0.1:0"},
-                             .log_path = pattern + "/log"}));
+        ChildProcess::Start({.argv = std::move(argv), .log_path = pattern + "/log"}));
     FORALL_RETURN_IF_ERROR(controller->WaitForPorts());
-    const std::string address = absl::StrCat("127.0.0.1:", controller->port_);
-    controller->channel_ = grpc::CreateChannel(address, grpc::InsecureChannelCredentials());
+    FORALL_ASSIGN_OR_RETURN(const auto credentials, MakeChannelCredentials(controller->user_));
+    controller->channel_ = grpc::CreateChannel(controller->address(), credentials);
     return controller;
   }
   ~ControllerProcess() {
@@ -103,6 +120,9 @@ class ControllerProcess {
   const std::string& folder() const { return folder_; }
   std::string address() const { return absl::StrCat("127.0.0.1:", port_); }
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
+  absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> WorkerCredentials() const {
+    return MakeChannelCredentials(worker_);
+  }
 
   absl::StatusOr<Samples> Metrics() const {
     FORALL_ASSIGN_OR_RETURN(const std::string text, testing::HttpGet(metrics_port_, "/metrics"));
@@ -149,6 +169,34 @@ class ControllerProcess {
     return absl::StrCat("/proc/", process_->pid(), "/", file);
   }
 
+  // A certificate for the controller, one for all workers, and a token for whoever submits.
+  absl::Status MakeIdentities(const std::string& program) {
+    const testing::CertificateMaker maker("fleet benchmark");
+    const testing::KeyPair server = maker.Issue({"IP:127.0.0.1"});
+    const testing::KeyPair worker = maker.Issue({"URI:forall:worker/bench-*"});
+    for (const auto& [name, text] :
+         {std::pair<const char*, const std::string&>{"/ca.pem", maker.authority()},
+          {"/server.pem", server.certificate},
+          {"/server.key", server.key},
+          {"/worker.pem", worker.certificate},
+          {"/worker.key", worker.key}}) {
+      FORALL_RETURN_IF_ERROR(WriteFileAtomically(folder_ + name, text));
+    }
+    FORALL_ASSIGN_OR_RETURN(
+        const ProgramOutput token,
+        RunProgram({.argv = {program, "token", "add", "--db", folder_ + "/forall.db", "--name",
+                             "bench", "--role", "admin"}}));
+    if (!token.end.ok()) {
+      return absl::UnavailableError(
+          absl::StrCat("fleet: no token: ", LastLine(token.standard_error)));
+    }
+    user_.tls_ca = worker_.tls_ca = folder_ + "/ca.pem";
+    user_.token = std::string(absl::StripAsciiWhitespace(token.standard_output));
+    worker_.tls_certificate = folder_ + "/worker.pem";
+    worker_.tls_key = folder_ + "/worker.key";
+    return absl::OkStatus();
+  }
+
   absl::Status WaitForPorts() {
     const absl::Status waited =
         Patience(absl::Seconds(60), "the controller", [&]() -> absl::StatusOr<bool> {
@@ -169,6 +217,8 @@ class ControllerProcess {
   }
 
   const std::string folder_;
+  ControllerAccess user_;
+  ControllerAccess worker_;
   std::unique_ptr<ChildProcess> process_;
   std::shared_ptr<grpc::Channel> channel_;
   int port_ = 0;
@@ -254,7 +304,8 @@ class Run {
 
   // Prints its line; whether it meets the bars that it has.
   absl::StatusOr<bool> Do() {
-    FORALL_ASSIGN_OR_RETURN(controller_, ControllerProcess::Start(options_.supernet));
+    FORALL_ASSIGN_OR_RETURN(controller_,
+                            ControllerProcess::Start(options_.supernet, options_.mtls));
     FORALL_RETURN_IF_ERROR(MeasureIdle());
     FORALL_RETURN_IF_ERROR(QueueLatencies());
     FORALL_RETURN_IF_ERROR(MeasureCompletions());
@@ -283,8 +334,10 @@ class Run {
     const std::string artifact(4096, 'm');
     FORALL_RETURN_IF_ERROR(UploadArtifact(*controller_, artifact));
     FORALL_ASSIGN_OR_RETURN(const ControllerProcess::Usage alone, controller_->ReadUsage());
+    FORALL_ASSIGN_OR_RETURN(const auto credentials, controller_->WorkerCredentials());
     FORALL_ASSIGN_OR_RETURN(
         fleet_, SimulatedFleet::Start({.address = controller_->address(),
+                                       .credentials = credentials,
                                        .workers = workers_,
                                        .devices = std::min(kDevices, workers_),
                                        .callers = options_.callers,
@@ -421,11 +474,11 @@ class Run {
                             grant_p50_ms_, grant_p99_ms_, grants_, half_load_),
             absl::StrFormat(
                 R"("controller_threads":%d,"controller_rss_mib":%.1f,)"
-                R"("idle_worker_kib":%.1f,"transport":"plaintext",)"
+                R"("idle_worker_kib":%.1f,"transport":"%s",)"
                 R"("bar":"completions >= %g x sqlite; to %d workers lease_p99_ms < %g; )"
                 R"(to %d idle workers <= %d threads, <= %g MiB","missed":[%s],"ok":%s})",
-                idle_.threads, idle_.rss_mib, worker_kib_, kBarShare, kGrantBarWorkers, kBarGrantMs,
-                kIdleBarWorkers, kBarThreads, kBarRssMib,
+                idle_.threads, idle_.rss_mib, worker_kib_, options_.mtls ? "mtls" : "plaintext",
+                kBarShare, kGrantBarWorkers, kBarGrantMs, kIdleBarWorkers, kBarThreads, kBarRssMib,
                 missed.empty() ? "" : "\"" + absl::StrJoin(missed, "\",\"") + "\"",
                 missed.empty() ? "true" : "false"))
             .c_str());

@@ -21,6 +21,7 @@ struct FleetBenchOptions {
   int callers = 32;
   int results_per_call = 8;
   double seconds = 4;  // of each of the three timed parts
+  bool mtls = false;   // workers by certificate over TLS, otherwise plain text
   std::string supernet = "supernets/fashion_mnist";
   bool check = false;  // whether a missed bar is an error (OutOfRange)
 };

@@ -70,8 +70,8 @@ class SimulatedFleet::Impl : public std::enable_shared_from_this<SimulatedFleet:
       arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 20'000);
       arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
       arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-      worker->channel = grpc::CreateCustomChannel(options_.address,
-                                                  grpc::InsecureChannelCredentials(), arguments);
+      worker->channel =
+          grpc::CreateCustomChannel(options_.address, options_.credentials, arguments);
       worker->stub = v1::FleetService::NewStub(worker->channel);
       workers_.push_back(std::move(worker));
     }

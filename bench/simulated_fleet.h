@@ -4,6 +4,8 @@
 #ifndef FORALL_BENCH_SIMULATED_FLEET_H_
 #define FORALL_BENCH_SIMULATED_FLEET_H_
 
+#include <grpcpp/security/credentials.h>
+
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -18,6 +20,8 @@ class SimulatedFleet {
  public:
   struct Options {
     std::string address;
+    // Of every worker's connection.
+    std::shared_ptr<grpc::ChannelCredentials> credentials;
     int workers = 1;
     // Worker i serves devices/bench-(i modulo devices).
     int devices = 1;

@@ -27,6 +27,9 @@ class Sha256 {
 // 64 lower-case hex digits.
 std::string Sha256Hex(absl::string_view bytes);
 
+// HMAC-SHA256 (RFC 2104): 32 bytes that nobody can tell for `message` who does not have `key`.
+std::string HmacSha256(absl::string_view key, absl::string_view message);
+
 // Of a file's content, streamed. NotFound or Unavailable with the path when it cannot be read.
 absl::StatusOr<std::string> Sha256OfFile(const std::string& path);
 

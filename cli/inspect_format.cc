@@ -150,7 +150,10 @@ std::string Head(const v1::Worker& worker, absl::Time now) {
       Section("worker",
               absl::StrCat(worker.name(), ", ", WorkerStateName(worker.state()), "; seen ",
                            Ago(TimeOf(worker.last_heartbeat_time()), now), ", registered ",
-                           Ago(TimeOf(worker.register_time()), now), ", forall ", worker.build())) +
+                           Ago(TimeOf(worker.register_time()), now), ", forall ", worker.build(),
+                           worker.protocol_version() == 0
+                               ? ""
+                               : absl::StrCat(", protocol ", worker.protocol_version()))) +
       Section("tasks", absl::StrCat(worker.leased_tasks(), " leased, ", worker.completed_tasks(),
                                     " done, ", worker.failed_tasks(), " failed"));
   if (!worker.reason().empty()) absl::StrAppend(&text, Section("", worker.reason()));
@@ -321,6 +324,7 @@ Json WorkerJson(const v1::Worker& worker) {
           {"state", WorkerStateName(worker.state())},
           {"reason", worker.reason()},
           {"build", worker.build()},
+          {"protocol_version", worker.protocol_version()},
           {"register_time", TimeOrNull(worker.has_register_time(), worker.register_time())},
           {"last_heartbeat_time",
            TimeOrNull(worker.has_last_heartbeat_time(), worker.last_heartbeat_time())},

@@ -42,6 +42,7 @@ v1::WorkerInspection MakeInspection() {
   worker->set_name("workers/lab");
   worker->set_state(v1::Worker::ACTIVE);
   worker->set_build("0.1.0");
+  worker->set_protocol_version(2);
   worker->mutable_register_time()->set_seconds(kNow - 3 * 3600);
   worker->mutable_last_heartbeat_time()->set_seconds(kNow - 3);
   v1::Device* device = worker->mutable_device();
@@ -100,7 +101,8 @@ v1::WorkerInspection MakeInspection() {
 
 TEST(InspectFormatTest, SaysWhatTheWorkerAndItsMachineAre) {
   const std::string text = InspectionText(MakeInspection(), Now());
-  EXPECT_THAT(text, AllOf(HasSubstr("workers/lab, active; seen 3 s ago, registered 3 h ago"),
+  EXPECT_THAT(text, AllOf(HasSubstr("workers/lab, active; seen 3 s ago, registered 3 h ago, "
+                                    "forall 0.1.0, protocol 2\n"),
                           HasSubstr("devices/lab (x86-64): AMD EPYC 9B14, 2 cores"),
                           HasSubstr("onnxruntime 1.30.0 on cpu, fp32, 1 thread;")));
   EXPECT_THAT(text, HasSubstr("now        3 min ago: 61.5 °C; 2.45 GHz of 3.20 GHz; governor "

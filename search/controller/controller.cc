@@ -58,12 +58,16 @@ Controller::~Controller() { Stop(); }
 
 absl::Status Controller::Load() {
   FORALL_ASSIGN_OR_RETURN(epoch_, options_.store->BeginEpoch());
+  FORALL_ASSIGN_OR_RETURN(std::vector<LifeRecord> lives, options_.store->LoadLives());
+  if (lives.empty() || lives.back().epoch != epoch_) {
+    return absl::DataLossError(absl::StrCat("the store has no secret of life ", epoch_));
+  }
   FORALL_ASSIGN_OR_RETURN(std::unique_ptr<Registry> registry, ReadStore());
   Outbox outbox;
   {
     MutexLock lock(&mu_);
     leases_ = std::make_unique<LeaseTable>(
-        LeaseTable::Options{options_.clock, epoch_, options_.heartbeat_interval});
+        LeaseTable::Options{options_.clock, std::move(lives), options_.heartbeat_interval});
     networks_ = std::make_unique<NetworkTasks>(NetworkTasks::Options{options_.clock, epoch_});
     AdoptRegistryLocked(std::move(registry));
     ResumeJobsLocked();

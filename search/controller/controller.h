@@ -122,9 +122,17 @@ class Controller : private JobHost {
   // After a file came into the artifact store.
   void RecordArtifact(const std::string& sha256, int64_t size_bytes, Done<int64_t> done);
 
-  // Fleet.
+  // Protocol versions of workers that are spoken (RegisterWorkerRequest.protocol_version).
+  static constexpr int kMinProtocolVersion = 1;
+  static constexpr int kMaxProtocolVersion = 2;
+
+  // Fleet. `peer`, for messages, is where the call came from; "" when that is not known.
   void RegisterWorker(const v1::RegisterWorkerRequest& request,
-                      Done<v1::RegisterWorkerResponse> done);
+                      Done<v1::RegisterWorkerResponse> done) {
+    RegisterWorkerFrom("", request, std::move(done));
+  }
+  void RegisterWorkerFrom(const std::string& peer, const v1::RegisterWorkerRequest& request,
+                          Done<v1::RegisterWorkerResponse> done);
   // Returns the number of the parked poll, or 0 when it was answered already.
   int64_t LeaseTasks(const v1::LeaseTasksRequest& request, Done<v1::LeaseTasksResponse> done);
   // The caller has gone: the poll gets nothing more. `done` may still be called.
@@ -170,6 +178,7 @@ class Controller : private JobHost {
   };
   struct WorkerInfo {
     v1::Worker resource;  // as it registered
+    std::string peer;     // from where, or ""
     bool takes_latency = true;
     std::vector<std::string> metrics;  // that its device measures beside latency_ms
     WorkerNews news;
@@ -272,8 +281,12 @@ class Controller : private JobHost {
   v1::RetractMeasurementsResponse RetractLocked(const std::vector<int64_t>& ids,
                                                 const v1::RetractMeasurementsRequest& request)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Why this worker may not register now, whatever its request is worth; OK when it may.
+  absl::Status RefuseWorkerLocked(const v1::RegisterWorkerRequest& request)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<v1::RegisterWorkerResponse> RegisterLocked(
-      const v1::RegisterWorkerRequest& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+      const std::string& peer, const v1::RegisterWorkerRequest& request)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   v1::LeaseTasksResponse LeaseResponseLocked(const std::vector<Grant>& grants, bool drain)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Whether a result has ended the lease and is not durable yet: the worker must keep the result,

@@ -24,6 +24,7 @@ namespace {
 constexpr int kMaxDatasets = 64;
 constexpr int kMaxProperties = 200;
 constexpr size_t kMaxText = 1024;
+constexpr size_t kMaxInstance = 64;
 constexpr size_t kMaxFailureMessage = 4096;  // the rest is cut off
 constexpr int kMaxTasksPerLease = 16;
 constexpr int kMaxResults = 64;
@@ -90,6 +91,13 @@ absl::Status CheckRegistration(const v1::RegisterWorkerRequest& request) {
                      " bytes");
     }
   }
+  if (request.instance().size() > kMaxInstance ||
+      !std::all_of(request.instance().begin(), request.instance().end(), absl::ascii_isprint)) {
+    return Invalid("instance", "at most ", kMaxInstance, " printable ASCII characters");
+  }
+  if (request.protocol_version() < 0) {
+    return Invalid("protocol_version", "positive, or 0, got ", request.protocol_version());
+  }
   if (request.kinds_size() > 16) return Invalid("kinds", "at most 16");
   for (const int kind : request.kinds()) {
     if (kind == v1::Task::KIND_UNSPECIFIED || !v1::Task::Kind_IsValid(kind)) {
@@ -97,6 +105,22 @@ absl::Status CheckRegistration(const v1::RegisterWorkerRequest& request) {
     }
   }
   return absl::OkStatus();
+}
+
+// What a worker speaks; those of before the question speak 1.
+int ProtocolVersionOf(const v1::RegisterWorkerRequest& request) {
+  return std::max(1, request.protocol_version());
+}
+
+absl::Status CheckProtocol(const v1::RegisterWorkerRequest& request) {
+  constexpr int kMin = Controller::kMinProtocolVersion;
+  constexpr int kMax = Controller::kMaxProtocolVersion;
+  const int version = ProtocolVersionOf(request);
+  if (version >= kMin && version <= kMax) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat(WorkerName(request.worker_id()), " (build ", request.build(),
+                   ") speaks protocol version ", version, ", this controller versions ", kMin,
+                   " to ", kMax, ": upgrade the ", version > kMax ? "controller" : "worker"));
 }
 
 DeviceRecord DeviceOf(const v1::Device& device, std::string id) {
@@ -169,8 +193,42 @@ MeasuredBy Measurer(const std::string& worker, const v1::Worker& resource,
 
 }  // namespace
 
+absl::Status Controller::RefuseWorkerLocked(const v1::RegisterWorkerRequest& request) {
+  FORALL_RETURN_IF_ERROR(CheckProtocol(request));
+  const std::string& id = request.worker_id();
+  if (const absl::Duration taken = leases_->TakenFor(id, request.instance());
+      taken > absl::ZeroDuration()) {
+    const WorkerInfo& other = workers_[id];
+    const absl::Time since = absl::FromUnixSeconds(other.resource.register_time().seconds());
+    return absl::AlreadyExistsError(absl::StrCat(
+        WorkerName(id), " is another process, registered ",
+        absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", since, absl::UTCTimeZone()),
+        other.peer.empty() ? "" : " from ", other.peer, " and last heard of ",
+        absl::ToInt64Seconds(Now() - leases_->FindWorker(id)->last_seen),
+        " s ago: two processes cannot be one worker. Give this one another --id; or end the other, "
+        "and this one may take over once that has been silent for another ",
+        absl::ToInt64Seconds(absl::Ceil(taken, absl::Seconds(1))), " s"));
+  }
+  const v1::Device& device = request.device();
+  for (const auto& [other_id, other] : workers_) {
+    const v1::Device& served = other.resource.device();
+    if (other_id == id || served.name() != device.name() ||
+        served.fingerprint() == device.fingerprint() || !leases_->IsServing(other_id)) {
+      continue;
+    }
+    return absl::FailedPreconditionError(absl::StrCat(
+        device.name(), " is served by ", WorkerName(other_id),
+        other.peer.empty() ? "" : absl::StrCat(" from ", other.peer), " as other hardware (\"",
+        served.description(), "\", this one is \"", device.description(),
+        "\"): latencies of both would pass for one device's. Give this one another --device; or, "
+        "where the device itself was changed, end the other worker first"));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<v1::RegisterWorkerResponse> Controller::RegisterLocked(
-    const v1::RegisterWorkerRequest& request) {
+    const std::string& peer, const v1::RegisterWorkerRequest& request) {
+  FORALL_RETURN_IF_ERROR(RefuseWorkerLocked(request));
   const std::string& id = request.worker_id();
   FORALL_ASSIGN_OR_RETURN(const std::string device, ParseDeviceName(request.device().name()));
   WorkerInfo info;
@@ -182,11 +240,13 @@ absl::StatusOr<v1::RegisterWorkerResponse> Controller::RegisterLocked(
   *resource.mutable_device() = request.device();
   *resource.mutable_profile() = request.profile();
   resource.set_build(request.build());
+  resource.set_protocol_version(ProtocolVersionOf(request));
   *resource.mutable_datasets() = request.datasets();
   *resource.mutable_register_time() = ToTimestamp(Now());
   WorkerOffer offer;
   offer.metrics = MeasuredMetrics(request.device());
   info.metrics = offer.metrics;
+  info.peer = peer;
   workers_[id] = std::move(info);
 
   offer.device = device;
@@ -194,7 +254,7 @@ absl::StatusOr<v1::RegisterWorkerResponse> Controller::RegisterLocked(
   offer.profile = request.profile().hash();
   offer.datasets.assign(request.datasets().begin(), request.datasets().end());
   for (const int kind : request.kinds()) offer.kinds.push_back(static_cast<TaskKind>(kind));
-  leases_->RegisterWorker(id, std::move(offer));
+  leases_->RegisterWorker(id, std::move(offer), request.instance());
 
   DeviceRecord record = DeviceOf(request.device(), device);
   DeviceRecord& known = registry_->devices[device];
@@ -217,16 +277,19 @@ absl::StatusOr<v1::RegisterWorkerResponse> Controller::RegisterLocked(
   *response.mutable_worker() = WorkerViewLocked(id);
   *response.mutable_heartbeat_interval() = ToProtoDuration(options_.heartbeat_interval);
   response.set_epoch(epoch_);
+  response.set_min_protocol_version(kMinProtocolVersion);
+  response.set_max_protocol_version(kMaxProtocolVersion);
   return response;
 }
 
-void Controller::RegisterWorker(const v1::RegisterWorkerRequest& request,
-                                Done<v1::RegisterWorkerResponse> done) {
+void Controller::RegisterWorkerFrom(const std::string& peer,
+                                    const v1::RegisterWorkerRequest& request,
+                                    Done<v1::RegisterWorkerResponse> done) {
   if (const absl::Status valid = CheckRegistration(request); !valid.ok()) return done(valid);
   Answer<v1::RegisterWorkerResponse>(std::move(done),
                                      [&]() -> absl::StatusOr<v1::RegisterWorkerResponse> {
                                        mu_.AssertHeld();
-                                       return RegisterLocked(request);
+                                       return RegisterLocked(peer, request);
                                      });
 }
 
@@ -277,8 +340,12 @@ int64_t Controller::LeaseTasks(const v1::LeaseTasksRequest& request,
     MutexLock lock(&mu_);
     if (!stopping_) {
       // Grants live in memory alone: this answer waits for no commit.
-      const absl::StatusOr<std::vector<Grant>> grants =
-          leases_->Lease(*worker, request.max_tasks());
+      absl::StatusOr<std::vector<Grant>> grants = std::vector<Grant>();
+      if (absl::Status same = leases_->CheckInstance(*worker, request.instance()); same.ok()) {
+        grants = leases_->Lease(*worker, request.max_tasks());
+      } else {
+        grants = std::move(same);
+      }
       const bool drain =
           grants.ok() && leases_->FindWorker(*worker)->state == WorkerState::kDraining;
       if (!grants.ok()) {
@@ -327,7 +394,12 @@ void Controller::Heartbeat(const v1::HeartbeatRequest& request, Done<v1::Heartbe
         // A name that is none of ours is a lease that is lost.
         held.emplace_back(ParseTaskName(lease.task()).value_or(0), lease.token());
       }
-      const absl::StatusOr<LeaseTable::HeartbeatReply> reply = leases_->Heartbeat(*worker, held);
+      absl::StatusOr<LeaseTable::HeartbeatReply> reply = LeaseTable::HeartbeatReply();
+      if (absl::Status same = leases_->CheckInstance(*worker, request.instance()); same.ok()) {
+        reply = leases_->Heartbeat(*worker, held);
+      } else {
+        reply = std::move(same);
+      }
       if (reply.ok()) {
         workers_[*worker].news.NoteReadings(request.readings(), Now());
         v1::HeartbeatResponse response;
@@ -712,10 +784,7 @@ void Controller::CompleteTasks(const v1::CompleteTasksRequest& request,
   Answer<v1::CompleteTasksResponse>(
       std::move(done), [&]() -> absl::StatusOr<v1::CompleteTasksResponse> {
         mu_.AssertHeld();
-        if (!leases_->FindWorker(*worker).has_value()) {
-          return absl::NotFoundError(
-              absl::StrCat("worker: ", *worker, " is not registered; register first, then repeat"));
-        }
+        FORALL_RETURN_IF_ERROR(leases_->CheckInstance(*worker, request.instance()));
         v1::CompleteTasksResponse response;
         for (const v1::TaskResult& result : request.results()) {
           const absl::Status status = CompleteLocked(*worker, result);
@@ -739,7 +808,10 @@ void Controller::ReleaseTask(const v1::ReleaseTaskRequest& request,
   {
     MutexLock lock(&mu_);
     // Leases live in memory alone: this answer waits for no commit.
-    if (!stopping_) released = leases_->Release(*task, request.lease_token(), *worker);
+    if (!stopping_) {
+      released = leases_->CheckInstance(*worker, request.instance());
+      if (released.ok()) released = leases_->Release(*task, request.lease_token(), *worker);
+    }
     KickLocked(&outbox);
   }
   Run(&outbox);
@@ -808,6 +880,9 @@ void Controller::DrainWorker(const v1::DrainWorkerRequest& request, Done<v1::Wor
   Read<v1::Worker>(std::move(done), [this, request]() -> absl::StatusOr<v1::Worker> {
     mu_.AssertHeld();
     FORALL_ASSIGN_OR_RETURN(const std::string worker, ParseWorkerName(request.name()));
+    if (!request.instance().empty()) {
+      FORALL_RETURN_IF_ERROR(leases_->CheckInstance(worker, request.instance()));
+    }
     FORALL_RETURN_IF_ERROR(leases_->DrainWorker(worker));
     FORALL_LOG(INFO) << "worker drains worker=" << worker;
     return WorkerViewLocked(worker);

@@ -418,7 +418,7 @@ TEST_F(NetworkTasksTest, NoWorkerIsAskedToMakeGigabytesOfWeights) {
 
 TEST_F(NetworkTasksTest, SpecsAreKeptOnceAndNotWithoutBound) {
   FakeClock clock;
-  LeaseTable leases({.clock = &clock});
+  LeaseTable leases({.clock = &clock, .lives = {{1, std::string(kLifeSecretBytes, 's'), 0}}});
   NetworkTasks tasks({.clock = &clock});
   const MeasurementIndex index;
   FORALL_ASSERT_OK_AND_ASSIGN(std::vector<NetworkTask> made, NetworkTasksOf(Request({1})));

@@ -3,9 +3,7 @@
 
 #include <algorithm>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 
 namespace forall {
 namespace {
@@ -15,16 +13,6 @@ constexpr int kWorkersOfPoison = 2;
 constexpr int kLossesOfPoison = 10;
 constexpr int kFailuresOfQuarantine = 3;
 
-// The epoch of a token, or 0 when it is not one of ours.
-int64_t TokenEpoch(absl::string_view token) {
-  const std::pair<absl::string_view, absl::string_view> parts =
-      absl::StrSplit(token, absl::MaxSplits('-', 1));
-  int64_t epoch = 0;
-  int64_t counter = 0;
-  if (!absl::SimpleAtoi(parts.first, &epoch) || !absl::SimpleAtoi(parts.second, &counter)) return 0;
-  return epoch;
-}
-
 absl::Status NotRegistered(const std::string& worker) {
   return absl::NotFoundError(
       absl::StrCat("worker: ", worker, " is not registered; register first"));
@@ -32,7 +20,8 @@ absl::Status NotRegistered(const std::string& worker) {
 
 }  // namespace
 
-LeaseTable::LeaseTable(const Options& options) : options_(options) {}
+LeaseTable::LeaseTable(const Options& options)
+    : options_(options), tokens_(std::make_shared<LeaseTokens>(options.lives)) {}
 
 void LeaseTable::Seen(WorkerEntry* worker) {
   worker->seen_ns = options_.clock->SteadyNanos();
@@ -42,12 +31,59 @@ void LeaseTable::Seen(WorkerEntry* worker) {
   }
 }
 
-void LeaseTable::RegisterWorker(const std::string& worker, WorkerOffer offer) {
-  WorkerEntry& entry = workers_[worker];
+absl::Duration LeaseTable::ThereFor(const WorkerEntry& entry) const {
+  // It has finished and left, or is about to.
+  if (entry.draining && entry.leases.empty()) return absl::ZeroDuration();
+  // A parked poll is no sign of life here: that of a machine that stands still stays open.
+  const int64_t silent_ns = options_.clock->SteadyNanos() - entry.seen_ns;
+  return std::max(absl::ZeroDuration(), lease_time() - absl::Nanoseconds(silent_ns));
+}
+
+absl::Duration LeaseTable::TakenFor(const std::string& worker, const std::string& instance) const {
+  const auto it = workers_.find(worker);
+  if (it == workers_.end() || it->second.instance == instance) return absl::ZeroDuration();
+  return ThereFor(it->second);
+}
+
+bool LeaseTable::IsServing(const std::string& worker) const {
+  const auto it = workers_.find(worker);
+  return it != workers_.end() && it->second.state != WorkerState::kQuarantined &&
+         ThereFor(it->second) > absl::ZeroDuration();
+}
+
+absl::Status LeaseTable::CheckInstance(const std::string& worker, const std::string& instance) {
+  const auto it = workers_.find(worker);
+  if (it == workers_.end()) return NotRegistered(worker);
+  if (it->second.instance == instance) {
+    Seen(&it->second);
+    return absl::OkStatus();
+  }
+  // It may have the worker back: whoever took over has gone.
+  if (ThereFor(it->second) == absl::ZeroDuration()) return NotRegistered(worker);
+  return absl::FailedPreconditionError(
+      absl::StrCat("worker: ", worker, " is another process now, which took over while this one ",
+                   "was not heard of; its leases have gone back to the queue"));
+}
+
+void LeaseTable::EndTenure(WorkerEntry* entry) {
+  ++entry->tenure;
+  const std::set<int64_t> leases = entry->leases;
+  for (const int64_t task : leases) {
+    ++tasks_[task].losses;  // No sweep will count it.
+    Unlease(&tasks_[task]);
+  }
+}
+
+void LeaseTable::RegisterWorker(const std::string& worker, WorkerOffer offer,
+                                const std::string& instance) {
+  const auto [it, is_new] = workers_.try_emplace(worker);
+  WorkerEntry& entry = it->second;
   if (entry.poll != 0) {
     answered_.push_back({entry.poll, {}, false, true});
     Unpark(entry.poll);
   }
+  if (!is_new && entry.instance != instance) EndTenure(&entry);
+  entry.instance = instance;
   entry.offer = std::move(offer);
   entry.offer_key = OfferKey(entry.offer);
   entry.state = WorkerState::kActive;
@@ -214,6 +250,7 @@ void LeaseTable::GiveTo(TaskEntry* entry, const std::string& worker, WorkerEntry
   entry->limbo = false;
   entry->granted_ns = -1;
   entry->worker = worker;
+  entry->tenure = worker_entry->tenure;
   entry->token = std::move(token);
   entry->expires_ns = options_.clock->SteadyNanos() + absl::ToInt64Nanoseconds(lease_time());
   worker_entry->leases.insert(entry->task.id);
@@ -263,7 +300,7 @@ std::vector<Grant> LeaseTable::Take(const std::string& worker, WorkerEntry* entr
       if (task == nullptr) continue;
       last_served_job_ = it->first;
       // May erase the job's queues: the iterator is not used again.
-      GiveTo(task, worker, entry, absl::StrCat(options_.epoch, "-", next_token_++));
+      GiveTo(task, worker, entry, tokens_->Make(next_token_++, task->task.id, worker));
       task->granted_ns = options_.clock->SteadyNanos();
       grants.push_back({task->task.id, task->token, options_.clock->Now() + lease_time(),
                         task->task.attempts++});
@@ -357,10 +394,12 @@ bool LeaseTable::MayAdopt(const TaskEntry& entry, const std::string& worker,
       !Satisfies(worker_entry.offer, entry.task.needs)) {
     return false;
   }
-  const int64_t epoch = TokenEpoch(token);
-  if (epoch > 0 && epoch < options_.epoch) return true;
-  // Of this epoch it is known who had it.
-  return epoch > 0 && token == entry.token && worker == entry.worker;
+  // Of this life it is known who had it.
+  if (!token.empty() && token == entry.token && worker == entry.worker &&
+      worker_entry.tenure == entry.tenure) {
+    return true;
+  }
+  return tokens_->GivenEarlier(token, entry.task.id, worker);
 }
 
 absl::StatusOr<LeaseTable::HeartbeatReply> LeaseTable::Heartbeat(

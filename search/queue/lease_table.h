@@ -2,13 +2,17 @@
 // Who works on what: open tasks, workers, leases and parked polls, as a pure state machine. No
 // gRPC, no SQL, no thread, no callback: methods say what follows, the caller does it.
 //
-// Invariant (1): a task has at most one current lease. A lease token is "<epoch>-<counter>", where
-// the epoch is the controller's durable start count; grants themselves live in memory only. After a
-// restart a worker lists its tokens in its first heartbeat and gets those tasks back that are still
-// open and that nobody else holds.
+// Invariant (1): a task has at most one current lease. Grants live in memory only; what their
+// tokens are made of is durable (lease_tokens.h). After a restart a worker lists its tokens in its
+// first heartbeat and gets those tasks back that are still open, that nobody else holds, and that
+// an earlier life really gave it.
 //
 // Rules:
 //   - a lease lives three heartbeat intervals and every heartbeat that lists it renews it;
+//   - a worker is one process at a time, its instance. Another instance may not register while that
+//     one was heard of within the time that a lease lives, unless it was drained and holds nothing.
+//     The one that may takes over: what the former had leased goes back to the queue, and no lease
+//     that this life gave before is taken up again;
 //   - a task that failed on two workers, or three times, is poison; so is one whose lease was lost
 //     ten times (it may be what kills the workers);
 //   - a worker that says it cannot do a task is not offered that task again until it registers
@@ -22,6 +26,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -34,6 +39,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
+#include "search/queue/lease_tokens.h"
 #include "search/queue/task_needs.h"
 
 namespace forall {
@@ -111,15 +117,25 @@ struct WorkerStatus {
 class LeaseTable {
  public:
   struct Options {
-    Clock* clock = Clock::Real();  // not owned, must outlive
-    int64_t epoch = 1;
+    Clock* clock = Clock::Real();   // not owned, must outlive
+    std::vector<LifeRecord> lives;  // those that the store knows, the controller's own last
     absl::Duration heartbeat_interval = absl::Seconds(5);
   };
   explicit LeaseTable(const Options& options);
 
-  // Makes or revives a worker. Leases of its former life stay until its first heartbeat, which
-  // keeps those it lists.
-  void RegisterWorker(const std::string& worker, WorkerOffer offer);
+  // How long from now `instance` may not register as this worker, should nothing more be heard of
+  // the instance that it is; zero when it may.
+  absl::Duration TakenFor(const std::string& worker, const std::string& instance) const;
+  // Makes or revives a worker, which from now on is this instance; to be asked TakenFor first.
+  // Leases of its former life stay until its first heartbeat, which keeps those it lists; those of
+  // another instance go back at once. All workers that do not name theirs are the instance "".
+  void RegisterWorker(const std::string& worker, WorkerOffer offer,
+                      const std::string& instance = "");
+  // Before every call of a worker, and a sign of life when it is OK. NotFound: register first.
+  // FailedPrecondition: it is another instance now.
+  absl::Status CheckInstance(const std::string& worker, const std::string& instance);
+  // Whether the worker is there, not quarantined, and may hold or be given a lease.
+  bool IsServing(const std::string& worker) const;
   // NotFound.
   absl::Status DrainWorker(const std::string& worker);
   std::optional<WorkerStatus> FindWorker(const std::string& worker) const;
@@ -167,9 +183,9 @@ class LeaseTable {
   absl::StatusOr<HeartbeatReply> Heartbeat(
       const std::string& worker, const std::vector<std::pair<int64_t, std::string>>& held);
 
-  // OK when `token` is the task's current lease and the worker's; a lease of an earlier epoch, or
-  // one of the worker's own that ran out with nobody having taken the task, is adopted unless the
-  // worker is quarantined. Aborted otherwise.
+  // OK when `token` is the task's current lease and the worker's. One that an earlier life gave the
+  // worker for the task, or one of the worker's own that ran out, is taken up again when nobody has
+  // taken the task, unless the worker is quarantined. Aborted otherwise.
   absl::Status CheckLease(int64_t task, absl::string_view token, const std::string& worker);
   // After CheckLease. The task leaves the table and counts for the worker.
   void Complete(int64_t task);
@@ -199,7 +215,7 @@ class LeaseTable {
   int64_t leased_tasks() const { return leased_count_; }
   int64_t parked_polls() const { return static_cast<int64_t>(polls_.size()); }
   absl::Duration lease_time() const { return 3 * options_.heartbeat_interval; }
-  int64_t epoch() const { return options_.epoch; }
+  int64_t epoch() const { return tokens_->life(); }
 
  private:
   friend class LeaseTablePeer;  // lease_table_model_test.cc reads all of it
@@ -211,6 +227,7 @@ class LeaseTable {
     bool ended = false;  // its job has ended: it leaves when its lease does
     std::string worker;  // of the current lease
     std::string token;   // of the current or the last lease
+    int64_t tenure = 0;  // of the worker at that time
     int64_t queued_ns = 0;
     int64_t expires_ns = 0;
     int64_t granted_ns = -1;  // -1: the lease was taken up from an earlier life
@@ -219,6 +236,8 @@ class LeaseTable {
     std::map<std::string, std::string> unable;  // worker -> what it said
   };
   struct WorkerEntry {
+    std::string instance;
+    int64_t tenure = 0;  // grows when another instance takes over
     WorkerOffer offer;
     std::string offer_key;
     WorkerState state = WorkerState::kActive;
@@ -246,6 +265,10 @@ class LeaseTable {
     int64_t deadline_ns = 0;
   };
 
+  // How long from now the worker counts as there when nothing more is heard of it.
+  absl::Duration ThereFor(const WorkerEntry& entry) const;
+  // Another instance takes over.
+  void EndTenure(WorkerEntry* entry);
   void Enqueue(TaskEntry* entry);
   void Dequeue(TaskEntry* entry);
   // The task goes back to its queue, or leaves when its job has ended. True when it left.
@@ -265,6 +288,7 @@ class LeaseTable {
   void Unpark(int64_t poll);
 
   const Options options_;
+  const std::shared_ptr<const LeaseTokens> tokens_;
   int64_t next_token_ = 1;
   int64_t next_poll_ = 1;
   int64_t last_served_job_ = 0;

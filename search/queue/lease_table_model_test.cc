@@ -8,6 +8,8 @@
 //   - a task has at most one current lease, and the table's books of it agree with each other;
 //   - of all tokens ever given, presented by any worker, exactly those are taken that the contract
 //     names; a stale one is Aborted;
+//   - of all instances of a worker exactly those may speak for it, or register, that the contract
+//     names;
 //   - a task that ended is never handed out, and no worker that is drained or quarantined gets any;
 //   - a task that waits is not lost: a fresh worker gets it at once, and once leases have run out a
 //     parked poll gets everything that is open.
@@ -97,15 +99,17 @@ class LeaseTablePeer {
     std::string text = absl::StrCat("j", table.last_served_job_, ";");
     for (const int64_t id : table.Tasks()) {
       const LeaseTable::TaskEntry& entry = table.tasks_.at(id);
-      absl::StrAppend(&text, "t", id, ",", entry.leased, entry.ended, entry.limbo, ",",
-                      entry.token.empty() ? "" : entry.worker, ",",
-                      entry.leased ? std::max<int64_t>(0, entry.expires_ns - now) : 0, ",",
-                      absl::StrJoin(entry.task.failed_on, "+"), ",");
+      absl::StrAppend(
+          &text, "t", id, ",", entry.leased, entry.ended, entry.limbo, ",",
+          entry.token.empty() ? "" : entry.worker, ",",
+          !entry.token.empty() && entry.tenure == table.workers_.at(entry.worker).tenure,
+          entry.leased ? std::max<int64_t>(0, entry.expires_ns - now) : 0, ",",
+          absl::StrJoin(entry.task.failed_on, "+"), ",");
       for (const auto& [worker, why] : entry.unable) absl::StrAppend(&text, worker, "+");
       absl::StrAppend(&text, ";");
     }
     for (const auto& [name, worker] : table.workers_) {
-      absl::StrAppend(&text, name, ",", worker.state, worker.draining,
+      absl::StrAppend(&text, name, ",", worker.instance, ",", worker.state, worker.draining,
                       worker.awaits_first_heartbeat, worker.failures_in_row, ",",
                       std::min(life, now - worker.seen_ns), ";");
     }
@@ -149,10 +153,15 @@ struct World {
   int jobs = 1;
   int max_tasks = 1;  // of a poll
   int depth = 0;
+  int instances = 1;  // processes that may be each of the workers
   int most_epochs = 3;
 };
 
 std::string NameOf(int worker) { return absl::StrCat("w", worker); }
+// The first is that of a worker that names none.
+std::string InstanceName(int instance) {
+  return instance == 0 ? "" : absl::StrCat("instance ", instance);
+}
 
 enum class Op {
   kRegister,
@@ -182,7 +191,7 @@ constexpr const char* kOpNames[] = {
 struct Step {
   Op op = Op::kAdvance;
   int who = 0;        // worker, task, job or token
-  uint32_t mask = 0;  // of a heartbeat: which of the worker's tokens it lists
+  uint32_t mask = 0;  // of a heartbeat: which of the worker's tokens it lists; else the instance
 };
 
 struct Token {
@@ -209,6 +218,8 @@ struct TaskModel {
 
 struct WorkerModel {
   bool registered = false;
+  int instance = 0;
+  int64_t seen = 0;
   bool draining = false;
   bool quarantined = false;
   bool awaits_heartbeat = false;
@@ -298,7 +309,14 @@ class Explorer {
   int64_t transitions() const { return transitions_; }
 
  private:
-  LeaseTable::Options TableOptions(int64_t epoch) { return {&clock_, epoch, kBeat}; }
+  // All lives are of one store.
+  LeaseTable::Options TableOptions(int64_t epoch) {
+    LeaseTable::Options options{&clock_, {}, kBeat};
+    for (int64_t life = 1; life <= epoch; ++life) {
+      options.lives.push_back({life, absl::StrCat("secret ", life), 100});
+    }
+    return options;
+  }
 
   template <typename... Parts>
   void Wrong(const Parts&... parts) {
@@ -400,7 +418,10 @@ class Explorer {
     std::vector<Step> steps = {{Op::kAdvance}, {Op::kSweep}};
     for (int w = 0; w < static_cast<int>(state.workers.size()); ++w) {
       const WorkerModel& worker = state.workers[w];
-      steps.push_back({Op::kRegister, w});
+      for (int instance = 0; instance < world_.instances; ++instance) {
+        if (TakenFor(state, w, instance) > 0) continue;
+        steps.push_back({Op::kRegister, w, static_cast<uint32_t>(instance)});
+      }
       if (!worker.registered) continue;
       steps.push_back({Op::kPoll, w});
       if (worker.poll != 0) steps.push_back({Op::kCancelPoll, w});
@@ -434,6 +455,25 @@ class Explorer {
     return steps;
   }
 
+  // The contract: for how long this instance may not be the worker.
+  int64_t TakenFor(const State& state, int w, int instance) const {
+    const WorkerModel& worker = state.workers[w];
+    if (!worker.registered || worker.instance == instance) return 0;
+    const bool holds = std::any_of(state.tasks.begin(), state.tasks.end(),
+                                   [w](const TaskModel& task) { return task.holder == w; });
+    if (worker.draining && !holds) return 0;
+    return std::max<int64_t>(0, worker.seen + absl::ToInt64Nanoseconds(kLife) - state.now);
+  }
+
+  // The worker speaks up, as it does before each of its calls.
+  void Speak(State* state, int w) {
+    WorkerModel& worker = state->workers[w];
+    const absl::Status status =
+        state->table->CheckInstance(NameOf(w), InstanceName(worker.instance));
+    if (!status.ok()) Wrong("worker ", w, " may not speak: ", status.ToString());
+    worker.seen = state->now;
+  }
+
   // The contract: whether this worker may end (or renew) the task's lease with this token.
   bool Takes(const State& state, int64_t task, int token, int worker) const {
     const TaskModel& model = state.tasks[task - 1];
@@ -441,8 +481,9 @@ class Explorer {
     if (model.current >= 0) return model.current == token && model.holder == worker;
     if (state.workers[worker].quarantined || !Offers(worker, task)) return false;
     const Token& given = state.tokens[token];
-    if (given.epoch < state.table->epoch()) return true;
-    return model.last == token && given.worker == worker;
+    if (given.worker != worker) return false;
+    if (model.last == token) return true;
+    return given.epoch < state.table->epoch();
   }
 
   bool Offers(int worker, int64_t task) const {
@@ -588,6 +629,7 @@ class Explorer {
   }
 
   void Heartbeat(State* state, int worker, uint32_t mask) {
+    Speak(state, worker);
     std::vector<std::pair<int64_t, std::string>> held;
     std::vector<std::string> lost;
     const std::vector<int> tokens = TokensOf(*state, worker);
@@ -637,11 +679,19 @@ class Explorer {
     }
   }
 
-  void Register(State* state, int w) {
-    state->table->RegisterWorker(NameOf(w), world_.offers[w]);
+  void Register(State* state, int w, int instance) {
+    state->table->RegisterWorker(NameOf(w), world_.offers[w], InstanceName(instance));
     WorkerModel& worker = state->workers[w];
+    const bool takeover = worker.registered && worker.instance != instance;
+    for (size_t task = 1; takeover && task <= state->tasks.size(); ++task) {
+      TaskModel& entry = state->tasks[task - 1];
+      if (entry.holder == w) Lose(state, static_cast<int64_t>(task), -1);
+      if (entry.last >= 0 && state->tokens[entry.last].worker == w) entry.last = -1;
+    }
     worker = WorkerModel();
     worker.registered = true;
+    worker.instance = instance;
+    worker.seen = state->now;
     worker.awaits_heartbeat = true;
     for (TaskModel& task : state->tasks) {
       task.unable.erase(w);
@@ -650,6 +700,7 @@ class Explorer {
   }
 
   void Poll(State* state, int w) {
+    Speak(state, w);
     WorkerModel& worker = state->workers[w];
     const int expected = std::min(world_.max_tasks, GrantableTo(*state, w));
     const auto grants = state->table->Lease(NameOf(w), world_.max_tasks);
@@ -754,7 +805,7 @@ class Explorer {
     const int who = step.who;
     switch (step.op) {
       case Op::kRegister:
-        Register(state, who);
+        Register(state, who, static_cast<int>(step.mask));
         break;
       case Op::kPoll:
         Poll(state, who);
@@ -769,6 +820,7 @@ class Explorer {
       case Op::kComplete:
       case Op::kFailForGood: {
         const Token token = state->tokens[who];
+        Speak(state, token.worker);
         if (!CheckToken(state, who, token.worker)) break;
         const bool completed = step.op == Op::kComplete;
         if (completed) {
@@ -784,12 +836,14 @@ class Explorer {
       }
       case Op::kFail:
       case Op::kUnable:
+        Speak(state, state->tokens[who].worker);
         if (CheckToken(state, who, state->tokens[who].worker)) {
           Fail(state, who, step.op == Op::kUnable);
         }
         break;
       case Op::kRelease: {
         const Token token = state->tokens[who];
+        Speak(state, token.worker);
         const bool takes = Takes(*state, token.task, who, token.worker);
         const absl::Status status =
             state->table->Release(token.task, token.text, NameOf(token.worker));
@@ -860,8 +914,26 @@ class Explorer {
             " leased, ", state.table->parked_polls(), " parked instead of ", waiting, ", ", leased,
             ", ", parked);
     }
+    CheckInstances(state);
     CheckTokens(state);
     CheckNothingIsLost(state);
+  }
+
+  void CheckInstances(const State& state) {
+    for (int w = 0; w < static_cast<int>(state.workers.size()); ++w) {
+      const WorkerModel& worker = state.workers[w];
+      for (int instance = 0; instance < world_.instances; ++instance) {
+        const int64_t taken = TakenFor(state, w, instance);
+        if (state.table->TakenFor(NameOf(w), InstanceName(instance)) != absl::Nanoseconds(taken)) {
+          Wrong("instance ", instance, " of worker ", w, " is kept out for another time");
+        }
+        if (worker.registered && worker.instance == instance) continue;
+        const absl::Status status = state.table->CheckInstance(NameOf(w), InstanceName(instance));
+        if (taken > 0 ? !absl::IsFailedPrecondition(status) : !absl::IsNotFound(status)) {
+          Wrong("instance ", instance, " spoke for worker ", w, ": ", status.ToString());
+        }
+      }
+    }
   }
 
   void CheckTokens(const State& state) {
@@ -971,6 +1043,26 @@ TEST(LeaseTableModelTest, TwoWorkersAndTwoTasksOfTwoJobs) {
            2,
            1,
            Depth(7)});
+}
+
+TEST(LeaseTableModelTest, ThreeInstancesOfOneWorker) {
+  Explore({"one worker of three instances",
+           {Offer()},
+           {Task(1, 1, TaskKind::kAccuracy)},
+           1,
+           1,
+           Depth(9),
+           3});
+}
+
+TEST(LeaseTableModelTest, TwoWorkersOfTwoInstancesEach) {
+  Explore({"two workers of two instances",
+           {Offer(), Offer()},
+           {Task(1, 1, TaskKind::kAccuracy), Task(2, 1, TaskKind::kAccuracy)},
+           1,
+           1,
+           Depth(6),
+           2});
 }
 
 TEST(LeaseTableModelTest, UnlikeWorkersThatTakeTwoOfThreeTasks) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "base/testing/matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -46,11 +47,25 @@ QueuedTask Task(int64_t id, TaskKind kind = TaskKind::kAccuracy, int64_t job = 1
   return task;
 }
 
+// Lives 1 to `last` of one store, which had a hundred tasks from its first on.
+std::vector<LifeRecord> Lives(int64_t last) {
+  std::vector<LifeRecord> lives;
+  for (int64_t epoch = 1; epoch <= last; ++epoch) {
+    lives.push_back({epoch, std::string(kLifeSecretBytes, static_cast<char>('a' + epoch)), 100});
+  }
+  return lives;
+}
+
+// Of lease 8 of the life before the table's.
+std::string FormerToken(int64_t task, const std::string& worker, int64_t life = 2) {
+  return LeaseTokens(Lives(life)).Make(8, task, worker);
+}
+
 class LeaseTableTest : public ::testing::Test {
  protected:
-  explicit LeaseTableTest(int64_t epoch = 3) {
-    table_ = std::make_unique<LeaseTable>(LeaseTable::Options{&clock_, epoch, kBeat});
-  }
+  LeaseTableTest() { table_ = std::make_unique<LeaseTable>(Options()); }
+
+  LeaseTable::Options Options() { return {&clock_, Lives(3), kBeat}; }
 
   std::vector<Grant> Lease(const std::string& worker, int max = 1) {
     absl::StatusOr<std::vector<Grant>> grants = table_->Lease(worker, max);
@@ -82,7 +97,7 @@ TEST_F(LeaseTableTest, Invariant1TaskHasAtMostOneCurrentLease) {
   table_->AddTask(Task(7));
   const std::vector<Grant> first = Lease("a");
   ASSERT_THAT(first, SizeIs(1));
-  EXPECT_EQ(first[0].token, "3-1");
+  EXPECT_EQ(first[0].token, LeaseTokens(Lives(3)).Make(1, 7, "a"));
   EXPECT_THAT(Lease("b"), IsEmpty());
   // It runs out, goes to b; a's token is not current any more.
   clock_.Advance(3 * kBeat);
@@ -143,7 +158,7 @@ TEST_F(LeaseTableTest, TellsHowLongATaskHeldItsWorker) {
 TEST_F(LeaseTableTest, WhenALeaseOfAnEarlierEpochBeganIsNotKnown) {
   table_->RegisterWorker("a", Offer());
   table_->AddTask(Task(1));
-  EXPECT_THAT(Lost("a", {{1, "2-8"}}), IsEmpty());
+  EXPECT_THAT(Lost("a", {{1, FormerToken(1, "a")}}), IsEmpty());
   clock_.Advance(absl::Seconds(9));
   EXPECT_TRUE(table_->IsLeased(1));
   EXPECT_EQ(table_->SecondsHeld(1), 0);
@@ -156,23 +171,49 @@ TEST_F(LeaseTableTest, LeaseOfAnEarlierEpochIsAdoptedAtTheFirstHeartbeat) {
   table_->AddTask(Task(2));
   ASSERT_THAT(LeaseIds("b", 1), ElementsAre(1));
   // Before the restart, a held both; one went to b meanwhile.
-  EXPECT_THAT(Lost("a", {{1, "2-8"}, {2, "2-9"}}), ElementsAre("2-8"));
-  EXPECT_THAT(table_->CheckLease(2, "2-9", "a"), IsOk());
+  const std::string first = FormerToken(1, "a");
+  const std::string second = FormerToken(2, "a", 1);
+  EXPECT_THAT(Lost("a", {{1, first}, {2, second}}), ElementsAre(first));
+  EXPECT_THAT(table_->CheckLease(2, second, "a"), IsOk());
   EXPECT_THAT(LeaseIds("b", 1), IsEmpty());
 }
 
 TEST_F(LeaseTableTest, TokensThatWereNeverGivenAreNotAdopted) {
   table_->RegisterWorker("a", Offer());
   table_->AddTask(Task(1));
-  EXPECT_THAT(Lost("a", {{1, "3-99"}, {1, "4-1"}, {1, ""}, {1, "x-y"}, {1, "-2-1"}, {5, "2-1"}}),
-              SizeIs(6));
+  const std::string mine = FormerToken(1, "a");
+  const std::vector<std::string> made_up = {
+      "3-99",
+      "2-8",  // what once was a token
+      "",
+      "x-y",
+      mine.substr(0, mine.size() - 1),
+      FormerToken(1, "b"),
+      FormerToken(2, "a"),
+      LeaseTokens(Lives(3)).Make(99, 1, "a"),
+      LeaseTokens(Lives(4)).Make(1, 1, "a"),
+  };
+  for (const std::string& token : made_up) {
+    EXPECT_THAT(Lost("a", {{1, token}}), SizeIs(1)) << token;
+  }
+  EXPECT_THAT(Lost("a", {{5, FormerToken(5, "a")}}), SizeIs(1)) << "of a task that is not open";
   EXPECT_FALSE(table_->IsLeased(1));
+}
+
+TEST_F(LeaseTableTest, LeaseOfAnotherStoreIsNotAdopted) {
+  LeaseTable::Options restored = Options();
+  restored.lives.erase(restored.lives.begin(), restored.lives.end() - 1);
+  table_ = std::make_unique<LeaseTable>(restored);
+  table_->RegisterWorker("a", Offer());
+  table_->AddTask(Task(1));
+  EXPECT_THAT(table_->CheckLease(1, FormerToken(1, "a"), "a"),
+              StatusIs(absl::StatusCode::kAborted));
 }
 
 TEST_F(LeaseTableTest, LeaseIsNotAdoptedByAWorkerThatCannotDoIt) {
   table_->RegisterWorker("phone", Offer("phone"));
   table_->AddTask(Task(1, TaskKind::kLatency));
-  EXPECT_THAT(Lost("phone", {{1, "2-1"}}), ElementsAre("2-1"));
+  EXPECT_THAT(Lost("phone", {{1, FormerToken(1, "phone")}}), SizeIs(1));
 }
 
 TEST_F(LeaseTableTest, WorkerThatRegistersAnewKeepsWhatItListsAndReturnsTheRest) {
@@ -537,6 +578,109 @@ TEST_F(LeaseTableTest, RemovedTaskIsLostToItsWorker) {
   table_->RemoveTask(1);
   EXPECT_THAT(Lost("a", {{1, token}}), ElementsAre(token));
   EXPECT_EQ(table_->leased_tasks(), 0);
+}
+
+TEST_F(LeaseTableTest, SecondInstanceIsRefusedWhileTheFirstIsHeardOf) {
+  EXPECT_EQ(table_->TakenFor("a", "one"), absl::ZeroDuration()) << "nobody is there yet";
+  table_->RegisterWorker("a", Offer(), "one");
+  EXPECT_EQ(table_->TakenFor("a", "one"), absl::ZeroDuration());
+  for (const char* other : {"two", ""}) EXPECT_EQ(table_->TakenFor("a", other), 3 * kBeat);
+  clock_.Advance(2 * kBeat);
+  EXPECT_EQ(table_->TakenFor("a", "two"), kBeat);
+  // Whatever it says is a sign of life.
+  FORALL_EXPECT_OK(table_->CheckInstance("a", "one"));
+  EXPECT_EQ(table_->TakenFor("a", "two"), 3 * kBeat);
+  clock_.Advance(3 * kBeat);
+  EXPECT_EQ(table_->TakenFor("a", "two"), absl::ZeroDuration());
+}
+
+// The poll of a machine that stands still stays open.
+TEST_F(LeaseTableTest, ParkedPollDoesNotKeepAnotherInstanceOut) {
+  table_->RegisterWorker("a", Offer(), "one");
+  const int64_t poll = table_->Park("a", 1, absl::Minutes(1));
+  clock_.Advance(3 * kBeat);
+  ASSERT_EQ(table_->TakenFor("a", "two"), absl::ZeroDuration());
+  table_->RegisterWorker("a", Offer(), "two");
+  table_->AddTask(Task(1));
+  const std::vector<Delivery> deliveries = table_->Match();
+  ASSERT_THAT(deliveries, SizeIs(1));
+  EXPECT_EQ(deliveries[0].poll, poll);
+  EXPECT_THAT(deliveries[0].grants, IsEmpty());
+  EXPECT_THAT(LeaseIds("a", 1), ElementsAre(1));
+}
+
+TEST_F(LeaseTableTest, WorkerWithoutAnInstanceIsNotDisplacedAndDisplacesNone) {
+  table_->RegisterWorker("old", Offer());
+  table_->RegisterWorker("new", Offer(), "one");
+  EXPECT_EQ(table_->TakenFor("old", "one"), 3 * kBeat);
+  EXPECT_EQ(table_->TakenFor("old", ""), absl::ZeroDuration()) << "as it always was";
+  EXPECT_EQ(table_->TakenFor("new", ""), 3 * kBeat);
+}
+
+TEST_F(LeaseTableTest, TakeoverSendsTheLeasesOfTheFormerInstanceBack) {
+  table_->RegisterWorker("a", Offer(), "one");
+  table_->AddTask(Task(1));
+  table_->AddTask(Task(2));
+  const std::vector<Grant> grants = Lease("a", 2);
+  clock_.Advance(kBeat);
+  FORALL_EXPECT_OK(table_->CheckLease(2, grants[1].token, "a"));  // it runs out later
+  clock_.Advance(2 * kBeat);
+  EXPECT_EQ(table_->Sweep().expired_leases, 1);
+  ASSERT_EQ(table_->TakenFor("a", "two"), absl::ZeroDuration());
+  table_->RegisterWorker("a", Offer(), "two");
+  EXPECT_EQ(table_->leased_tasks(), 0);
+  EXPECT_THAT(table_->CheckInstance("a", "one"), StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(table_->CheckInstance("a", ""), StatusIs(absl::StatusCode::kFailedPrecondition));
+  for (const Grant& grant : grants) {
+    EXPECT_THAT(table_->CheckLease(grant.task, grant.token, "a"),
+                StatusIs(absl::StatusCode::kAborted))
+        << "neither of them is taken up again";
+  }
+  EXPECT_THAT(LeaseIds("a", 2), ElementsAre(1, 2));
+  EXPECT_TRUE(table_->Heartbeat("a", {})->lost_tokens.empty());
+  EXPECT_EQ(table_->leased_tasks(), 2) << "a takeover leaves nothing in doubt";
+}
+
+TEST_F(LeaseTableTest, FormerInstanceMayComeBackOnceTheOtherHasGone) {
+  table_->RegisterWorker("a", Offer(), "one");
+  clock_.Advance(3 * kBeat);
+  table_->RegisterWorker("a", Offer(), "two");
+  EXPECT_EQ(table_->TakenFor("a", "one"), 3 * kBeat);
+  clock_.Advance(3 * kBeat);
+  EXPECT_THAT(table_->CheckInstance("a", "one"), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_EQ(table_->TakenFor("a", "one"), absl::ZeroDuration());
+}
+
+TEST_F(LeaseTableTest, RestartOfOneInstanceGoesOnAtOnce) {
+  table_->RegisterWorker("a", Offer(), "one");
+  table_->AddTask(Task(1));
+  const std::string token = Lease("a")[0].token;
+  ASSERT_EQ(table_->TakenFor("a", "one"), absl::ZeroDuration());
+  table_->RegisterWorker("a", Offer(), "one");
+  EXPECT_TRUE(table_->IsLeased(1)) << "until its first heartbeat";
+  EXPECT_THAT(Lost("a", {{1, token}}), IsEmpty());
+}
+
+TEST_F(LeaseTableTest, DrainedInstanceThatHoldsNothingMakesRoom) {
+  table_->RegisterWorker("a", Offer(), "one");
+  table_->AddTask(Task(1));
+  const std::string token = Lease("a")[0].token;
+  FORALL_ASSERT_OK(table_->DrainWorker("a"));
+  EXPECT_TRUE(table_->IsServing("a"));
+  EXPECT_EQ(table_->TakenFor("a", "two"), 3 * kBeat) << "it finishes its task";
+  FORALL_ASSERT_OK(table_->Release(1, token, "a"));
+  EXPECT_EQ(table_->TakenFor("a", "two"), absl::ZeroDuration());
+  EXPECT_FALSE(table_->IsServing("a"));
+}
+
+TEST_F(LeaseTableTest, TakeoversCountTowardsPoison) {
+  table_->AddTask(Task(1));
+  for (int i = 1; i <= 10; ++i) {
+    table_->RegisterWorker("a", Offer(), absl::StrCat("instance ", i));
+    ASSERT_THAT(LeaseIds("a", 1), ElementsAre(1));
+    clock_.Advance(3 * kBeat);
+  }
+  EXPECT_THAT(table_->Sweep().poisoned, ElementsAre(1));
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "search/service/fleet_service.h"
 
+#include <utility>
+
 #include "search/service/lease_call.h"
 #include "search/service/unary_call.h"
 
@@ -9,7 +11,11 @@ namespace forall {
 grpc::ServerUnaryReactor* FleetServiceImpl::RegisterWorker(Context* context,
                                                            const v1::RegisterWorkerRequest* request,
                                                            v1::RegisterWorkerResponse* response) {
-  return AnswerUnary(context, controller_, &Controller::RegisterWorker, *request, response);
+  const auto call = [context](Controller* controller, const v1::RegisterWorkerRequest& what,
+                              Done<v1::RegisterWorkerResponse> done) {
+    controller->RegisterWorkerFrom(context->peer(), what, std::move(done));
+  };
+  return AnswerUnaryBy(context, controller_, call, *request, response);
 }
 
 grpc::ServerUnaryReactor* FleetServiceImpl::Heartbeat(Context* context,

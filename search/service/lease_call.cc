@@ -16,7 +16,10 @@ class LeaseCall : public grpc::ServerUnaryReactor, public std::enable_shared_fro
  public:
   LeaseCall(const v1::LeaseTasksRequest& request, v1::LeaseTasksResponse* response,
             Controller* controller)
-      : controller_(controller), worker_(request.worker()), response_(response) {}
+      : controller_(controller),
+        worker_(request.worker()),
+        instance_(request.instance()),
+        response_(response) {}
 
   void Start(const v1::LeaseTasksRequest& request) {
     self_ = shared_from_this();
@@ -67,6 +70,7 @@ class LeaseCall : public grpc::ServerUnaryReactor, public std::enable_shared_fro
       release.set_worker(worker_);
       release.set_task(leased.task().name());
       release.set_lease_token(leased.lease().token());
+      release.set_instance(instance_);
       // Should it fail, the lease runs out by itself.
       controller_->ReleaseTask(release, [](const absl::StatusOr<v1::ReleaseTaskResponse>&) {});
     }
@@ -74,6 +78,7 @@ class LeaseCall : public grpc::ServerUnaryReactor, public std::enable_shared_fro
 
   Controller* const controller_;
   const std::string worker_;
+  const std::string instance_;
   v1::LeaseTasksResponse* const response_;
   std::shared_ptr<LeaseCall> self_;  // until OnDone
 

@@ -13,25 +13,36 @@
 
 namespace forall {
 
-template <typename Request, typename Response>
-grpc::ServerUnaryReactor* AnswerUnary(grpc::CallbackServerContext* context,
-                                      const GuardedController* controller,
-                                      void (Controller::*method)(const Request&, Done<Response>),
-                                      const Request& request, Response* response) {
+// `call(controller, request, done)` asks it.
+template <typename Request, typename Response, typename Call>
+grpc::ServerUnaryReactor* AnswerUnaryBy(grpc::CallbackServerContext* context,
+                                        const GuardedController* controller, const Call& call,
+                                        const Request& request, Response* response) {
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   const absl::StatusOr<GuardedController::Pass> pass = controller->Admit(*context, request);
   if (!pass.ok()) {
     reactor->Finish(ToGrpcStatus(pass.status()));
     return reactor;
   }
-  (pass->controller()->*method)(request,
-                                [reactor, response, pass = *pass](absl::StatusOr<Response> answer) {
-                                  const grpc::Status status = ToGrpcStatus(answer.status());
-                                  pass.NoteEnd(answer.status(), answer.ok() ? &*answer : nullptr);
-                                  if (answer.ok()) *response = *std::move(answer);
-                                  reactor->Finish(status);
-                                });
+  call(pass->controller(), request,
+       [reactor, response, pass = *pass](absl::StatusOr<Response> answer) {
+         const grpc::Status status = ToGrpcStatus(answer.status());
+         pass.NoteEnd(answer.status(), answer.ok() ? &*answer : nullptr);
+         if (answer.ok()) *response = *std::move(answer);
+         reactor->Finish(status);
+       });
   return reactor;
+}
+
+template <typename Request, typename Response>
+grpc::ServerUnaryReactor* AnswerUnary(grpc::CallbackServerContext* context,
+                                      const GuardedController* controller,
+                                      void (Controller::*method)(const Request&, Done<Response>),
+                                      const Request& request, Response* response) {
+  const auto call = [method](Controller* asked, const Request& what, Done<Response> done) {
+    (asked->*method)(what, std::move(done));
+  };
+  return AnswerUnaryBy(context, controller, call, request, response);
 }
 
 }  // namespace forall

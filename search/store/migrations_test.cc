@@ -98,7 +98,7 @@ TEST_F(MigrateTest, TheStoresOwnSchemaIsStrictAndWhole) {
               IsOkAndHolds(0));
   EXPECT_THAT(db_->QueryInt64("SELECT count(*) FROM pragma_table_list "
                               "WHERE schema = 'main' AND name NOT LIKE 'sqlite_%'"),
-              IsOkAndHolds(17));
+              IsOkAndHolds(18));
 }
 
 TEST_F(MigrateTest, DatasetsOfTheSecondSchemaAreKeptAndOfUnknownSize) {

@@ -28,6 +28,7 @@ absl::StatusOr<std::vector<BaselineRecord>> ReadBaselines(Db* db);
 absl::StatusOr<std::vector<DatasetRecord>> ReadDatasets(Db* db);
 absl::StatusOr<std::vector<AccuracyPartRecord>> ReadParts(Db* db);
 absl::StatusOr<std::vector<DeviceRecord>> ReadDevices(Db* db);
+absl::StatusOr<std::vector<LifeRecord>> ReadLives(Db* db);
 
 }  // namespace forall
 

@@ -5,6 +5,7 @@
 #ifndef FORALL_SEARCH_STORE_RESULT_STORE_H_
 #define FORALL_SEARCH_STORE_RESULT_STORE_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -226,6 +227,16 @@ struct EventRecord {
   bool operator==(const EventRecord&) const = default;
 };
 
+inline constexpr size_t kLifeSecretBytes = 32;
+
+// One life of the controller, from a BeginEpoch to the next.
+struct LifeRecord {
+  int64_t epoch = 0;
+  std::string secret;        // kLifeSecretBytes at random, which nobody else has
+  int64_t tasks_before = 0;  // highest task id when it began; 0: none
+  bool operator==(const LifeRecord&) const = default;
+};
+
 // Takes a measurement out of the count: a faulty worker's or driver's numbers. It stays stored.
 struct Retraction {
   int64_t measurement_id = 0;
@@ -293,8 +304,12 @@ class ResultStore {
   // store can be written (again). Errors as CommitAsync's. Waits for the disk.
   virtual absl::Status Probe() = 0;
 
-  // Starts a new life of the controller: increments the durable epoch and returns it.
+  // Starts a new life of the controller: increments the durable epoch and returns it. The life gets
+  // a record with a secret of its own, in the same transaction.
   virtual absl::StatusOr<int64_t> BeginEpoch() = 0;
+  // Those that may have given leases which are still good: the last 16, in order of epoch. A store
+  // that was copied by a backup has none of before.
+  virtual absl::StatusOr<std::vector<LifeRecord>> LoadLives() = 0;
 
   // Highest ids in use; 0 where there are none.
   virtual absl::StatusOr<StoreIds> LoadIds() = 0;

@@ -457,6 +457,30 @@ TEST_P(ResultStoreContractTest, EveryEpochIsNew) {
   EXPECT_THAT(store_->BeginEpoch(), IsOkAndHolds(2));
 }
 
+TEST_P(ResultStoreContractTest, EveryLifeHasASecretAndKnowsWhichTasksWereBeforeIt) {
+  EXPECT_THAT(store_->LoadLives(), IsOkAndHolds(IsEmpty()));
+  FORALL_ASSERT_OK(store_->BeginEpoch().status());
+  CommitTask();
+  FORALL_ASSERT_OK(store_->BeginEpoch().status());
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::vector<LifeRecord> lives, store_->LoadLives());
+  ASSERT_THAT(lives, SizeIs(2));
+  EXPECT_EQ(lives[0].epoch, 1);
+  EXPECT_EQ(lives[0].tasks_before, 0);
+  EXPECT_EQ(lives[1].epoch, 2);
+  EXPECT_EQ(lives[1].tasks_before, 1);
+  EXPECT_EQ(lives[0].secret.size(), kLifeSecretBytes);
+  EXPECT_EQ(lives[1].secret.size(), kLifeSecretBytes);
+  EXPECT_NE(lives[0].secret, lives[1].secret);
+}
+
+TEST_P(ResultStoreContractTest, TheLastSixteenLivesAreKnown) {
+  for (int i = 0; i < 20; ++i) FORALL_ASSERT_OK(store_->BeginEpoch().status());
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::vector<LifeRecord> lives, store_->LoadLives());
+  ASSERT_THAT(lives, SizeIs(16));
+  EXPECT_EQ(lives.front().epoch, 5);
+  EXPECT_EQ(lives.back().epoch, 20);
+}
+
 TEST_P(ResultStoreContractTest, AppliesBatchesInTheOrderOfTheCalls) {
   constexpr int64_t kEvents = 300;
   StoreBatch job;

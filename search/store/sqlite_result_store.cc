@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/secret.h"
 #include "base/status_macros.h"
 #include "search/store/migrations.h"
 #include "search/store/record_reader.h"
@@ -19,6 +20,9 @@ namespace {
 // transactions: while commits keep coming, only then is the log ever wholly copied and started
 // anew.
 constexpr int kLogLimitFactor = 4;
+
+// Leases of older lives than these are not taken up again.
+constexpr int64_t kLivesKept = 16;
 
 // What a probe writes: a disk that is full but for a few bytes is to count as full.
 constexpr size_t kProbeBytes = size_t{64} << 10;
@@ -323,6 +327,13 @@ absl::StatusOr<int64_t> SqliteResultStore::BeginEpoch() {
     FORALL_RETURN_IF_ERROR(writer_.db->Run("UPDATE controller SET epoch = epoch + 1"));
     FORALL_ASSIGN_OR_RETURN(const int64_t epoch,
                             writer_.db->QueryInt64("SELECT epoch FROM controller"));
+    const std::string secret = SecretBytes(kLifeSecretBytes);
+    FORALL_RETURN_IF_ERROR(writer_.db->Run("DELETE FROM lives WHERE epoch <= ? OR epoch >= ?",
+                                           epoch - kLivesKept, epoch));
+    FORALL_RETURN_IF_ERROR(
+        writer_.db->Run("INSERT INTO lives (epoch, secret, tasks_before) "
+                        "SELECT ?, ?, coalesce(max(id), 0) FROM tasks",
+                        epoch, Blob{secret}));
     FORALL_RETURN_IF_ERROR(transaction.Commit());
     return epoch;
   };
@@ -339,6 +350,9 @@ absl::StatusOr<T> SqliteResultStore::Read(absl::FunctionRef<absl::StatusOr<T>(Db
   return result;
 }
 
+absl::StatusOr<std::vector<LifeRecord>> SqliteResultStore::LoadLives() {
+  return Read<std::vector<LifeRecord>>(ReadLives);
+}
 absl::StatusOr<StoreIds> SqliteResultStore::LoadIds() { return Read<StoreIds>(ReadIds); }
 absl::StatusOr<std::vector<JobRecord>> SqliteResultStore::LoadJobs() {
   return Read<std::vector<JobRecord>>(ReadJobs);

@@ -78,6 +78,7 @@ class SqliteResultStore : public ResultStore {
   void CommitAsync(StoreBatch batch, std::function<void(absl::Status)> done) override;
   absl::Status Probe() override;
   absl::StatusOr<int64_t> BeginEpoch() override;
+  absl::StatusOr<std::vector<LifeRecord>> LoadLives() override;
   absl::StatusOr<StoreIds> LoadIds() override;
   absl::StatusOr<std::vector<JobRecord>> LoadJobs() override;
   absl::StatusOr<std::vector<TrialRecord>> LoadTrials(int64_t job_id) override;

@@ -21,6 +21,8 @@
 #include "base/random.h"
 #include "base/testing/matchers.h"
 #include "base/testing/temp_dir.h"
+#include "search/store/migrations.h"
+#include "search/store/sqlite_db.h"
 #include "search/store/testing/fault_vfs.h"
 #include "search/store/testing/make_records.h"
 
@@ -110,6 +112,44 @@ TEST_F(SqliteResultStoreTest, WhatWasCommittedIsThereAfterReopening) {
   FORALL_ASSERT_OK_AND_ASSIGN(const auto store, Open());
   EXPECT_THAT(store->LoadJobs(), IsOkAndHolds(::testing::ElementsAre(MakeJob(1))));
   EXPECT_THAT(store->BeginEpoch(), IsOkAndHolds(2));
+}
+
+TEST_F(SqliteResultStoreTest, LivesAreThereAfterReopening) {
+  std::vector<LifeRecord> before;
+  {
+    FORALL_ASSERT_OK_AND_ASSIGN(const auto store, Open());
+    FORALL_ASSERT_OK(store->BeginEpoch().status());
+    FORALL_ASSERT_OK_AND_ASSIGN(before, store->LoadLives());
+  }
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto store, Open());
+  EXPECT_THAT(store->LoadLives(), IsOkAndHolds(before));
+}
+
+// A store of each schema that was ever released, as far as a controller had begun there.
+TEST_F(SqliteResultStoreTest, EveryOlderStoreBeginsALifeWithASecret) {
+  for (size_t version = 1; version < StoreMigrations().size(); ++version) {
+    const std::string path = folder_ / absl::StrCat("schema-", version, ".db");
+    {
+      FORALL_ASSERT_OK_AND_ASSIGN(const auto db, Db::Open({.path = path}));
+      FORALL_ASSERT_OK(Migrate(db.get(), StoreMigrations().subspan(0, version)));
+      FORALL_ASSERT_OK(db->Execute(
+          "UPDATE controller SET epoch = 7;"
+          "INSERT INTO keys (id, text) VALUES (1, '');"
+          "INSERT INTO jobs (id, spec, supernet, state, error, history_snapshot, create_time, "
+          "update_time) VALUES (1, x'00', 1, 1, '', 0, 0, 0);"
+          "INSERT INTO tasks (id, job, kind, payload, state, attempts, completed_by, "
+          "completed_token, result_fingerprint, error) "
+          "VALUES (9, 1, 2, x'00', 1, 1, 1, '', '', '')"));
+    }
+    FORALL_ASSERT_OK_AND_ASSIGN(const auto store, SqliteResultStore::Create({.path = path}));
+    EXPECT_THAT(store->LoadLives(), IsOkAndHolds(::testing::IsEmpty()));
+    EXPECT_THAT(store->BeginEpoch(), IsOkAndHolds(8));
+    FORALL_ASSERT_OK_AND_ASSIGN(const std::vector<LifeRecord> lives, store->LoadLives());
+    ASSERT_EQ(lives.size(), 1u);
+    EXPECT_EQ(lives[0].epoch, 8);
+    EXPECT_EQ(lives[0].tasks_before, 9);
+    EXPECT_THAT(store->LoadTasks(1), IsOkAndHolds(::testing::SizeIs(1)));
+  }
 }
 
 TEST_F(SqliteResultStoreTest, AFileIsHeldByOneStoreAtATime) {

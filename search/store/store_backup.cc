@@ -48,6 +48,19 @@ absl::Status CopyPages(Db* from, Db* to) {
   return SqliteError(finish, sqlite3_errstr(finish));
 }
 
+// Whoever takes the copy in the store's place begins anew: leases that the store has given, and
+// goes on giving, are not good there. Their secrets leave no trace in the file.
+absl::Status RemoveSecrets(Db* copy) {
+  FORALL_ASSIGN_OR_RETURN(
+      const int64_t tables,
+      copy->QueryInt64("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = "
+                       "'lives'"));
+  if (tables == 0) return absl::OkStatus();  // of an older schema
+  // Into the file itself: what closing the copy does to its log is not reported.
+  return copy->Execute(
+      "PRAGMA secure_delete = ON; DELETE FROM lives; PRAGMA wal_checkpoint(TRUNCATE);");
+}
+
 absl::Status CheckCopy(Db* copy) {
   FORALL_ASSIGN_OR_RETURN(Statement check, copy->Query("PRAGMA quick_check(1)"));
   FORALL_ASSIGN_OR_RETURN(const bool row, check.Step());
@@ -79,6 +92,7 @@ absl::Status CopyDatabase(Db* from, const std::string& partial) {
   }
   {
     FORALL_ASSIGN_OR_RETURN(const std::unique_ptr<Db> copy, Db::Open({.path = partial}));
+    FORALL_RETURN_IF_ERROR(RemoveSecrets(copy.get()));
     FORALL_RETURN_IF_ERROR(CheckCopy(copy.get()));
   }
   return SyncFile(partial);

@@ -31,7 +31,8 @@ struct BackupSummary {
 
 // Copies the database as it is at one moment, checks the copy, gives it its name last, then puts
 // every artifact that it refers to into FILE.artifacts: by a hard link where that is the same file
-// system, else by a copy. Writers do not wait for it. AlreadyExists: FILE is there. NotFound: no
+// system, else by a copy. Writers do not wait for it. The copy lacks the secrets of leases
+// (LoadLives), so that none is good for two controllers. AlreadyExists: FILE is there. NotFound: no
 // such store, or no folder for FILE. ResourceExhausted: disk full; nothing under the name FILE is
 // left. Otherwise as OpenStoreFile.
 absl::StatusOr<BackupSummary> BackUpStore(const BackupOptions& options);

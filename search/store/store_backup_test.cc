@@ -67,6 +67,23 @@ class StoreBackupTest : public ::testing::Test {
   std::unique_ptr<ArtifactStore> artifacts_;
 };
 
+TEST_F(StoreBackupTest, HasNoSecretOfTheStore) {
+  for (int i = 0; i < 3; ++i) FORALL_ASSERT_OK(store_->BeginEpoch().status());
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::vector<LifeRecord> lives, store_->LoadLives());
+  const std::string file = folder_ / "backup.db";
+  FORALL_ASSERT_OK(BackUp(file).status());
+  EXPECT_THAT(Findings(file), IsEmpty());
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::string bytes, ReadFile(file));
+  for (const LifeRecord& life : lives) {
+    EXPECT_EQ(bytes.find(life.secret), std::string::npos) << "life " << life.epoch;
+  }
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto copy, SqliteResultStore::Create({.path = file}));
+  EXPECT_THAT(copy->LoadLives(), testing::IsOkAndHolds(IsEmpty()));
+  EXPECT_THAT(copy->BeginEpoch(), testing::IsOkAndHolds(4));
+  // The store itself has them still.
+  EXPECT_THAT(store_->LoadLives(), testing::IsOkAndHolds(lives));
+}
+
 // Whatever the writer is at: the copy is a store that holds all that was acknowledged before the
 // backup began, and of what came later a beginning.
 TEST_F(StoreBackupTest, TakenDuringWritesItHoldsAPrefix) {

@@ -28,6 +28,10 @@ constexpr char kRecover[] =
     "stop the controller and restore a backup, or save what can be read (docs/operations.md has "
     "both)";
 
+constexpr char kForget[] =
+    "somebody has changed the database by hand: stop the controller and run DELETE FROM lives in "
+    "SQLite's shell; tasks that workers hold are then done again";
+
 // A rule that rows must keep. The query finds those that do not, one text each.
 struct Rule {
   absl::string_view sql;
@@ -102,6 +106,14 @@ constexpr Rule kRules[] = {
     {"SELECT 'measurement ' || id || ' has verdict ' || verdict || ' and fidelity ' || fidelity "
      "FROM measurements WHERE verdict NOT BETWEEN 1 AND 3 OR fidelity NOT BETWEEN 1 AND 2",
      kRestore},
+    // What leases are signed with.
+    {"SELECT 'life ' || epoch || ' of the controller has a secret of ' || length(secret) || "
+     "' bytes' FROM lives WHERE length(secret) != 32",
+     kForget},
+    {"SELECT 'there is a life ' || epoch || ', but the controller was started only ' || "
+     "(SELECT epoch FROM controller) || ' times' FROM lives "
+     "WHERE epoch > (SELECT epoch FROM controller)",
+     kForget},
     // What is exported or searched has its file.
     {"SELECT 'the model ' || a.text || ' of a subnet ' || c.text || ' is in no table of artifacts' "
      "FROM exports e JOIN keys a ON a.id = e.artifact JOIN keys c ON c.id = e.arch "

@@ -29,6 +29,7 @@ using ::forall::testing::MakeTrial;
 using ::forall::testing::StatusIs;
 using ::forall::testing::TempDir;
 using ::forall::testing::TestTime;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
@@ -97,6 +98,15 @@ TEST_F(StoreCheckTest, AWholeStoreHasNoFinding) {
   EXPECT_EQ(report.jobs, 2);
   EXPECT_EQ(report.measurements, 6);
   EXPECT_EQ(report.artifacts, 1);
+}
+
+TEST_F(StoreCheckTest, SecretsThatNobodyMadeAreFound) {
+  Damage("INSERT INTO lives VALUES (3, zeroblob(32), 0); UPDATE controller SET epoch = 3");
+  EXPECT_THAT(Findings(), IsEmpty());
+  Damage("INSERT INTO lives VALUES (2, zeroblob(5), 0), (4, zeroblob(32), 0)");
+  EXPECT_THAT(Findings(), AllOf(HasSubstr("life 2 of the controller has a secret of 5 bytes"),
+                                HasSubstr("there is a life 4, but the controller was started only "
+                                          "3 times")));
 }
 
 TEST_F(StoreCheckTest, WhatIsNoStoreIsAnErrorAndNotAFinding) {

@@ -63,6 +63,7 @@ class FaultyStore : public ResultStore {
   void CommitAsync(StoreBatch batch, std::function<void(absl::Status)> done) override;
   absl::Status Probe() override;
   absl::StatusOr<int64_t> BeginEpoch() override { return store_->BeginEpoch(); }
+  absl::StatusOr<std::vector<LifeRecord>> LoadLives() override { return store_->LoadLives(); }
   absl::StatusOr<StoreIds> LoadIds() override { return store_->LoadIds(); }
   absl::StatusOr<std::vector<JobRecord>> LoadJobs() override { return store_->LoadJobs(); }
   absl::StatusOr<std::vector<TrialRecord>> LoadTrials(int64_t job) override {

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "search/queue/lease_tokens.h"
+
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "base/log.h"
+#include "base/secret.h"
+#include "base/sha256.h"
+
+namespace forall {
+namespace {
+
+constexpr size_t kMacBytes = 12;
+
+std::string TokenOf(const LifeRecord& life, int64_t number, int64_t task,
+                    absl::string_view worker) {
+  // The worker comes last: nothing else can hold a space.
+  const std::string message =
+      absl::StrCat("forall.lease.v1 ", life.epoch, " ", number, " ", task, " ", worker);
+  const std::string mac = HmacSha256(life.secret, message);
+  return absl::StrCat(life.epoch, "-", number, "-",
+                      absl::WebSafeBase64Escape(absl::string_view(mac).substr(0, kMacBytes)));
+}
+
+}  // namespace
+
+LeaseTokens::LeaseTokens(const std::vector<LifeRecord>& lives) {
+  for (const LifeRecord& life : lives) lives_[life.epoch] = life;
+  FORALL_CHECK(!lives_.empty()) << "a controller without a life";
+  life_ = lives_.rbegin()->first;
+}
+
+std::string LeaseTokens::Make(int64_t number, int64_t task, absl::string_view worker) const {
+  return TokenOf(lives_.at(life_), number, task, worker);
+}
+
+bool LeaseTokens::GivenEarlier(absl::string_view token, int64_t task,
+                               absl::string_view worker) const {
+  const std::vector<absl::string_view> parts = absl::StrSplit(token, absl::MaxSplits('-', 2));
+  int64_t epoch = 0;
+  int64_t number = 0;
+  if (parts.size() != 3 || !absl::SimpleAtoi(parts[0], &epoch) ||
+      !absl::SimpleAtoi(parts[1], &number) || epoch >= life_) {
+    return false;
+  }
+  const auto life = lives_.find(epoch);
+  const auto next = lives_.find(epoch + 1);
+  if (life == lives_.end() || next == lives_.end() || task > next->second.tasks_before) {
+    return false;
+  }
+  return EqualsInConstantTime(TokenOf(life->second, number, task, worker), token);
+}
+
+}  // namespace forall

@@ -22,6 +22,8 @@ struct DevicePlan {
   std::vector<v1::Task::Kind> kinds;
   // Nothing: this machine by default settings, with its datasets.
   std::optional<DeviceFile> file;
+  // Which process serves it (WorkerInstance); filled in by that process.
+  std::string instance;
 
   // Whether it is another piece of hardware than this machine.
   bool elsewhere() const { return file.has_value() && !file->command.empty(); }

@@ -102,9 +102,10 @@ absl::Status FleetClient::Release(const v1::ReleaseTaskRequest& request) {
       .status();
 }
 
-absl::Status FleetClient::Drain(const std::string& worker) {
+absl::Status FleetClient::Drain(const std::string& worker, const std::string& instance) {
   v1::DrainWorkerRequest request;
   request.set_name(worker);
+  request.set_instance(instance);
   return Call(stub_.get(), &v1::FleetService::Stub::DrainWorker, request, options_.farewell_timeout)
       .status();
 }

@@ -43,7 +43,8 @@ class FleetClient {
   // The answer has exactly one completion per result.
   absl::StatusOr<v1::CompleteTasksResponse> Complete(const v1::CompleteTasksRequest& request);
   absl::Status Release(const v1::ReleaseTaskRequest& request);
-  absl::Status Drain(const std::string& worker);
+  // Of a worker that leaves: while it is this instance.
+  absl::Status Drain(const std::string& worker, const std::string& instance);
 
   // Ends the Lease call in progress and every later one.
   void InterruptLease();

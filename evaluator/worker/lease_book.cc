@@ -28,6 +28,12 @@ bool LeaseBook::MarkLost(const std::string& token) {
   return true;
 }
 
+void LeaseBook::MarkAllLost() {
+  MutexLock lock(&mu_);
+  for (const auto& [token, held] : held_) held->lost.store(true);
+  held_.clear();
+}
+
 std::vector<v1::HeldLease> LeaseBook::List() const {
   MutexLock lock(&mu_);
   std::vector<v1::HeldLease> leases;

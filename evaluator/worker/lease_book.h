@@ -28,6 +28,8 @@ class LeaseBook {
   void Remove(const std::string& token);
   // Unknown tokens are ignored: the task may have been completed meanwhile. True when one was held.
   bool MarkLost(const std::string& token);
+  // None is the worker's any more.
+  void MarkAllLost();
   // For the next heartbeat.
   std::vector<v1::HeldLease> List() const;
   // Whether one is held for a task of this kind.

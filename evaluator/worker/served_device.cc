@@ -207,6 +207,7 @@ v1::RegisterWorkerRequest ServedDevice::Registration(
     const BackendDescription& backend, const std::vector<std::string>& datasets) const {
   v1::RegisterWorkerRequest request;
   request.set_worker_id(plan_.worker_id);
+  request.set_instance(plan_.instance);
   v1::Device& device = *request.mutable_device();
   device = DescribeDevice(
       environment_, plan_.device,

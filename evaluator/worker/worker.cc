@@ -26,6 +26,11 @@ absl::Status ToStatus(const v1::TaskCompletion& completion) {
   return absl::Status(static_cast<absl::StatusCode>(completion.code()), completion.message());
 }
 
+Worker::Options WithProtocol(Worker::Options options) {
+  options.registration.set_protocol_version(kProtocolVersion);
+  return options;
+}
+
 std::string OutcomeText(const v1::TaskResult& result) {
   if (!result.has_failure()) return "ok";
   return absl::StrCat(v1::TaskFailure::Reason_Name(result.failure().reason()), " \"",
@@ -34,7 +39,7 @@ std::string OutcomeText(const v1::TaskResult& result) {
 
 }  // namespace
 
-Worker::Worker(Options options) : options_(std::move(options)) {}
+Worker::Worker(Options options) : options_(WithProtocol(std::move(options))) {}
 
 absl::Status Worker::Run() {
   Thread heartbeat("heartbeat", [this] { HeartbeatLoop(); });
@@ -48,7 +53,7 @@ absl::Status Worker::Run() {
   {
     MutexLock lock(&mu_);
     finished_ = true;
-    name = name_;
+    if (!unregistered_) name = name_;
     NoteChange();
   }
   heartbeat.Join();
@@ -57,7 +62,9 @@ absl::Status Worker::Run() {
     FORALL_RETURN_IF_ERROR(refusal_);
   }
   // So that nobody waits for this worker; without the controller it will be missed soon enough.
-  if (!name.empty()) options_.fleet->Drain(name).IgnoreError();
+  if (!name.empty()) {
+    options_.fleet->Drain(name, options_.registration.instance()).IgnoreError();
+  }
   return absl::OkStatus();
 }
 
@@ -86,9 +93,14 @@ std::vector<Worker::Lease> Worker::LeaseTasks() {
   v1::LeaseTasksRequest request;
   request.set_max_tasks(WantedTasks());
   request.mutable_wait()->set_seconds(absl::ToInt64Seconds(options_.lease_wait));
+  request.set_instance(options_.registration.instance());
   bool told_quarantine = false;
   while (!stop.stopped()) {
     const int64_t generation = this->generation();
+    if (!registered()) {
+      AwaitRegistration(generation, stop);
+      continue;
+    }
     {
       MutexLock lock(&mu_);
       request.set_worker(name_);
@@ -110,8 +122,7 @@ std::vector<Worker::Lease> Worker::LeaseTasks() {
     if (absl::IsFailedPrecondition(response.status()) && !told_quarantine) {
       told_quarantine = true;
       FORALL_LOG(ERROR) << "the controller gives this worker no work: "
-                        << response.status().message()
-                        << "; see the failures above, mend the cause and restart the worker";
+                        << response.status().message();
     }
     stop.wait(backoff.Next());
   }
@@ -167,6 +178,7 @@ void Worker::Report(const Lease& lease, v1::TaskResult result) {
   result.set_lease_token(lease->token);
   const bool failed = result.has_failure();
   *request.add_results() = std::move(result);
+  request.set_instance(options_.registration.instance());
   absl::Status status;
   while (!stop.stopped()) {
     const int64_t generation = this->generation();
@@ -182,7 +194,7 @@ void Worker::Report(const Lease& lease, v1::TaskResult result) {
     status = response.status();
     if (absl::IsNotFound(status)) {
       AwaitRegistration(generation, stop);
-    } else if (absl::IsInvalidArgument(status)) {
+    } else if (absl::IsInvalidArgument(status) || absl::IsFailedPrecondition(status)) {
       break;
     } else {
       stop.wait(backoff.Next());
@@ -205,6 +217,7 @@ void Worker::GiveBack(const Lease& lease) {
   }
   request.set_task(lease->task.name());
   request.set_lease_token(lease->token);
+  request.set_instance(options_.registration.instance());
   // When it cannot be told, the lease runs out by itself.
   const absl::Status status = options_.fleet->Release(request);
   leases_.Remove(lease->token);

@@ -6,6 +6,11 @@
 // them back; a controller that does not know the worker gets a new registration. A lease that is
 // lost stops its work, and nothing is reported for it.
 //
+// A controller that refuses the worker for now (another process has its id, another worker its
+// device, other protocol versions) is asked again, with backoff, until it takes it or the worker is
+// drained: what is in the way may end. When another process has taken the worker's place while this
+// one was not heard of, all its leases are lost.
+//
 // Two threads: the one that calls Run works, the other sends heartbeats and registers.
 #ifndef FORALL_EVALUATOR_WORKER_WORKER_H_
 #define FORALL_EVALUATOR_WORKER_WORKER_H_
@@ -29,6 +34,9 @@
 
 namespace forall {
 
+// What this build speaks (RegisterWorkerRequest.protocol_version).
+inline constexpr int kProtocolVersion = 2;
+
 // Thread-safe: Drain may be called from any thread while another is in Run.
 class Worker {
  public:
@@ -36,6 +44,7 @@ class Worker {
     FleetClient* fleet = nullptr;      // not owned, must outlive
     TaskExecutor* executor = nullptr;  // not owned, must outlive
     Clock* clock = Clock::Real();
+    // The protocol version is filled in.
     v1::RegisterWorkerRequest registration;
     // For messages.
     std::string controller;
@@ -64,12 +73,18 @@ class Worker {
  private:
   using Lease = std::shared_ptr<LeaseBook::Held>;
 
+  // How the controller answers.
+  enum class Connection { kFine, kUnreachable, kRefused };
+
   // Registration and heartbeats (worker_heartbeat.cc).
   void HeartbeatLoop();
   absl::Status Register();
   absl::Status Heartbeat();
   void AddReadings(v1::HeartbeatRequest* request);
   void NoteConnection(const absl::Status& status);
+  // The worker is another process now.
+  void NoteTakeover(const absl::Status& status);
+  bool registered() const;
   // After NotFound of a call that was made in registration `generation`: returns once the worker
   // is registered anew, or `stop` says so.
   void AwaitRegistration(int64_t generation, const StopSignal& stop);
@@ -108,7 +123,7 @@ class Worker {
   int64_t generation_ ABSL_GUARDED_BY(mu_) = 0;  // registrations so far
   bool unregistered_ ABSL_GUARDED_BY(mu_) = true;
   absl::Status refusal_ ABSL_GUARDED_BY(mu_);
-  bool connected_ ABSL_GUARDED_BY(mu_) = true;
+  Connection connection_ ABSL_GUARDED_BY(mu_) = Connection::kFine;
   bool draining_ ABSL_GUARDED_BY(mu_) = false;
   bool finished_ ABSL_GUARDED_BY(mu_) = false;
   int64_t drain_deadline_ns_ ABSL_GUARDED_BY(mu_) = 0;

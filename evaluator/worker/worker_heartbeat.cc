@@ -32,10 +32,31 @@ bool IsFinal(const absl::Status& status) {
   }
 }
 
+// Refusals that may end by themselves.
+bool IsForNow(const absl::Status& status) {
+  return absl::IsAlreadyExists(status) || absl::IsFailedPrecondition(status);
+}
+
+// Whether the controller speaks what this worker does. One that names no versions does: it is older
+// than the question.
+absl::Status CheckVersions(const v1::RegisterWorkerResponse& response) {
+  const int least = response.min_protocol_version();
+  const int most = response.max_protocol_version();
+  if (least == 0 && most == 0) return absl::OkStatus();
+  if (least <= kProtocolVersion && kProtocolVersion <= most) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "it speaks protocol versions ", least, " to ", most, ", this worker version ",
+      kProtocolVersion, ": upgrade the ", kProtocolVersion < least ? "worker" : "controller"));
+}
+
 }  // namespace
 
 void Worker::HeartbeatLoop() {
   Backoff backoff(options_.backoff);
+  // What is in the way is seldom gone in a second, and each try is a line in the audit log.
+  Backoff::Options seldom = options_.backoff;
+  seldom.longest *= 5;
+  Backoff refused(seldom);
   while (true) {
     bool register_first = false;
     {
@@ -52,16 +73,20 @@ void Worker::HeartbeatLoop() {
     }
     // At once after a registration: it lists the leases that this worker goes on holding.
     if (status.ok()) status = Heartbeat();
+    if (absl::IsFailedPrecondition(status) && !register_first) NoteTakeover(status);
     NoteConnection(status);
 
     MutexLock lock(&mu_);
     absl::Duration delay = heartbeat_interval_;
     if (status.ok()) {
       backoff.Reset();
+      refused.Reset();
     } else if (absl::IsNotFound(status) && !unregistered_) {
       // A controller that started anew: it is waiting for a registration.
       unregistered_ = true;
       continue;
+    } else if (IsForNow(status)) {
+      delay = refused.Next();
     } else {
       delay = std::min(delay, backoff.Next());
     }
@@ -79,6 +104,7 @@ absl::Status Worker::Register() {
   const absl::StatusOr<v1::RegisterWorkerResponse> response =
       options_.fleet->Register(options_.registration);
   if (!response.ok()) return response.status();
+  FORALL_RETURN_IF_ERROR(CheckVersions(*response));
   next_reading_ns_ = 0;  // this controller may have none
   MutexLock lock(&mu_);
   name_ = response->worker().name();
@@ -98,6 +124,7 @@ absl::Status Worker::Heartbeat() {
     MutexLock lock(&mu_);
     request.set_worker(name_);
   }
+  request.set_instance(options_.registration.instance());
   for (v1::HeldLease& lease : leases_.List()) *request.add_leases() = std::move(lease);
   AddReadings(&request);
   const absl::StatusOr<v1::HeartbeatResponse> response = options_.fleet->Heartbeat(request);
@@ -131,20 +158,34 @@ void Worker::AddReadings(v1::HeartbeatRequest* request) {
   next_reading_ns_ = now + absl::ToInt64Nanoseconds(options_.reading_period);
 }
 
+void Worker::NoteTakeover(const absl::Status& status) {
+  FORALL_LOG(ERROR) << "this process is not the worker any more, and drops what it was doing: "
+                    << status.message();
+  leases_.MarkAllLost();
+  MutexLock lock(&mu_);
+  unregistered_ = true;
+  NoteChange();
+}
+
 void Worker::NoteConnection(const absl::Status& status) {
-  bool changed = false;
+  const Connection now = status.ok() || absl::IsNotFound(status) ? Connection::kFine
+                         : IsFinal(status) || IsForNow(status)   ? Connection::kRefused
+                                                                 : Connection::kUnreachable;
+  bool was_refused = false;
   {
     MutexLock lock(&mu_);
-    const bool connected = status.ok() || absl::IsNotFound(status);
-    changed = connected != connected_;
-    connected_ = connected;
+    if (now == connection_) return;
+    was_refused = connection_ == Connection::kRefused;
+    connection_ = now;
   }
-  if (!changed) return;
-  if (status.ok() || absl::IsNotFound(status)) {
-    FORALL_LOG(INFO) << "controller is back controller=" << options_.controller;
-  } else if (IsFinal(status)) {
+  if (now == Connection::kFine) {
+    FORALL_LOG(INFO) << (was_refused ? "the controller takes this worker now controller="
+                                     : "controller is back controller=")
+                     << options_.controller;
+  } else if (now == Connection::kRefused) {
     FORALL_LOG(ERROR) << "the controller at " << options_.controller
-                      << " refuses this worker: " << status.message() << ". Trying again.";
+                      << " refuses this worker: " << status.message()
+                      << (IsForNow(status) ? ". Trying again until it does not." : "");
   } else {
     FORALL_LOG(WARNING) << "cannot reach the controller at " << options_.controller << ": "
                         << status.message()
@@ -163,6 +204,11 @@ void Worker::AwaitRegistration(int64_t generation, const StopSignal& stop) {
   const auto over = [&] { return this->generation() != generation || stop.stopped(); };
   // `stop` may depend on the time, of which nobody tells.
   while (!over()) WaitUnless(over, options_.backoff.longest);
+}
+
+bool Worker::registered() const {
+  MutexLock lock(&mu_);
+  return !unregistered_;
 }
 
 int64_t Worker::generation() const {

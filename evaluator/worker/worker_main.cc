@@ -18,6 +18,7 @@
 #include "evaluator/worker/reference_network.h"
 #include "evaluator/worker/served_device.h"
 #include "evaluator/worker/worker_flags.h"
+#include "evaluator/worker/worker_instance.h"
 #include "latency/child/measuring_child.h"
 #include "net/controller_access.h"
 #include "runtime/execution_provider.h"
@@ -102,7 +103,14 @@ absl::Status ServeAll(const ServedDevice::Process& process, const std::vector<De
   return absl::OkStatus();
 }
 
-absl::Status RunWorkers(const WorkerFlags& flags, const std::vector<DevicePlan>& plans) {
+absl::Status RunWorkers(const WorkerFlags& flags, std::vector<DevicePlan> plans) {
+  // Before anything else: what another process does must not be disturbed.
+  std::vector<std::unique_ptr<WorkerInstance>> instances;
+  for (DevicePlan& plan : plans) {
+    FORALL_ASSIGN_OR_RETURN(instances.emplace_back(),
+                            WorkerInstance::Acquire(flags.cache, plan.worker_id));
+    plan.instance = instances.back()->text();
+  }
   const EnvironmentProbe probe;
   ServedDevice::Process process;
   process.flags = &flags;

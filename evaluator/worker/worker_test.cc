@@ -25,6 +25,7 @@ using ::forall::testing::StatusIs;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
+using ::testing::UnorderedElementsAre;
 using Seen = FakeFleetService::Seen;
 
 // Runs what the test gives it, and knows what runs.
@@ -114,6 +115,7 @@ class WorkerTest : public ::testing::Test {
     options.fleet = &client_;
     options.executor = &executor_;
     options.registration.set_worker_id("w1");
+    options.registration.set_instance("one");
     options.threads = threads;
     options.lease_wait = absl::Seconds(60);
     options.drain_grace = drain_grace;
@@ -371,6 +373,88 @@ TEST_F(WorkerTest, QuarantinedWorkerWaitsForBetterDays) {
   service_.FailNext("Lease", grpc::StatusCode::FAILED_PRECONDITION, 3);
   service_.AddTask("tasks/1", v1::Task::ACCURACY);
   Start();
+  EXPECT_TRUE(service_.Await([](const Seen& seen) { return seen.results.size() == 1; }));
+}
+
+TEST_F(WorkerTest, EveryCallSaysWhichProcessItIs) {
+  executor_.SetScript(UntilOpen());
+  service_.AddTask("tasks/1", v1::Task::LATENCY);
+  service_.AddTask("tasks/2", v1::Task::LATENCY);
+  Start();
+  ASSERT_TRUE(executor_.AwaitStarted(1));
+  worker_->Drain();
+  executor_.Open();
+  EXPECT_THAT(Join(), IsOk());
+  EXPECT_THAT(service_.seen().instances,
+              UnorderedElementsAre("Register one", "Lease one", "Heartbeat one", "Complete one",
+                                   "Release one", "Drain one"));
+  EXPECT_EQ(service_.seen().protocol_version, 2);
+}
+
+TEST_F(WorkerTest, AsksAgainUntilNobodyElseIsTheWorker) {
+  service_.FailNext("Register", grpc::StatusCode::ALREADY_EXISTS, 3);
+  service_.AddTask("tasks/1", v1::Task::ACCURACY);
+  Start();
+  EXPECT_TRUE(service_.Await([](const Seen& seen) { return seen.results.size() == 1; }));
+}
+
+TEST_F(WorkerTest, RefusedWorkerEndsWhenItIsDrained) {
+  service_.FailNext("Register", grpc::StatusCode::ALREADY_EXISTS, 1 << 30);
+  Start();
+  EXPECT_THAT(DrainAndJoin(), IsOk());
+  EXPECT_FALSE(service_.seen().drained) << "the worker is another process";
+}
+
+TEST_F(WorkerTest, ProcessThatWasReplacedDropsItsWorkAndAsksForItsPlace) {
+  executor_.SetScript(UntilOpen());
+  service_.AddTask("tasks/1", v1::Task::ACCURACY);
+  Start();
+  ASSERT_TRUE(executor_.AwaitStarted(1));
+  service_.FailNext("Register", grpc::StatusCode::ALREADY_EXISTS, 2);
+  service_.FailNext("Heartbeat", grpc::StatusCode::FAILED_PRECONDITION, 1);
+  ASSERT_TRUE(service_.Await([](const Seen& seen) { return seen.registrations == 2; }));
+  EXPECT_THAT(service_.seen().first_heartbeat_tokens, IsEmpty());
+  executor_.Open();
+  service_.AddTask("tasks/2", v1::Task::ACCURACY);
+  ASSERT_TRUE(service_.Await([](const Seen& seen) { return seen.results.size() == 1; }));
+  EXPECT_EQ(service_.seen().results[0].task(), "tasks/2");
+  EXPECT_EQ(service_.seen().completion_attempts, 1);
+  EXPECT_THAT(service_.seen().released, IsEmpty());
+}
+
+TEST_F(WorkerTest, ProcessThatWasReplacedLeavesWithoutDrainingTheOther) {
+  Start();
+  ASSERT_TRUE(service_.Await([](const Seen& seen) { return seen.polls > 0; }));
+  service_.FailNext("Register", grpc::StatusCode::ALREADY_EXISTS, 1 << 30);
+  service_.FailNext("Heartbeat", grpc::StatusCode::FAILED_PRECONDITION, 1);
+  ASSERT_TRUE(service_.AwaitFailures("Register", 2));
+  EXPECT_THAT(DrainAndJoin(), IsOk());
+  EXPECT_FALSE(service_.seen().drained);
+}
+
+TEST_F(WorkerTest, ResultOfAProcessThatWasReplacedIsNotSentForEver) {
+  service_.FailNext("Complete", grpc::StatusCode::FAILED_PRECONDITION, 1);
+  service_.AddTask("tasks/1", v1::Task::ACCURACY);
+  service_.AddTask("tasks/2", v1::Task::ACCURACY);
+  Start();
+  ASSERT_TRUE(service_.Await([](const Seen& seen) { return seen.results.size() == 1; }));
+  EXPECT_EQ(service_.seen().results[0].task(), "tasks/2");
+}
+
+TEST_F(WorkerTest, ControllerOfOtherVersionsIsAskedUntilItIsUpgraded) {
+  service_.AddTask("tasks/1", v1::Task::ACCURACY);
+  int registrations = 0;
+  for (const auto& [least, most] : std::vector<std::pair<int, int>>{{3, 4}, {1, 1}}) {
+    service_.SpeakVersions(least, most);
+    if (worker_ == nullptr) Start();
+    registrations += 3;
+    ASSERT_TRUE(
+        service_.Await([&](const Seen& seen) { return seen.registrations >= registrations; }));
+    registrations = service_.seen().registrations;
+    EXPECT_EQ(service_.seen().heartbeats, 0);
+    EXPECT_EQ(service_.seen().polls, 0);
+  }
+  service_.SpeakVersions(1, 2);
   EXPECT_TRUE(service_.Await([](const Seen& seen) { return seen.results.size() == 1; }));
 }
 

@@ -76,10 +76,10 @@ class Lab : public ::testing::Test {
     return controller;
   }
 
-  // What it says is in dir_ / NAME.log.
-  std::unique_ptr<ChildProcess> Start(std::vector<std::string> argv) {
+  // What it says is in dir_ / LOG.log, where LOG is its own name unless told otherwise.
+  std::unique_ptr<ChildProcess> Start(std::vector<std::string> argv, const std::string& log = "") {
     ChildProcess::Options options;
-    options.log_path = dir_ / (argv[0] + ".log");
+    options.log_path = dir_ / ((log.empty() ? argv[0] : log) + ".log");
     argv[0] = Program(argv[0]);
     options.argv = std::move(argv);
     options.environment = environment_;

@@ -36,6 +36,9 @@ class FakeFleetService final : public v1::FleetService::Service {
     int readings_while_timing = 0;                 // of them, with a lease of a LATENCY task
     std::map<std::string, std::string> last_readings;
     bool drained = false;
+    // Of every call that says so: "Method INSTANCE".
+    std::set<std::string> instances;
+    int protocol_version = 0;
   };
 
   void AddTask(const std::string& name, v1::Task::Kind kind) {
@@ -56,6 +59,12 @@ class FakeFleetService final : public v1::FleetService::Service {
   void ForgetWorker() {
     MutexLock lock(&mu_);
     known_ = false;
+  }
+  // What the controller says that it speaks.
+  void SpeakVersions(int least, int most) {
+    MutexLock lock(&mu_);
+    least_version_ = least;
+    most_version_ = most;
   }
   // The next completion of the task gets this code.
   void AnswerCompletion(const std::string& task, grpc::StatusCode code) {
@@ -80,6 +89,11 @@ class FakeFleetService final : public v1::FleetService::Service {
     }
     return condition(seen_);
   }
+  // Waits until `method` has failed so often as FailNext asked. False after 20 s.
+  bool AwaitFailures(const std::string& method, int times) {
+    return Await([this, method, times](const Seen&)
+                     ABSL_NO_THREAD_SAFETY_ANALYSIS { return failed_[method] >= times; });
+  }
   Seen seen() {
     MutexLock lock(&mu_);
     return seen_;
@@ -91,6 +105,10 @@ class FakeFleetService final : public v1::FleetService::Service {
     MutexLock lock(&mu_);
     if (const grpc::Status failure = TakeFailure("Register"); !failure.ok()) return failure;
     ++seen_.registrations;
+    seen_.instances.insert("Register " + request->instance());
+    seen_.protocol_version = request->protocol_version();
+    response->set_min_protocol_version(least_version_);
+    response->set_max_protocol_version(most_version_);
     known_ = true;
     first_heartbeat_ = true;
     response->mutable_worker()->set_name(absl::StrCat("workers/", request->worker_id()));
@@ -104,6 +122,7 @@ class FakeFleetService final : public v1::FleetService::Service {
                           v1::LeaseTasksResponse* response) override {
     MutexLock lock(&mu_);
     ++seen_.polls;
+    seen_.instances.insert("Lease " + request->instance());
     seen_.largest_max_tasks = std::max(seen_.largest_max_tasks, request->max_tasks());
     changed_.SignalAll();
     if (const grpc::Status failure = TakeFailure("Lease"); !failure.ok()) return failure;
@@ -128,6 +147,7 @@ class FakeFleetService final : public v1::FleetService::Service {
     if (const grpc::Status failure = TakeFailure("Heartbeat"); !failure.ok()) return failure;
     if (!known_) return {grpc::StatusCode::NOT_FOUND, "register first"};
     ++seen_.heartbeats;
+    seen_.instances.insert("Heartbeat " + request->instance());
     seen_.last_heartbeat_tokens.clear();
     for (const v1::HeldLease& lease : request->leases()) {
       seen_.last_heartbeat_tokens.insert(lease.token());
@@ -145,6 +165,7 @@ class FakeFleetService final : public v1::FleetService::Service {
                              v1::CompleteTasksResponse* response) override {
     MutexLock lock(&mu_);
     ++seen_.completion_attempts;
+    seen_.instances.insert("Complete " + request->instance());
     changed_.SignalAll();
     if (const grpc::Status failure = TakeFailure("Complete"); !failure.ok()) return failure;
     if (!known_) return {grpc::StatusCode::NOT_FOUND, "register first"};
@@ -165,6 +186,7 @@ class FakeFleetService final : public v1::FleetService::Service {
                            v1::ReleaseTaskResponse* response) override {
     MutexLock lock(&mu_);
     seen_.released.push_back(request->task());
+    seen_.instances.insert("Release " + request->instance());
     changed_.SignalAll();
     return grpc::Status::OK;
   }
@@ -173,6 +195,7 @@ class FakeFleetService final : public v1::FleetService::Service {
                            v1::Worker* response) override {
     MutexLock lock(&mu_);
     seen_.drained = true;
+    seen_.instances.insert("Drain " + request->instance());
     changed_.SignalAll();
     return grpc::Status::OK;
   }
@@ -196,6 +219,8 @@ class FakeFleetService final : public v1::FleetService::Service {
     const auto found = failures_.find(method);
     if (found == failures_.end() || found->second.times == 0) return grpc::Status::OK;
     --found->second.times;
+    ++failed_[method];
+    changed_.SignalAll();
     return {found->second.code, "as the test wants it"};
   }
 
@@ -203,12 +228,15 @@ class FakeFleetService final : public v1::FleetService::Service {
   CondVar changed_;
   std::deque<v1::Task> waiting_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, Failure> failures_ ABSL_GUARDED_BY(mu_);
+  std::map<std::string, int> failed_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, grpc::StatusCode> completion_codes_ ABSL_GUARDED_BY(mu_);
   std::set<std::string> lost_ ABSL_GUARDED_BY(mu_);
   std::set<std::string> latency_tasks_ ABSL_GUARDED_BY(mu_);
   bool known_ ABSL_GUARDED_BY(mu_) = false;
   bool first_heartbeat_ ABSL_GUARDED_BY(mu_) = false;
   bool drain_ ABSL_GUARDED_BY(mu_) = false;
+  int least_version_ ABSL_GUARDED_BY(mu_) = 0;
+  int most_version_ ABSL_GUARDED_BY(mu_) = 0;
   Seen seen_ ABSL_GUARDED_BY(mu_);
 };
 

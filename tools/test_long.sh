@@ -15,4 +15,10 @@ stage lease-model env FORALL_LEASE_DEEPER="${FORALL_LEASE_DEEPER:-2}" build/rele
 # Twenty times the kills, over other jobs, and other faults.
 export FORALL_SOURCE_DIR="$FORALL_ROOT" FORALL_BIN_DIR="$FORALL_ROOT/build/bin"
 stage faults env FORALL_FAULT_KILLS="${FORALL_FAULT_KILLS:-4000}" FORALL_FAULT_SEED="${FORALL_FAULT_SEED:-2}" build/release/tests/faults/fault_test
+# This build beside the last release, either way round.
+if previous=$(git describe --tags --abbrev=0 HEAD^ 2>/dev/null); then
+  stage rolling-upgrade "$here/rolling_upgrade.sh" "$previous"
+else
+  printf '\nrolling-upgrade: SKIPPED: no commit before this one has a tag; tools/rolling_upgrade.sh REF does it for any commit\n'
+fi
 stage_table

@@ -30,13 +30,14 @@ SIGTERM: it finishes or gives back what it has (a second signal stops it at once
   --tls-key FILE           its private key, PEM (default: $FORALL_TLS_CERT, $FORALL_TLS_KEY)
   --token-file FILE        a token instead (default: $FORALL_TOKEN_FILE, or the token in
                            $FORALL_TOKEN); docs/security.md
-  --id NAME                this worker, the same after every restart; two workers on one machine
-                           need two names (default: the machine's name)
+  --id NAME                this worker, the same after every restart, and one process at a time;
+                           two workers on one machine need two names (default: the machine's name)
   --device NAME            the board that the numbers belong to (default: the machine's name)
   --device-class LABEL     what similar boards share (default: x86-64 or aarch64)
   --data DIR               folder with datasets (default: $FORALL_DATA, else build/deps, where
                            tools/setup.sh puts fashion-mnist)
-  --cache DIR              folder for supernets and subnets that were fetched (default:
+  --cache DIR              folder for supernets and subnets that were fetched, and for NAME.instance,
+                           by which a restarted worker is known again (default:
                            $XDG_CACHE_HOME/forall, else ~/.cache/forall, else /tmp/forall-cache)
   --cache-mib N            largest size of that folder (default 4096)
   --threads N              cores for exports and accuracies (default: all); timing uses one, or as

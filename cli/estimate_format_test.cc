@@ -56,6 +56,29 @@ TEST(EstimateFormatTest, TableFitsAHundredColumnsAndSaysWhatIsNotKnown) {
   EXPECT_THAT(text, HasSubstr("\nwarning: how long latency_ms takes"));
 }
 
+TEST(EstimateFormatTest, NamesMetricsBatchAndTheRunsOfPercentiles) {
+  v1::SearchJobEstimate estimate = Estimate();
+  v1::SearchJobEstimate::Work* const work = estimate.mutable_work(1);
+  work->set_metric("latency_ms, latency_p90_ms, latency_p99_ms, energy_mj, carbon_mg");
+  work->mutable_condition()->set_batch(8);
+  work->set_seconds_each(5);
+  work->set_basis_count(7);
+  work->set_basis("of this supernet on devices/pi5-lab, scaled for 662 runs");
+  const std::string text = EstimateTable(estimate);
+  for (const auto& line : absl::StrSplit(text, '\n')) EXPECT_LE(line.size(), 100u) << line;
+  EXPECT_THAT(text, HasSubstr("pi5-lab:batch=8"));
+  for (const char* const word : {"latency_p90_ms,", "energy_mj,", "(662", "scaled"}) {
+    EXPECT_THAT(text, HasSubstr(word));
+  }
+  const nlohmann::ordered_json json = EstimateJson(estimate);
+  EXPECT_EQ(json["work"][1]["metrics"].size(), 5u);
+  EXPECT_EQ(json["work"][1]["batch"], 8);
+  EXPECT_EQ(json["work"][1]["fewest_runs"], 662);
+  EXPECT_EQ(json["work"][1]["where"], "pi5-lab:batch=8");
+  EXPECT_TRUE(json["work"][0]["fewest_runs"].is_null());
+  EXPECT_TRUE(json["work"][0]["batch"].is_null());
+}
+
 TEST(EstimateFormatTest, ClaimsNoHoursWhereNothingWasTimed) {
   v1::SearchJobEstimate estimate = Estimate();
   for (v1::SearchJobEstimate::Work& work : *estimate.mutable_work()) {

@@ -2,6 +2,8 @@
 #include "search/controller/job_estimate.h"
 
 #include <algorithm>
+#include <deque>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <set>
@@ -10,7 +12,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "base/binomial.h"
 #include "search/controller/cost_range.h"
 #include "search/controller/job_history.h"
 #include "search/controller/resource_names.h"
@@ -20,7 +24,8 @@ namespace forall {
 namespace {
 
 constexpr double kSecondsPerHour = 3600;
-constexpr int64_t kTrialsPerMember = 5;  // where no job of this kind has ended
+constexpr int64_t kTrialsPerMember = 5;    // where no job of this kind has ended
+constexpr size_t kMostLookedAt = 100'000;  // measurements, for what a run takes
 
 // Trials that a job has measured finally.
 int64_t Finalized(const JobFold& fold) {
@@ -77,6 +82,11 @@ class Estimator {
     work.recipe = plan_.spec().recipe();
     return registry_.durations.Find(work);
   }
+  std::optional<Duration> FindWider(Work work) const {
+    work.supernet_sha256 = fold_.record().supernet_sha256;
+    work.recipe = plan_.spec().recipe();
+    return registry_.durations.FindWider(work);
+  }
 
   int32_t Members() {
     const int64_t trials = plan_.spec().budget().max_trials();
@@ -111,7 +121,8 @@ class Estimator {
   }
 
   void Add(v1::SearchJobEstimate::Work view, const std::optional<Duration>& duration, bool exports,
-           const std::string& place, const std::string& share, int64_t workers) {
+           const std::string& place, const std::string& share, int64_t workers,
+           const std::string& note = "") {
     if (duration.has_value()) {
       const double seconds =
           duration->seconds + (exports && export_.has_value() ? export_->seconds : 0);
@@ -124,7 +135,8 @@ class Estimator {
     } else if (view.measurements() > 0) {
       complete_ = false;
       untimed_[absl::StrCat(view.metric(), " takes", place)].insert(
-          view.condition().split() == "test" ? "test split" : view.fidelity());
+          absl::StrCat(view.condition().split() == "test" ? "test split" : view.fidelity(),
+                       note.empty() ? "" : "; ", note));
     }
     shares_[share].workers = workers;
     *estimate_.add_work() = std::move(view);
@@ -138,11 +150,11 @@ class Estimator {
   void AddAccuracy(const std::string& fidelity, const std::string& split, int64_t images,
                    int32_t measurements, bool exports) {
     v1::SearchJobEstimate::Work view;
+    std::vector<std::string> metrics;  // One evaluation has both.
     for (const MetricSlot& slot : plan_.slots()) {
-      if (slot.metric->source != MetricSource::kAccuracy) continue;
-      view.set_metric(slot.metric->id);  // One evaluation has both.
-      break;
+      if (slot.metric->source == MetricSource::kAccuracy) metrics.push_back(slot.metric->id);
     }
+    view.set_metric(absl::StrJoin(metrics, ", "));
     const std::string& dataset = plan_.spec().dataset();
     view.mutable_condition()->set_dataset(dataset);
     view.mutable_condition()->set_split(split);
@@ -173,7 +185,7 @@ class Estimator {
     const LatencyTarget& target = plan_.targets()[index];
     const std::optional<TargetBinding>& binding = fold_.bindings()[index];
     v1::SearchJobEstimate::Work view;
-    view.set_metric(kMedianLatency);  // One task has them all.
+    view.set_metric(absl::StrJoin(TaskMetrics(index), ", "));  // One task has them all.
     view.set_fidelity(fidelity);
     view.set_measurements(measurements);
     v1::Condition* const condition = view.mutable_condition();
@@ -184,6 +196,7 @@ class Estimator {
     std::string where = " on any device";
     if (!target.device_class.empty()) where = absl::StrCat(" on a ", target.device_class);
     if (!condition->device().empty()) where = absl::StrCat(" on ", condition->device());
+    if (target.batch > 1) absl::StrAppend(&where, " in batches of ", target.batch);
     int64_t workers = 0;
     if (binding.has_value()) {
       TaskNeeds needs;
@@ -199,14 +212,112 @@ class Estimator {
                                                          : absl::StrJoin(target.metrics, " and ");
       WarnOfNoWorker(absl::StrCat("no worker that measures ", metrics, where, " is connected"));
     }
-    const std::optional<Duration> duration = condition->device().empty()
-                                                 ? std::nullopt
-                                                 : Find({.kind = v1::Task::LATENCY,
-                                                         .device = condition->device(),
-                                                         .fidelity = fidelity,
-                                                         .batch = target.batch});
+    std::optional<Duration> duration;
+    std::string note;
+    if (!condition->device().empty()) {
+      Work work{.kind = v1::Task::LATENCY,
+                .device = condition->device(),
+                .fidelity = fidelity,
+                .batch = target.batch,
+                .metrics = Work::MetricsOf(target.metrics),
+                .rules = Work::RulesOf(plan_.LatencyRules(fidelity))};
+      duration = FindLatency(work, condition->profile(), &where, &note);
+    }
     const std::string share = absl::StrCat("latency ", condition->device());
-    Add(std::move(view), duration, exports, where, share, workers);
+    Add(std::move(view), duration, exports, where, share, workers, note);
+  }
+
+  // What a latency task of the target finds out: latency_ms always, and what follows from it.
+  std::vector<std::string> TaskMetrics(int index) const {
+    std::vector<std::string> ids = {kMedianLatency};
+    const LatencyTarget& target = plan_.targets()[index];
+    ids.insert(ids.end(), target.metrics.begin(), target.metrics.end());
+    for (const MetricSlot& slot : plan_.slots()) {
+      if (slot.target == index && !slot.metric->derived_from.empty()) {
+        ids.push_back(slot.metric->id);
+      }
+    }
+    return ids;
+  }
+
+  // Of tasks that measured the same; of those that measured more; or of those that measured all but
+  // the percentiles, and the runs that these need. How, where it is not the first, is added to
+  // `where`. nullopt where a part was never timed; `note` then says what was.
+  std::optional<Duration> FindLatency(Work work, const std::string& profile, std::string* where,
+                                      std::string* note) const {
+    std::optional<Duration> duration = Find(work);
+    if (duration.has_value()) return duration;
+    if (duration = FindWider(work); duration.has_value()) {
+      std::vector<std::string> more;
+      std::set_difference(duration->metrics.begin(), duration->metrics.end(), work.metrics.begin(),
+                          work.metrics.end(), std::back_inserter(more));
+      absl::StrAppend(where, ", with ", absl::StrJoin(more, " and "), " measured too");
+      return duration;
+    }
+    int64_t runs = 0;
+    std::vector<std::string> others;
+    for (const std::string& id : work.metrics) {
+      const double percentile = FindMetric(id)->percentile;
+      if (percentile == 0) others.push_back(id);
+      if (percentile > 0) runs = std::max(runs, FewestSamplesForPercentile(percentile));
+    }
+    std::swap(work.metrics, others);
+    if (runs > 0) duration = Find(work);
+    const Pace pace = duration.has_value() ? PaceOf(work, profile) : Pace();
+    if (pace.runs > 0) {
+      if (IsTimedByCalls(work.device)) {
+        // Each call takes long, however little of it is spent on its runs.
+        duration->seconds *= std::max(1.0, static_cast<double>(runs) / pace.runs);
+      } else {
+        duration->seconds += static_cast<double>(runs) * pace.seconds;
+      }
+      absl::StrAppend(where, ", scaled for ", runs, " runs");
+      return duration;
+    }
+    work.metrics.clear();
+    if (const std::optional<Duration> alone = Find(work); alone.has_value()) {
+      *note = absl::StrFormat("%s alone took %.2f s", kMedianLatency, alone->seconds);
+    }
+    return std::nullopt;
+  }
+
+  // Of the latest latencies of this supernet on a device; 0 where there are none.
+  struct Pace {
+    double seconds = 0;  // mean of a run and the reference's beside it
+    double runs = 0;     // mean
+  };
+  Pace PaceOf(const Work& work, const std::string& profile) const {
+    double milliseconds = 0;
+    double runs = 0;
+    size_t count = 0;
+    size_t looked_at = 0;
+    const std::string device = ParseDeviceName(work.device).value_or("");
+    const std::deque<MeasurementRecord>& all = registry_.index.all();
+    for (auto it = all.rbegin(); it != all.rend(); ++it) {
+      if (count == TaskDurations::kRemembered || ++looked_at > kMostLookedAt) break;
+      if (it->key.metric != kMedianLatency || it->key.device != device ||
+          it->key.batch != work.batch || it->key.profile != profile ||
+          it->verdict == VerdictState::kRejected) {
+        continue;
+      }
+      const auto job = registry_.jobs.find(it->job_id);
+      if (job == registry_.jobs.end() ||
+          job->second->fold().record().supernet_sha256 != fold_.record().supernet_sha256) {
+        continue;
+      }
+      milliseconds += it->raw_median_ms + it->reference_median_ms;
+      runs += static_cast<double>(it->sample_count);
+      ++count;
+    }
+    if (count == 0) return {};
+    const auto latencies = static_cast<double>(count);
+    return {milliseconds / 1000 / latencies, runs / latencies};
+  }
+
+  // Whether a program of its own measures there, many runs a call.
+  bool IsTimedByCalls(const std::string& device) const {
+    const auto known = registry_.devices.find(ParseDeviceName(device).value_or(""));
+    return known != registry_.devices.end() && known->second.properties.count("reached_by") > 0;
   }
 
   void AddTotals() {

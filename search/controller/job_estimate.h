@@ -18,9 +18,12 @@ namespace forall {
 // An upper bound: every trial of the budget is measured on all images of its highest tier, and
 // nothing is reused. Final measurements are taken of as many trials as the largest frontier that a
 // job of this supernet and these objectives had, or of a fifth of the trials where there was none.
-// A trial's export is part of its first accuracy, or of its first latency where it needs no
-// accuracy. Wall-clock hours are those of workers that never wait: all work shared by all of them,
-// or the work of the busiest device if that takes longer. Pure.
+// What one task measures together is one line and one time, and is named whole: accuracies of the
+// same images, latency_ms and whatever else is wanted of a device. Where no task measured just
+// that, one that measured more stands for it; percentiles are counted by the runs that they need
+// beside latencies without them. A trial's export is part of its first accuracy, or of its first
+// latency where it needs no accuracy. Wall-clock hours are those of workers that never wait: all
+// work shared by all of them, or the work of the busiest device if that takes longer. Pure.
 v1::SearchJobEstimate EstimateJob(const Registry& registry, const JobFold& fold,
                                   const std::vector<WorkerOffer>& workers);
 

@@ -43,7 +43,19 @@ class JobEstimateTest : public ::testing::Test {
     const bool final = task.fidelity() == "final";
     if (task.kind() == v1::Task::EXPORT) return absl::Seconds(1);
     if (task.kind() == v1::Task::ACCURACY) return absl::Seconds(final ? 20 : 5);
-    return absl::Seconds(final ? 8 : 2);
+    // Whatever is measured beside takes 3 s.
+    return absl::Seconds((final ? 8 : 2) + 3 * task.metrics_size());
+  }
+  void RegisterMeasuring(const std::string& worker, const std::string& device) {
+    v1::RegisterWorkerRequest request = harness_.Registration(worker, device);
+    (*request.mutable_device()->mutable_properties())["measures"] =
+        "latency_p90_ms, latency_p99_ms, energy_mj";
+    FORALL_ASSERT_OK(CallAndWait(harness_.controller(), &Controller::RegisterWorker, request));
+  }
+  static v1::SearchJobSpec SpecOf(int trials, const std::vector<std::string>& metrics) {
+    v1::SearchJobSpec spec = ControllerHarness::Spec(trials);
+    for (const std::string& metric : metrics) spec.add_objectives()->set_metric(metric);
+    return spec;
   }
   // Two tasks at a time, as workers lease them; one is done after the other.
   std::string RunJob(const v1::SearchJobSpec& spec) {
@@ -148,6 +160,86 @@ TEST_F(JobEstimateTest, MoreWorkersTakeLessWallClockTimeButADeviceIsOne) {
   const v1::SearchJobEstimate many = EstimateOk(ControllerHarness::Spec(100));
   const double latencies = many.work(2).device_hours() + many.work(3).device_hours();
   EXPECT_NEAR(many.wall_hours(), latencies, 1e-9);
+}
+
+TEST_F(JobEstimateTest, NamesAllThatATaskMeasures) {
+  RegisterMeasuring("w", "pc");
+  v1::SearchJobSpec spec = SpecOf(50, {"accuracy_top5", "latency_p99_ms", "carbon_mg"});
+  spec.mutable_objectives(4)->mutable_condition()->set_grid_grams_per_kwh(300);
+  const v1::SearchJobEstimate estimate = EstimateOk(spec);
+  ASSERT_THAT(estimate.work(), SizeIs(4));
+  EXPECT_EQ(estimate.work(0).metric(), "accuracy_top1, accuracy_top5");
+  EXPECT_EQ(estimate.work(2).metric(), "latency_ms, latency_p99_ms, energy_mj, carbon_mg");
+  EXPECT_EQ(estimate.work(2).measurements(), 50) << "one task has them all";
+}
+
+TEST_F(JobEstimateTest, EachDeviceAndBatchIsCountedForItself) {
+  harness_.Register("a", "pc");
+  harness_.Register("b", "orin");
+  v1::SearchJobSpec spec = ControllerHarness::Spec(50);
+  v1::Condition* condition = spec.mutable_objectives(1)->mutable_condition();
+  condition->set_device("devices/pc");
+  for (const char* const device : {"devices/pc", "devices/orin"}) {
+    v1::Objective* const objective = spec.add_objectives();
+    objective->set_metric("latency_ms");
+    objective->mutable_condition()->set_device(device);
+    objective->mutable_condition()->set_batch(8);
+  }
+  const v1::SearchJobEstimate estimate = EstimateOk(spec);
+  ASSERT_THAT(estimate.work(), SizeIs(8)) << "accuracy and three latencies, screening and final";
+  EXPECT_EQ(estimate.work(2).condition().batch(), 1);
+  EXPECT_EQ(estimate.work(4).condition().device(), "devices/pc");
+  EXPECT_EQ(estimate.work(4).condition().batch(), 8);
+  EXPECT_EQ(estimate.work(6).condition().device(), "devices/orin");
+  EXPECT_THAT(estimate.warnings(), Contains(HasSubstr("on devices/orin in batches of 8 (")));
+}
+
+TEST_F(JobEstimateTest, MoreMetricsAreNotTakenToCostAsLittleAsLatenciesAlone) {
+  RegisterMeasuring("w", "pc");
+  RunJob(ControllerHarness::Spec(16));
+  // The reference takes 2 ms, subnets more than nothing: 662 runs of both take more than 1.3 s.
+  v1::SearchJobEstimate estimate = EstimateOk(SpecOf(50, {"latency_p99_ms"}));
+  EXPECT_GT(estimate.work(2).seconds_each(), 2 + 662 * 2e-3);
+  EXPECT_LT(estimate.work(2).seconds_each(), 2 + 662 * 20e-3);
+  EXPECT_THAT(estimate.work(2).basis(), HasSubstr("scaled for 662 runs"));
+  estimate = EstimateOk(SpecOf(50, {"latency_p90_ms"}));
+  EXPECT_THAT(estimate.work(2).basis(), HasSubstr("scaled for 64 runs"));
+  // Nobody knows how long energy takes.
+  estimate = EstimateOk(SpecOf(50, {"latency_p99_ms", "energy_mj"}));
+  EXPECT_FALSE(estimate.work(2).has_seconds_each());
+  EXPECT_FALSE(estimate.has_wall_hours());
+  EXPECT_THAT(estimate.warnings(), Contains(HasSubstr("screening; latency_ms alone took 2.00 s")));
+}
+
+TEST_F(JobEstimateTest, WhereAProgramMeasuresItIsCalledMoreOften) {
+  v1::RegisterWorkerRequest request = harness_.Registration("w", "pc");
+  auto& properties = *request.mutable_device()->mutable_properties();
+  properties["measures"] = "latency_p99_ms";
+  properties["reached_by"] = "ssh pc";
+  FORALL_ASSERT_OK(CallAndWait(harness_.controller(), &Controller::RegisterWorker, request));
+  RunJob(ControllerHarness::Spec(16));
+  // Latencies had 20 runs in 2 s.
+  EXPECT_NEAR(EstimateOk(SpecOf(50, {"latency_p99_ms"})).work(2).seconds_each(), 2.0 * 662 / 20,
+              1e-6);
+}
+
+TEST_F(JobEstimateTest, TasksOfOtherMetricsAndRulesAreKeptApart) {
+  RegisterMeasuring("w", "pc");
+  RunJob(SpecOf(16, {"latency_p90_ms", "energy_mj"}));
+  EXPECT_NEAR(EstimateOk(SpecOf(50, {"latency_p90_ms", "energy_mj"})).work(2).seconds_each(), 8,
+              1e-6);
+  const v1::SearchJobEstimate less = EstimateOk(SpecOf(50, {"energy_mj"}));
+  EXPECT_NEAR(less.work(2).seconds_each(), 8, 1e-6) << "at most as long as with more";
+  EXPECT_THAT(less.work(2).basis(), HasSubstr("with latency_p90_ms measured too"));
+  RunJob(ControllerHarness::Spec(40));
+  EXPECT_NEAR(EstimateOk(ControllerHarness::Spec(50)).work(2).seconds_each(), 2, 1e-6);
+  EXPECT_NEAR(EstimateOk(SpecOf(50, {"latency_p90_ms", "energy_mj"})).work(2).seconds_each(), 8,
+              1e-6);
+  v1::SearchJobSpec longer = ControllerHarness::Spec(50);
+  longer.mutable_fidelity()->mutable_screening_latency()->set_min_runs(400);
+  const v1::SearchJobEstimate ruled = EstimateOk(longer);
+  EXPECT_FALSE(ruled.work(2).has_seconds_each());
+  EXPECT_NEAR(ruled.work(3).seconds_each(), 8, 1e-6) << "final ones are as ever";
 }
 
 TEST_F(JobEstimateTest, RefusesWhatASubmissionRefuses) {

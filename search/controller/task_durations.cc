@@ -6,6 +6,8 @@
 #include <limits>
 #include <vector>
 
+#include "space/metric_registry.h"
+
 namespace forall {
 namespace {
 
@@ -24,10 +26,28 @@ Work Work::Of(const v1::Task& task, int64_t images) {
     work.device = task.device();
     work.fidelity = task.fidelity();
     work.batch = task.batch();
+    work.metrics = MetricsOf({task.metrics().begin(), task.metrics().end()});
+    work.rules = RulesOf(task.latency_rules());
   }
   if (task.kind() == v1::Task::ACCURACY) work.images = images;
   return work;
 }
+
+std::vector<std::string> Work::MetricsOf(std::vector<std::string> wanted) {
+  wanted.erase(std::remove_if(wanted.begin(), wanted.end(),
+                              [](const std::string& id) {
+                                const MetricInfo* const metric = FindMetric(id);
+                                return id == kMedianLatency ||
+                                       (metric != nullptr && !metric->derived_from.empty());
+                              }),
+               wanted.end());
+  std::sort(wanted.begin(), wanted.end());
+  wanted.erase(std::unique(wanted.begin(), wanted.end()), wanted.end());
+  return wanted;
+}
+
+// No map is among the fields: equal rules are equal bytes.
+std::string Work::RulesOf(const v1::LatencyProfile& rules) { return rules.SerializeAsString(); }
 
 int64_t ImagesOf(const v1::Task& task, int64_t all) {
   int64_t images = task.images();
@@ -66,7 +86,23 @@ std::optional<Duration> TaskDurations::Find(const Work& work) const {
   if (nearest == nullptr) return std::nullopt;
   const double scale =
       images > 0 ? static_cast<double>(work.images) / static_cast<double>(images) : 1;
-  return Duration{scale * Median(*nearest), static_cast<int64_t>(nearest->size()), images};
+  return Duration{scale * Median(*nearest), static_cast<int64_t>(nearest->size()), images,
+                  work.metrics};
+}
+
+std::optional<Duration> TaskDurations::FindWider(const Work& work) const {
+  std::optional<Duration> best;
+  for (const auto& [other, latest] : seconds_) {
+    Work same = other;
+    same.metrics = work.metrics;
+    if (same < work || work < same) continue;
+    const bool wider = other.metrics.size() > work.metrics.size() &&
+                       std::includes(other.metrics.begin(), other.metrics.end(),
+                                     work.metrics.begin(), work.metrics.end());
+    if (!wider || (best.has_value() && best->metrics.size() <= other.metrics.size())) continue;
+    best = Duration{Median(latest), static_cast<int64_t>(latest.size()), 0, other.metrics};
+  }
+  return best;
 }
 
 }  // namespace forall

@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <tuple>
+#include <vector>
 
 #include "proto/forall/v1/fleet_service.pb.h"
 
@@ -24,17 +25,24 @@ struct Work {
   std::string device = {};    // devices/*, of a latency
   std::string fidelity = {};  // of a latency
   int32_t batch = 0;          // of a latency
-  int64_t images = 0;         // of an accuracy
+  // Of a latency: what is measured beside latency_ms, ascending, and the changed rules of how.
+  std::vector<std::string> metrics = {};
+  std::string rules = {};
+  int64_t images = 0;  // of an accuracy
 
   // `images`: how many the task's result was of.
   static Work Of(const v1::Task& task, int64_t images);
+  // As `metrics` has them: without latency_ms and what is derived.
+  static std::vector<std::string> MetricsOf(std::vector<std::string> wanted);
+  // As `rules` has them; "" where none is changed.
+  static std::string RulesOf(const v1::LatencyProfile& rules);
   bool operator<(const Work& other) const { return Key() < other.Key(); }
 
  private:
   std::tuple<int, const std::string&, const std::string&, const std::string&, const std::string&,
-             int32_t, int64_t>
+             int32_t, const std::string&, const std::vector<std::string>&, int64_t>
   Key() const {
-    return {kind, supernet_sha256, recipe, device, fidelity, batch, images};
+    return {kind, supernet_sha256, recipe, device, fidelity, batch, rules, metrics, images};
   }
 };
 
@@ -42,9 +50,10 @@ struct Work {
 int64_t ImagesOf(const v1::Task& task, int64_t all);
 
 struct Duration {
-  double seconds = 0;  // median
-  int64_t count = 0;   // of so many tasks
-  int64_t images = 0;  // of an accuracy: of tasks of so many images, scaled
+  double seconds = 0;                     // median
+  int64_t count = 0;                      // of so many tasks
+  int64_t images = 0;                     // of an accuracy: of tasks of so many images, scaled
+  std::vector<std::string> metrics = {};  // of a latency: what those tasks measured beside
 };
 
 // Seconds from a task's lease, or from its worker's result before where that came later, to its
@@ -59,6 +68,9 @@ class TaskDurations {
   // nullopt where none was ever done. Accuracies of another number of images stand in for those
   // wanted, the nearest in proportion, as if each image took the same.
   std::optional<Duration> Find(const Work& work) const;
+  // Of latencies like it that measured something more, as little as there is: they took at least as
+  // long. nullopt where there are none.
+  std::optional<Duration> FindWider(const Work& work) const;
 
  private:
   std::map<Work, std::deque<double>> seconds_;

@@ -57,6 +57,30 @@ TEST(TaskDurationsTest, KeepsKindsOfWorkApart) {
                    .has_value());
 }
 
+TEST(TaskDurationsTest, LatenciesWithMoreMeasuredAreWider) {
+  TaskDurations durations;
+  const auto with = [](std::vector<std::string> metrics) {
+    Work work = Latency("devices/a", "screening");
+    work.metrics = Work::MetricsOf(std::move(metrics));
+    return work;
+  };
+  durations.Add(with({"latency_p90_ms", "energy_mj", "peak_memory_mib"}), 9);
+  durations.Add(with({"latency_p90_ms", "energy_mj", "latency_ms", "carbon_mg"}), 6);
+  EXPECT_EQ(durations.Find(with({"energy_mj", "latency_p90_ms"}))->seconds, 6);
+  EXPECT_FALSE(durations.Find(with({"energy_mj"})).has_value());
+  EXPECT_EQ(durations.FindWider(with({"energy_mj"}))->seconds, 6);
+  EXPECT_EQ(durations.FindWider(with({"energy_mj"}))->metrics,
+            (std::vector<std::string>{"energy_mj", "latency_p90_ms"}));
+  EXPECT_EQ(durations.FindWider(with({"peak_memory_mib"}))->seconds, 9);
+  EXPECT_FALSE(durations.FindWider(with({"latency_p99_ms"})).has_value());
+  Work other = with({"energy_mj"});
+  other.batch = 8;
+  EXPECT_FALSE(durations.FindWider(other).has_value());
+  other.batch = 1;
+  other.rules = "r";
+  EXPECT_FALSE(durations.FindWider(other).has_value());
+}
+
 TEST(TaskDurationsTest, ScalesAccuraciesOfTheNearestNumberOfImages) {
   TaskDurations durations;
   durations.Add(Accuracy(100), 1);

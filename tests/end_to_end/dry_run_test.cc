@@ -86,6 +86,22 @@ TEST_F(DryRunTest, SaysWhatAJobWouldCostAndStartsNone) {
   EXPECT_THAT(Run("jobs", &code), HasSubstr("No jobs yet"));
 }
 
+TEST_F(DryRunTest, NamesWhatATaskMeasuresAndHowManyRunsThatTakes) {
+  const std::string job = absl::StrCat(
+      kJob, "--objective latency_p99_ms --objective throughput_ips:batch=8 --dry-run ");
+  int code = 0;
+  const std::string table = Run(job, &code);
+  EXPECT_EQ(code, 0) << table;
+  for (const auto& line : absl::StrSplit(table, '\n')) EXPECT_LE(line.size(), 100u) << line;
+  const nlohmann::json json = nlohmann::json::parse(Run(job + "--json", &code));
+  ASSERT_EQ(json["work"].size(), 5u) << json;
+  EXPECT_EQ(json["work"][1]["metric"], "latency_ms, latency_p99_ms");
+  EXPECT_EQ(json["work"][1]["fewest_runs"], 662);
+  EXPECT_EQ(json["work"][3]["metrics"], nlohmann::json({"latency_ms", "throughput_ips"}));
+  EXPECT_EQ(json["work"][3]["where"], "any device:batch=8");
+  EXPECT_EQ(json["work"][3]["batch"], 8);
+}
+
 TEST_F(DryRunTest, RefusesWhatASubmissionRefuses) {
   const std::string impossible =
       "submit --supernet fashion_mnist --objective accuracy_top1 --trials 5 --constraint 'macs<=1'";

@@ -29,6 +29,7 @@ absl::StatusOr<DeviceFile> ReadDeviceFile(const std::string& path) {
 
 absl::StatusOr<DevicePlan> PlanFile(const WorkerFlags& flags, const std::string& path) {
   DevicePlan plan;
+  plan.path = path;
   FORALL_ASSIGN_OR_RETURN(plan.file, ReadDeviceFile(path));
   const bool only = flags.timing.size() == 1 && !flags.local;
   plan.device = plan.file->device;

@@ -20,6 +20,7 @@ struct DevicePlan {
   std::string device;
   std::string device_class;  // "": by the processor's architecture
   std::vector<v1::Task::Kind> kinds;
+  std::string path;  // of the file
   // Nothing: this machine by default settings, with its datasets.
   std::optional<DeviceFile> file;
   // Which process serves it (WorkerInstance); filled in by that process.

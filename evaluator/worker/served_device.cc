@@ -48,9 +48,14 @@ std::vector<std::string> OfferedDatasets(const std::string& directory,
   return offered;
 }
 
-// Of what the models run on.
-absl::StatusOr<std::unique_ptr<EnergySensors>> ChooseEnergy(const DevicePlan& plan,
-                                                            PowerSensors found) {
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<EnergySensors>> FindEnergySensors(const DevicePlan& plan,
+                                                                 const std::string& sysfs) {
+  if (plan.elsewhere()) {
+    return absl::UnavailableError("another device's power sensors are not read yet");
+  }
+  PowerSensors found = DiscoverPowerSensors(sysfs);
   const OnnxRuntimeBackend::Options backend =
       plan.file.has_value() ? plan.file->runtime.backend : OnnxRuntimeBackend::Options();
   if (backend.provider == "cpu" || backend.provider == "XNNPACK") {
@@ -65,8 +70,6 @@ absl::StatusOr<std::unique_ptr<EnergySensors>> ChooseEnergy(const DevicePlan& pl
       std::move(found),
       absl::StrCat("gpu-", id == backend.provider_options.end() ? "0" : id->second));
 }
-
-}  // namespace
 
 void WorkerStop::Stop() {
   MutexLock lock(&mu_);
@@ -178,9 +181,7 @@ absl::Status ServedDevice::Prepare() {
   FORALL_ASSIGN_OR_RETURN(const BackendDescription backend, Describe());
   FORALL_ASSIGN_OR_RETURN(host_lock_, HostLock::Open(lock));
   options.host_lock = host_lock_.get();
-  energy_ = elsewhere_ != nullptr
-                ? absl::UnavailableError("another device's power sensors are not read yet")
-                : ChooseEnergy(plan_, DiscoverPowerSensors(process_.flags->sysfs));
+  energy_ = FindEnergySensors(plan_, process_.flags->sysfs);
   if (energy_.ok()) options.energy_sensors = energy_->get();
   FORALL_ASSIGN_OR_RETURN(executor_, LocalTaskExecutor::Create(std::move(options)));
   fleet_ = std::make_unique<FleetClient>(process_.channel, FleetClient::Options{});

@@ -88,6 +88,11 @@ class ServedDevice {
   std::unique_ptr<Worker> worker_;
 };
 
+// The sensors that tell the energy of what the plan's models run on: those of this machine, read
+// below `sysfs` ("": its own). Unavailable, with why, where there are none, and for another device.
+absl::StatusOr<std::unique_ptr<EnergySensors>> FindEnergySensors(const DevicePlan& plan,
+                                                                 const std::string& sysfs);
+
 // Opens and serves the device, for as long as it takes until it can be reached. The errors of Open
 // and Run but Unavailable.
 absl::Status Serve(const ServedDevice::Process& process, const DevicePlan& plan);

@@ -50,6 +50,9 @@ SIGTERM: it finishes or gives back what it has (a second signal stops it at once
   --sysfs DIR              read power sensors from the sys/ in this folder, e.g. one that a
                            container was given or a recorded one (default: the machine's own)
   --kinds LIST             tasks to take, of export,accuracy,latency (default: all)
+  --check                  say what would be served, as far as this machine can tell without going to
+                           another device or the controller, and leave: 0, or 2 naming the file and
+                           the key that is wrong
   --providers              print which execution providers ONNX Runtime offers here, and leave
   --verbose                log more
   --version                print the version
@@ -65,6 +68,7 @@ examples
   forall-worker
   forall-worker --controller 10.0.0.5:7411 --device pi5-lab --data ~/datasets
   forall-worker --id pc-timing --kinds latency
+  forall-worker --timing orin.json --timing pixel.json --check
   forall-worker --timing orin.json --device orin-1 --device-class jetson-orin
   forall-worker --local --timing orin.json --timing pixel.json   # which say what they are called
 )";
@@ -157,10 +161,13 @@ absl::Status CheckTiming(const WorkerFlags& flags) {
 }
 
 bool IsSwitch(const std::string& name, WorkerFlags* flags, bool** value) {
-  const std::map<std::string, bool*> switches = {
-      {"--verbose", &flags->verbose}, {"--version", &flags->version},
-      {"--local", &flags->local},     {"--providers", &flags->providers},
-      {"--help", &flags->help},       {"-h", &flags->help}};
+  const std::map<std::string, bool*> switches = {{"--verbose", &flags->verbose},
+                                                 {"--version", &flags->version},
+                                                 {"--local", &flags->local},
+                                                 {"--providers", &flags->providers},
+                                                 {"--check", &flags->check},
+                                                 {"--help", &flags->help},
+                                                 {"-h", &flags->help}};
   const auto found = switches.find(name);
   if (found == switches.end()) return false;
   *value = found->second;
@@ -207,7 +214,7 @@ absl::StatusOr<WorkerFlags> ParseWorkerFlags(const std::vector<std::string>& arg
   }
   FORALL_RETURN_IF_ERROR(CheckTiming(flags));
   // Otherwise it would be looked for, for ever, at a port that nobody named.
-  if (!flags.help && !flags.version && !flags.providers) {
+  if (!flags.help && !flags.version && !flags.providers && !flags.check) {
     FORALL_RETURN_IF_ERROR(WithContext(ParseHostPort(flags.access.address, 1).status(),
                                        "--controller (or FORALL_CONTROLLER)"));
   }

@@ -37,6 +37,8 @@ struct WorkerFlags {
   std::vector<v1::Task::Kind> kinds;
   // Which execution providers work here.
   bool providers = false;
+  // Whether the device files are right, without serving anything.
+  bool check = false;
   bool verbose = false;
   bool help = false;
   bool version = false;

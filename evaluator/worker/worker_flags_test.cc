@@ -73,6 +73,16 @@ TEST(WorkerFlagsTest, SensorsMayBeReadElsewhere) {
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("--sysfs")));
 }
 
+TEST(WorkerFlagsTest, ACheckNeedsNoController) {
+  const auto wrong = [](const char* name) -> const char* {
+    return absl::string_view(name) == "FORALL_CONTROLLER" ? "nobody" : nullptr;
+  };
+  EXPECT_FALSE(ParseWorkerFlags({"--timing", "a.json"}, wrong).ok());
+  FORALL_ASSERT_OK_AND_ASSIGN(const WorkerFlags flags,
+                              ParseWorkerFlags({"--check", "--timing", "a.json"}, wrong));
+  EXPECT_TRUE(flags.check);
+}
+
 TEST(WorkerFlagsTest, ReadsBothSpellings) {
   FORALL_ASSERT_OK_AND_ASSIGN(
       const WorkerFlags flags,
@@ -112,7 +122,7 @@ TEST(WorkerFlagsTest, ErrorsNameTheFlag) {
 TEST(WorkerFlagsTest, UsageNamesEveryFlag) {
   for (const char* flag :
        {"--controller", "--id", "--device", "--device-class", "--data", "--cache", "--cache-mib",
-        "--threads", "--kinds", "--timing", "--local", "--providers", "--verbose"}) {
+        "--threads", "--kinds", "--timing", "--local", "--check", "--providers", "--verbose"}) {
     EXPECT_THAT(WorkerUsage(), HasSubstr(flag));
   }
 }

@@ -14,6 +14,7 @@
 #include "base/status_macros.h"
 #include "base/thread.h"
 #include "evaluator/worker/artifact_client.h"
+#include "evaluator/worker/device_check.h"
 #include "evaluator/worker/fleet_client.h"
 #include "evaluator/worker/reference_network.h"
 #include "evaluator/worker/served_device.h"
@@ -130,6 +131,22 @@ absl::Status RunWorkers(const WorkerFlags& flags, std::vector<DevicePlan> plans)
   return ServeAll(process, plans);
 }
 
+absl::Status CheckDevices(const WorkerFlags& flags) {
+  FORALL_ASSIGN_OR_RETURN(const std::vector<DevicePlan> plans, PlanDevices(flags));
+  absl::Status first;
+  for (const DevicePlan& plan : plans) {
+    const absl::StatusOr<std::string> text = CheckPlan(plan, flags.sysfs);
+    if (text.ok()) {
+      std::fputs(text->c_str(), stdout);
+    } else if (first.ok()) {
+      first = text.status();
+    } else {
+      std::fprintf(stderr, "forall-worker: %s\n", std::string(text.status().message()).c_str());
+    }
+  }
+  return first;
+}
+
 int Main(const std::vector<std::string>& arguments) {
   SignalWatch::BlockSignals();
   const absl::StatusOr<WorkerFlags> flags =
@@ -158,6 +175,12 @@ int Main(const std::vector<std::string>& arguments) {
     if (status.ok()) return 0;
     std::fprintf(stderr, "forall-worker: %s\n", std::string(status.message()).c_str());
     return 1;
+  }
+  if (flags->check) {
+    const absl::Status status = CheckDevices(*flags);
+    if (status.ok()) return 0;
+    std::fprintf(stderr, "forall-worker: %s\n", std::string(status.message()).c_str());
+    return 2;
   }
   // Nothing gets better by starting again.
   const absl::StatusOr<std::vector<DevicePlan>> plans = PlanDevices(*flags);

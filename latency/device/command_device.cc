@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "latency/device/command_device.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -108,6 +109,25 @@ absl::StatusOr<Description> Parse(absl::string_view text) {
   return description;
 }
 
+std::string WayOf(const TransportDescription& description) {
+  return description.target.empty() ? description.kind
+                                    : absl::StrCat(description.kind, " ", description.target);
+}
+
+// All that its command lines begin with, once each.
+std::vector<std::string> ProgramsOf(const Recipe& recipe) {
+  const RecipeValues values;
+  std::vector<CommandLine> lines = recipe.RunCommands(values);
+  if (recipe.traits().builds) lines.push_back(recipe.BuildCommand(values));
+  lines.push_back(recipe.VersionCommand());
+  std::vector<std::string> programs;
+  for (const CommandLine& line : lines) {
+    if (line.empty() || std::count(programs.begin(), programs.end(), line[0]) > 0) continue;
+    programs.push_back(line[0]);
+  }
+  return programs;
+}
+
 // Prints name=value, the value being empty where the device does not tell.
 constexpr char kProbeScript[] = R"sh(
 say() { echo "$1=$(eval "$2" 2>/dev/null | head -n 1)";
@@ -137,6 +157,36 @@ std::map<std::string, std::string> NamedValues(absl::string_view text) {
 
 absl::Status CommandDevice::Check(absl::string_view json) { return Parse(json).status(); }
 
+absl::StatusOr<CommandOutline> CommandDevice::Outline(absl::string_view json) {
+  FORALL_ASSIGN_OR_RETURN(const Description description, Parse(json));
+  FORALL_ASSIGN_OR_RETURN(const Json file, JsonMembers::ParseObject(json, "a device file"));
+  const CommandBackend::Options& options = description.options;
+  const Recipe::Traits& traits = options.recipe->traits();
+  CommandOutline outline;
+  const TransportDescription way = description.transport->Describe();
+  outline.way = WayOf(way);
+  outline.recipe = traits.name;
+  outline.provider = traits.provider;
+  outline.precision = options.precision;
+  outline.threads = options.threads;
+  outline.runs_per_call = options.runs_per_call;
+  for (const std::string& program : ProgramsOf(*options.recipe)) {
+    if (way.kind == "local") {
+      outline.programs.emplace_back("recipe", program);
+    } else {
+      outline.programs_there.push_back(program);
+    }
+  }
+  if (!traits.convert.empty()) outline.programs.emplace_back("recipe.convert", traits.convert[0]);
+  if (way.kind != "local") outline.programs.emplace_back("transport.kind", way.kind);
+  for (const char* const key : {"known_hosts", "identity"}) {
+    const auto named = file.at("transport").find(key);
+    if (named == file.at("transport").end()) continue;
+    outline.files.emplace_back(absl::StrCat("transport.", key), named->get<std::string>());
+  }
+  return outline;
+}
+
 absl::StatusOr<std::unique_ptr<CommandDevice>> CommandDevice::Open(
     absl::string_view json, std::function<bool()> cancelled) {
   FORALL_ASSIGN_OR_RETURN(Description description, Parse(json));
@@ -147,11 +197,7 @@ absl::StatusOr<std::unique_ptr<CommandDevice>> CommandDevice::Open(
       new CommandDevice(std::move(description.transport), std::move(backend)));
 }
 
-std::string CommandDevice::way() const {
-  const TransportDescription description = transport_->Describe();
-  return description.target.empty() ? description.kind
-                                    : absl::StrCat(description.kind, " ", description.target);
-}
+std::string CommandDevice::way() const { return WayOf(transport_->Describe()); }
 
 absl::StatusOr<Environment> CommandDevice::Probe() {
   FORALL_ASSIGN_OR_RETURN(

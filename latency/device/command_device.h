@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -17,6 +18,22 @@
 #include "latency/transport/transport.h"
 
 namespace forall {
+
+// What a device file describes, as far as it can be told without going to the device.
+struct CommandOutline {
+  std::string way;     // "ssh me@orin:22"
+  std::string recipe;  // its name
+  std::string provider;
+  std::string precision;
+  int threads = 1;
+  int runs_per_call = 0;
+  // What it needs on this machine, by the key that asks for it: programs, looked up in PATH unless
+  // they have a slash, and files.
+  std::vector<std::pair<std::string, std::string>> programs;
+  std::vector<std::pair<std::string, std::string>> files;
+  // What it needs on the device; empty where the device is this machine.
+  std::vector<std::string> programs_there;
+};
 
 // Thread-safe.
 class CommandDevice {
@@ -31,6 +48,8 @@ class CommandDevice {
   // Whether Open would understand it, without going anywhere. InvalidArgument names the key that is
   // wrong.
   static absl::Status Check(absl::string_view json);
+  // The same, and what it would be.
+  static absl::StatusOr<CommandOutline> Outline(absl::string_view json);
   // Goes to the device and asks its program for the version. InvalidArgument names the key that is
   // wrong; the errors of CommandBackend::Create. `cancelled` (may be empty) is asked while programs
   // run, by whichever thread waits for them, for as long as the device lives.

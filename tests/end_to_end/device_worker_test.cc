@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A worker that times on another device, with that device's own program: here a script behind the
 // local transport, which takes as many nanoseconds as the model's file has bytes.
+#include <unistd.h>
+
 #include <memory>
 #include <optional>
 #include <string>
@@ -60,6 +62,39 @@ TEST_F(DeviceWorkerTest, OneProcessMeasuresAJobOnSeveralDevices) {
     // The same file of so many bytes, on both boards.
     EXPECT_NEAR(of("latency_ms@board-3") / of("latency_ms@board-1"), 3, 1e-6) << member;
     EXPECT_GT(of("latency_ms@pc"), 0);
+  }
+
+  // Why trials are not on a frontier: of all, and of one.
+  Run("submit --supernet fashion_mnist --objective latency_ms@board-1 --objective macs "
+      "--constraint 'latency_ms@board-1<=0.0001' --trials 3 --sampler random");
+  ASSERT_EQ(exit_code_, 0) << *ReadFile(dir_ / "output");
+  Run("watch 2");
+  EXPECT_THAT(Run("frontier 2"), HasSubstr("3 trials were infeasible: forall jobs 2 says why"));
+  const std::string job = Run("jobs 2");
+  EXPECT_EQ(exit_code_, 0) << job;
+  EXPECT_THAT(job, HasSubstr("latency_ms@board-1 is above 0.0001"));
+  EXPECT_THAT(job, HasSubstr("forall trial 2/trials/1"));
+  const std::string trial = Run("trial 2/trials/1");
+  EXPECT_EQ(exit_code_, 0) << trial;
+  EXPECT_THAT(trial, HasSubstr(" is above 0.0001"));
+  EXPECT_THAT(trial, HasSubstr("TRUSTED"));
+  Run("trial 2/trials/9");
+  EXPECT_EQ(exit_code_, 4);
+}
+
+TEST_F(DeviceWorkerTest, AFileIsCheckedWithoutAController) {
+  Write("board", CountingProgram(1));
+  Write("board.json", CountingBoard(dir_.path(), dir_ / "board",
+                                    R"(, "device": "board-1", "device_class": "board")"));
+  for (const bool there : {true, false}) {
+    if (!there) unlink((dir_ / "board").c_str());
+    const auto worker = Start({"forall-worker", "--controller", "127.0.0.1:1", "--check", "--local",
+                               "--timing", dir_ / "board.json"});
+    const std::optional<ProgramEnd> end = worker->Wait(absl::Seconds(60));
+    ASSERT_TRUE(end.has_value());
+    const std::string said = *ReadFile(dir_ / "forall-worker.log");
+    EXPECT_EQ(end->exit_code, there ? 0 : 2) << said;
+    EXPECT_THAT(said, HasSubstr(there ? "worker board-1, by " : "board.json: recipe: "));
   }
 }
 

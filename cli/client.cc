@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/client.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <iostream>
 #include <utility>
@@ -57,6 +59,8 @@ void Client::TellIfWaiting() {
   if (told_waiting_) return;
   const auto soon = absl::ToChronoTime(Clock::Real()->Now() + absl::Seconds(1));
   if (channel_->WaitForConnected(soon) || told_waiting_.exchange(true)) return;
+  // In the place of a line of progress that may stand there.
+  if (isatty(STDERR_FILENO) == 1) std::cerr << "\r\033[K";
   std::cerr << "waiting up to " << absl::FormatDuration(timeout_) << " for a controller at "
             << address_ << "\n";
 }
@@ -94,16 +98,23 @@ absl::StatusOr<std::vector<v1::SearchJob>> Client::ListJobs() {
 
 absl::StatusOr<std::vector<v1::Trial>> Client::ListTrials(const std::string& job) {
   std::vector<v1::Trial> trials;
+  FORALL_RETURN_IF_ERROR(
+      ForEachTrial(job, [&](v1::Trial&& trial) { trials.push_back(std::move(trial)); }));
+  return trials;
+}
+
+absl::Status Client::ForEachTrial(const std::string& job,
+                                  const std::function<void(v1::Trial&& trial)>& take) {
   v1::ListTrialsRequest request;
   request.set_parent(job);
   request.set_page_size(kPageSize);
   do {
     FORALL_ASSIGN_OR_RETURN(v1::ListTrialsResponse page,
                             Call(search(), &v1::SearchService::Stub::ListTrials, request));
-    for (v1::Trial& trial : *page.mutable_trials()) trials.push_back(std::move(trial));
+    for (v1::Trial& trial : *page.mutable_trials()) take(std::move(trial));
     request.set_page_token(page.next_page_token());
   } while (!request.page_token().empty());
-  return trials;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<v1::Worker>> Client::ListWorkers() {

@@ -67,6 +67,9 @@ class Client {
   // Every job, following the pages.
   absl::StatusOr<std::vector<v1::SearchJob>> ListJobs();
   absl::StatusOr<std::vector<v1::Trial>> ListTrials(const std::string& job);
+  // The same, one after the other.
+  absl::Status ForEachTrial(const std::string& job,
+                            const std::function<void(v1::Trial&& trial)>& take);
   absl::StatusOr<std::vector<v1::Worker>> ListWorkers();
 
   // Calls `update` for every update of the job until it ends; reconnects and resumes when the

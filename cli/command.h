@@ -29,7 +29,7 @@ struct CommandContext {
 
 void AddSubmitCommand(CLI::App* app, CommandContext* context);
 void AddWatchCommand(CLI::App* app, CommandContext* context);
-void AddJobCommands(CLI::App* app, CommandContext* context);  // jobs, cancel, pause, resume
+void AddJobCommands(CLI::App* app, CommandContext* context);  // jobs, trial, cancel, ...
 void AddFrontierCommand(CLI::App* app, CommandContext* context);
 void AddLedgerCommand(CLI::App* app, CommandContext* context);
 void AddExportCommand(CLI::App* app, CommandContext* context);

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/status_macros.h"
 #include "cli/command.h"
+#include "cli/terminal.h"
 #include "cli/text_table.h"
 #include "data/folder/folder_description.h"
 #include "data/folder/image_folder.h"
@@ -131,7 +132,7 @@ absl::Status ListDatasets(const DatasetOptions& options) {
     }
     if (row.size() == 6) table.AddRow(std::move(row));
   }
-  std::cout << table.Render();
+  std::cout << table.Render(OutputWidth());
   for (const std::string& name : names) {
     for (const std::string& image : SkippedImages(absl::StrCat(options.data, "/", name))) {
       std::cout << name << " leaves out " << image << "\n";

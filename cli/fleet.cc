@@ -14,7 +14,7 @@
 #include "cli/command.h"
 #include "cli/expressions.h"
 #include "cli/inspect_format.h"
-#include "cli/text_table.h"
+#include "cli/terminal.h"
 
 namespace forall {
 namespace {
@@ -28,18 +28,7 @@ absl::Status ListWorkers(const CommandContext& context) {
         << context.controller.address << "\n";
     return absl::OkStatus();
   }
-  TextTable table(
-      {"WORKER", "STATE", "DEVICE", "CLASS", "RUNTIME", "LEASED", "DONE", "FAILED", "SEEN"});
-  for (const v1::Worker& worker : workers) {
-    table.AddRow(
-        {worker.name(), WorkerStateName(worker.state()), worker.device().name(),
-         worker.device().device_class(),
-         absl::StrCat(worker.profile().runtime(), " ", worker.profile().runtime_version()),
-         absl::StrCat(worker.leased_tasks()), absl::StrCat(worker.completed_tasks()),
-         absl::StrCat(worker.failed_tasks()),
-         Ago(absl::FromUnixSeconds(worker.last_heartbeat_time().seconds()), Clock::Real()->Now())});
-  }
-  std::cout << table.Render();
+  std::cout << WorkersTable(workers, Clock::Real()->Now(), OutputWidth());
   return absl::OkStatus();
 }
 

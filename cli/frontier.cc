@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <unistd.h>
+
 #include <iostream>
 #include <memory>
 #include <vector>
@@ -9,7 +11,9 @@
 #include "cli/error_words.h"
 #include "cli/expressions.h"
 #include "cli/frontier_format.h"
+#include "cli/jobs_format.h"
 #include "cli/progress.h"
+#include "cli/terminal.h"
 #include "nlohmann/json.hpp"
 
 namespace forall {
@@ -23,16 +27,19 @@ struct FrontierOptions {
   std::string format = "table";
 };
 
-// Of a job that has ended without a frontier, how and why; on standard error, for any format.
-absl::Status SayWhyEmpty(const std::string& name, Client* client) {
+// On standard error: of a job that has ended without a frontier, how and why; below a table, how
+// many trials were lost.
+absl::Status SayWhatIsMissing(const std::string& name, bool table, Client* client) {
   v1::GetSearchJobRequest request;
   request.set_name(name);
   FORALL_ASSIGN_OR_RETURN(
       const v1::SearchJob job,
       client->Call(client->search(), &v1::SearchService::Stub::GetSearchJob, request));
-  if (!HasEnded(job.state()) || job.measured_trials() > 0) return absl::OkStatus();
-  std::cerr << job.name() << " " << StateName(job.state()) << " with nothing measured in full"
-            << (job.error().empty() ? "" : ": ") << job.error() << "\n";
+  if (HasEnded(job.state()) && job.measured_trials() == 0) {
+    std::cerr << job.name() << " " << StateName(job.state()) << " with nothing measured in full"
+              << (job.error().empty() ? "" : ": ") << job.error() << "\n";
+  }
+  if (table) std::cerr << LostTrialsText(job);
   return absl::OkStatus();
 }
 
@@ -56,18 +63,18 @@ absl::Status ShowFrontier(const FrontierOptions& options, const CommandContext& 
       client.Call(client.search(), &v1::SearchService::Stub::QueryParetoFrontier, request);
   FORALL_RETURN_IF_ERROR(InUserWords(answer.status(), request));
   const v1::QueryParetoFrontierResponse& frontier = *answer;
-  if (frontier.members().empty() && !options.job.empty()) {
-    FORALL_RETURN_IF_ERROR(SayWhyEmpty(request.parent(), &client));
-  }
   if (options.format == "json") {
     std::cout << FrontierJson(frontier).dump(2) << "\n";
   } else if (options.format == "csv") {
     std::cout << FrontierCsv(frontier);
-    std::cerr << ClosestText(frontier);
+    std::cerr << ClosestText(frontier, TerminalWidth(STDERR_FILENO));
   } else {
-    std::cout << FrontierTable(frontier);
+    std::cout << FrontierTable(frontier, OutputWidth());
   }
-  return absl::OkStatus();
+  std::cout << std::flush;
+  const bool table = options.format == "table";
+  if (options.job.empty() || (!table && !frontier.members().empty())) return absl::OkStatus();
+  return SayWhatIsMissing(request.parent(), table, &client);
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "absl/strings/strip.h"
 #include "cli/expressions.h"
 #include "cli/text_table.h"
+#include "cli/wrapped_text.h"
 #include "nlohmann/json.hpp"
 #include "space/metric_registry.h"
 
@@ -220,21 +221,21 @@ Json MeasuredJson(const v1::Trial& trial) {
   return json;
 }
 
-std::string ClosestText(const v1::QueryParetoFrontierResponse& frontier) {
+std::string ClosestText(const v1::QueryParetoFrontierResponse& frontier, size_t width) {
   if (frontier.closest().empty()) return "";
   std::string text = "No measured subnet meets the constraints. The closest:\n";
   for (const v1::ClosestTrial& closest : frontier.closest()) {
     absl::StrAppend(&text, "  ", absl::StripPrefix(closest.trial().name(), "searchJobs/"), "  ",
                     ArchitectureSummary(closest.trial()), "\n");
     for (const v1::ClosestTrial::Miss& miss : closest.misses()) {
-      absl::StrAppend(&text, "    ", MissText(miss), "\n");
+      absl::StrAppend(&text, WrappedText("    ", MissText(miss), 6, LineWidth(width)));
     }
   }
   return text;
 }
 
-std::string FrontierTable(const v1::QueryParetoFrontierResponse& frontier) {
-  if (!frontier.closest().empty()) return ClosestText(frontier);
+std::string FrontierTable(const v1::QueryParetoFrontierResponse& frontier, size_t width) {
+  if (!frontier.closest().empty()) return ClosestText(frontier, width);
   std::vector<std::string> header = {""};
   for (const v1::Objective& objective : frontier.objectives())
     header.push_back(ObjectiveText(objective));
@@ -262,8 +263,8 @@ std::string FrontierTable(const v1::QueryParetoFrontierResponse& frontier) {
     row.emplace_back(absl::StripPrefix(member.trial().name(), "searchJobs/"));
     table.AddRow(std::move(row));
   }
-  return absl::StrCat(
-      table.Render(), frontier.members_size(), " of ", frontier.considered_trials(),
+  const std::string summary = absl::StrCat(
+      frontier.members_size(), " of ", frontier.considered_trials(),
       frontier.considered_trials() == 1 ? " subnet" : " subnets",
       images.size() == 1 && *images.begin() > 0
           ? absl::StrCat(", accuracies on ", *images.begin(), " images")
@@ -271,8 +272,8 @@ std::string FrontierTable(const v1::QueryParetoFrontierResponse& frontier) {
       frontier.members().empty()
           ? ""
           : absl::StrCat("; * ", HasKnee(frontier) ? "knee" : "suggested (no knee)",
-                         ", ~ contested, est. estimated from screening,\n[..] 95 % interval"),
-      "\n");
+                         ", ~ contested, est. estimated from screening, [..] 95 % interval"));
+  return absl::StrCat(table.Render(width), WrappedText("", summary, 0, LineWidth(width)));
 }
 
 std::string FrontierCsv(const v1::QueryParetoFrontierResponse& frontier) {

@@ -3,6 +3,7 @@
 #ifndef FORALL_CLI_FRONTIER_FORMAT_H_
 #define FORALL_CLI_FRONTIER_FORMAT_H_
 
+#include <cstddef>
 #include <string>
 
 #include "nlohmann/json_fwd.hpp"
@@ -10,11 +11,11 @@
 
 namespace forall {
 
-// Fits 100 columns for two objectives. The knee, or where there is none the suggested member, is
-// marked with '*', a contested member with '~', a value that is estimated from a screening with
-// "est.". Where nothing meets the constraints, the closest trials and what they miss follow in
-// words.
-std::string FrontierTable(const v1::QueryParetoFrontierResponse& frontier);
+// In at most `width` columns (0: as many as it takes). The knee, or where there is none the
+// suggested member, is marked with '*', a contested member with '~', a value that is estimated from
+// a screening with "est.". Where nothing meets the constraints, the closest trials and what they
+// miss follow in words.
+std::string FrontierTable(const v1::QueryParetoFrontierResponse& frontier, size_t width = 0);
 
 // One line per member, header first: per objective value, low, high, verdict and fidelity
 // (screening, final, or estimated where the value is); then costs, keys, the architecture as JSON
@@ -28,8 +29,8 @@ std::string FrontierCsv(const v1::QueryParetoFrontierResponse& frontier);
 nlohmann::ordered_json FrontierJson(const v1::QueryParetoFrontierResponse& frontier);
 
 // That nothing meets the constraints, and a line per closest trial with all that it misses; ""
-// where the response names none.
-std::string ClosestText(const v1::QueryParetoFrontierResponse& frontier);
+// where the response names none. `width` as above.
+std::string ClosestText(const v1::QueryParetoFrontierResponse& frontier, size_t width = 0);
 
 // A trial's measurements by name ("accuracy_top1", "accuracy_top1@test", "latency_ms@devices/pi5"),
 // as a member of FrontierJson has them: of equal names the one of highest fidelity.

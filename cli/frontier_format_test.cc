@@ -3,7 +3,9 @@
 
 #include <limits>
 #include <string>
+#include <vector>
 
+#include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -53,7 +55,7 @@ v1::QueryParetoFrontierResponse MakeFrontier() {
 }
 
 TEST(FrontierFormatTest, TableShowsIntervalsAndFits) {
-  const std::string table = FrontierTable(MakeFrontier());
+  const std::string table = FrontierTable(MakeFrontier(), 100);
   EXPECT_THAT(table, HasSubstr("93.40 [92.90, 93.90]"));
   EXPECT_THAT(table, HasSubstr("0.750 [0.740, 0.760]"));
   EXPECT_THAT(table, HasSubstr("25.00 M"));
@@ -64,6 +66,23 @@ TEST(FrontierFormatTest, TableShowsIntervalsAndFits) {
   for (size_t end; (end = table.find('\n', start)) != std::string::npos; start = end + 1) {
     EXPECT_LE(end - start, 100u);
   }
+}
+
+TEST(FrontierFormatTest, ATerminalsTableFitsItAndAFileGetsItWhole) {
+  v1::QueryParetoFrontierResponse frontier = MakeFrontier();
+  for (const char* const metric : {"latency_p99_ms", "energy_mj", "peak_memory_mib"}) {
+    v1::Objective* const objective = frontier.add_objectives();
+    objective->set_metric(metric);
+    objective->mutable_condition()->set_device("devices/pixel-8-pro-left");
+    frontier.mutable_members(0)->add_values(12.5);
+    *frontier.mutable_members(0)->add_measurements() = MakeMeasurement(metric, 12.5, 0.25);
+  }
+  const std::vector<std::string> lines =
+      absl::StrSplit(FrontierTable(frontier, 100), '\n', absl::SkipEmpty());
+  for (const std::string& line : lines) EXPECT_LE(line.size(), 100u) << line;
+  EXPECT_THAT(FrontierTable(frontier, 100), HasSubstr("12.500"));
+  EXPECT_THAT(FrontierTable(frontier), HasSubstr("12.500 [12.250, 12.750]"));
+  EXPECT_THAT(FrontierTable(frontier), HasSubstr("estimated from screening, [..] 95 % interval\n"));
 }
 
 TEST(FrontierFormatTest, JsonKeepsValidationAndTestApart) {

@@ -17,10 +17,12 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
+#include "cli/expressions.h"
 #include "cli/frontier_format.h"
 #include "cli/text_table.h"
 #include "cli/wrapped_text.h"
 #include "nlohmann/json.hpp"
+#include "space/metric_registry.h"
 
 namespace forall {
 namespace {
@@ -184,6 +186,19 @@ std::string DeviceText(const v1::Worker& worker) {
                               "; profile ", profile.hash().substr(0, 12)));
 }
 
+// Nothing of workers that do not tell, which are of another version.
+std::string MeasuresText(const v1::Worker& worker) {
+  const Pairs& facts = worker.device().properties();
+  const std::string measures = Find(facts, "measures");
+  const std::string why = Find(facts, "cannot_measure_energy");
+  const std::string sensors = Find(facts, "energy_sensors");
+  if (measures.empty() && why.empty()) return "";
+  std::string text = absl::StrCat(kMedianLatency, measures.empty() ? "" : ", ", measures);
+  if (!sensors.empty()) absl::StrAppend(&text, "; energy by ", sensors);
+  if (!why.empty()) absl::StrAppend(&text, "; no ", kEnergy, ": ", why);
+  return Section("measures", text);
+}
+
 std::string MachineText(const v1::WorkerInspection& inspection, absl::Time now) {
   const Pairs& facts = inspection.worker().device().properties();
   std::string text;
@@ -235,7 +250,7 @@ std::string BaselineText(const v1::WorkerInspection& inspection, absl::Time now)
       Section("baselines",
               "what the reference network takes: as a latency is counted, by the worker's own "
               "calibration, and beside its last latency") +
-      Indented(table.Render());
+      Indented(table.Render(kWidth - 2));
   const int former = inspection.former_baselines();
   if (former > 0) {
     absl::StrAppend(&text, Section("", absl::StrCat(former, former == 1 ? " more" : " others more",
@@ -293,7 +308,27 @@ std::string LatenciesText(const v1::WorkerInspection& inspection, absl::Time now
                   Printable(absl::StrJoin(latency.verdict().reasons(), ", "))});
   }
   return Section("latencies", "the last ones, with half the width of their 95 % intervals") +
-         Indented(table.Render());
+         Indented(table.Render(kWidth - 2));
+}
+
+std::string BesideText(absl::Span<const v1::Measurement> beside, absl::Time now) {
+  if (beside.empty()) return "";
+  TextTable table({"WHEN", "SUBNET", "FOR", "METRIC", "VALUE", "+-", "VERDICT", "REASONS"});
+  for (const v1::Measurement& measurement : beside) {
+    v1::Condition condition = measurement.condition();
+    // The worker has one device.
+    condition.clear_device();
+    condition.clear_device_class();
+    const bool rejected = measurement.verdict().state() == v1::Verdict::REJECTED;
+    table.AddRow({Ago(TimeOf(measurement.measure_time()), now), Printable(SubjectText(measurement)),
+                  Printable(measurement.fidelity()), MetricText(measurement.metric(), condition),
+                  rejected ? "-" : Quantity(measurement.metric(), measurement.value()),
+                  rejected ? "-" : HalfWidth(measurement),
+                  VerdictText(measurement.verdict().state()),
+                  Printable(absl::StrJoin(measurement.verdict().reasons(), ", "))});
+  }
+  return Section("beside", "what else was measured of these subnets; values in their usual units") +
+         Indented(table.Render(kWidth - 2));
 }
 
 Json NumberOrNull(double value) { return value > 0 ? Json(value) : Json(nullptr); }
@@ -372,6 +407,23 @@ Json LatencyJson(const v1::Measurement& latency) {
           {"measure_time", TimeOrNull(latency.has_measure_time(), latency.measure_time())}};
 }
 
+Json BesideJson(const v1::Measurement& measurement) {
+  const double grid = measurement.condition().grid_grams_per_kwh();
+  return {{"trial", measurement.trial()},
+          {"subject", measurement.subject()},
+          {"metric", measurement.metric()},
+          {"fidelity", measurement.fidelity()},
+          {"batch", measurement.condition().batch()},
+          {"grid_grams_per_kwh", NumberOrNull(grid)},
+          {"value", measurement.value()},
+          {"interval", {measurement.interval().low(), measurement.interval().high()}},
+          {"samples", measurement.sample_count()},
+          {"verdict", VerdictText(measurement.verdict().state())},
+          {"reasons", std::vector<std::string>(measurement.verdict().reasons().begin(),
+                                               measurement.verdict().reasons().end())},
+          {"measure_time", TimeOrNull(measurement.has_measure_time(), measurement.measure_time())}};
+}
+
 }  // namespace
 
 const char* WorkerStateName(v1::Worker::State state) {
@@ -400,13 +452,46 @@ std::string Ago(absl::Time then, absl::Time now) {
   return absl::StrCat(seconds / (24 * 3600), " days ago");
 }
 
-std::string InspectionText(const v1::WorkerInspection& inspection, absl::Time now) {
-  return absl::StrCat(Head(inspection.worker(), now), DeviceText(inspection.worker()),
-                      MachineText(inspection, now), BaselineText(inspection, now),
-                      VerdictsText(inspection), LatenciesText(inspection, now));
+std::string WorkersTable(absl::Span<const v1::Worker> workers, absl::Time now, size_t width) {
+  TextTable table(
+      {"WORKER", "STATE", "DEVICE", "CLASS", "RUNTIME", "LEASED", "DONE", "FAILED", "SEEN"});
+  for (const v1::Worker& worker : workers) {
+    table.AddRow({worker.name(), WorkerStateName(worker.state()), worker.device().name(),
+                  Printable(worker.device().device_class()),
+                  Printable(absl::StrCat(worker.profile().runtime(), " ",
+                                         worker.profile().runtime_version())),
+                  absl::StrCat(worker.leased_tasks()), absl::StrCat(worker.completed_tasks()),
+                  absl::StrCat(worker.failed_tasks()),
+                  Ago(TimeOf(worker.last_heartbeat_time()), now)});
+  }
+  return table.Render(width);
 }
 
-Json InspectionJson(const v1::WorkerInspection& inspection) {
+std::vector<v1::Measurement> MeasuredBeside(const v1::Trial& trial, const std::string& worker) {
+  std::vector<v1::Measurement> beside;
+  for (const v1::Measurement& measurement : trial.measurements()) {
+    const MetricInfo* const metric = FindMetric(measurement.metric());
+    if (metric == nullptr || metric->source != MetricSource::kLatency ||
+        metric->id == kMedianLatency || measurement.worker() != worker) {
+      continue;
+    }
+    beside.push_back(measurement);
+    // Of a number that another job made it is told there.
+    if (beside.back().trial().empty()) beside.back().set_trial(trial.name());
+  }
+  return beside;
+}
+
+std::string InspectionText(const v1::WorkerInspection& inspection,
+                           absl::Span<const v1::Measurement> beside, absl::Time now) {
+  return absl::StrCat(Head(inspection.worker(), now), DeviceText(inspection.worker()),
+                      MeasuresText(inspection.worker()), MachineText(inspection, now),
+                      BaselineText(inspection, now), VerdictsText(inspection),
+                      LatenciesText(inspection, now), BesideText(beside, now));
+}
+
+Json InspectionJson(const v1::WorkerInspection& inspection,
+                    absl::Span<const v1::Measurement> beside) {
   Json json;
   json["worker"] = WorkerJson(inspection.worker());
   json["readings"] = PairsJson(inspection.readings());
@@ -427,6 +512,10 @@ Json InspectionJson(const v1::WorkerInspection& inspection) {
   json["latencies"] = Json::array();
   for (const v1::Measurement& latency : inspection.latencies()) {
     json["latencies"].push_back(LatencyJson(latency));
+  }
+  json["beside"] = Json::array();
+  for (const v1::Measurement& measurement : beside) {
+    json["beside"].push_back(BesideJson(measurement));
   }
   return json;
 }

@@ -2,6 +2,7 @@
 #include "cli/inspect_format.h"
 
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
@@ -34,6 +35,29 @@ v1::Measurement MakeLatency(const std::string& trial, double ms, double half,
   latency.mutable_verdict()->set_state(verdict);
   latency.mutable_measure_time()->set_seconds(kNow - seconds_ago);
   return latency;
+}
+
+// A trial whose numbers two workers made.
+v1::Trial MakeTrial() {
+  v1::Trial trial;
+  trial.set_name("searchJobs/1/trials/17");
+  const auto add = [&trial](const char* metric, double value, const char* worker,
+                            v1::Verdict::State verdict) {
+    v1::Measurement* const measurement = trial.add_measurements();
+    *measurement = MakeLatency(trial.name(), value, value / 100, verdict, 60);
+    measurement->set_metric(metric);
+    measurement->set_worker(worker);
+  };
+  add("macs", 1e6, "", v1::Verdict::TRUSTED);
+  add("latency_ms", 0.5, "workers/lab", v1::Verdict::TRUSTED);
+  add("latency_p99_ms", 0.8, "workers/lab", v1::Verdict::NOISY);
+  add("throughput_ips", 2000, "workers/lab", v1::Verdict::TRUSTED);
+  add("peak_memory_mib", 12.5, "workers/lab", v1::Verdict::TRUSTED);
+  add("energy_mj", 3.25, "workers/other", v1::Verdict::TRUSTED);
+  add("energy_mj", 0, "workers/lab", v1::Verdict::REJECTED);
+  trial.mutable_measurements(2)->mutable_verdict()->add_reasons("load");
+  trial.mutable_measurements(6)->mutable_verdict()->add_reasons("the sensor stood still");
+  return trial;
 }
 
 v1::WorkerInspection MakeInspection() {
@@ -100,7 +124,7 @@ v1::WorkerInspection MakeInspection() {
 }
 
 TEST(InspectFormatTest, SaysWhatTheWorkerAndItsMachineAre) {
-  const std::string text = InspectionText(MakeInspection(), Now());
+  const std::string text = InspectionText(MakeInspection(), {}, Now());
   EXPECT_THAT(text, AllOf(HasSubstr("workers/lab, active; seen 3 s ago, registered 3 h ago, "
                                     "forall 0.1.0, protocol 2\n"),
                           HasSubstr("devices/lab (x86-64): AMD EPYC 9B14, 2 cores"),
@@ -114,17 +138,17 @@ TEST(InspectFormatTest, SaysWhatTheWorkerAndItsMachineAre) {
 }
 
 TEST(InspectFormatTest, SaysHowFarTheReferenceHasDrifted) {
-  EXPECT_THAT(InspectionText(MakeInspection(), Now()),
+  EXPECT_THAT(InspectionText(MakeInspection(), {}, Now()),
               ContainsRegex("1 +2.000 +5 days ago +2.060 +\\+3.0 % +1.950 +-2.5 % +60 s ago"));
   v1::WorkerInspection inspection = MakeInspection();
   inspection.mutable_baselines(0)->clear_calibrated_ms();
   inspection.set_former_baselines(2);
-  EXPECT_THAT(InspectionText(inspection, Now()),
+  EXPECT_THAT(InspectionText(inspection, {}, Now()),
               AllOf(ContainsRegex("5 days ago +- +- +1.950"), HasSubstr("2 others more")));
 }
 
 TEST(InspectFormatTest, SaysWhatItsLatenciesAreWorth) {
-  const std::string text = InspectionText(MakeInspection(), Now());
+  const std::string text = InspectionText(MakeInspection(), {}, Now());
   EXPECT_THAT(text, HasSubstr("verdicts   of 4 latencies\n"));
   EXPECT_THAT(text, HasSubstr("  TRUSTED  3 (75.0 %)\n"));
   EXPECT_THAT(text, HasSubstr("  NOISY    1 (25.0 %), for load 1, target_missed 1\n"));
@@ -136,16 +160,16 @@ TEST(InspectFormatTest, ALatencyForATableHasNoTrialAndIsNotRetracted) {
   v1::WorkerInspection inspection = MakeInspection();
   inspection.clear_latencies();
   *inspection.add_latencies() = MakeLatency("", 0.5, 0.004, v1::Verdict::TRUSTED, 60);
-  EXPECT_THAT(InspectionText(inspection, Now()), HasSubstr("g1-0123456789ab retracted"));
+  EXPECT_THAT(InspectionText(inspection, {}, Now()), HasSubstr("g1-0123456789ab retracted"));
   inspection.mutable_latencies(0)->set_subject("t1-0123456789abcdef0123456789abcdef");
   EXPECT_THAT(
-      InspectionText(inspection, Now()),
+      InspectionText(inspection, {}, Now()),
       AllOf(ContainsRegex("60 s ago +t1-0123456789ab +screening"), Not(HasSubstr("retracted"))));
 }
 
 TEST(InspectFormatTest, FitsATerminal) {
   for (const absl::string_view line :
-       absl::StrSplit(InspectionText(MakeInspection(), Now()), '\n')) {
+       absl::StrSplit(InspectionText(MakeInspection(), {}, Now()), '\n')) {
     EXPECT_LE(line.size(), 101u) << line;  // ° has two bytes
   }
 }
@@ -153,7 +177,7 @@ TEST(InspectFormatTest, FitsATerminal) {
 TEST(InspectFormatTest, NothingKnownIsSaidInWords) {
   v1::WorkerInspection inspection;
   inspection.mutable_worker()->set_name("workers/new");
-  const std::string text = InspectionText(inspection, Now());
+  const std::string text = InspectionText(inspection, {}, Now());
   EXPECT_THAT(text, AllOf(HasSubstr("no readings since the controller started"),
                           HasSubstr("denied     no control"), HasSubstr("baselines  none"),
                           HasSubstr("it has timed nothing yet")));
@@ -164,14 +188,14 @@ TEST(InspectFormatTest, WhatAWorkerSaysCannotCommandATerminal) {
   v1::WorkerInspection inspection = MakeInspection();
   inspection.mutable_worker()->mutable_device()->set_description("a\x1b[2Jb\nc");
   inspection.mutable_latencies(0)->mutable_verdict()->add_reasons("d\x1b[31m");
-  EXPECT_THAT(InspectionText(inspection, Now()),
+  EXPECT_THAT(InspectionText(inspection, {}, Now()),
               AllOf(HasSubstr("a [2Jb c"), Not(HasSubstr("\x1b"))));
 }
 
 TEST(InspectFormatTest, RetractedLatencyIsShownByWhatWasMeasured) {
   v1::WorkerInspection inspection = MakeInspection();
   inspection.mutable_latencies(0)->clear_trial();
-  EXPECT_THAT(InspectionText(inspection, Now()), HasSubstr("g1-0123456789ab retracted"));
+  EXPECT_THAT(InspectionText(inspection, {}, Now()), HasSubstr("g1-0123456789ab retracted"));
 }
 
 TEST(InspectFormatTest, TimesAreInWords) {
@@ -184,7 +208,7 @@ TEST(InspectFormatTest, TimesAreInWords) {
 }
 
 TEST(InspectFormatTest, JsonHasAllOfIt) {
-  const nlohmann::ordered_json json = InspectionJson(MakeInspection());
+  const nlohmann::ordered_json json = InspectionJson(MakeInspection(), {});
   EXPECT_EQ(json["worker"]["device"]["properties"]["kernel"], "6.1.0-18-amd64");
   EXPECT_EQ(json["readings"]["gpu_celsius"], "48");
   EXPECT_EQ(json["readings_time"], "2027-01-15T07:56:40+00:00");
@@ -193,7 +217,45 @@ TEST(InspectFormatTest, JsonHasAllOfIt) {
   EXPECT_EQ(json["verdicts"][1]["reasons"]["load"], 1);
   EXPECT_EQ(json["latencies"][0]["trial"], "searchJobs/1/trials/17");
   EXPECT_EQ(json["latencies"][1]["reasons"].size(), 2u);
-  EXPECT_TRUE(InspectionJson({})["readings_time"].is_null());
+  EXPECT_TRUE(InspectionJson({}, {})["readings_time"].is_null());
+}
+
+TEST(InspectFormatTest, WhatElseItMeasuredHasItsVerdicts) {
+  const std::vector<v1::Measurement> beside = MeasuredBeside(MakeTrial(), "workers/lab");
+  ASSERT_EQ(beside.size(), 4u) << "neither costs, nor the latency, nor another worker's";
+  const std::string text = InspectionText(MakeInspection(), beside, Now());
+  EXPECT_THAT(text, AllOf(HasSubstr("latency_p99_ms"), HasSubstr("throughput_ips"),
+                          HasSubstr("peak_memory_mib"), HasSubstr("12.50")));
+  EXPECT_THAT(text, ContainsRegex("energy_mj +- +- +REJECTED +the sensor"));
+  EXPECT_THAT(text, ContainsRegex("0.800 +1.0 % +NOISY +load"));
+  for (const absl::string_view line : absl::StrSplit(text, '\n')) EXPECT_LE(line.size(), 100u);
+  const nlohmann::ordered_json json = InspectionJson(MakeInspection(), beside);
+  ASSERT_EQ(json["beside"].size(), 4u);
+  EXPECT_EQ(json["beside"][0]["metric"], "latency_p99_ms");
+  EXPECT_EQ(json["beside"][3]["verdict"], "REJECTED");
+}
+
+TEST(InspectFormatTest, TellsWhatItsDeviceMeasures) {
+  v1::WorkerInspection inspection = MakeInspection();
+  auto& facts = *inspection.mutable_worker()->mutable_device()->mutable_properties();
+  EXPECT_THAT(InspectionText(inspection, {}, Now()), Not(HasSubstr("\nmeasures")));
+  facts["measures"] = "latency_p90_ms, peak_memory_mib";
+  facts["cannot_measure_energy"] = "no rapl";
+  EXPECT_THAT(
+      InspectionText(inspection, {}, Now()),
+      HasSubstr("\nmeasures   latency_ms, latency_p90_ms, peak_memory_mib; no energy_mj: no "
+                "rapl\n"));
+}
+
+TEST(InspectFormatTest, WorkersFitATerminal) {
+  v1::Worker worker = MakeInspection().worker();
+  worker.set_name("workers/a-phone-of-the-left-rack-with-a-long-name");
+  worker.mutable_device()->set_name("devices/a-phone-of-the-left-rack-with-a-long-name");
+  worker.mutable_device()->set_device_class("snapdragon-8-gen-3");
+  const std::string text = WorkersTable({worker}, Now(), 100);
+  for (const absl::string_view line : absl::StrSplit(text, '\n')) EXPECT_LE(line.size(), 100u);
+  EXPECT_THAT(text, HasSubstr("onnxruntime"));
+  EXPECT_THAT(WorkersTable({worker}, Now(), 0), HasSubstr(worker.device().name()));
 }
 
 }  // namespace

@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>
 #include <iostream>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "CLI/CLI.hpp"
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "base/status_macros.h"
 #include "cli/command.h"
 #include "cli/expressions.h"
+#include "cli/jobs_format.h"
 #include "cli/progress.h"
-#include "cli/text_table.h"
+#include "cli/terminal.h"
 
 namespace forall {
 namespace {
@@ -24,39 +23,34 @@ absl::Status ListJobs(const CommandContext& context) {
     std::cerr << "No jobs yet. Start one: forall submit --help\n";
     return absl::OkStatus();
   }
-  const bool races = std::any_of(jobs.begin(), jobs.end(), [](const v1::SearchJob& job) {
-    return !job.tier_trials().empty();
-  });
-  const bool spares = std::any_of(jobs.begin(), jobs.end(), [](const v1::SearchJob& job) {
-    return job.spared_accuracies() > 0;
-  });
-  std::vector<std::string> header = {"JOB",        "STATE",  "MEASURED",
-                                     "INFEASIBLE", "REUSED", "FRONTIER"};
-  if (spares) header.emplace_back("SPARED");
-  if (races) header.emplace_back("TIERS");
-  for (const char* column : {"CREATED", "OBJECTIVES", "NAME"}) header.emplace_back(column);
-  TextTable table(std::move(header));
-  for (const v1::SearchJob& job : jobs) {
-    const std::string objectives = absl::StrJoin(
-        job.spec().objectives(), " ",
-        [](std::string* out, const v1::Objective& o) { out->append(ObjectiveText(o)); });
-    std::vector<std::string> row = {
-        job.name(), StateName(job.state()),
-        absl::StrCat(job.measured_trials(), "/", job.spec().budget().max_trials()),
-        absl::StrCat(job.infeasible_trials()),
-        // Why a job was over at once: all was known, or nothing had to be measured.
-        Measures(job.spec()) ? absl::StrCat(job.reused_trials()) : "none needed",
-        absl::StrCat(job.frontier_size())};
-    if (spares) row.push_back(absl::StrCat(job.spared_accuracies()));
-    // "60 > 31": so many were measured at each tier of images.
-    if (races) row.push_back(absl::StrJoin(job.tier_trials(), " > "));
-    row.push_back(absl::FormatTime(
-        "%m-%d %H:%M", absl::FromUnixSeconds(job.create_time().seconds()), absl::LocalTimeZone()));
-    row.push_back(objectives);
-    row.push_back(job.spec().display_name());
-    table.AddRow(std::move(row));
+  std::cout << JobsTable(jobs, absl::LocalTimeZone(), OutputWidth());
+  return absl::OkStatus();
+}
+
+absl::Status ShowJob(const std::string& name, const CommandContext& context) {
+  Client client(context.controller);
+  v1::GetSearchJobRequest request;
+  request.set_name(WithCollection("searchJobs", name));
+  FORALL_ASSIGN_OR_RETURN(
+      const v1::SearchJob job,
+      client.Call(client.search(), &v1::SearchService::Stub::GetSearchJob, request));
+  TrialReasons reasons;
+  if (job.infeasible_trials() + job.failed_trials() > 0) {
+    FORALL_RETURN_IF_ERROR(
+        client.ForEachTrial(job.name(), [&reasons](v1::Trial&& trial) { reasons.Add(trial); }));
   }
-  std::cout << table.Render();
+  std::cout << JobText(job, reasons, OutputWidth());
+  return absl::OkStatus();
+}
+
+absl::Status ShowTrial(const std::string& name, const CommandContext& context) {
+  Client client(context.controller);
+  v1::GetTrialRequest request;
+  request.set_name(WithCollection("searchJobs", name));
+  FORALL_ASSIGN_OR_RETURN(
+      const v1::Trial trial,
+      client.Call(client.search(), &v1::SearchService::Stub::GetTrial, request));
+  std::cout << TrialText(trial, OutputWidth());
   return absl::OkStatus();
 }
 
@@ -87,8 +81,17 @@ void AddStateCommand(CLI::App* app, CommandContext* context, const char* verb, c
 }  // namespace
 
 void AddJobCommands(CLI::App* app, CommandContext* context) {
-  CLI::App* command = app->add_subcommand("jobs", "List jobs, newest first");
-  command->callback([context] { context->action = [context] { return ListJobs(*context); }; });
+  auto name = std::make_shared<std::string>();
+  CLI::App* command = app->add_subcommand(
+      "jobs", "List jobs, newest first; or one, and why trials of it are infeasible or failed");
+  command->add_option("job", *name, "searchJobs/N or N: only this one");
+  command->callback([=] {
+    context->action = [=] { return name->empty() ? ListJobs(*context) : ShowJob(*name, *context); };
+  });
+  auto trial = std::make_shared<std::string>();
+  command = app->add_subcommand("trial", "One subnet of a job: why it failed, what was measured");
+  command->add_option("trial", *trial, "searchJobs/N/trials/M or N/trials/M")->required();
+  command->callback([=] { context->action = [=] { return ShowTrial(*trial, *context); }; });
   AddStateCommand<v1::CancelSearchJobRequest>(app, context, "cancel",
                                               "Stop a job; what it measured stays",
                                               &v1::SearchService::Stub::CancelSearchJob);

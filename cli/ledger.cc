@@ -8,6 +8,7 @@
 #include "cli/command.h"
 #include "cli/expressions.h"
 #include "cli/ledger_format.h"
+#include "cli/terminal.h"
 #include "nlohmann/json.hpp"
 
 namespace forall {
@@ -24,7 +25,7 @@ absl::Status ShowLedger(const std::string& job, const std::string& format,
   if (format == "json") {
     std::cout << LedgerJson(ledger).dump(2) << "\n";
   } else {
-    std::cout << LedgerTable(ledger);
+    std::cout << LedgerTable(ledger, OutputWidth());
   }
   return absl::OkStatus();
 }

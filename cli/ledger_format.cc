@@ -13,6 +13,7 @@
 #include "base/binomial.h"
 #include "cli/expressions.h"
 #include "cli/text_table.h"
+#include "cli/wrapped_text.h"
 #include "nlohmann/json.hpp"
 #include "space/metric_registry.h"
 
@@ -47,15 +48,19 @@ Json OrNull(bool known, double value) { return known ? Json(value) : Json(nullpt
 
 }  // namespace
 
-std::string LedgerTable(const v1::PredictionLedger& ledger) {
+std::string LedgerTable(const v1::PredictionLedger& ledger, size_t width) {
+  const size_t line = LineWidth(width);
   const bool any = std::any_of(ledger.entries().begin(), ledger.entries().end(),
                                [](const Entry& entry) { return entry.forecasts_size() > 0; });
   if (ledger.entries().empty()) {
     return "Nothing to compare: the job measures no objective, all are known exactly.\n";
   }
   if (!any) {
-    return "Nothing to compare yet: no measured trial was predicted when it was proposed. The "
-           "sampler \"guided\" predicts, once its first trials are measured; others do not.\n";
+    return WrappedText("",
+                       "Nothing to compare yet: no measured trial was predicted when it was "
+                       "proposed. The sampler \"guided\" predicts, once its first trials are "
+                       "measured; others do not.",
+                       0, line);
   }
   TextTable table({"OBJECTIVE", "TRIALS", "MAPE", "<=5%", "<=10%", "<=15%", "BIAS", "TAU-B",
                    "SPEARMAN", "IN 95%"});
@@ -80,15 +85,21 @@ std::string LedgerTable(const v1::PredictionLedger& ledger) {
   }
   const bool overconfident =
       std::any_of(ledger.entries().begin(), ledger.entries().end(), IsOverconfident);
-  return absl::StrCat(table.Render(),
-                      "MAPE mean error, of what was measured; <=5% trials with at most that error; "
-                      "BIAS predicted - measured;\nTAU-B, SPEARMAN agreement of the orders; IN 95% "
-                      "measured inside the predicted interval\n",
-                      overconfident
-                          ? "! too few, and not by chance: the search was surer of itself than it "
-                            "should have been. Measured values and\nthe frontier do not "
-                            "rest on predictions\n"
-                          : "");
+  std::string text = absl::StrCat(
+      table.Render(width),
+      WrappedText("",
+                  "MAPE mean error, of what was measured; <=5% trials with at most that error; "
+                  "BIAS predicted - measured; TAU-B, SPEARMAN agreement of the orders; IN 95% "
+                  "measured inside the predicted interval",
+                  0, line));
+  if (overconfident) {
+    absl::StrAppend(&text, WrappedText("",
+                                       "! too few, and not by chance: the search was surer of "
+                                       "itself than it should have been. Measured values and the "
+                                       "frontier do not rest on predictions",
+                                       0, line));
+  }
+  return text;
 }
 
 Json LedgerJson(const v1::PredictionLedger& ledger) {

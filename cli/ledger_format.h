@@ -3,6 +3,7 @@
 #ifndef FORALL_CLI_LEDGER_FORMAT_H_
 #define FORALL_CLI_LEDGER_FORMAT_H_
 
+#include <cstddef>
 #include <string>
 
 #include "nlohmann/json_fwd.hpp"
@@ -10,8 +11,9 @@
 
 namespace forall {
 
-// A line per objective and what the columns mean; or why there is nothing to compare.
-std::string LedgerTable(const v1::PredictionLedger& ledger);
+// A line per objective and what the columns mean; or why there is nothing to compare. In at most
+// `width` columns (0: as many as it takes).
+std::string LedgerTable(const v1::PredictionLedger& ledger, size_t width = 0);
 
 // {"entries": [{"objective": ..., "forecasts": n, "mean_relative_error": ..., "pairs": [...]}]};
 // docs/search.md lists the fields.

@@ -11,6 +11,7 @@
 #include "cli/command.h"
 #include "cli/expressions.h"
 #include "cli/retraction.h"
+#include "cli/terminal.h"
 
 namespace forall {
 namespace {
@@ -58,14 +59,14 @@ absl::Status Retract(const RetractOptions& options, const CommandContext& contex
       v1::RetractMeasurementsResponse response,
       client.Call(client.fleet(), &v1::FleetService::Stub::RetractMeasurements, request));
   if (options.dry_run || response.measurements() == 0) {
-    std::cout << RetractionText(response, /*done=*/false);
+    std::cout << RetractionText(response, /*done=*/false, OutputWidth());
     return absl::OkStatus();
   }
   if (options.reason.empty()) {
     return absl::InvalidArgumentError("--reason: required: why, and who says so");
   }
   if (!options.yes) {
-    std::cerr << RetractionText(response, /*done=*/false);
+    std::cerr << RetractionText(response, /*done=*/false, TerminalWidth(STDERR_FILENO));
     if (isatty(STDIN_FILENO) == 0) {
       return absl::InvalidArgumentError(
           "a retraction cannot be taken back: say --yes, or --dry-run to see what it would do");
@@ -78,7 +79,7 @@ absl::Status Retract(const RetractOptions& options, const CommandContext& contex
   request.set_dry_run(false);
   FORALL_ASSIGN_OR_RETURN(
       response, client.Call(client.fleet(), &v1::FleetService::Stub::RetractMeasurements, request));
-  std::cout << RetractionText(response, /*done=*/true);
+  std::cout << RetractionText(response, /*done=*/true, OutputWidth());
   return absl::OkStatus();
 }
 

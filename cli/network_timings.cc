@@ -58,10 +58,11 @@ void TimingProgress::Update(int64_t done, int64_t total, const std::string& wait
     eta = (now - *first_time_) / static_cast<double>(done - first_done_) *
           static_cast<double>(total - done);
   }
-  if (terminal_) {
-    constexpr int kWidth = 100;
-    std::string line = TimingLine(done, total, eta, waiting, kWidth);
-    line.resize(kWidth, ' ');
+  if (columns_ > 0) {
+    // One less: in its last column a terminal would begin a new line.
+    const size_t width = std::max<size_t>(2, columns_) - 1;
+    std::string line = TimingLine(done, total, eta, waiting, static_cast<int>(width));
+    line.resize(width, ' ');
     *out_ << "\r" << line << std::flush;
     line_open_ = true;
     return;
@@ -163,13 +164,17 @@ absl::StatusOr<NetworkTimings> MeasureAll(const AskTimings& ask,
     if (!answer.ok()) {
       if (!inquiry.answered() || absl::IsInvalidArgument(answer.status()) ||
           now_ns - answered_ns > absl::ToInt64Nanoseconds(kPatience)) {
+        if (progress != nullptr) progress->Finish();
         return answer.status();
       }
       clock->SleepFor(kPause);
       continue;
     }
     answered_ns = now_ns;
-    FORALL_RETURN_IF_ERROR(inquiry.Take(*answer));
+    if (const absl::Status taken = inquiry.Take(*answer); !taken.ok()) {
+      if (progress != nullptr) progress->Finish();
+      return taken;
+    }
     if (inquiry.first_round()) continue;
     if (progress != nullptr) {
       progress->Update(inquiry.done(), static_cast<int64_t>(subjects.size()),

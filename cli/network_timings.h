@@ -3,6 +3,7 @@
 #ifndef FORALL_CLI_NETWORK_TIMINGS_H_
 #define FORALL_CLI_NETWORK_TIMINGS_H_
 
+#include <cstddef>
 #include <functional>
 #include <optional>
 #include <ostream>
@@ -30,17 +31,18 @@ struct NetworkTimings {
 std::string TimingLine(int64_t done, int64_t total, std::optional<absl::Duration> eta,
                        const std::string& waiting, int width);
 
-// Draws one line anew on a terminal, else prints a line at most every tenth. Thread-compatible.
+// Draws one line anew on a terminal of `columns` columns; where there is none, 0, prints a line at
+// most every tenth. Thread-compatible.
 class TimingProgress {
  public:
-  TimingProgress(std::ostream* out, bool terminal) : out_(out), terminal_(terminal) {}
+  TimingProgress(std::ostream* out, size_t columns) : out_(out), columns_(columns) {}
   // `done` of the first call is what was known before.
   void Update(int64_t done, int64_t total, const std::string& waiting, absl::Time now);
   void Finish();
 
  private:
   std::ostream* const out_;
-  const bool terminal_;
+  const size_t columns_;
   bool line_open_ = false;
   int64_t last_tenth_ = -1;
   std::string last_waiting_;

@@ -12,8 +12,6 @@
 namespace forall {
 namespace {
 
-constexpr int kWidth = 99;
-
 // Trials that the budget is spent on.
 int Done(const v1::SearchJob& job) {
   return job.measured_trials() + job.infeasible_trials() + job.failed_trials();
@@ -108,12 +106,12 @@ void ProgressPrinter::Update(const v1::SearchJob& job, absl::Time now) {
     last_reason_ = job.waiting_reason();
     if (!last_reason_.empty()) {
       *out_ << (terminal_ ? "\r\033[K" : "")
-            << WrappedText("", "waits for " + last_reason_, 2, kWidth) << std::flush;
+            << WrappedText("", "waits for " + last_reason_, 2, width_) << std::flush;
     }
   }
   if (terminal_) {
     // Return to the start, clear the line, draw.
-    *out_ << "\r\033[K" << ProgressLine(job, eta, kWidth) << std::flush;
+    *out_ << "\r\033[K" << ProgressLine(job, eta, static_cast<int>(width_)) << std::flush;
     line_open_ = true;
     return;
   }
@@ -122,7 +120,7 @@ void ProgressPrinter::Update(const v1::SearchJob& job, absl::Time now) {
   if (tenth == last_tenth_ && job.state() == last_state_) return;
   last_tenth_ = tenth;
   last_state_ = job.state();
-  *out_ << ProgressLine(job, eta, kWidth) << "\n" << std::flush;
+  *out_ << ProgressLine(job, eta, static_cast<int>(width_)) << "\n" << std::flush;
 }
 
 void ProgressPrinter::Finish() {

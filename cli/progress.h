@@ -3,6 +3,7 @@
 #ifndef FORALL_CLI_PROGRESS_H_
 #define FORALL_CLI_PROGRESS_H_
 
+#include <cstddef>
 #include <optional>
 #include <ostream>
 #include <string>
@@ -19,19 +20,23 @@ std::string ProgressLine(const v1::SearchJob& job, std::optional<absl::Duration>
 // Feeds on updates. Thread-compatible.
 class ProgressPrinter {
  public:
-  // `terminal`: redraw one line; else print a line at most every tenth of the budget and at changes
-  // of state.
-  ProgressPrinter(std::ostream* out, bool terminal) : out_(out), terminal_(terminal) {}
+  // `columns` of the terminal: redraw one line; 0, where there is none: print a line at most every
+  // tenth of the budget and at changes of state.
+  ProgressPrinter(std::ostream* out, size_t columns)
+      : out_(out), terminal_(columns > 0), width_(columns > 1 ? columns - 1 : kUsualWidth) {}
 
   void Update(const v1::SearchJob& job, absl::Time now);
   // Ends the line.
   void Finish();
 
  private:
+  static constexpr size_t kUsualWidth = 99;
+
   std::optional<absl::Duration> Eta(const v1::SearchJob& job, absl::Time now);
 
   std::ostream* const out_;
   const bool terminal_;
+  const size_t width_;
   bool line_open_ = false;
   v1::SearchJob::State last_state_ = v1::SearchJob::STATE_UNSPECIFIED;
   int last_tenth_ = -1;

@@ -4,6 +4,9 @@
 #include <sstream>
 #include <string>
 
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -37,7 +40,7 @@ TEST(ProgressTest, BarIsFilledInProportionAndFits) {
 
 TEST(ProgressTest, EtaComesFromThePaceSinceTheFirstUpdate) {
   std::ostringstream out;
-  ProgressPrinter printer(&out, /*terminal=*/true);
+  ProgressPrinter printer(&out, /*columns=*/100);
   const absl::Time start = absl::FromUnixSeconds(1000);
   printer.Update(MakeJob(40), start);
   EXPECT_THAT(out.str(), Not(HasSubstr("ETA")));
@@ -48,9 +51,25 @@ TEST(ProgressTest, EtaComesFromThePaceSinceTheFirstUpdate) {
   EXPECT_EQ(out.str().back(), '\n');
 }
 
+TEST(ProgressTest, ALineFitsTheTerminal) {
+  for (const size_t columns : {60, 100}) {
+    std::ostringstream out;
+    ProgressPrinter printer(&out, columns);
+    v1::SearchJob job = MakeJob(40);
+    job.set_waiting_reason("a worker on the device pixel-8-pro-left, which nobody has started yet");
+    printer.Update(job, absl::FromUnixSeconds(1000));
+    printer.Update(MakeJob(60), absl::FromUnixSeconds(1010));
+    printer.Finish();
+    for (absl::string_view line : absl::StrSplit(out.str(), absl::ByAnyChar("\r\n"))) {
+      absl::ConsumePrefix(&line, "\033[K");
+      EXPECT_LT(line.size(), columns) << line;
+    }
+  }
+}
+
 TEST(ProgressTest, WithoutATerminalOneLineATenth) {
   std::ostringstream out;
-  ProgressPrinter printer(&out, /*terminal=*/false);
+  ProgressPrinter printer(&out, /*columns=*/0);
   for (int measured = 0; measured <= 100; ++measured) {
     printer.Update(MakeJob(measured), absl::FromUnixSeconds(measured));
   }
@@ -62,7 +81,7 @@ TEST(ProgressTest, WithoutATerminalOneLineATenth) {
 TEST(ProgressPrinterTest, TellsWhatAJobWaitsForOnceAndInFull) {
   for (const bool terminal : {false, true}) {
     std::ostringstream out;
-    ProgressPrinter printer(&out, terminal);
+    ProgressPrinter printer(&out, terminal ? 100 : 0);
     v1::SearchJob job = MakeJob(0);
     job.set_waiting_reason("a worker that can do tasks/108: " + std::string(120, 'x') +
                            " cannot, its program printed seventeen of twenty samples and no more");
@@ -79,7 +98,7 @@ TEST(ProgressPrinterTest, TellsWhatAJobWaitsForOnceAndInFull) {
 
 TEST(ProgressPrinterTest, TellsTheTimeLeftOfFinalMeasurementsByTheirOwnPace) {
   std::ostringstream out;
-  ProgressPrinter printer(&out, /*terminal=*/true);
+  ProgressPrinter printer(&out, /*columns=*/100);
   v1::SearchJob job;
   job.mutable_spec()->mutable_budget()->set_max_trials(120);
   job.mutable_spec()->add_objectives()->set_metric("latency_ms");

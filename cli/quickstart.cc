@@ -26,6 +26,7 @@
 #include "cli/command.h"
 #include "cli/frontier_format.h"
 #include "cli/progress.h"
+#include "cli/terminal.h"
 #include "nlohmann/json.hpp"
 
 namespace forall {
@@ -174,7 +175,7 @@ absl::StatusOr<v1::SearchJob> SubmitOrResume(Client* client, const v1::SearchJob
 // Follows the job, timing the search and the final measurements as stages of their own.
 absl::StatusOr<v1::SearchJob> WatchToEnd(Client* client, const std::string& name,
                                          StageClock* stages, const Children& children) {
-  ProgressPrinter printer(&std::cerr, isatty(STDERR_FILENO) == 1);
+  ProgressPrinter printer(&std::cerr, TerminalWidth(STDERR_FILENO));
   v1::SearchJob job;
   bool finalizing = false;
   const absl::Status status = client->WatchJob(
@@ -288,7 +289,7 @@ absl::Status Quickstart(const QuickstartOptions& options) {
   stages.End();
   FORALL_RETURN_IF_ERROR(WriteFrontierJson(options, job, frontier, stages));
 
-  std::cout << "\n" << FrontierTable(frontier) << "\n";
+  std::cout << "\n" << FrontierTable(frontier, OutputWidth()) << "\n";
   for (const auto& [name, seconds] : stages.stages()) {
     std::cout << absl::StrFormat("%-20s %7.1f s\n", name, seconds);
   }

@@ -34,7 +34,8 @@ absl::StatusOr<absl::Time> ParseMoment(absl::string_view text, absl::Time now,
                    text, "\""));
 }
 
-std::string RetractionText(const v1::RetractMeasurementsResponse& response, bool done) {
+std::string RetractionText(const v1::RetractMeasurementsResponse& response, bool done,
+                           size_t width) {
   if (response.measurements() == 0)
     return "No measurement is meant, or all are retracted already.\n";
   std::string text;
@@ -45,7 +46,7 @@ std::string RetractionText(const v1::RetractMeasurementsResponse& response, bool
                     absl::StrCat(job.remeasured_trials()), absl::StrCat(job.lost_trials()),
                     absl::StrCat(job.dropped_known())});
     }
-    text = table.Render();
+    text = table.Render(width);
   }
   absl::StrAppend(&text, response.measurements(),
                   response.measurements() == 1 ? " measurement " : " measurements ",

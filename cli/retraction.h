@@ -3,6 +3,7 @@
 #ifndef FORALL_CLI_RETRACTION_H_
 #define FORALL_CLI_RETRACTION_H_
 
+#include <cstddef>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -17,8 +18,10 @@ namespace forall {
 absl::StatusOr<absl::Time> ParseMoment(absl::string_view text, absl::Time now,
                                        absl::string_view flag);
 
-// What a retraction does, or did: a line per job, and one that sums up.
-std::string RetractionText(const v1::RetractMeasurementsResponse& response, bool done);
+// What a retraction does, or did: a line per job, and one that sums up. In at most `width` columns
+// (0: as many as it takes).
+std::string RetractionText(const v1::RetractMeasurementsResponse& response, bool done,
+                           size_t width = 0);
 
 }  // namespace forall
 

@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/status_macros.h"
 #include "cli/command.h"
+#include "cli/terminal.h"
 #include "cli/text_table.h"
 #include "space/cost_model.h"
 #include "space/family.h"
@@ -125,7 +126,7 @@ absl::Status ExplainSpace(const std::string& name, bool spec_only) {
     }
     table.AddRow({dimension.name, std::move(options), std::move(active)});
   }
-  std::cout << table.Render();
+  std::cout << table.Render(OutputWidth());
   return absl::OkStatus();
 }
 
@@ -140,7 +141,7 @@ absl::Status ListSpaces() {
                   Millions(costs.smallest.params, costs.largest.params),
                   absl::StrCat(space.dimensions().size())});
   }
-  std::cout << table.Render();
+  std::cout << table.Render(OutputWidth());
   return absl::OkStatus();
 }
 

@@ -10,6 +10,7 @@
 #include "base/status_macros.h"
 #include "cli/command.h"
 #include "cli/expressions.h"
+#include "cli/terminal.h"
 #include "cli/text_table.h"
 
 namespace forall {
@@ -33,7 +34,7 @@ absl::Status ListSupernets(const CommandContext& context) {
     }
     request.set_page_token(page.next_page_token());
   } while (!request.page_token().empty());
-  std::cout << table.Render();
+  std::cout << table.Render(OutputWidth());
   return absl::OkStatus();
 }
 

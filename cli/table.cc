@@ -17,6 +17,8 @@
 #include "base/status_macros.h"
 #include "cli/command.h"
 #include "cli/table_build.h"
+#include "cli/terminal.h"
+#include "cli/wrapped_text.h"
 #include "latency/table/latency_table.h"
 #include "latency/table/table_lint.h"
 #include "space/net_config.h"
@@ -89,23 +91,25 @@ absl::Status Lint(const LintOptions& options) {
     others.push_back({path, std::move(other)});
   }
   const std::vector<TableFinding> findings = LintTable(table, required, others);
-  std::cout << absl::StrFormat("%s: %d rows, %s, %s, %d %s, batch %d, %s\n", options.file,
-                               table.rows(), table.conditions.device, table.conditions.runtime,
-                               table.conditions.threads,
-                               table.conditions.threads == 1 ? "thread" : "threads",
-                               table.conditions.batch, table.conditions.date);
+  const auto print = [width = OutputWidth()](absl::string_view head, const std::string& text) {
+    std::cout << WrappedText(head, text, head.size() + 4, LineWidth(width));
+  };
+  print("",
+        absl::StrFormat("%s: %d rows, %s, %s, %d %s, batch %d, %s", options.file, table.rows(),
+                        table.conditions.device, table.conditions.runtime, table.conditions.threads,
+                        table.conditions.threads == 1 ? "thread" : "threads",
+                        table.conditions.batch, table.conditions.date));
   for (const TableProblem problem : {TableProblem::kMissing, TableProblem::kNotPositive,
                                      TableProblem::kCopied, TableProblem::kNotMonotone}) {
     size_t count = 0;
     for (const TableFinding& finding : findings) {
       if (finding.problem != problem) continue;
       if (count == 0) {
-        std::cout << "\n"
-                  << TableProblemName(problem) << ": " << TableProblemMeaning(problem) << "\n";
+        std::cout << "\n";
+        print("", absl::StrCat(TableProblemName(problem), ": ", TableProblemMeaning(problem)));
       }
       if (count++ >= kMostFindings) continue;
-      std::cout << "  " << finding.resolution << "  " << finding.key
-                << (finding.detail.empty() ? "" : "  ") << finding.detail << "\n";
+      print("  ", absl::StrCat(finding.resolution, " ", finding.key, " ", finding.detail));
     }
     if (count > kMostFindings) std::cout << "  and " << count - kMostFindings << " more\n";
   }

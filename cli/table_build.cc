@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/table_build.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -24,6 +25,7 @@
 #include "base/status_macros.h"
 #include "cli/client.h"
 #include "cli/network_timings.h"
+#include "cli/terminal.h"
 #include "latency/table/space_parts.h"
 #include "space/identity.h"
 
@@ -103,7 +105,7 @@ absl::StatusOr<std::vector<WholeNetwork>> DescribeAll(const Family& family,
 
 absl::StatusOr<NetworkTimings> Measure(Client* client, const v1::MeasureNetworksRequest& common,
                                        const std::vector<v1::NetworkSubject>& subjects) {
-  TimingProgress progress(&std::cerr, isatty(STDERR_FILENO) == 1);
+  TimingProgress progress(&std::cerr, TerminalWidth(STDERR_FILENO));
   return MeasureAll(
       [client](const v1::MeasureNetworksRequest& request) {
         return client->Call(client->search(), &v1::SearchService::Stub::MeasureNetworks, request);
@@ -210,11 +212,21 @@ void Describe(const BuildOptions& options, const Family& family, const NetworkTi
   std::erase_if(provenance, [](const auto& entry) { return entry.second.empty(); });
 }
 
+// Of a file that could not be written at the end.
+absl::Status NothingIsLost(const absl::Status& written) {
+  if (written.ok()) return written;
+  const absl::Status local = LocalFile(written);
+  return absl::Status(local.code(),
+                      absl::StrCat(local.message(),
+                                   "; the controller keeps what was measured: mend that, or name "
+                                   "another place, and run it again, which then takes seconds"));
+}
+
 absl::Status WriteYaml(const std::string& folder, const LatencyTable& table) {
   for (const auto& [resolution, rows] : table.resolutions) {
     FORALL_ASSIGN_OR_RETURN(const std::string text, WritePublishedTable(table, resolution));
     const std::string path = absl::StrCat(folder, "/", resolution, "_lookup_table.yaml");
-    FORALL_RETURN_IF_ERROR(LocalFile(WriteFileAtomically(path, text)));
+    FORALL_RETURN_IF_ERROR(NothingIsLost(WriteFileAtomically(path, text)));
     std::cout << path << "\n";
   }
   return absl::OkStatus();
@@ -293,6 +305,12 @@ absl::Status CheckBuild(const BuildOptions& options) {
   std::string folder = ".";
   if (slash != std::string::npos) folder = slash == 0 ? "/" : options.output.substr(0, slash);
   FORALL_RETURN_IF_ERROR(FolderIsThere(folder));
+  // Not after hours.
+  struct stat info = {};
+  if (stat(options.output.c_str(), &info) == 0 && !S_ISREG(info.st_mode)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--output: ", options.output, " is no regular file: name another"));
+  }
   return options.yaml.empty() ? absl::OkStatus() : FolderIsThere(options.yaml);
 }
 
@@ -348,7 +366,7 @@ absl::Status Build(const BuildOptions& options, const CommandContext& context) {
       TimedOf(plan.validation, fit + plan.fit.size(), kValidationPurpose, kLeastMeasured));
   FORALL_ASSIGN_OR_RETURN(table.validation, JudgeTable(table, timed, bound, options.measure.seed));
   FORALL_RETURN_IF_ERROR(
-      LocalFile(WriteFileAtomically(options.output, SerializeLatencyTable(table))));
+      NothingIsLost(WriteFileAtomically(options.output, SerializeLatencyTable(table))));
   std::cout << QualityText(*table.validation) << "\n"
             << absl::StrFormat("%s: %d rows\n", options.output, table.rows());
   if (!options.yaml.empty()) FORALL_RETURN_IF_ERROR(WriteYaml(options.yaml, table));

@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "base/testing/matchers.h"
 #include "cli/network_timings.h"
 #include "gmock/gmock.h"
@@ -84,7 +86,7 @@ TEST(MeasureAllTest, AsksUntilEverythingIsThere) {
   measurer.broken_ = 44;
   measurer.per_call_ = 100;
   std::ostringstream out;
-  TimingProgress progress(&out, /*terminal=*/false);
+  TimingProgress progress(&out, /*columns=*/0);
   FORALL_ASSERT_OK_AND_ASSIGN(const NetworkTimings timings,
                               MeasureAll(measurer.asker(), {}, Subjects(1500), &progress, &clock));
   ASSERT_EQ(timings.timings.size(), 1500u);
@@ -125,6 +127,22 @@ TEST(MeasureAllTest, AFirstErrorIsTheUsersALaterOneMayPass) {
   measurer.fail_.push_back(absl::OkStatus());
   EXPECT_THAT(MeasureAll(measurer.asker(), {}, Subjects(20), nullptr, &clock),
               StatusIs(absl::StatusCode::kUnavailable));
+}
+
+TEST(MeasureAllTest, AnErrorBeginsALineOfItsOwn) {
+  FakeClock clock;
+  FakeMeasurer measurer(&clock);
+  measurer.per_call_ = 5;
+  std::ostringstream out;
+  TimingProgress progress(&out, /*columns=*/60);
+  measurer.fail_ = {absl::InvalidArgumentError("batch"), absl::OkStatus(), absl::OkStatus()};
+  EXPECT_THAT(MeasureAll(measurer.asker(), {}, Subjects(20), &progress, &clock),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_EQ(out.str().back(), '\n');
+  EXPECT_THAT(out.str(), HasSubstr("/20 measured"));
+  for (const absl::string_view line : absl::StrSplit(out.str(), absl::ByAnyChar("\r\n"))) {
+    EXPECT_LT(line.size(), 60u) << "one less than the terminal has";
+  }
 }
 
 // A device may have workers with different profiles, of which any may be first in an answer.

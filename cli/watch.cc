@@ -12,6 +12,7 @@
 #include "cli/command.h"
 #include "cli/expressions.h"
 #include "cli/progress.h"
+#include "cli/terminal.h"
 
 namespace forall {
 namespace {
@@ -27,7 +28,7 @@ std::string EverythingKnown(const v1::SearchJobSpec& spec) {
 
 absl::Status Watch(const std::string& name, const CommandContext& context) {
   Client client(context.controller);
-  ProgressPrinter printer(&std::cerr, isatty(STDERR_FILENO) == 1);
+  ProgressPrinter printer(&std::cerr, TerminalWidth(STDERR_FILENO));
   v1::SearchJob last;
   const absl::Status status =
       client.WatchJob(WithCollection("searchJobs", name), [&](const v1::SearchJobUpdate& update) {

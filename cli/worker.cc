@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <iostream>
 #include <memory>
+#include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "base/clock.h"
@@ -20,6 +23,27 @@ struct InspectOptions {
   std::string format = "table";
 };
 
+// What the worker measured beside its last latencies, as the trials tell that they were made for.
+// A trial that is gone by now tells nothing.
+absl::StatusOr<std::vector<v1::Measurement>> FindBeside(const v1::WorkerInspection& inspection,
+                                                        Client* client) {
+  std::vector<v1::Measurement> beside;
+  std::set<std::string> seen;
+  for (const v1::Measurement& latency : inspection.latencies()) {
+    if (latency.trial().empty() || !seen.insert(latency.trial()).second) continue;
+    v1::GetTrialRequest request;
+    request.set_name(latency.trial());
+    const absl::StatusOr<v1::Trial> trial =
+        client->Call(client->search(), &v1::SearchService::Stub::GetTrial, request);
+    if (absl::IsNotFound(trial.status())) continue;
+    FORALL_RETURN_IF_ERROR(trial.status());
+    for (v1::Measurement& measurement : MeasuredBeside(*trial, inspection.worker().name())) {
+      beside.push_back(std::move(measurement));
+    }
+  }
+  return beside;
+}
+
 absl::Status InspectWorker(const InspectOptions& options, const CommandContext& context) {
   v1::InspectWorkerRequest request;
   request.set_name(WithCollection("workers", options.worker));
@@ -28,13 +52,15 @@ absl::Status InspectWorker(const InspectOptions& options, const CommandContext& 
   FORALL_ASSIGN_OR_RETURN(
       const v1::WorkerInspection inspection,
       client.Call(client.fleet(), &v1::FleetService::Stub::InspectWorker, request));
+  FORALL_ASSIGN_OR_RETURN(const std::vector<v1::Measurement> beside,
+                          FindBeside(inspection, &client));
   if (options.format == "json") {
     // A worker's texts may be no UTF-8.
-    std::cout << InspectionJson(inspection)
+    std::cout << InspectionJson(inspection, beside)
                      .dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace)
               << "\n";
   } else {
-    std::cout << InspectionText(inspection, Clock::Real()->Now());
+    std::cout << InspectionText(inspection, beside, Clock::Real()->Now());
   }
   return absl::OkStatus();
 }

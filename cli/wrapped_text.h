@@ -3,6 +3,7 @@
 #define FORALL_CLI_WRAPPED_TEXT_H_
 
 #include <cstddef>
+#include <limits>
 #include <string>
 
 #include "absl/strings/string_view.h"
@@ -14,6 +15,11 @@ namespace forall {
 // characters become blanks: what came from another machine commands no terminal.
 std::string WrappedText(absl::string_view head, absl::string_view text, size_t indent,
                         size_t width);
+
+// Its `width` for output that is so many columns wide, 0 of what is no terminal: any.
+inline size_t LineWidth(size_t columns) {
+  return columns == 0 ? std::numeric_limits<size_t>::max() : columns;
+}
 
 }  // namespace forall
 

@@ -634,12 +634,13 @@ std::string JobFold::BrokenLatencyLimit(const TrialEntry& trial) const {
     const MeasurementRecord* const evidence = Evidence(trial, limit.slot);
     if (evidence == nullptr) continue;
     if (limit.at_most.has_value() && evidence->low > *limit.at_most) {
-      return absl::StrCat(slot.metric->id, " ", evidence->value, " is above ", *limit.at_most,
+      return absl::StrCat(plan_->SlotName(slot), " ", evidence->value, " is above ", *limit.at_most,
                           " even at the lower end of its interval, ", evidence->low);
     }
     if (limit.at_least.has_value() && evidence->high < *limit.at_least) {
-      return absl::StrCat(slot.metric->id, " ", evidence->value, " is below ", *limit.at_least,
-                          " even at the upper end of its interval, ", evidence->high);
+      return absl::StrCat(plan_->SlotName(slot), " ", evidence->value, " is below ",
+                          *limit.at_least, " even at the upper end of its interval, ",
+                          evidence->high);
     }
   }
   return "";

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "search/controller/derived_metric.h"
@@ -353,10 +354,23 @@ double JobPlan::Violation(absl::Span<const double> values) const {
   return sum;
 }
 
+std::string JobPlan::SlotName(const MetricSlot& slot) const {
+  std::string name = slot.metric->id;
+  if (slot.target < 0) return name;
+  const LatencyTarget& target = targets_[slot.target];
+  if (!target.device.empty()) {
+    absl::StrAppend(&name, "@", absl::StripPrefix(target.device, "devices/"));
+  } else if (!target.device_class.empty()) {
+    absl::StrAppend(&name, "@class:", target.device_class);
+  }
+  if (target.batch > 1) absl::StrAppend(&name, ":batch=", target.batch);
+  return name;
+}
+
 std::string JobPlan::DescribeViolation(absl::Span<const double> values) const {
   for (const Limit& limit : limits_) {
     const double value = values[limit.slot];
-    const std::string& id = slots_[limit.slot].metric->id;
+    const std::string id = SlotName(slots_[limit.slot]);
     if (limit.at_most.has_value() && value > *limit.at_most) {
       return absl::StrFormat("%s %.9g is above %.9g", id, value, *limit.at_most);
     }

@@ -138,7 +138,9 @@ class JobPlan {
   std::vector<double> OrientedLimited(absl::Span<const double> values) const;
   // 0 when all limits hold, otherwise the sum of their violations relative to their bounds.
   double Violation(absl::Span<const double> values) const;
-  // "latency_ms 8.3 is above 8" for the first limit that is broken.
+  // "latency_ms@pi5-lab:batch=8": as people write it.
+  std::string SlotName(const MetricSlot& slot) const;
+  // "latency_ms@pi5-lab 8.3 is above 8" for the first limit that is broken.
   std::string DescribeViolation(absl::Span<const double> values) const;
 
  private:

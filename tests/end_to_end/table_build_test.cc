@@ -155,6 +155,24 @@ TEST_F(TableBuildTest, MeasuresCorrectsValidatesAndGoesOnAfterAKill) {
   EXPECT_EQ((std::vector<std::string>(absl::StrSplit(csv, '\n'))).size(), 12u);
 }
 
+TEST_F(TableBuildTest, WhatCannotBeWrittenInTheEndIsNotMeasuredAgain) {
+  // A disk that is full: this process' files end before a table does.
+  std::vector<std::string> command = BuildCommand("50%");
+  command[0] = testing::Program("forall");
+  command.insert(command.begin(),
+                 {"/bin/sh", "-c", "trap '' XFSZ; ulimit -f 1; exec \"$@\"", "sh"});
+  ProgramOptions options;
+  options.argv = command;
+  options.timeout = kPatience;
+  FORALL_ASSERT_OK_AND_ASSIGN(const ProgramOutput output, RunProgram(options));
+  EXPECT_EQ(output.end.exit_code, 1) << output.standard_error;
+  EXPECT_THAT(output.standard_error, HasSubstr("the controller keeps what was measured"));
+  const int64_t measured = Status("measurements");
+  EXPECT_GT(measured, 0);
+  ASSERT_EQ(Run(BuildCommand("50%")), 0) << output_;
+  EXPECT_EQ(Status("measurements"), measured);
+}
+
 TEST_F(TableBuildTest, ATableThatMissesTheBoundIsNotCalledGood) {
   // Without a correction that would take the bias away.
   std::vector<std::string> command = BuildCommand("0.0001%");
@@ -182,6 +200,9 @@ TEST_F(TableBuildTest, SaysWhatIsWrongBeforeItMeasures) {
   command = BuildCommand("10%");
   command[10] = "/no/such/folder/t.json";
   EXPECT_EQ(Run(command), 2) << output_;
+  command[10] = dir_.path();
+  EXPECT_EQ(Run(command), 2) << output_;
+  EXPECT_THAT(output_, HasSubstr("is no regular file"));
   EXPECT_EQ(Status("measurements"), 0);
 }
 

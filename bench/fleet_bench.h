@@ -16,7 +16,7 @@ namespace forall {
 
 struct FleetBenchOptions {
   // One line each, by a controller of its own.
-  std::vector<int> workers = {10, 100, 1000, 2000};
+  std::vector<int> workers = {10, 100, 1000};
   // Completion calls under way at once while the most completions are counted, and results in each.
   int callers = 32;
   int results_per_call = 8;

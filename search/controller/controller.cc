@@ -262,6 +262,16 @@ void Controller::BackOffLocked() {
   next_attempt_ns_ = options_.clock->SteadyNanos() + absl::ToInt64Nanoseconds(back_off_);
 }
 
+absl::Status Controller::OverloadLocked() const {
+  const size_t waiting =
+      open_.answers.size() + committing_round_.answers.size() + parked_reads_.size();
+  if (waiting < static_cast<size_t>(options_.max_waiting_calls)) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat("the controller is overloaded: ", waiting,
+                   " calls wait for its disk; nothing of this call was done, repeat it in a "
+                   "second"));
+}
+
 absl::Status Controller::RefusalLocked() const {
   if (!read_only_.has_value()) return absl::OkStatus();
   const std::string message =

@@ -59,6 +59,9 @@ class Controller : private JobHost {
     const ArtifactStore* artifacts = nullptr;  // not owned, must outlive
     Clock* clock = Clock::Real();              // not owned, must outlive
     absl::Duration heartbeat_interval = absl::Seconds(5);
+    // Calls that may wait for the store at once. Beyond, calls that need it are ResourceExhausted
+    // at once, so that a disk that hangs costs patience and no memory.
+    int max_waiting_calls = 10'000;
     // False: no thread of its own; the owner calls Tick. For tests.
     bool background = true;
   };
@@ -201,6 +204,8 @@ class Controller : private JobHost {
   // the call that made it.
   template <typename T>
   void Read(Done<T> done, std::function<absl::StatusOr<T>()> compute);
+  // Why a call that would wait for the store is not taken now; OK while there is room.
+  absl::Status OverloadLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // What to tell who wanted something stored; OK while the store can be written.
   absl::Status RefusalLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   static void Run(Outbox* outbox);

@@ -13,59 +13,67 @@ namespace forall {
 template <typename T, typename Compute>
 void Controller::Answer(Done<T> done, Compute compute) {
   Outbox outbox;
+  absl::Status overload;
   {
     MutexLock lock(&mu_);
-    absl::StatusOr<T> answer = absl::UnavailableError("the controller is stopping");
-    if (!stopping_) {
-      if (const absl::Status refusal = RefusalLocked(); refusal.ok()) {
-        answer = compute();
-      } else {
-        answer = refusal;
+    overload = OverloadLocked();
+    if (overload.ok()) {
+      absl::StatusOr<T> answer = absl::UnavailableError("the controller is stopping");
+      if (!stopping_) {
+        if (const absl::Status refusal = RefusalLocked(); refusal.ok()) {
+          answer = compute();
+        } else {
+          answer = refusal;
+        }
       }
+      WhenDurableLocked(
+          [done, answer = std::move(answer)](absl::Status status) {
+            // An error of the call itself stands, whatever became of the round.
+            if (answer.ok() && !status.ok()) {
+              done(std::move(status));
+            } else {
+              done(answer);
+            }
+          },
+          &outbox);
+      KickLocked(&outbox);
     }
-    WhenDurableLocked(
-        [done = std::move(done), answer = std::move(answer)](absl::Status status) {
-          // An error of the call itself stands, whatever became of the round.
-          if (answer.ok() && !status.ok()) {
-            done(std::move(status));
-          } else {
-            done(answer);
-          }
-        },
-        &outbox);
-    KickLocked(&outbox);
   }
   Run(&outbox);
+  if (!overload.ok()) done(std::move(overload));
 }
 
 template <typename T>
 void Controller::Read(Done<T> done, std::function<absl::StatusOr<T>()> compute) {
   Outbox outbox;
+  absl::Status overload;
   {
     MutexLock lock(&mu_);
-    absl::StatusOr<T> answer = absl::UnavailableError("the controller is stopping");
-    if (!stopping_ && broken_.ok()) {
-      answer = compute();
-    } else if (!stopping_ && unreadable_) {
-      answer = RefusalLocked();
-    } else if (!stopping_) {
-      parked_reads_.push_back(
-          [this, done = std::move(done), compute = std::move(compute)] { Read<T>(done, compute); });
-      return;
+    overload = OverloadLocked();
+    if (overload.ok()) {
+      absl::StatusOr<T> answer = absl::UnavailableError("the controller is stopping");
+      if (!stopping_ && broken_.ok()) {
+        answer = compute();
+      } else if (!stopping_ && unreadable_) {
+        answer = RefusalLocked();
+      } else if (!stopping_) {
+        parked_reads_.push_back([this, done, compute] { Read<T>(done, compute); });
+        return;
+      }
+      WhenDurableLocked(
+          [this, done, compute, answer = std::move(answer)](const absl::Status& status) {
+            if (answer.ok() && !status.ok()) {
+              Read<T>(done, compute);
+            } else {
+              done(answer);
+            }
+          },
+          &outbox);
+      KickLocked(&outbox);
     }
-    WhenDurableLocked(
-        [this, done = std::move(done), compute = std::move(compute),
-         answer = std::move(answer)](const absl::Status& status) {
-          if (answer.ok() && !status.ok()) {
-            Read<T>(done, compute);
-          } else {
-            done(answer);
-          }
-        },
-        &outbox);
-    KickLocked(&outbox);
   }
   Run(&outbox);
+  if (!overload.ok()) done(std::move(overload));
 }
 
 }  // namespace forall

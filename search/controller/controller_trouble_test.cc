@@ -11,11 +11,15 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/mutex.h"
 #include "base/testing/matchers.h"
+#include "base/testing/temp_dir.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "search/controller/resource_names.h"
 #include "search/controller/testing/controller_harness.h"
+#include "search/store/artifact_store.h"
+#include "search/store/sqlite_result_store.h"
 #include "space/cost_model.h"
 #include "space/family.h"
 
@@ -95,6 +99,100 @@ TEST_F(ControllerTroubleTest, FailureThatAFullDiskKeptOutCountsOnce) {
   const v1::SearchJob job = harness_.RunToEnd(name);
   EXPECT_EQ(job.state(), v1::SearchJob::SUCCEEDED);
   EXPECT_EQ(job.measured_trials(), 6);
+}
+
+// A store whose disk hangs: commits are answered when it is told to.
+class HangingStore : public FaultyStore {
+ public:
+  using FaultyStore::FaultyStore;
+  void CommitAsync(StoreBatch batch, std::function<void(absl::Status)> done) override {
+    {
+      MutexLock lock(&mu_);
+      if (hangs_) {
+        held_.emplace_back(std::move(batch), std::move(done));
+        return;
+      }
+    }
+    FaultyStore::CommitAsync(std::move(batch), std::move(done));
+  }
+  void Hang() {
+    MutexLock lock(&mu_);
+    hangs_ = true;
+  }
+  void GoOn() {
+    std::vector<std::pair<StoreBatch, std::function<void(absl::Status)>>> held;
+    {
+      MutexLock lock(&mu_);
+      hangs_ = false;
+      held.swap(held_);
+    }
+    for (auto& [batch, done] : held) FaultyStore::CommitAsync(std::move(batch), std::move(done));
+  }
+
+ private:
+  Mutex mu_;
+  bool hangs_ ABSL_GUARDED_BY(mu_) = false;
+  std::vector<std::pair<StoreBatch, std::function<void(absl::Status)>>> held_ ABSL_GUARDED_BY(mu_);
+};
+
+TEST(ControllerOverloadTest, CallsBeyondTheLimitAreRefusedAtOnceAndTheOthersAreAnsweredLater) {
+  testing::TempDir dir;
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto sqlite, SqliteResultStore::Create({.path = ":memory:"}));
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto artifacts, ArtifactStore::Create({.folder = dir.path()}));
+  HangingStore store(sqlite.get());
+  FakeClock clock;
+  constexpr int kLimit = 20;
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto controller,
+                              Controller::Create({.store = &store,
+                                                  .artifacts = artifacts.get(),
+                                                  .clock = &clock,
+                                                  .max_waiting_calls = kLimit,
+                                                  .background = false}));
+  const auto registration = [](int i) {
+    v1::RegisterWorkerRequest request;
+    request.set_worker_id(absl::StrCat("w", i));
+    request.mutable_device()->set_name(absl::StrCat("devices/d", i));
+    request.mutable_device()->set_fingerprint("f");
+    request.mutable_profile()->set_hash("p");
+    return request;
+  };
+  store.Hang();
+  Mutex mu;
+  std::vector<absl::Status> answers;
+  for (int i = 0; i < 3 * kLimit; ++i) {
+    controller->RegisterWorker(registration(i),
+                               [&](const absl::StatusOr<v1::RegisterWorkerResponse>& answer) {
+                                 MutexLock lock(&mu);
+                                 answers.push_back(answer.status());
+                               });
+  }
+  {
+    MutexLock lock(&mu);
+    EXPECT_EQ(answers.size(), 2 * kLimit);
+    for (const absl::Status& answer : answers) {
+      EXPECT_THAT(answer, StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("overloaded")));
+    }
+    answers.clear();
+  }
+  // Nothing of the refused calls was done, and the calls that need no store go on.
+  v1::LeaseTasksRequest poll;
+  poll.set_worker("w0");
+  poll.set_max_tasks(1);
+  absl::Status polled = absl::UnknownError("not answered");
+  controller->LeaseTasks(poll, [&](const auto& answer) { polled = answer.status(); });
+  EXPECT_THAT(polled, IsOk());
+  poll.set_worker(absl::StrCat("w", 2 * kLimit));
+  controller->LeaseTasks(poll, [&](const auto& answer) { polled = answer.status(); });
+  EXPECT_THAT(polled, StatusIs(absl::StatusCode::kNotFound));
+  store.GoOn();
+  EXPECT_THAT(CallAndWait(controller.get(), &Controller::RegisterWorker, registration(1000)),
+              IsOk());
+  {
+    MutexLock lock(&mu);
+    EXPECT_EQ(answers.size(), kLimit);
+    EXPECT_THAT(answers, ::testing::Each(IsOk()));
+  }
+  controller->Stop();
 }
 
 TEST_F(ControllerTroubleTest, JobWhoseCancellationWasNotKeptGoesOn) {

@@ -48,6 +48,9 @@ class ControllerServer {
     absl::Duration token_recheck = absl::Milliseconds(500);
     // The audit log. "": none is kept.
     std::string audit_log = {};
+    // After so long without a word a client is asked whether it lives, and let go of when it does
+    // not answer within as long again: one whose machine has vanished holds no connection for ever.
+    absl::Duration keepalive = absl::Seconds(60);
     RpcMetrics* rpc_metrics = nullptr;  // counts calls; not owned, must outlive the server
   };
 

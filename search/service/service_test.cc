@@ -1,12 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // The three services as clients see them, over a channel inside this process.
+#include <arpa/inet.h>
 #include <grpcpp/grpcpp.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "base/file.h"
 #include "base/sha256.h"
 #include "base/testing/matchers.h"
@@ -451,6 +459,35 @@ TEST(ServerTest, FilesAreCheckedBeforeItListens) {
   for (const auto& [options, code, text] : cases) {
     EXPECT_THAT(start(options), StatusIs(code, HasSubstr(text)));
   }
+}
+
+// A client that speaks HTTP/2 and then falls silent, as one whose machine has lost its power.
+TEST(ServerTest, ClientThatHasVanishedIsLetGo) {
+  ControllerHarness harness;
+  FORALL_ASSERT_OK_AND_ASSIGN(
+      const auto server,
+      ControllerServer::Start({.listen = "127.0.0.1:0", .keepalive = absl::Milliseconds(200)},
+                              harness.controller(), harness.artifacts()));
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  ASSERT_GE(fd, 0);
+  const auto close_it = absl::MakeCleanup([fd] { close(fd); });
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(server->port()));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  ASSERT_EQ(connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+  const timeval patience = {.tv_sec = 60, .tv_usec = 0};
+  ASSERT_EQ(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+  // The preface and an empty SETTINGS frame (RFC 9113).
+  const std::string hello =
+      std::string("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") + std::string("\0\0\0\4\0\0\0\0\0", 9);
+  ASSERT_EQ(send(fd, hello.data(), hello.size(), MSG_NOSIGNAL), static_cast<ssize_t>(hello.size()));
+  ssize_t count = 0;
+  size_t heard = 0;
+  char buffer[4096];
+  while ((count = recv(fd, buffer, sizeof(buffer), 0)) > 0) heard += static_cast<size_t>(count);
+  EXPECT_GT(heard, 0u);  // It was taken for a client.
+  EXPECT_TRUE(count == 0 || errno == ECONNRESET) << "still connected: " << strerror(errno);
 }
 
 TEST(ServerTest, PortInUseIsSaid) {

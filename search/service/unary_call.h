@@ -25,8 +25,12 @@ grpc::ServerUnaryReactor* AnswerUnaryBy(grpc::CallbackServerContext* context,
     return reactor;
   }
   call(pass->controller(), request,
-       [reactor, response, pass = *pass](absl::StatusOr<Response> answer) {
+       [context, reactor, response, pass = *pass](absl::StatusOr<Response> answer) {
          const grpc::Status status = ToGrpcStatus(answer.status());
+         // Understood by gRPC's own retries (gRFC A6), and read by whoever retries otherwise.
+         if (absl::IsResourceExhausted(answer.status())) {
+           context->AddTrailingMetadata("grpc-retry-pushback-ms", "1000");
+         }
          pass.NoteEnd(answer.status(), answer.ok() ? &*answer : nullptr);
          if (answer.ok()) *response = *std::move(answer);
          reactor->Finish(status);

@@ -99,7 +99,9 @@ std::string JobsTable(absl::Span<const v1::SearchJob> jobs, absl::TimeZone zone,
   for (const char* column : {"CREATED", "OBJECTIVES", "NAME"}) header.emplace_back(column);
   TextTable table(std::move(header));
   for (const v1::SearchJob& job : jobs) {
-    std::vector<std::string> row = {job.name(), StateName(job.state()), MeasuredText(job),
+    // Every command takes the short one, and a terminal has little room.
+    std::vector<std::string> row = {width == 0 ? job.name() : ShortName(job.name()),
+                                    StateName(job.state()), MeasuredText(job),
                                     absl::StrCat(job.infeasible_trials())};
     if (fails) row.push_back(absl::StrCat(job.failed_trials()));
     // Why a job was over at once: all was known, or nothing had to be measured.

@@ -16,7 +16,8 @@
 
 namespace forall {
 
-// A line per job, in at most `width` columns (0: as many as it takes). Times are of `zone`.
+// A line per job, in at most `width` columns (0: as many as it takes, and whole names of jobs).
+// Times are of `zone`.
 std::string JobsTable(absl::Span<const v1::SearchJob> jobs, absl::TimeZone zone, size_t width);
 
 // Trials that ended in the same way, for reasons that differ by a measured value at most.

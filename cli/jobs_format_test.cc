@@ -58,8 +58,10 @@ TEST(JobsFormatTest, ATerminalsTableFitsItAndAFileGetsItWhole) {
   const std::string narrow = JobsTable(jobs, absl::UTCTimeZone(), kWidth);
   ExpectFits(narrow);
   EXPECT_THAT(narrow, AllOf(HasSubstr("107/120"), HasSubstr("FAILED"), HasSubstr("pixel")));
+  EXPECT_THAT(narrow, HasSubstr("\n12   succeeded"));
   const std::string whole = JobsTable(jobs, absl::UTCTimeZone(), 0);
   EXPECT_THAT(std::vector<std::string>(absl::StrSplit(whole, '\n', absl::SkipEmpty())), SizeIs(3));
+  EXPECT_THAT(whole, HasSubstr("\nsearchJobs/12  succeeded"));
   EXPECT_THAT(whole, HasSubstr("latency_p99_ms@pixel-8-pro-left  the weekly search for all"));
 }
 

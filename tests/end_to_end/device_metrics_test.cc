@@ -8,6 +8,7 @@
 #include <fstream>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,7 @@ namespace forall {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 // The parent of a process and the nanoseconds that it ran; false when it is gone.
@@ -158,6 +160,16 @@ fidelity: {screening_images: 200, final_images: 200, calibration_images: 100}
     EXPECT_GT(measured["peak_memory_mib@devices/board"]["value"], 0.5);
     EXPECT_LT(measured["peak_memory_mib@devices/board"]["value"], 500);
   }
+  const nlohmann::json inspection =
+      nlohmann::json::parse(Run("worker inspect w --format json"), nullptr, false);
+  ASSERT_TRUE(inspection.is_object()) << *ReadFile(dir_ / "output");
+  std::set<std::string> beside;
+  for (const nlohmann::json& measured : inspection["beside"]) {
+    beside.insert(measured["metric"].get<std::string>());
+    EXPECT_NE(measured["verdict"], "UNSPECIFIED") << measured;
+  }
+  EXPECT_THAT(beside, ElementsAre("carbon_mg", "energy_mj", "latency_p90_ms", "peak_memory_mib",
+                                  "throughput_ips"));
   std::string question = Run("frontier 1 --objective energy_mj --objective accuracy_top1");
   EXPECT_EQ(exit_code_, 0) << question;
   EXPECT_THAT(question, HasSubstr("energy_mj"));

@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "base/status_macros.h"
+#include "base/utf8.h"
 #include "cli/expressions.h"
 #include "yaml-cpp/yaml.h"
 
@@ -262,6 +263,12 @@ Fields JobFields(v1::SearchJobSpec* spec) {
 absl::StatusOr<v1::SearchJobSpec> ParseJobFile(absl::string_view text) {
   if (text.size() > kMaxBytes) {
     return absl::InvalidArgumentError("a job file is at most 1 MiB");
+  }
+  // No other text can be sent.
+  if (const size_t good = Utf8PrefixLength(text); good < text.size()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("line ", 1 + std::count(text.begin(), text.begin() + good, '\n'),
+                     ": is not UTF-8; save the file in that encoding"));
   }
   // yaml-cpp reports by exceptions; they end here.
   try {

@@ -94,6 +94,9 @@ TEST(JobFileTest, ErrorsNameTheField) {
       {endless + "]", "objectives: has 1001 items"},
       {"- a\n- b", "job: must be a map"},
       {"a: [1, 2\nb: 3", "line "},
+      {"name: a\nsupernet: \xfc"
+       "ber",
+       "line 2: is not UTF-8"},
       {std::string((1 << 20) + 1, 'x'), "1 MiB"},
   };
   for (const Case& c : cases) {

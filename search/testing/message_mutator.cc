@@ -8,6 +8,9 @@
 #include <memory>
 #include <utility>
 
+#include "absl/strings/string_view.h"
+#include "base/utf8.h"
+
 namespace forall::testing {
 namespace {
 
@@ -435,35 +438,15 @@ void MessageMutator::CrossOver(const Message& from, Message* to) {
 std::string MessageMutator::ToUtf8(const std::string& text) {
   std::string valid;
   valid.reserve(text.size());
-  size_t i = 0;
-  while (i < text.size()) {
-    const auto at = [&](size_t k) { return static_cast<unsigned char>(text[k]); };
-    const unsigned char first = at(i);
-    size_t length = 0;
-    uint32_t code = 0;
-    uint32_t least = 0;
-    if (first < 0x80) {
-      length = 1, code = first;
-    } else if (first >> 5 == 0x6) {
-      length = 2, code = first & 0x1f, least = 0x80;
-    } else if (first >> 4 == 0xe) {
-      length = 3, code = first & 0x0f, least = 0x800;
-    } else if (first >> 3 == 0x1e) {
-      length = 4, code = first & 0x07, least = 0x10000;
-    }
-    bool good = length > 0 && i + length <= text.size();
-    for (size_t k = 1; good && k < length; ++k) {
-      good = at(i + k) >> 6 == 0x2;
-      code = code << 6 | (at(i + k) & 0x3fu);
-    }
-    good = good && code >= least && code <= 0x10ffff && (code < 0xd800 || code > 0xdfff);
-    if (good) {
-      valid.append(text, i, length);
-      i += length;
-    } else {
+  for (size_t i = 0; i < text.size();) {
+    const size_t length = Utf8CharacterLength(absl::string_view(text).substr(i));
+    if (length == 0) {
       valid.push_back('?');
       ++i;
+      continue;
     }
+    valid.append(text, i, length);
+    i += length;
   }
   return valid;
 }

@@ -115,14 +115,21 @@ function(forall_cc_test)
   endif()
 endfunction()
 
-# forall_cc_fuzzer(NAME n SRCS ... DEPS ... CORPUS dir): built with preset `fuzz`; run briefly as a test.
+# forall_cc_fuzzer(NAME n SRCS ... DEPS ... CORPUS dir SECONDS s): built with preset `fuzz`; run briefly as a test,
+# and for long by tools/fuzz.sh, which finds it in fuzzers.txt: name, program, folder of what was found, corpus.
 # New inputs and crashes land in the build tree; CORPUS, relative to the room, is only read.
 set(FORALL_FUZZ_SECONDS 20 CACHE STRING "How long each fuzzer runs as a test")
+if(FORALL_FUZZERS)
+  file(WRITE "${CMAKE_BINARY_DIR}/fuzzers.txt" "")
+endif()
 function(forall_cc_fuzzer)
   if(NOT FORALL_FUZZERS)
     return()
   endif()
-  cmake_parse_arguments(ARG "" "NAME;CORPUS" "SRCS;DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "" "NAME;CORPUS;SECONDS" "SRCS;DEPS" ${ARGN})
+  if(NOT ARG_SECONDS)
+    set(ARG_SECONDS ${FORALL_FUZZ_SECONDS})
+  endif()
   set(found "${CMAKE_CURRENT_BINARY_DIR}/${ARG_NAME}_found")
   file(MAKE_DIRECTORY "${found}")
   if(ARG_CORPUS)
@@ -131,7 +138,9 @@ function(forall_cc_fuzzer)
   add_executable(${ARG_NAME} ${ARG_SRCS})
   add_dependencies(fuzzers ${ARG_NAME})
   target_link_libraries(${ARG_NAME} PRIVATE forall_build_flags ${ARG_DEPS} -fsanitize=fuzzer)
-  add_test(NAME ${ARG_NAME} COMMAND ${ARG_NAME} -max_total_time=${FORALL_FUZZ_SECONDS}
+  file(APPEND "${CMAKE_BINARY_DIR}/fuzzers.txt"
+    "${ARG_NAME} ${CMAKE_CURRENT_BINARY_DIR}/${ARG_NAME} ${found} ${ARG_CORPUS}\n")
+  add_test(NAME ${ARG_NAME} COMMAND ${ARG_NAME} -max_total_time=${ARG_SECONDS}
     -rss_limit_mb=1024 -print_final_stats=1 "-artifact_prefix=${found}/" "${found}" ${ARG_CORPUS})
   set_tests_properties(${ARG_NAME} PROPERTIES LABELS "fuzz" TIMEOUT 120)
 endfunction()

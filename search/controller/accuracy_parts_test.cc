@@ -2,6 +2,7 @@
 // Accuracies that are measured in parts, from the index to whole jobs.
 #include <algorithm>
 #include <functional>
+#include <limits>
 #include <map>
 #include <set>
 #include <string>
@@ -231,6 +232,12 @@ TEST_F(AccuracyPartsTest, ResultThatDoesNotFitItsPartIsRefused) {
   refused("accuracy_result.images", [](auto* result) { result->set_images(10'000); });
   refused("accuracy_result.split_images", [](auto* result) { result->clear_split_images(); });
   refused("accuracy_result.split_images", [](auto* result) { result->set_split_images(-1); });
+  // Shared out in parts it would never end.
+  for (const int64_t images : {int64_t{100'000'001}, std::numeric_limits<int64_t>::max()}) {
+    refused("accuracy_result.split_images",
+            [&](auto* result) { result->set_split_images(images); });
+    refused("accuracy_result.images", [&](auto* result) { result->set_images(images); });
+  }
   refused("accuracy_result.top1_bitmap", [](auto* result) { result->clear_top1_bitmap(); });
   refused("accuracy_result.top1_bitmap",
           [](auto* result) { result->mutable_top1_bitmap()->pop_back(); });

@@ -228,7 +228,8 @@ void Controller::OnCommitted(const absl::Status& status) {
           outbox.push_back(subscription.changed);
         }
       }
-      PumpUnfinishedLocked();
+      // A job without measurements could go on for hours while Stop waits.
+      if (!stopping_) PumpUnfinishedLocked();
     } else {
       ++metrics_.failed_commits;
       FORALL_LOG(ERROR) << "nothing of a commit was kept; reading state anew error=\"" << status

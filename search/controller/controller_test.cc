@@ -1193,6 +1193,26 @@ TEST_F(ControllerTest, AJobThatLostItsPredictorKeepsWhatItHasAndFailsAlone) {
   EXPECT_EQ(harness_.RunToEnd(other).state(), v1::SearchJob::SUCCEEDED);
 }
 
+// A job that no worker is needed for goes on from commit to commit; nobody who ends the program
+// wants to wait for its end.
+TEST_F(ControllerTest, StopDoesNotWaitForAJobThatNeedsNoWorker) {
+  v1::SearchJobSpec spec = ControllerHarness::Spec(30'000);
+  spec.clear_objectives();
+  spec.add_objectives()->set_metric("macs");
+  spec.add_objectives()->set_metric("params");
+  spec.mutable_sampler()->set_algorithm("random");
+  const std::string name = SubmitOk(spec);
+  controller()->Stop();
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::vector<TrialRecord> trials,
+                              harness_.sqlite()->LoadTrials(1));
+  EXPECT_LT(trials.size(), 30'000);
+  // What was stored is whole, and the job goes on from there.
+  harness_.Restart();
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::SearchJob job, harness_.Job(name));
+  EXPECT_GE(job.proposed_trials(), static_cast<int64_t>(trials.size()));
+  controller()->Stop();
+}
+
 TEST_F(ControllerTest, ListsArePagedNewestFirst) {
   for (int i = 0; i < 5; ++i) SubmitOk(ControllerHarness::Spec(1));
   v1::ListSearchJobsRequest request;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "search/controller/job_event.h"
 
+#include <limits>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -18,15 +20,53 @@ void AppendJson(const KnownSubnet& subnet, std::string* text) {
   AppendJson(subnet.measurements, text);
   *text += ']';
 }
-// Found by the JSON library.
-void from_json(const nlohmann::ordered_json& json, KnownSubnet& subnet) {
-  json.at(0).get_to(subnet.choices);
-  json.at(1).get_to(subnet.measurements);
-}
 
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+// Reading what is of exactly the type that ToRecord writes: the library would also make an integer
+// of a number that is beyond all integers. False for anything else.
+bool Get(const Json& json, bool* value) {
+  if (json.is_boolean()) *value = json.get<bool>();
+  return json.is_boolean();
+}
+bool Get(const Json& json, std::string* value) {
+  if (json.is_string()) *value = json.get<std::string>();
+  return json.is_string();
+}
+bool Get(const Json& json, double* value) {
+  if (json.is_number()) *value = json.get<double>();
+  return json.is_number();
+}
+template <typename Integer>
+requires std::is_integral_v<Integer>
+bool Get(const Json& json, Integer* value) {
+  if (!json.is_number_integer()) return false;
+  // What does not fit an int64_t is unsigned.
+  if (json.is_number_unsigned() &&
+      json.get<uint64_t>() > uint64_t{std::numeric_limits<int64_t>::max()}) {
+    return false;
+  }
+  const auto whole = json.get<int64_t>();
+  *value = static_cast<Integer>(whole);
+  return *value == whole;
+}
+template <typename T>
+bool Get(const Json& json, std::vector<T>* values);
+bool Get(const Json& json, KnownSubnet* subnet) {
+  return json.is_array() && json.size() == 2 && Get(json[0], &subnet->choices) &&
+         Get(json[1], &subnet->measurements);
+}
+template <typename T>
+bool Get(const Json& json, std::vector<T>* values) {
+  if (!json.is_array()) return false;
+  values->resize(json.size());
+  for (size_t i = 0; i < values->size(); ++i) {
+    if (!Get(json[i], &(*values)[i])) return false;
+  }
+  return true;
+}
 
 // Visits every field by its name in the JSON, for writing and for reading alike, beside the value
 // that is left out.
@@ -83,15 +123,17 @@ absl::StatusOr<JobEvent> FromRecord(const EventRecord& record) {
   event.kind = record.kind;
   event.sequence = record.sequence;
   event.time = record.time;
-  try {
-    const Json json = Json::parse(record.payload);
-    VisitFields(event, [&](const char* name, auto& value, const auto&) {
-      if (const auto it = json.find(name); it != json.end()) it->get_to(value);
-    });
-  } catch (const nlohmann::json::exception& error) {
+  const auto damaged = [&](absl::string_view why) {
     return absl::DataLossError(absl::StrCat("event ", record.sequence, " of job ", record.job_id,
-                                            " cannot be read: ", error.what()));
-  }
+                                            " cannot be read: ", why));
+  };
+  const Json json = Json::parse(record.payload, nullptr, false);
+  if (json.is_discarded() || !json.is_object()) return damaged("it is no JSON object");
+  std::string wrong;
+  VisitFields(event, [&](const char* name, auto& value, const auto&) {
+    if (const auto it = json.find(name); it != json.end() && !Get(*it, &value)) wrong = name;
+  });
+  if (!wrong.empty()) return damaged(wrong);
   return event;
 }
 

@@ -51,7 +51,8 @@ bool MayBecome(JobState from, JobState to) {
 
 // A measured trial may still turn out infeasible when its final numbers break a limit.
 bool MayBecome(TrialState from, TrialState to) {
-  if (from == TrialState::kActive) return to != TrialState::kActive;
+  if (to <= TrialState::kActive || to > TrialState::kCancelled) return false;
+  if (from == TrialState::kActive) return true;
   return from == TrialState::kMeasured && to == TrialState::kInfeasible;
 }
 
@@ -176,6 +177,10 @@ absl::Status JobFold::Apply(const JobEvent& event) {
                                  event.measurements.end());
       trial->needed_measuring = true;
     } else if (event.kind == "failed") {
+      if (event.last && event.state != static_cast<int>(TrialState::kInfeasible) &&
+          event.state != static_cast<int>(TrialState::kFailed)) {
+        return Broken(event, absl::StrCat("no trial ends in state ", event.state, " by a failure"));
+      }
       trial->needed_measuring = true;
       if (!event.last) trial->attempt_failure = absl::StrCat(event.worker, ": ", event.message);
       if (event.last && trial->failure.empty()) {

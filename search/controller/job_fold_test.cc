@@ -14,6 +14,7 @@
 #include "base/testing/matchers.h"
 #include "gtest/gtest.h"
 #include "search/controller/job_controller.h"
+#include "search/controller/job_event.h"
 #include "search/controller/job_validator.h"
 #include "space/family.h"
 
@@ -137,6 +138,67 @@ TEST_F(JobFoldTest, EventsThatDoNotFollowAreDataLoss) {
   EXPECT_THAT(Apply(&fold, {.kind = "sneezed", .trial = 1}), refused);
   EXPECT_THAT(Apply(&fold, {.kind = "measured", .trial = 1, .measurements = {7}}), refused);
   EXPECT_THAT(Apply(&fold, {.kind = "bound", .target = 0}), refused);
+}
+
+// Numbers of states come out of a file.
+TEST_F(JobFoldTest, StatesThatDoNotExistAreDataLoss) {
+  for (const int state : {0, -1, 6, 9, 1 << 20, std::numeric_limits<int>::min()}) {
+    JobFold fold = NewFold();
+    FORALL_ASSERT_OK(Propose(&fold));
+    EXPECT_THAT(SetTrial(&fold, static_cast<TrialState>(state)),
+                StatusIs(absl::StatusCode::kDataLoss))
+        << state;
+    EXPECT_THAT(Apply(&fold, {.kind = "failed", .trial = 1, .state = state, .last = true}),
+                StatusIs(absl::StatusCode::kDataLoss))
+        << state;
+    EXPECT_THAT(SetJob(&fold, static_cast<JobState>(state == 6 ? 7 : state)),
+                StatusIs(absl::StatusCode::kDataLoss))
+        << state;
+  }
+}
+
+// The log is a text in a file: each field has its type, or the event is damaged.
+TEST(JobEventTest, PayloadsThatNobodyWroteAreDataLoss) {
+  const JobEvent event = {.kind = "proposed",
+                          .sequence = 3,
+                          .trial = std::numeric_limits<int64_t>::max(),
+                          .target = std::numeric_limits<int>::min(),
+                          .last = true,
+                          .choices = {0, 2},
+                          .values = {1, 0.5},
+                          .subnets = {{{1, 2}, {0, 7}}}};
+  const EventRecord good = ToRecord(1, event);
+  FORALL_ASSERT_OK_AND_ASSIGN(const JobEvent back, FromRecord(good));
+  EXPECT_EQ(back.trial, event.trial);
+  EXPECT_EQ(back.target, event.target);
+  EXPECT_TRUE(back.last);
+  EXPECT_EQ(back.choices, event.choices);
+  EXPECT_EQ(back.values, event.values);
+  EXPECT_EQ(back.subnets, event.subnets);
+  for (const char* payload : {"",
+                              "[]",
+                              "{",
+                              "7",
+                              R"({"trial": 1.5})",
+                              R"({"trial": 1e300})",
+                              R"({"trial": true})",
+                              R"({"trial": 9223372036854775808})",
+                              R"({"target": 2147483648})",
+                              R"({"target": -1e99})",
+                              R"({"last": 1})",
+                              R"({"choices": 3})",
+                              R"({"choices": [4294967296]})",
+                              R"({"choices": [null]})",
+                              R"({"values": ["1"]})",
+                              R"({"message": ["a"]})",
+                              R"({"subnets": [[[1]]]})",
+                              R"({"subnets": [[[1], [2], [3]]]})",
+                              R"({"subnets": {"a": 1}})",
+                              R"({"measurements": [1e18]})"}) {
+    EventRecord bad = good;
+    bad.payload = payload;
+    EXPECT_THAT(FromRecord(bad).status(), StatusIs(absl::StatusCode::kDataLoss)) << payload;
+  }
 }
 
 // What was expected comes back from the stored log, exactly as it was written.

@@ -18,6 +18,8 @@ namespace {
 // A worker pays for each part with a look-up of the cached file, a session, and a first inference:
 // tens of milliseconds, for minutes of work. Small benchmarks stay whole.
 constexpr int64_t kPartImages = 12'800;
+// Of one evaluation.
+constexpr int64_t kMostParts = 10'000;
 
 }  // namespace
 
@@ -244,9 +246,9 @@ v1::Task JobController::AccuracyWire(int64_t ordinal, const std::string& fidelit
 }
 
 void JobController::AddAccuracyTasks(int64_t ordinal, const v1::Task& wire) {
-  const int64_t part = fold_.plan().spec().fidelity().part_images() > 0
-                           ? fold_.plan().spec().fidelity().part_images()
-                           : kPartImages;
+  int64_t part = fold_.plan().spec().fidelity().part_images() > 0
+                     ? fold_.plan().spec().fidelity().part_images()
+                     : kPartImages;
   const MeasurementIndex& index = host_->index();
   const auto add = [&](int64_t first, int64_t images) {
     v1::Task task = wire;
@@ -261,6 +263,8 @@ void JobController::AddAccuracyTasks(int64_t ordinal, const v1::Task& wire) {
   const int64_t all = index.AllImages(wire.dataset(), wire.split());
   int64_t images = wire.images();
   if (all > 0) images = images == 0 ? all : std::min(images, all);
+  // Small parts of a split that is said to be huge would be more tasks than anybody can hold.
+  part = std::max(part, (images / kMostParts + 63) / 64 * 64);
   // How many there are, the first part will tell.
   if (all == 0 && (images == 0 || images > part)) return add(0, part);
   const AccuracyCover cover =

@@ -425,6 +425,46 @@ absl::Status CheckTogether(const std::string& prefix,
 
 }  // namespace
 
+absl::Status CheckStoredSpec(const v1::SearchJobSpec& spec) {
+  struct Bound {
+    const char* field;
+    int64_t value;
+    int64_t low;
+    int64_t high;
+  };
+  const v1::Fidelity& fidelity = spec.fidelity();
+  std::vector<Bound> bounds = {
+      {"spec.objectives", spec.objectives_size(), 1, kMaxObjectives},
+      {"spec.constraints", spec.constraints_size(), 0, kMaxConstraints},
+      {"spec.latency_tables", spec.latency_tables_size(), 0, kMaxTables},
+      {"spec.fidelity.tiers", fidelity.tiers_size(), 0, kMaxTiers},
+      {"spec.budget.max_trials", spec.budget().max_trials(), 1, kMaxTrials},
+      {"spec.budget.plateau_trials", spec.budget().plateau_trials(), 0, kMaxTrials},
+      {"spec.sampler.population_size", spec.sampler().population_size(), 0, kMaxPopulation},
+      {"spec.parallelism", spec.parallelism(), 0, kMaxParallelism},
+      {"spec.fidelity.screening_images", fidelity.screening_images(), 0, kMaxImages},
+      {"spec.fidelity.final_images", fidelity.final_images(), 0, kMaxImages},
+      {"spec.fidelity.calibration_images", fidelity.calibration_images(), 0, kMaxImages},
+      {"spec.fidelity.part_images", fidelity.part_images(), 0, kMaxImages}};
+  for (const int32_t images : fidelity.tiers()) {
+    bounds.push_back({"spec.fidelity.tiers", images, 1, kMaxImages});
+  }
+  for (const auto& [field, condition] : Conditions(spec)) {
+    bounds.push_back({"spec: a condition's batch", condition->batch(), 0, kMaxBatch});
+  }
+  for (const Bound& bound : bounds) {
+    const absl::Status status = CheckRange(bound.field, bound.value, bound.low, bound.high);
+    if (!status.ok()) return absl::DataLossError(status.message());
+  }
+  for (const v1::Constraint& constraint : spec.constraints()) {
+    if (std::isfinite(constraint.at_most()) && std::isfinite(constraint.at_least())) continue;
+    return absl::DataLossError("spec.constraints: a bound is not finite");
+  }
+  const double probability = spec.sampler().mutation_probability();
+  if (probability >= 0 && probability <= 1) return absl::OkStatus();
+  return absl::DataLossError("spec.sampler.mutation_probability: must be from 0 to 1");
+}
+
 absl::Status ValidateObjectives(
     const google::protobuf::RepeatedPtrField<v1::Objective>& objectives,
     const google::protobuf::RepeatedPtrField<v1::Constraint>& constraints,

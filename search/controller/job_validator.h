@@ -16,6 +16,10 @@ namespace forall {
 // that this build does not know. Pure; never crashes on any message.
 absl::Status ValidateSearchJobSpec(const v1::SearchJobSpec& spec);
 
+// What bounds the work that a spec out of the store can make: counts and sizes alone, so that what
+// an earlier build has accepted under other rules still loads. DataLoss naming the field.
+absl::Status CheckStoredSpec(const v1::SearchJobSpec& spec);
+
 // Objectives and constraints alone, as in a frontier query; `objectives` may be empty.
 absl::Status ValidateObjectives(
     const google::protobuf::RepeatedPtrField<v1::Objective>& objectives,

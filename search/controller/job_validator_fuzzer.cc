@@ -15,6 +15,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!spec.ParseFromArray(data, static_cast<int>(size))) return 0;
   if (!forall::ValidateSearchJobSpec(spec).ok()) return 0;
   forall::FillDefaults("fashion_mnist", &spec);
+  FORALL_CHECK(forall::CheckStoredSpec(spec).ok());
   // What is accepted stays acceptable with its defaults, and can be planned.
   FORALL_CHECK(forall::ValidateSearchJobSpec(spec).ok());
   if (!forall::CheckFeasible(spec, **family).ok()) return 0;

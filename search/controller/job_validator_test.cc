@@ -280,6 +280,32 @@ TEST(JobValidatorTest, RefusesFieldsOfANewerClient) {
                        AllOf(HasSubstr("spec.objectives[1]"), HasSubstr("77"))));
 }
 
+// A spec is stored as it was accepted; what comes out of a file may be anything.
+TEST(JobValidatorTest, StoredSpecsThatWouldNeverEndAreDataLoss) {
+  FORALL_EXPECT_OK(CheckStoredSpec(GoodSpec()));
+  const auto refused = [](const std::function<void(v1::SearchJobSpec*)>& change,
+                          const char* field) {
+    v1::SearchJobSpec spec = GoodSpec();
+    change(&spec);
+    EXPECT_THAT(CheckStoredSpec(spec), StatusIs(absl::StatusCode::kDataLoss, HasSubstr(field)));
+  };
+  using Spec = v1::SearchJobSpec;
+  refused([](Spec* spec) { spec->clear_objectives(); }, "spec.objectives");
+  refused(
+      [](Spec* spec) {
+        for (int i = 0; i < 1000; ++i) spec->add_objectives()->set_metric("macs");
+      },
+      "spec.objectives");
+  refused([](Spec* spec) { spec->mutable_budget()->set_max_trials(1 << 30); }, "max_trials");
+  refused([](Spec* spec) { spec->mutable_sampler()->set_population_size(-1); }, "population_size");
+  refused([](Spec* spec) { spec->mutable_sampler()->set_mutation_probability(NAN); },
+          "mutation_probability");
+  refused([](Spec* spec) { spec->mutable_constraints(0)->set_at_most(NAN); }, "spec.constraints");
+  refused([](Spec* spec) { spec->mutable_fidelity()->add_tiers(-5); }, "spec.fidelity.tiers");
+  refused([](Spec* spec) { spec->mutable_objectives(0)->mutable_condition()->set_batch(1 << 30); },
+          "batch");
+}
+
 TEST(JobValidatorTest, ImpossibleExactConstraintNamesTheNearestBound) {
   FORALL_ASSERT_OK_AND_ASSIGN(const std::shared_ptr<const Family> family,
                               FindFamily("fashion_mnist"));

@@ -80,12 +80,17 @@ absl::Status CheckCounts(const v1::AccuracyResult& result) {
 
 absl::Status CheckAccuracy(const v1::Task& task, const v1::AccuracyResult& result) {
   if (result.images() < 1) return Invalid("accuracy_result.images", "must be positive");
+  if (result.images() > kMostSplitImages) {
+    return Invalid("accuracy_result.images",
+                   absl::StrCat("at most ", kMostSplitImages, ", got ", result.images()));
+  }
   if (task.images() > 0 && result.images() > task.images()) {
     return Invalid("accuracy_result.images",
                    absl::StrCat("the task asked for ", task.images(), ", got ", result.images()));
   }
-  if (result.split_images() < 0) {
-    return Invalid("accuracy_result.split_images", "must not be negative");
+  if (result.split_images() < 0 || result.split_images() > kMostSplitImages) {
+    return Invalid("accuracy_result.split_images",
+                   absl::StrCat("from 0 to ", kMostSplitImages, ", got ", result.split_images()));
   }
   if (IsPart(task)) FORALL_RETURN_IF_ERROR(CheckPart(task, result));
   FORALL_RETURN_IF_ERROR(CheckCounts(result));

@@ -18,6 +18,10 @@
 
 namespace forall {
 
+// What a split may have, as many as a job can ask for. A worker that claims more would make the
+// controller share out an evaluation without end.
+inline constexpr int64_t kMostSplitImages = 100'000'000;
+
 // Who measured.
 struct MeasuredBy {
   std::string worker;

@@ -6,7 +6,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "search/controller/job_validator.h"
+#include "search/controller/measurement_maker.h"
 #include "search/controller/resource_names.h"
+#include "space/metric_registry.h"
 
 namespace forall {
 namespace {
@@ -15,6 +18,17 @@ constexpr int64_t kEventsPerRead = 10'000;
 
 // Workers on which a task failed before, by task.
 using FailedOn = absl::flat_hash_map<int64_t, std::vector<std::string>>;
+
+// Images are counted with, and shared out to workers.
+absl::Status CheckAccuracyRecord(const MeasurementRecord& record) {
+  const MetricInfo* const metric = FindMetric(record.key.metric);
+  if (metric == nullptr || metric->source != MetricSource::kAccuracy ||
+      (record.sample_count >= 1 && record.sample_count <= kMostSplitImages)) {
+    return absl::OkStatus();
+  }
+  return absl::DataLossError(absl::StrCat("measurement ", record.id, ": it cannot be of ",
+                                          record.sample_count, " images"));
+}
 
 absl::Status LoadCatalog(ResultStore* store, Registry* registry) {
   FORALL_ASSIGN_OR_RETURN(registry->ids, store->LoadIds());
@@ -29,6 +43,10 @@ absl::Status LoadCatalog(ResultStore* store, Registry* registry) {
   for (DeviceRecord& record : devices) registry->devices[record.id] = std::move(record);
   FORALL_ASSIGN_OR_RETURN(std::vector<DatasetRecord> datasets, store->LoadDatasets());
   for (DatasetRecord& record : datasets) {
+    if (record.images < 0 || record.images > kMostSplitImages) {
+      return absl::DataLossError(absl::StrCat("dataset ", record.name, ", split ", record.split,
+                                              ": it cannot have ", record.images, " images"));
+    }
     const std::pair<std::string, std::string> key(record.name, record.split);
     if (record.images > 0) {
       registry->index.NoteAllImages(record.name, record.split, record.images);
@@ -37,13 +55,21 @@ absl::Status LoadCatalog(ResultStore* store, Registry* registry) {
   }
   FORALL_ASSIGN_OR_RETURN(std::vector<MeasurementRecord> measurements, store->LoadMeasurements());
   for (MeasurementRecord& record : measurements) {
+    FORALL_RETURN_IF_ERROR(CheckAccuracyRecord(record));
     if (record.key.metric == "accuracy_top1") {
       absl::StatusOr<MeasurementEvidence> evidence = store->LoadEvidence(record.id);
       if (evidence.ok()) {
+        const size_t bytes = evidence->top1_bitmap.size();
+        if (bytes != 0 && bytes != static_cast<size_t>(record.sample_count + 7) / 8) {
+          return absl::DataLossError(absl::StrCat("the evidence of measurement ", record.id,
+                                                  " is not of its ", record.sample_count,
+                                                  " images"));
+        }
         registry->index.NoteSources(record.id, SourcesIn(evidence->environment));
         registry->index.AddBitmap(record.id, std::move(evidence->top1_bitmap));
       } else if (!absl::IsNotFound(evidence.status())) {
-        return evidence.status();
+        return WithContext(evidence.status(),
+                           absl::StrCat("the evidence of measurement ", record.id));
       }
     }
     registry->index.Add(std::move(record));
@@ -134,6 +160,7 @@ absl::Status LoadJob(ResultStore* store, JobHost* host, const FindJobFiles& find
   const int64_t id = record.id;
   v1::SearchJobSpec spec;
   if (!spec.ParseFromString(record.spec)) return absl::DataLossError("its spec cannot be read");
+  FORALL_RETURN_IF_ERROR(CheckStoredSpec(spec));
   FORALL_ASSIGN_OR_RETURN(const std::string supernet, ParseSupernetName(spec.supernet()));
   const auto entry = registry->supernets.find(supernet);
   if (entry == registry->supernets.end()) {

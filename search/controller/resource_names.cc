@@ -28,9 +28,11 @@ absl::Status BadName(absl::string_view name, absl::string_view form) {
   return absl::InvalidArgumentError(absl::StrCat("name: want ", form, ", got ", Quoted(name)));
 }
 
+// Only as we write it: a resource has one name.
 bool ParseNumber(absl::string_view text, int64_t* number) {
-  return !text.empty() && absl::ascii_isdigit(text[0]) && absl::SimpleAtoi(text, number) &&
-         *number > 0;
+  return !text.empty() && text[0] != '0' &&
+         std::all_of(text.begin(), text.end(), [](char c) { return absl::ascii_isdigit(c); }) &&
+         absl::SimpleAtoi(text, number);
 }
 
 absl::StatusOr<int64_t> ParseNumbered(absl::string_view name, absl::string_view collection) {
@@ -127,7 +129,10 @@ absl::StatusOr<std::string> ParseNamePageToken(absl::string_view kind, absl::str
   if (token.empty()) return text;
   if (token.size() < 128 && absl::WebSafeBase64Unescape(token, &text)) {
     rest = text;
-    if (absl::ConsumePrefix(&rest, absl::StrCat(kind, ":"))) return std::string(rest);
+    // Base64 has several spellings of some texts; ours is one.
+    if (absl::ConsumePrefix(&rest, absl::StrCat(kind, ":")) && NamePageToken(kind, rest) == token) {
+      return std::string(rest);
+    }
   }
   return BadPageToken();
 }

@@ -15,9 +15,11 @@ namespace forall {
 namespace {
 
 constexpr size_t kLengthBytes = 8;
-constexpr size_t kMostBytes = size_t{1} << 30;
 // Deflate cannot do better than 1032 to 1 (zlib's technical notes).
 constexpr uint64_t kMaxRatio = 1032;
+// A job's images, a bit each, are 12 MiB at most, and a result has no more than a call may hold, 16
+// MiB. What claims to be much more was made to exhaust us.
+constexpr uint64_t kMaxBytes = uint64_t{64} << 20;
 
 const Bytef* AsZlib(const char* bytes) { return reinterpret_cast<const Bytef*>(bytes); }
 Bytef* AsZlib(char* bytes) { return reinterpret_cast<Bytef*>(bytes); }
@@ -57,9 +59,9 @@ class Deflater {
 
 absl::StatusOr<std::string> CompressBytes(absl::string_view bytes) {
   if (bytes.empty()) return std::string();
-  // zlib's streams count what they are given in 32 bits.
-  if (bytes.size() > kMostBytes) {
-    return absl::InvalidArgumentError(absl::StrCat("evidence of ", bytes.size(), " bytes"));
+  if (bytes.size() > kMaxBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("evidence of ", bytes.size(), " bytes, at most ", kMaxBytes));
   }
   std::string result(kLengthBytes, '\0');
   for (size_t i = 0; i < kLengthBytes; ++i) {
@@ -78,7 +80,7 @@ absl::StatusOr<std::string> DecompressBytes(absl::string_view compressed) {
   if (compressed.size() <= kLengthBytes) return damaged;
   const uint64_t length = LittleEndianInteger(compressed.substr(0, kLengthBytes));
   const absl::string_view stream = compressed.substr(kLengthBytes);
-  if (length / kMaxRatio > stream.size()) return damaged;
+  if (length > kMaxBytes || length / kMaxRatio > stream.size()) return damaged;
   std::string result(length, '\0');
   uLongf size = length;
   const int code = uncompress(AsZlib(result.data()), &size, AsZlib(stream.data()), stream.size());

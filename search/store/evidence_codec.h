@@ -17,8 +17,8 @@ namespace forall {
 
 // InvalidArgument: more than 1 GiB. ResourceExhausted: no memory.
 absl::StatusOr<std::string> CompressBytes(absl::string_view bytes);
-// DataLoss for anything that CompressBytes did not make; allocates no more than zlib could have
-// packed into `compressed`.
+// DataLoss for anything that CompressBytes did not make, and for more than 64 MiB, which no
+// evidence has; allocates no more than zlib could have packed into `compressed`.
 absl::StatusOr<std::string> DecompressBytes(absl::string_view compressed);
 
 absl::StatusOr<std::string> CompressSamples(absl::Span<const double> samples);

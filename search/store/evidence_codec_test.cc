@@ -51,6 +51,17 @@ TEST(EvidenceCodecTest, ALatencysSamplesShrinkByHalf) {
   EXPECT_LT(compressed.size(), samples.size() * sizeof(double) / 2);
 }
 
+// A row of 300 KB that unpacks to 300 MB is no evidence of ours.
+TEST(EvidenceCodecTest, ABombIsRefusedBeforeItIsUnpacked) {
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::string large,
+                              CompressBytes(std::string(size_t{65} << 20, 'x')));
+  EXPECT_LT(large.size(), size_t{1} << 20);
+  EXPECT_THAT(DecompressBytes(large), StatusIs(absl::StatusCode::kDataLoss));
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::string most,
+                              CompressBytes(std::string(size_t{64} << 20, 'x')));
+  EXPECT_THAT(DecompressBytes(most), testing::IsOk());
+}
+
 TEST(EvidenceCodecTest, DamageIsDataLoss) {
   FORALL_ASSERT_OK_AND_ASSIGN(const std::string good, CompressBytes(std::string(1000, 'x')));
   for (size_t size = 1; size < good.size(); ++size) {

@@ -5,20 +5,34 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/escaping.h"
+#include "base/cut_text.h"
 #include "search/store/evidence_codec.h"
 #include "search/store/stored_value.h"
 
 namespace forall {
 namespace {
 
-// Runs `rows` and lets `read` turn each row into a record.
+// A split has fewer; sums of two of them do not overflow.
+constexpr int64_t kMostImages = int64_t{1} << 40;
+// Of what a message repeats of a damaged row.
+constexpr size_t kMostQuoted = 100;
+
+// Runs `rows` and lets `read` turn each row into a record. Errors say that it was a `what`, and
+// name it by its first column.
 template <typename Record, typename Read>
-absl::StatusOr<std::vector<Record>> ReadAll(absl::StatusOr<Statement> rows, Read read) {
+absl::StatusOr<std::vector<Record>> ReadAll(absl::string_view what, absl::StatusOr<Statement> rows,
+                                            Read read) {
   if (!rows.ok()) return rows.status();
   std::vector<Record> records;
   FORALL_RETURN_IF_ERROR(rows->ForEachRow([&]() -> absl::Status {
-    FORALL_ASSIGN_OR_RETURN(Record record, read(*rows));
-    records.push_back(std::move(record));
+    absl::StatusOr<Record> record = read(*rows);
+    if (!record.ok()) {
+      return WithContext(
+          record.status(),
+          absl::StrCat(what, " ", absl::CHexEscape(CutText(rows->Text(0), kMostQuoted))));
+    }
+    records.push_back(*std::move(record));
     return absl::OkStatus();
   }));
   return records;
@@ -170,6 +184,7 @@ absl::StatusOr<MeasurementRecord> MeasurementFrom(const Statement& row,
 absl::StatusOr<std::vector<MeasurementRecord>> MeasurementsInSnapshot(Db* db) {
   FORALL_ASSIGN_OR_RETURN(const Dictionary dictionary, Dictionary::Load(db));
   return ReadAll<MeasurementRecord>(
+      "measurement",
       db->Query("SELECT id, job, trial, task, subject, metric, condition, value, low, high, "
                 "interval_kind, sample_count, verdict, reasons, fidelity, worker, worker_build, "
                 "lease_token, time, retracted_by, ratio, raw_median_ms, reference_median_ms, "
@@ -192,6 +207,7 @@ absl::StatusOr<StoreIds> ReadIds(Db* db) {
 
 absl::StatusOr<std::vector<JobRecord>> ReadJobs(Db* db) {
   return ReadAll<JobRecord>(
+      "job",
       db->Query("SELECT jobs.id, request_id, spec, supernet.text, state, error, history_snapshot, "
                 "create_time, update_time, end_time "
                 "FROM jobs JOIN keys AS supernet ON supernet.id = supernet ORDER BY jobs.id"),
@@ -200,6 +216,7 @@ absl::StatusOr<std::vector<JobRecord>> ReadJobs(Db* db) {
 
 absl::StatusOr<std::vector<TrialRecord>> ReadTrials(Db* db, int64_t job_id) {
   return ReadAll<TrialRecord>(
+      "trial",
       db->Query(
           "SELECT trials.id, job, ordinal, s.text, revision, choices, a.text, g.text, f.text, "
           "state, error, reused, create_time, end_time FROM trials "
@@ -212,6 +229,7 @@ absl::StatusOr<std::vector<TrialRecord>> ReadTrials(Db* db, int64_t job_id) {
 
 absl::StatusOr<std::vector<TaskRecord>> ReadTasks(Db* db, int64_t job_id) {
   return ReadAll<TaskRecord>(
+      "task",
       db->Query("SELECT tasks.id, job, trial, kind, payload, state, attempts, w.text, "
                 "completed_token, result_fingerprint, error, seconds "
                 "FROM tasks JOIN keys AS w ON w.id = completed_by WHERE job = ? ORDER BY tasks.id",
@@ -222,7 +240,8 @@ absl::StatusOr<std::vector<TaskRecord>> ReadTasks(Db* db, int64_t job_id) {
 absl::StatusOr<std::vector<EventRecord>> ReadEvents(Db* db, int64_t job_id, int64_t after,
                                                     int64_t limit) {
   // A negative LIMIT would mean none at all.
-  return ReadAll<EventRecord>(db->Query("SELECT job, seq, kind, payload, time FROM job_events "
+  return ReadAll<EventRecord>("an event of job",
+                              db->Query("SELECT job, seq, kind, payload, time FROM job_events "
                                         "WHERE job = ? AND seq > ? ORDER BY seq LIMIT max(?, 0)",
                                         job_id, after, limit),
                               [](const Statement& row) -> absl::StatusOr<EventRecord> {
@@ -263,6 +282,7 @@ absl::StatusOr<MeasurementEvidence> ReadEvidence(Db* db, int64_t measurement_id)
 
 absl::StatusOr<std::vector<ArtifactRecord>> ReadArtifacts(Db* db) {
   return ReadAll<ArtifactRecord>(
+      "artifact",
       db->Query("SELECT text, size_bytes, create_time FROM artifacts JOIN keys ON keys.id = hash "
                 "ORDER BY hash"),
       [](const Statement& row) -> absl::StatusOr<ArtifactRecord> {
@@ -273,6 +293,7 @@ absl::StatusOr<std::vector<ArtifactRecord>> ReadArtifacts(Db* db) {
 
 absl::StatusOr<std::vector<SupernetRecord>> ReadSupernets(Db* db) {
   return ReadAll<SupernetRecord>(
+      "supernet",
       db->Query("SELECT supernets.id, h.text, spec, d.text, create_time FROM supernets "
                 "JOIN keys AS h ON h.id = hash JOIN keys AS d ON d.id = dataset ORDER BY number"),
       [](const Statement& row) -> absl::StatusOr<SupernetRecord> {
@@ -286,6 +307,7 @@ absl::StatusOr<std::vector<SupernetRecord>> ReadSupernets(Db* db) {
 
 absl::StatusOr<std::vector<ExportRecord>> ReadExports(Db* db) {
   return ReadAll<ExportRecord>(
+      "an export of supernet",
       db->Query("SELECT s.text, a.text, r.text, c.text, f.text, size_bytes FROM exports "
                 "JOIN keys AS s ON s.id = supernet JOIN keys AS a ON a.id = arch "
                 "JOIN keys AS r ON r.id = recipe JOIN keys AS c ON c.id = calibration "
@@ -302,6 +324,7 @@ absl::StatusOr<std::vector<ExportRecord>> ReadExports(Db* db) {
 
 absl::StatusOr<std::vector<BaselineRecord>> ReadBaselines(Db* db) {
   return ReadAll<BaselineRecord>(
+      "baseline",
       db->Query("SELECT i.text, d.text, f.text, p.text, r.text, reference_ms, create_time "
                 "FROM baselines JOIN keys AS i ON i.id = baselines.id "
                 "JOIN keys AS d ON d.id = device JOIN keys AS f ON f.id = device_fingerprint "
@@ -320,6 +343,7 @@ absl::StatusOr<std::vector<BaselineRecord>> ReadBaselines(Db* db) {
 
 absl::StatusOr<std::vector<DatasetRecord>> ReadDatasets(Db* db) {
   return ReadAll<DatasetRecord>(
+      "dataset",
       db->Query(
           "SELECT name, split, checksum, create_time, images FROM datasets ORDER BY name, split"),
       [](const Statement& row) -> absl::StatusOr<DatasetRecord> {
@@ -333,6 +357,7 @@ absl::StatusOr<std::vector<DatasetRecord>> ReadDatasets(Db* db) {
 
 absl::StatusOr<std::vector<AccuracyPartRecord>> ReadParts(Db* db) {
   return ReadAll<AccuracyPartRecord>(
+      "the accuracy part of task",
       db->Query("SELECT task, a.text, d.text, s.text, first_image, images, top1_correct, "
                 "top5_correct, top1_bitmap, w.text, b.text, lease_token, time FROM accuracy_parts "
                 "JOIN keys AS a ON a.id = artifact JOIN keys AS d ON d.id = dataset "
@@ -353,10 +378,10 @@ absl::StatusOr<std::vector<AccuracyPartRecord>> ReadParts(Db* db) {
         part.worker_build = row.Text(10);
         part.lease_token = row.Text(11);
         part.time = TimeAt(row, 12);
-        if (part.first_image < 0 || part.images < 1 ||
+        if (part.first_image < 0 || part.first_image > kMostImages || part.images < 1 ||
+            part.images > kMostImages ||
             static_cast<int64_t>(part.top1_bitmap.size()) != (part.images + 7) / 8) {
-          return absl::DataLossError(
-              absl::StrCat("the accuracy part of task ", part.task_id, " is damaged"));
+          return absl::DataLossError("it is damaged");
         }
         return part;
       });
@@ -364,6 +389,7 @@ absl::StatusOr<std::vector<AccuracyPartRecord>> ReadParts(Db* db) {
 
 absl::StatusOr<std::vector<DeviceRecord>> ReadDevices(Db* db) {
   return ReadAll<DeviceRecord>(
+      "device",
       db->Query("SELECT text, device_class, description, fingerprint, properties "
                 "FROM devices JOIN keys ON keys.id = devices.id ORDER BY devices.id"),
       [](const Statement& row) -> absl::StatusOr<DeviceRecord> {

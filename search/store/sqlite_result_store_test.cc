@@ -34,6 +34,9 @@ using ::forall::testing::IsOk;
 using ::forall::testing::IsOkAndHolds;
 using ::forall::testing::MakeEvent;
 using ::forall::testing::MakeJob;
+using ::forall::testing::MakeMeasurement;
+using ::forall::testing::MakeTask;
+using ::forall::testing::MakeTrial;
 using ::forall::testing::StatusIs;
 using ::forall::testing::TempDir;
 using ::testing::AllOf;
@@ -265,6 +268,39 @@ TEST_F(SqliteResultStoreTest, ADamagedFileGivesErrorsAndNeverAborts) {
     }
   }
   EXPECT_GT(refused, 20);
+}
+
+// Whoever mends a store must know where to look.
+TEST_F(SqliteResultStoreTest, ADamagedRowIsNamed) {
+  {
+    FORALL_ASSERT_OK_AND_ASSIGN(const auto store, Open());
+    StoreBatch batch = NewJob(1);
+    batch.insert_trials = {MakeTrial(17, 1, 1)};
+    batch.insert_tasks = {MakeTask(23, 1, 17)};
+    batch.insert_measurements = {MakeMeasurement(31, 1, 17, 23)};
+    batch.upsert_devices = {{"pi5", "arm", "a board", "f1", {{"cores", "4"}}}};
+    FORALL_ASSERT_OK(store->Commit(std::move(batch)));
+  }
+  const auto damage = [&](const std::string& sql) {
+    sqlite3* db = nullptr;
+    ASSERT_EQ(sqlite3_open(path_.c_str(), &db), SQLITE_OK);
+    EXPECT_EQ(sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK) << sql;
+    sqlite3_close(db);
+  };
+  const auto damaged = [](const char* row, const char* why) {
+    return StatusIs(absl::StatusCode::kDataLoss, AllOf(HasSubstr(row), HasSubstr(why)));
+  };
+  damage(absl::StrCat("UPDATE trials SET choices = '0,1,", std::string(100'000, 'x'), "'"));
+  damage("UPDATE tasks SET kind = 99");
+  damage("UPDATE measurements SET reasons = '[1'");
+  damage("UPDATE devices SET properties = '[[['");
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto store, Open());
+  const absl::Status trial = store->LoadTrials(1).status();
+  EXPECT_THAT(trial, damaged("trial 17", "list of integers"));
+  EXPECT_LT(trial.message().size(), 1000) << "it need not all be repeated";
+  EXPECT_THAT(store->LoadTasks(1).status(), damaged("task 23", "task kind 99"));
+  EXPECT_THAT(store->LoadMeasurements().status(), damaged("measurement 31", "JSON"));
+  EXPECT_THAT(store->LoadDevices().status(), damaged("device pi5", "JSON"));
 }
 
 TEST_F(SqliteResultStoreTest, QueuedBatchesShareOneCommit) {

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "search/store/stored_value.h"
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "base/cut_text.h"
 #include "base/json_writer.h"
 #include "nlohmann/json.hpp"
 
@@ -13,13 +15,17 @@ namespace {
 
 using Json = nlohmann::json;
 
+// Of what a message repeats of damaged text.
+constexpr size_t kMostQuoted = 200;
+
 template <typename T>
 absl::StatusOr<T> Parse(const std::string& text) {
   if (text.empty()) return T();
   try {
     return Json::parse(text).get<T>();
   } catch (const Json::exception& error) {
-    return absl::DataLossError(absl::StrCat("stored JSON is damaged: ", error.what()));
+    return absl::DataLossError(
+        absl::StrCat("stored JSON is damaged: ", CutText(error.what(), kMostQuoted)));
   }
 }
 
@@ -38,7 +44,8 @@ absl::StatusOr<std::vector<int32_t>> FromStoredInts(absl::string_view text) {
   for (const absl::string_view part : absl::StrSplit(text, ',')) {
     int32_t value = 0;
     if (!absl::SimpleAtoi(part, &value)) {
-      return absl::DataLossError(absl::StrCat("stored list of integers is damaged: ", text));
+      return absl::DataLossError(absl::StrCat("stored list of integers is damaged: ",
+                                              absl::CHexEscape(text.substr(0, kMostQuoted))));
     }
     values.push_back(value);
   }

@@ -28,10 +28,12 @@ std::unique_ptr<SqliteResultStore> OpenStore(const SqliteResultStore::Options& o
 
 std::shared_ptr<const Family> TestFamily() { return FindFamily("fashion_mnist").value(); }
 
+// Of a network of another space, what takes a megaMAC.
 Costs CostsOf(const v1::Architecture& wire) {
   Architecture architecture{wire.search_space(), wire.revision(), {}};
   architecture.choices.assign(wire.choices().begin(), wire.choices().end());
-  return CountCosts(TestFamily()->Describe(architecture).value());
+  const absl::StatusOr<Network> network = TestFamily()->Describe(architecture);
+  return network.ok() ? CountCosts(*network) : Costs{.macs = 1'000'000};
 }
 
 // In [-1, 1), of the network and a purpose.
@@ -96,14 +98,16 @@ absl::Status FaultyStore::Probe() {
   return store_->Probe();
 }
 
-ControllerHarness::ControllerHarness(SqliteResultStore::Options store)
+ControllerHarness::ControllerHarness(SqliteResultStore::Options store,
+                                     std::shared_ptr<const Family> family)
     : sqlite_(OpenStore(store)), faulty_(sqlite_.get()) {
   artifacts_ = ArtifactStore::Create({.folder = folder_ / "artifacts"}).value();
   const std::string sha256 = artifacts_->Put("the weights of a supernet").value();
   StoreBatch batch;
   batch.insert_artifacts.push_back({sha256, 25, clock_.Now()});
-  batch.insert_supernets.push_back(
-      {"fashion_mnist", sha256, TestFamily()->Spec(), "fashion_mnist", clock_.Now()});
+  batch.insert_supernets.push_back({"fashion_mnist", sha256,
+                                    (family == nullptr ? TestFamily() : family)->Spec(),
+                                    "fashion_mnist", clock_.Now()});
   const absl::Status stored = sqlite_->Commit(std::move(batch));
   FORALL_CHECK(stored.ok()) << stored;
   Start();
@@ -243,7 +247,7 @@ absl::StatusOr<v1::TaskCompletion> ControllerHarness::Complete(const std::string
   return response->completions(0);
 }
 
-v1::TaskResult ControllerHarness::Evaluate(const v1::LeasedTask& leased) {
+v1::TaskResult EvaluateTask(const v1::LeasedTask& leased, const ArtifactStore& artifacts) {
   const v1::Task& task = leased.task();
   v1::TaskResult result;
   result.set_task(task.name());
@@ -252,13 +256,13 @@ v1::TaskResult ControllerHarness::Evaluate(const v1::LeasedTask& leased) {
   if (task.kind() == v1::Task::EXPORT) {
     const std::string content =
         absl::StrCat("onnx of ", task.arch_key(), " ", task.recipe(), " ", CalibrationIdOf(task));
-    result.mutable_export_result()->set_artifact_sha256(artifacts_->Put(content).value());
+    result.mutable_export_result()->set_artifact_sha256(artifacts.Put(content).value());
     result.mutable_export_result()->set_size_bytes(static_cast<int64_t>(content.size()));
     result.mutable_export_result()->set_calibration_id(CalibrationIdOf(task));
   } else if (task.kind() == v1::Task::ACCURACY) {
     const int64_t images = task.images() == 0 ? kAllImages : task.images();
     if (task.part_images() > 0 && task.part_images() < images) {
-      *result.mutable_accuracy_result() = EvaluateImages(task);
+      *result.mutable_accuracy_result() = ControllerHarness::EvaluateImages(task);
       return result;
     }
     // Screening errs by up to half a point, the full set by a tenth of that.

@@ -110,18 +110,25 @@ class FaultyStore : public ResultStore {
   bool failed_ ABSL_GUARDED_BY(mu_) = false;
 };
 
+// What the script says about a task: a pure function of the network and the kind. What is exported
+// lies in `artifacts` then.
+v1::TaskResult EvaluateTask(const v1::LeasedTask& leased, const ArtifactStore& artifacts);
+
 class ControllerHarness {
  public:
   static constexpr absl::Duration kHeartbeat = absl::Seconds(5);
 
-  // In memory unless the options name a file.
-  explicit ControllerHarness(SqliteResultStore::Options store = {.path = ":memory:"});
+  // In memory unless the options name a file. The supernet is of the family fashion_mnist, or of
+  // `family`, whose networks all take the scripted worker as long.
+  explicit ControllerHarness(SqliteResultStore::Options store = {.path = ":memory:"},
+                             std::shared_ptr<const Family> family = nullptr);
   ~ControllerHarness();
 
   Controller* controller() { return controller_.get(); }
   FaultyStore* store() { return &faulty_; }
   SqliteResultStore* sqlite() { return sqlite_.get(); }
   ArtifactStore* artifacts() { return artifacts_.get(); }
+  std::string artifacts_path() const { return folder_ / "artifacts"; }
   FakeClock* clock() { return &clock_; }
   void Tick() { controller_->Tick(); }
 
@@ -139,17 +146,17 @@ class ControllerHarness {
   // "kind payload" per event: the log without its times.
   std::vector<std::string> Log(const std::string& job);
 
-  v1::RegisterWorkerRequest Registration(const std::string& worker,
-                                         const std::string& device = "pc",
-                                         const std::string& fingerprint = "f1");
+  static v1::RegisterWorkerRequest Registration(const std::string& worker,
+                                                const std::string& device = "pc",
+                                                const std::string& fingerprint = "f1");
   void Register(const std::string& worker, const std::string& device = "pc",
                 const std::string& fingerprint = "f1");
   absl::StatusOr<v1::LeaseTasksResponse> Lease(const std::string& worker, int max = 1);
   absl::StatusOr<v1::TaskCompletion> Complete(const std::string& worker,
                                               const v1::TaskResult& result);
-  // What the script says about a task: a pure function of the network and the kind. Exports are
-  // uploaded.
-  v1::TaskResult Evaluate(const v1::LeasedTask& leased);
+  v1::TaskResult Evaluate(const v1::LeasedTask& leased) {
+    return EvaluateTask(leased, *artifacts_);
+  }
   // What the script says about a part of an accuracy: every image is right or wrong whatever the
   // part, so that parts fit together.
   static v1::AccuracyResult EvaluateImages(const v1::Task& task);

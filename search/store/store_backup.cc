@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
+#include "base/sha256.h"
 #include "base/status_macros.h"
 #include "search/store/file_lock.h"
 #include "search/store/sqlite_db.h"
@@ -128,6 +129,11 @@ absl::Status PutArtifacts(const std::vector<ArtifactRecord>& artifacts, const st
   FORALL_RETURN_IF_ERROR(CreateDirectories(to));
   std::set<std::string> folders;
   for (const ArtifactRecord& artifact : artifacts) {
+    // A damaged name would be a path to anywhere.
+    if (!IsSha256Hex(artifact.sha256)) {
+      summary->missing.push_back(artifact.sha256);
+      continue;
+    }
     const std::string path = ArtifactPath(artifact.sha256);
     const std::string folder = absl::StrCat(to, "/", path.substr(0, 2));
     if (folders.insert(folder).second) FORALL_RETURN_IF_ERROR(CreateDirectories(folder));

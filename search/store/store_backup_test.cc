@@ -164,6 +164,17 @@ TEST_F(StoreBackupTest, ItGoesOnWhereAnEarlierOneStoppedAndNamesWhatIsMissing) {
   EXPECT_THAT(summary.missing, ElementsAre(short_one));
 }
 
+// A row is no path to other files.
+TEST_F(StoreBackupTest, AnArtifactWithoutAHashForANameIsMissing) {
+  FORALL_ASSERT_OK(WriteFileAtomically(folder_ / "precious", "precious"));
+  StoreBatch batch;
+  batch.insert_artifacts = {{"..precious", 8, absl::UnixEpoch()}};
+  FORALL_ASSERT_OK(store_->Commit(std::move(batch)));
+  FORALL_ASSERT_OK_AND_ASSIGN(const BackupSummary summary, BackUp(folder_ / "backup.db"));
+  EXPECT_THAT(summary.missing, ElementsAre("..precious"));
+  EXPECT_THAT(ReadFile(folder_ / "precious"), testing::IsOkAndHolds("precious"));
+}
+
 TEST_F(StoreBackupTest, TwoAtOnceDoNotSpoilEachOther) {
   const std::string folder = folder_ / "backups";
   ASSERT_TRUE(std::filesystem::create_directory(folder));

@@ -7,9 +7,11 @@
 #include <system_error>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
+#include "base/cut_text.h"
 #include "base/file.h"
 #include "base/sha256.h"
 #include "base/status_macros.h"
@@ -243,6 +245,14 @@ class Check {
     FORALL_ASSIGN_OR_RETURN(const std::vector<ArtifactRecord> artifacts, ArtifactsOf(db));
     report_.artifacts = static_cast<int64_t>(artifacts.size());
     for (const ArtifactRecord& artifact : artifacts) {
+      // It would be a path to anywhere.
+      if (!IsSha256Hex(artifact.sha256)) {
+        Find("artifact hash",
+             absl::StrCat("an artifact is named \"", absl::CHexEscape(CutText(artifact.sha256, 80)),
+                          "\", which is no SHA-256"),
+             kRestore);
+        continue;
+      }
       const std::string path = absl::StrCat(options_.artifacts, "/", ArtifactPath(artifact.sha256));
       const std::string advice = absl::StrCat(
           "copy ", ArtifactPath(artifact.sha256),

@@ -246,6 +246,15 @@ TEST_F(StoreCheckTest, LostShortenedAndDamagedArtifactsAreFound) {
   EXPECT_THAT(Findings(), HasSubstr(absl::StrCat("artifact ", model_, " is not there")));
 }
 
+TEST_F(StoreCheckTest, AnArtifactWithoutAHashForANameIsFound) {
+  for (const char* name : {"x", "abcdef", "../../../etc/passwd"}) {
+    Damage(absl::StrCat("UPDATE keys SET text = '", name,
+                        "' WHERE id = (SELECT hash FROM artifacts)"));
+    EXPECT_THAT(Findings(/*deep=*/true), HasSubstr(absl::StrCat("an artifact is named \"", name,
+                                                                "\", which is no SHA-256")));
+  }
+}
+
 TEST_F(StoreCheckTest, DamagedEvidenceIsFoundWhenItIsRead) {
   Damage("UPDATE evidence SET samples = x'0102030405' WHERE measurement = 12");
   EXPECT_THAT(Findings(), IsEmpty());

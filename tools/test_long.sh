@@ -7,7 +7,7 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 source "$here/stage.sh"
 cd "$FORALL_ROOT"
 
-"$here/setup.sh"
+"$here/setup.sh" --fuzz
 stage configure "$here/quietly" build/configure.log cmake --preset release
 stage build-long cmake --build --preset release --target search_queue_model_test fault_test
 # Every sequence of steps of the lease protocol, two steps longer.
@@ -20,5 +20,11 @@ if previous=$(git describe --tags --abbrev=0 HEAD^ 2>/dev/null); then
   stage rolling-upgrade "$here/rolling_upgrade.sh" "$previous"
 else
   printf '\nrolling-upgrade: SKIPPED: no commit before this one has a tag; tools/rolling_upgrade.sh REF does it for any commit\n'
+fi
+# Ten minutes of each libFuzzer program.
+if command -v clang++-14 >/dev/null; then
+  stage fuzz "$here/fuzz.sh"
+else
+  say "fuzz: skipped, clang-14 is not installed (tools/setup.sh --fuzz)"
 fi
 stage_table

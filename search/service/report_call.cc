@@ -9,29 +9,12 @@
 #include "search/report/html_report.h"
 #include "search/service/grpc_status.h"
 #include "search/service/refused_call.h"
+#include "search/service/report_snapshot.h"
 
 namespace forall {
 namespace {
 
 constexpr size_t kChunkBytes = 256 << 10;
-
-ReportInput InputOf(Controller::JobSnapshot snapshot) {
-  ReportInput input;
-  input.job = std::move(snapshot.job);
-  input.trials = std::move(snapshot.trials);
-  input.frontier = std::move(snapshot.frontier);
-  input.family = std::move(snapshot.family);
-  input.devices = std::move(snapshot.devices);
-  input.workers = std::move(snapshot.workers);
-  input.hypervolume_history = std::move(snapshot.hypervolume_history);
-  input.ledger = std::move(snapshot.ledger);
-  input.random_jobs = std::move(snapshot.random.jobs);
-  input.random_points = std::move(snapshot.random.points);
-  input.generated = Clock::Real()->Now();
-  input.build = FORALL_VERSION;
-  input.supernet_sha256 = std::move(snapshot.supernet_sha256);
-  return input;
-}
 
 class ReportCall : public grpc::ServerWriteReactor<v1::ReportChunk> {
  public:
@@ -54,7 +37,7 @@ class ReportCall : public grpc::ServerWriteReactor<v1::ReportChunk> {
       Finish(grpc::Status::CANCELLED);
       return;
     }
-    page_ = RenderReport(InputOf(std::move(snapshot_)));
+    page_ = RenderReport(ReportInputOf(std::move(snapshot_), Clock::Real()->Now(), FORALL_VERSION));
     Next();
   }
 

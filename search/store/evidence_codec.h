@@ -15,10 +15,10 @@
 
 namespace forall {
 
-// InvalidArgument: more than 1 GiB. ResourceExhausted: no memory.
+// InvalidArgument: more than 64 MiB, which no evidence has. ResourceExhausted: no memory.
 absl::StatusOr<std::string> CompressBytes(absl::string_view bytes);
-// DataLoss for anything that CompressBytes did not make, and for more than 64 MiB, which no
-// evidence has; allocates no more than zlib could have packed into `compressed`.
+// DataLoss for anything that CompressBytes did not make; allocates no more than 64 MiB, nor than
+// zlib could have packed into `compressed`.
 absl::StatusOr<std::string> DecompressBytes(absl::string_view compressed);
 
 absl::StatusOr<std::string> CompressSamples(absl::Span<const double> samples);

@@ -613,6 +613,17 @@ TEST(JobFileJsonTest, HasTheFieldsOfAJobFile) {
   EXPECT_EQ(json["seed"], 1);
 }
 
+TEST(JobFileJsonTest, BoundsComeBackAsTheyAre) {
+  bool complete = true;
+  v1::SearchJobSpec spec;
+  spec.add_constraints()->set_metric("macs");
+  spec.mutable_constraints(0)->set_at_least(-std::numeric_limits<double>::max());
+  spec.mutable_constraints(0)->set_at_most(0.1);
+  const std::string json = JobFileJson(spec, &complete);
+  EXPECT_THAT(json, HasSubstr("macs<=0.1\""));
+  EXPECT_THAT(json, HasSubstr("macs>=-1.7976931348623157e+308"));
+}
+
 TEST(JobFileJsonTest, TellsWhatItCannotExpress) {
   bool complete = true;
   v1::SearchJobSpec spec;
@@ -622,6 +633,16 @@ TEST(JobFileJsonTest, TellsWhatItCannotExpress) {
   spec.mutable_objectives(0)->set_goal(v1::Objective::MAXIMIZE);
   JobFileJson(spec, &complete);
   EXPECT_FALSE(complete);
+  // Classes are any text; an expression takes some of it for its own.
+  spec.mutable_objectives(0)->clear_goal();
+  for (const char* device_class : {"x ", " x", "\t", "x:batch=2", "x<=3", "x:grid=1"}) {
+    spec.mutable_objectives(0)->mutable_condition()->set_device_class(device_class);
+    JobFileJson(spec, &complete);
+    EXPECT_FALSE(complete) << device_class;
+  }
+  spec.mutable_objectives(0)->mutable_condition()->set_device_class("x86 64");
+  JobFileJson(spec, &complete);
+  EXPECT_TRUE(complete);
 }
 
 // To look at: FORALL_REPORT_SAMPLE=folder writes a few pages there.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <string>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
@@ -14,6 +15,26 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+// Whether a class comes back out of an expression as it went in.
+bool Expressible(const std::string& device_class) {
+  if (device_class.find_first_of(" \t\n\v\f\r") == 0 ||
+      device_class.find_last_of(" \t\n\v\f\r") + 1 == device_class.size()) {
+    return device_class.empty();
+  }
+  for (const char* other : {":batch=", ":grid=", "<=", ">="}) {
+    if (device_class.find(other) != std::string::npos) return false;
+  }
+  return true;
+}
+
+// Few digits where they say all: rounded, the largest number is beyond all numbers.
+std::string NumberText(double value) {
+  std::string text = absl::StrFormat("%.15g", value);
+  double read = 0;
+  if (!absl::SimpleAtod(text, &read) || read != value) text = absl::StrFormat("%.17g", value);
+  return text;
+}
+
 // "latency_ms@pi5-lab", as the command line writes it.
 std::string MetricText(const std::string& metric, const v1::Condition& condition, bool* complete) {
   if (!condition.profile().empty() || !condition.dataset().empty() || !condition.split().empty() ||
@@ -25,6 +46,7 @@ std::string MetricText(const std::string& metric, const v1::Condition& condition
     if (!condition.device_class().empty()) *complete = false;
     absl::StrAppend(&text, "@", LastSegment(condition.device()));
   } else if (!condition.device_class().empty()) {
+    if (!Expressible(condition.device_class())) *complete = false;
     absl::StrAppend(&text, "@class:", condition.device_class());
   }
   if (condition.batch() > 1) absl::StrAppend(&text, ":batch=", condition.batch());
@@ -52,10 +74,10 @@ Json ConstraintsJson(const v1::SearchJobSpec& spec, bool* complete) {
   for (const v1::Constraint& constraint : spec.constraints()) {
     const std::string metric = MetricText(constraint.metric(), constraint.condition(), complete);
     if (constraint.has_at_most()) {
-      json.push_back(absl::StrFormat("%s<=%.15g", metric, constraint.at_most()));
+      json.push_back(absl::StrCat(metric, "<=", NumberText(constraint.at_most())));
     }
     if (constraint.has_at_least()) {
-      json.push_back(absl::StrFormat("%s>=%.15g", metric, constraint.at_least()));
+      json.push_back(absl::StrCat(metric, ">=", NumberText(constraint.at_least())));
     }
   }
   return json;

@@ -140,7 +140,8 @@ function(forall_cc_fuzzer)
   target_link_libraries(${ARG_NAME} PRIVATE forall_build_flags ${ARG_DEPS} -fsanitize=fuzzer)
   file(APPEND "${CMAKE_BINARY_DIR}/fuzzers.txt"
     "${ARG_NAME} ${CMAKE_CURRENT_BINARY_DIR}/${ARG_NAME} ${found} ${ARG_CORPUS}\n")
-  add_test(NAME ${ARG_NAME} COMMAND ${ARG_NAME} -max_total_time=${ARG_SECONDS}
+  # Always from the same seed: a change is not refused for what another found. tools/fuzz.sh looks further.
+  add_test(NAME ${ARG_NAME} COMMAND ${ARG_NAME} -seed=1 -max_total_time=${ARG_SECONDS}
     -rss_limit_mb=1024 -print_final_stats=1 "-artifact_prefix=${found}/" "${found}" ${ARG_CORPUS})
   set_tests_properties(${ARG_NAME} PROPERTIES LABELS "fuzz" TIMEOUT 120)
 endfunction()

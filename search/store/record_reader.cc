@@ -404,13 +404,12 @@ absl::StatusOr<std::vector<DeviceRecord>> ReadDevices(Db* db) {
 
 absl::StatusOr<std::vector<LifeRecord>> ReadLives(Db* db) {
   return ReadAll<LifeRecord>(
-      db->Query("SELECT epoch, secret, tasks_before FROM lives ORDER BY epoch"),
+      "life", db->Query("SELECT epoch, secret, tasks_before FROM lives ORDER BY epoch"),
       [](const Statement& row) -> absl::StatusOr<LifeRecord> {
         LifeRecord life{.epoch = row.Int64(0), .secret = row.Text(1), .tasks_before = row.Int64(2)};
         if (life.secret.size() == kLifeSecretBytes) return life;
-        return absl::DataLossError(absl::StrCat("the secret of life ", life.epoch, " has ",
-                                                life.secret.size(), " bytes instead of ",
-                                                kLifeSecretBytes));
+        return absl::DataLossError(absl::StrCat("its secret has ", life.secret.size(),
+                                                " bytes instead of ", kLifeSecretBytes));
       });
 }
 

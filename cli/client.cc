@@ -212,6 +212,7 @@ absl::Status Client::WatchJob(const std::string& name,
     }
     if (stop_watch.stopped()) return absl::CancelledError("stopped watching");
     const bool broken = status.ok() || status.error_code() == grpc::StatusCode::UNAVAILABLE ||
+                        status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED ||
                         status.error_code() == grpc::StatusCode::CANCELLED;
     if (!broken || Clock::Real()->Now() > give_up) return ToStatus(status);
     Clock::Real()->SleepFor(kRetryPause);

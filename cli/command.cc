@@ -126,6 +126,7 @@ std::string Advice(const absl::Status& status, const CommandContext& context) {
       return "";
     }
     case absl::StatusCode::kResourceExhausted:
+      if (absl::StrContains(status.message(), "is overloaded")) return "";
       return "Make room on the controller's disk and try again; nothing that was acknowledged is "
              "lost.";
     default:

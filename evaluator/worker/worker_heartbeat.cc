@@ -189,7 +189,10 @@ void Worker::NoteConnection(const absl::Status& status) {
   } else {
     FORALL_LOG(WARNING) << "cannot reach the controller at " << options_.controller << ": "
                         << status.message()
-                        << "; is forall-controller running there? Trying again until it answers.";
+                        << (absl::IsResourceExhausted(status)
+                                ? ". Trying again until it can."
+                                : "; is forall-controller running there? Trying again until it "
+                                  "answers.");
   }
 }
 

@@ -60,7 +60,7 @@ class Controller : private JobHost {
     Clock* clock = Clock::Real();              // not owned, must outlive
     absl::Duration heartbeat_interval = absl::Seconds(5);
     // Calls that may wait for the store at once. Beyond, calls that need it are ResourceExhausted
-    // at once, so that a disk that hangs costs patience and no memory.
+    // at once, so that a disk that hangs does not gather calls without end.
     int max_waiting_calls = 10'000;
     // False: no thread of its own; the owner calls Tick. For tests.
     bool background = true;
@@ -287,6 +287,9 @@ class Controller : private JobHost {
                                                 const v1::RetractMeasurementsRequest& request)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Why this worker may not register now, whatever its request is worth; OK when it may.
+  // Other workers that measure latencies of the same device as other hardware.
+  std::vector<std::string> ClashesLocked(const v1::RegisterWorkerRequest& request)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status RefuseWorkerLocked(const v1::RegisterWorkerRequest& request)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<v1::RegisterWorkerResponse> RegisterLocked(

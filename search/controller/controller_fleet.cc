@@ -107,6 +107,11 @@ absl::Status CheckRegistration(const v1::RegisterWorkerRequest& request) {
   return absl::OkStatus();
 }
 
+bool TakesLatency(const v1::RegisterWorkerRequest& request) {
+  return request.kinds().empty() ||
+         std::count(request.kinds().begin(), request.kinds().end(), v1::Task::LATENCY) > 0;
+}
+
 // What a worker speaks; those of before the question speak 1.
 int ProtocolVersionOf(const v1::RegisterWorkerRequest& request) {
   return std::max(1, request.protocol_version());
@@ -210,20 +215,35 @@ absl::Status Controller::RefuseWorkerLocked(const v1::RegisterWorkerRequest& req
         absl::ToInt64Seconds(absl::Ceil(taken, absl::Seconds(1))), " s"));
   }
   const v1::Device& device = request.device();
-  for (const auto& [other_id, other] : workers_) {
+  for (const std::string& other_id : ClashesLocked(request)) {
+    if (!leases_->IsServing(other_id)) continue;
+    const WorkerInfo& other = workers_[other_id];
     const v1::Device& served = other.resource.device();
-    if (other_id == id || served.name() != device.name() ||
-        served.fingerprint() == device.fingerprint() || !leases_->IsServing(other_id)) {
-      continue;
-    }
     return absl::FailedPreconditionError(absl::StrCat(
         device.name(), " is served by ", WorkerName(other_id),
         other.peer.empty() ? "" : absl::StrCat(" from ", other.peer), " as other hardware (\"",
         served.description(), "\", this one is \"", device.description(),
         "\"): latencies of both would pass for one device's. Give this one another --device; or, "
-        "where the device itself was changed, end the other worker first"));
+        "where the device itself was changed, end the other worker first; this one may "
+        "register once that has been silent for ",
+        absl::ToInt64Seconds(absl::Ceil(leases_->lease_time(), absl::Seconds(1))), " s"));
   }
   return absl::OkStatus();
+}
+
+std::vector<std::string> Controller::ClashesLocked(const v1::RegisterWorkerRequest& request) {
+  std::vector<std::string> clashes;
+  // Whoever measures no latencies says nothing of the device's.
+  if (!TakesLatency(request)) return clashes;
+  const v1::Device& device = request.device();
+  for (const auto& [id, other] : workers_) {
+    const v1::Device& served = other.resource.device();
+    if (id != request.worker_id() && other.takes_latency && served.name() == device.name() &&
+        served.fingerprint() != device.fingerprint()) {
+      clashes.push_back(id);
+    }
+  }
+  return clashes;
 }
 
 absl::StatusOr<v1::RegisterWorkerResponse> Controller::RegisterLocked(
@@ -232,9 +252,9 @@ absl::StatusOr<v1::RegisterWorkerResponse> Controller::RegisterLocked(
   const std::string& id = request.worker_id();
   FORALL_ASSIGN_OR_RETURN(const std::string device, ParseDeviceName(request.device().name()));
   WorkerInfo info;
-  info.takes_latency =
-      request.kinds().empty() ||
-      std::count(request.kinds().begin(), request.kinds().end(), v1::Task::LATENCY) > 0;
+  info.takes_latency = TakesLatency(request);
+  // They were silent, and may be back one day: not beside this one.
+  for (const std::string& other : ClashesLocked(request)) leases_->Expel(other);
   v1::Worker& resource = info.resource;
   resource.set_name(WorkerName(id));
   *resource.mutable_device() = request.device();

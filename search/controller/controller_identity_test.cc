@@ -328,5 +328,28 @@ TEST_F(ControllerIdentityTest, OneDeviceIsOnePieceOfHardware) {
   harness_.Register("d", "pi", "f4");
 }
 
+TEST_F(ControllerIdentityTest, SilentWorkerWhoseDeviceAnotherServesMustRegisterAnew) {
+  harness_.Register("a", "pi", "f1");
+  harness_.clock()->Advance(3 * kBeat);
+  harness_.Register("b", "pi", "f2");
+  EXPECT_THAT(Heartbeat("a", ""), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(Lease("a", ""), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(Register(harness_.Registration("a", "pi", "f1")),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("workers/b")));
+  harness_.clock()->Advance(3 * kBeat);
+  harness_.Register("a", "pi", "f1");
+  FORALL_EXPECT_OK(Heartbeat("a", "").status());
+  EXPECT_THAT(Heartbeat("b", ""), StatusIs(absl::StatusCode::kNotFound));
+}
+
+TEST_F(ControllerIdentityTest, WhoMeasuresNoLatenciesClashesWithNobody) {
+  harness_.Register("a", "pi", "f1");
+  v1::RegisterWorkerRequest exporter = harness_.Registration("b", "pi", "f2");
+  exporter.add_kinds(v1::Task::EXPORT);
+  FORALL_EXPECT_OK(Register(exporter).status());
+  FORALL_EXPECT_OK(Heartbeat("a", "").status());
+  FORALL_EXPECT_OK(Register(harness_.Registration("a", "pi", "f1")).status());
+}
+
 }  // namespace
 }  // namespace forall

@@ -53,7 +53,7 @@ bool LeaseTable::IsServing(const std::string& worker) const {
 
 absl::Status LeaseTable::CheckInstance(const std::string& worker, const std::string& instance) {
   const auto it = workers_.find(worker);
-  if (it == workers_.end()) return NotRegistered(worker);
+  if (it == workers_.end() || it->second.expelled) return NotRegistered(worker);
   if (it->second.instance == instance) {
     Seen(&it->second);
     return absl::OkStatus();
@@ -63,6 +63,18 @@ absl::Status LeaseTable::CheckInstance(const std::string& worker, const std::str
   return absl::FailedPreconditionError(
       absl::StrCat("worker: ", worker, " is another process now, which took over while this one ",
                    "was not heard of; its leases have gone back to the queue"));
+}
+
+void LeaseTable::Expel(const std::string& worker) {
+  const auto it = workers_.find(worker);
+  if (it == workers_.end()) return;
+  EndTenure(&it->second);
+  it->second.expelled = true;
+  it->second.state = WorkerState::kLost;
+  if (it->second.poll != 0) {
+    answered_.push_back({it->second.poll, {}, false, true});
+    Unpark(it->second.poll);
+  }
 }
 
 void LeaseTable::EndTenure(WorkerEntry* entry) {
@@ -84,6 +96,7 @@ void LeaseTable::RegisterWorker(const std::string& worker, WorkerOffer offer,
   }
   if (!is_new && entry.instance != instance) EndTenure(&entry);
   entry.instance = instance;
+  entry.expelled = false;
   entry.offer = std::move(offer);
   entry.offer_key = OfferKey(entry.offer);
   entry.state = WorkerState::kActive;

@@ -134,6 +134,10 @@ class LeaseTable {
   // Before every call of a worker, and a sign of life when it is OK. NotFound: register first.
   // FailedPrecondition: it is another instance now.
   absl::Status CheckInstance(const std::string& worker, const std::string& instance);
+  // How long a lease lives without a word, and how long a silent worker counts as there.
+  absl::Duration lease_time() const { return 3 * options_.heartbeat_interval; }
+  // Another has taken its place: nothing of it counts before it has registered anew.
+  void Expel(const std::string& worker);
   // Whether the worker is there, not quarantined, and may hold or be given a lease.
   bool IsServing(const std::string& worker) const;
   // NotFound.
@@ -214,7 +218,6 @@ class LeaseTable {
   int64_t waiting_tasks() const { return waiting_count_; }
   int64_t leased_tasks() const { return leased_count_; }
   int64_t parked_polls() const { return static_cast<int64_t>(polls_.size()); }
-  absl::Duration lease_time() const { return 3 * options_.heartbeat_interval; }
   int64_t epoch() const { return tokens_->life(); }
 
  private:
@@ -238,6 +241,7 @@ class LeaseTable {
   struct WorkerEntry {
     std::string instance;
     int64_t tenure = 0;  // grows when another instance takes over
+    bool expelled = false;
     WorkerOffer offer;
     std::string offer_key;
     WorkerState state = WorkerState::kActive;

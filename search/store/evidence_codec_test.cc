@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "search/store/evidence_codec.h"
 
-#include <zlib.h>
-
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -11,6 +9,7 @@
 
 #include "base/random.h"
 #include "base/testing/matchers.h"
+#include "search/store/testing/pack_bytes.h"
 
 namespace forall {
 namespace {
@@ -57,16 +56,7 @@ TEST(EvidenceCodecTest, ALatencysSamplesShrinkByHalf) {
 TEST(EvidenceCodecTest, ABombIsRefusedBeforeItIsUnpacked) {
   const std::string much(size_t{65} << 20, 'x');
   EXPECT_THAT(CompressBytes(much), StatusIs(absl::StatusCode::kInvalidArgument));
-  std::string large;
-  for (size_t length = much.size(), i = 0; i < 8; ++i, length >>= 8) {
-    large += static_cast<char>(length & 0xff);
-  }
-  uLongf size = compressBound(much.size());
-  large.resize(8 + size);
-  ASSERT_EQ(compress(reinterpret_cast<Bytef*>(large.data() + 8), &size,
-                     reinterpret_cast<const Bytef*>(much.data()), much.size()),
-            Z_OK);
-  large.resize(8 + size);
+  const std::string large = testing::PackBytes(much);
   EXPECT_LT(large.size(), size_t{1} << 20);
   EXPECT_THAT(DecompressBytes(large), StatusIs(absl::StatusCode::kDataLoss));
   FORALL_ASSERT_OK_AND_ASSIGN(const std::string most,

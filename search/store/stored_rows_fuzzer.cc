@@ -28,9 +28,9 @@
 #include "proto/forall/v1/fleet_service.pb.h"
 #include "proto/forall/v1/search_service.pb.h"
 #include "search/controller/testing/controller_harness.h"
-#include "search/store/evidence_codec.h"
 #include "search/store/sqlite_result_store.h"
 #include "search/store/store_check.h"
+#include "search/store/testing/pack_bytes.h"
 #include "search/testing/message_mutator.h"
 #include "supernet/testing/tiny_supernet.h"
 
@@ -334,7 +334,7 @@ void EditEvidence(RawDb* db, int32_t row, const Message& evidence) {
     std::vector<std::string> all;
     for (const size_t size : {size_t{0}, size_t{10}, size_t{1000}, size_t{100'000},
                               size_t{8'000'000}, size_t{70'000'000}}) {
-      all.push_back(forall::CompressBytes(std::string(size, 'e')).value());
+      all.push_back(forall::testing::PackBytes(std::string(size, 'e')));
     }
     return all;
   }());

@@ -53,13 +53,14 @@ absl::Status Worker::Run() {
   {
     MutexLock lock(&mu_);
     finished_ = true;
-    if (!unregistered_) name = name_;
     NoteChange();
   }
   heartbeat.Join();
   {
     MutexLock lock(&mu_);
     FORALL_RETURN_IF_ERROR(refusal_);
+    // Where it is refused, another may be this worker by now.
+    if (connection_ != Connection::kRefused) name = name_;
   }
   // So that nobody waits for this worker; without the controller it will be missed soon enough.
   if (!name.empty()) {

@@ -8,7 +8,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -35,13 +34,6 @@ constexpr size_t kIndent = 11;
 
 absl::Time TimeOf(const google::protobuf::Timestamp& time) {
   return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
-}
-
-// A worker's words come from another machine: nothing that a terminal would obey.
-std::string Printable(absl::string_view text) {
-  std::string clean;
-  for (const char c : text) clean += absl::ascii_iscntrl(static_cast<unsigned char>(c)) ? ' ' : c;
-  return clean;
 }
 
 // The later lines below the first one's text.

@@ -168,10 +168,8 @@ std::string JobText(const v1::SearchJob& job, const TrialReasons& counted, size_
   TextTable table({"TRIALS", "ENDED", "REASON", "FIRST"});
   for (size_t i = 0; i < std::min(reasons.size(), kMostReasons); ++i) {
     const TrialReason& reason = reasons[i];
-    // A worker's words come from another machine: nothing that a terminal would obey.
-    const std::string clean = WrappedText("", reason.reason, 0, LineWidth(0));
     table.AddRow({absl::StrCat(reason.count), TrialStateName(reason.state),
-                  std::string(absl::StripSuffix(clean, "\n")), ShortName(reason.first)});
+                  Printable(reason.reason), ShortName(reason.first)});
   }
   absl::StrAppend(&text, table.Render(width));
   int64_t others = 0;
@@ -219,13 +217,11 @@ std::string TrialText(const v1::Trial& trial, size_t width) {
   TextTable table({"METRIC", "VALUE", "INTERVAL", "FIDELITY", "VERDICT", "REASONS"});
   for (const v1::Measurement& measurement : trial.measurements()) {
     const bool test = measurement.condition().split() == "test";
-    const std::string reasons = absl::StrJoin(measurement.verdict().reasons(), ", ");
-    const std::string clean = WrappedText("", reasons, 0, LineWidth(0));
     table.AddRow({absl::StrCat(MetricText(measurement.metric(), measurement.condition()),
                                test ? " (test split)" : ""),
                   Quantity(measurement.metric(), measurement.value()), IntervalText(measurement),
                   measurement.fidelity(), VerdictText(measurement.verdict().state()),
-                  std::string(absl::StripSuffix(clean, "\n"))});
+                  Printable(absl::StrJoin(measurement.verdict().reasons(), ", "))});
   }
   if (!trial.measurements().empty()) absl::StrAppend(&text, table.Render(width));
   return text;

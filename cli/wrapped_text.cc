@@ -9,12 +9,17 @@
 
 namespace forall {
 
-std::string WrappedText(absl::string_view head, absl::string_view text, size_t indent,
-                        size_t width) {
+std::string Printable(absl::string_view text) {
   std::string clean(text);
   for (char& c : clean) {
     if (absl::ascii_iscntrl(static_cast<unsigned char>(c))) c = ' ';
   }
+  return clean;
+}
+
+std::string WrappedText(absl::string_view head, absl::string_view text, size_t indent,
+                        size_t width) {
+  const std::string clean = Printable(text);
   std::string lines;
   std::string line(head);
   bool empty = true;

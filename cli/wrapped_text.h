@@ -10,9 +10,12 @@
 
 namespace forall {
 
+// Blanks for control characters: what came from another machine commands no terminal.
+std::string Printable(absl::string_view text);
+
 // `head` and the words of `text` in lines of at most `width` bytes, each with its line break; the
-// later ones begin with `indent` blanks. A word that is longer than a line has its own. Control
-// characters become blanks: what came from another machine commands no terminal.
+// later ones begin with `indent` blanks. A word that is longer than a line has its own. The
+// text is made printable.
 std::string WrappedText(absl::string_view head, absl::string_view text, size_t indent,
                         size_t width);
 

@@ -7,7 +7,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -25,16 +24,8 @@ using ::testing::Not;
 class IdentityTest : public testing::Lab {
  protected:
   void SetUp() override {
-    controller_ = Start({"forall-controller", "--db", dir_ / "forall.db", "--listen", "127.0.0.1:0",
-                         "--port-file", dir_ / "port", "--heartbeat", "500ms"});
-    Await([&] {
-      const absl::StatusOr<std::string> port = ReadFile(dir_ / "port");
-      if (port.ok() && !port->empty()) {
-        address_ = absl::StrCat("127.0.0.1:", absl::StripAsciiWhitespace(*port));
-      }
-      return !address_.empty();
-    });
-    ASSERT_NE(address_, "") << *ReadFile(dir_ / "forall-controller.log");
+    controller_ = StartController(/*supernet=*/false, {"--heartbeat", "500ms"});
+    ASSERT_NE(address_, "");
     Write("board", CountingProgram());
     Write("board.json", CountingBoard(dir_.path(), dir_ / "board",
                                       R"(, "device": "board", "device_class": "board")"));

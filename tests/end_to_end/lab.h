@@ -56,14 +56,17 @@ class Lab : public ::testing::Test {
   static std::string Data() { return SourceDir() + "/build/deps"; }
   static bool HasData() { return std::filesystem::exists(Data() + "/fashion-mnist"); }
 
-  // With the shipped supernet unless told otherwise; address_ is where it listens.
-  std::unique_ptr<ChildProcess> StartController(bool supernet = true) {
+  // With the shipped supernet unless told otherwise, and `more` flags; address_ is where it
+  // listens.
+  std::unique_ptr<ChildProcess> StartController(bool supernet = true,
+                                                const std::vector<std::string>& more = {}) {
     std::vector<std::string> argv = {"forall-controller", "--db",        dir_ / "forall.db",
                                      "--listen",          "127.0.0.1:0", "--port-file",
                                      dir_ / "port"};
     if (supernet) {
       argv.insert(argv.end(), {"--supernet", SourceDir() + "/supernets/fashion_mnist"});
     }
+    argv.insert(argv.end(), more.begin(), more.end());
     std::unique_ptr<ChildProcess> controller = Start(argv);
     Await([&] {
       const absl::StatusOr<std::string> port = ReadFile(dir_ / "port");

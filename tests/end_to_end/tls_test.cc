@@ -31,18 +31,10 @@ class TlsTest : public testing::Lab {
       GTEST_SKIP() << "NO TEST RAN: no openssl, which makes certificates: run tools/setup.sh";
     }
     Make("--server 127.0.0.1,localhost --worker board-1,spare-* --worker board-2");
-    controller_ =
-        Start({"forall-controller", "--db", dir_ / "forall.db", "--listen", "127.0.0.1:0",
-               "--port-file", dir_ / "port", "--tls-cert", dir_ / "tls/server.pem", "--tls-key",
-               dir_ / "tls/server.key", "--tls-client-ca", dir_ / "tls/ca.pem"});
-    Await([&] {
-      const absl::StatusOr<std::string> port = ReadFile(dir_ / "port");
-      if (port.ok() && !port->empty()) {
-        address_ = absl::StrCat("127.0.0.1:", absl::StripAsciiWhitespace(*port));
-      }
-      return !address_.empty();
-    });
-    ASSERT_NE(address_, "") << *ReadFile(dir_ / "forall-controller.log");
+    controller_ = StartController(
+        /*supernet=*/false, {"--tls-cert", dir_ / "tls/server.pem", "--tls-key",
+                             dir_ / "tls/server.key", "--tls-client-ca", dir_ / "tls/ca.pem"});
+    ASSERT_NE(address_, "");
     Write("board", CountingProgram());
   }
 

@@ -57,7 +57,7 @@ std::string Sha256Hex(absl::string_view bytes) {
 std::string HmacSha256(absl::string_view key, absl::string_view message) {
   std::string mac(32, '\0');
   unsigned int size = 0;
-  HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()),
+  HMAC(Algorithm(), key.data(), static_cast<int>(key.size()),
        reinterpret_cast<const unsigned char*>(message.data()), message.size(),
        reinterpret_cast<unsigned char*>(mac.data()), &size);
   return mac;

@@ -286,11 +286,13 @@ class Controller : private JobHost {
   v1::RetractMeasurementsResponse RetractLocked(const std::vector<int64_t>& ids,
                                                 const v1::RetractMeasurementsRequest& request)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Why this worker may not register now, whatever its request is worth; OK when it may.
   // Other workers that measure latencies of the same device as other hardware.
   std::vector<std::string> ClashesLocked(const v1::RegisterWorkerRequest& request)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  absl::Status RefuseWorkerLocked(const v1::RegisterWorkerRequest& request)
+  // Why this worker, which clashes with those, may not register now, whatever its request is worth;
+  // OK when it may.
+  absl::Status RefuseWorkerLocked(const v1::RegisterWorkerRequest& request,
+                                  const std::vector<std::string>& clashes)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<v1::RegisterWorkerResponse> RegisterLocked(
       const std::string& peer, const v1::RegisterWorkerRequest& request)

@@ -198,7 +198,8 @@ MeasuredBy Measurer(const std::string& worker, const v1::Worker& resource,
 
 }  // namespace
 
-absl::Status Controller::RefuseWorkerLocked(const v1::RegisterWorkerRequest& request) {
+absl::Status Controller::RefuseWorkerLocked(const v1::RegisterWorkerRequest& request,
+                                            const std::vector<std::string>& clashes) {
   FORALL_RETURN_IF_ERROR(CheckProtocol(request));
   const std::string& id = request.worker_id();
   if (const absl::Duration taken = leases_->TakenFor(id, request.instance());
@@ -215,7 +216,7 @@ absl::Status Controller::RefuseWorkerLocked(const v1::RegisterWorkerRequest& req
         absl::ToInt64Seconds(absl::Ceil(taken, absl::Seconds(1))), " s"));
   }
   const v1::Device& device = request.device();
-  for (const std::string& other_id : ClashesLocked(request)) {
+  for (const std::string& other_id : clashes) {
     if (!leases_->IsServing(other_id)) continue;
     const WorkerInfo& other = workers_[other_id];
     const v1::Device& served = other.resource.device();
@@ -248,13 +249,14 @@ std::vector<std::string> Controller::ClashesLocked(const v1::RegisterWorkerReque
 
 absl::StatusOr<v1::RegisterWorkerResponse> Controller::RegisterLocked(
     const std::string& peer, const v1::RegisterWorkerRequest& request) {
-  FORALL_RETURN_IF_ERROR(RefuseWorkerLocked(request));
+  const std::vector<std::string> clashes = ClashesLocked(request);
+  FORALL_RETURN_IF_ERROR(RefuseWorkerLocked(request, clashes));
   const std::string& id = request.worker_id();
   FORALL_ASSIGN_OR_RETURN(const std::string device, ParseDeviceName(request.device().name()));
   WorkerInfo info;
   info.takes_latency = TakesLatency(request);
   // They were silent, and may be back one day: not beside this one.
-  for (const std::string& other : ClashesLocked(request)) leases_->Expel(other);
+  for (const std::string& other : clashes) leases_->Expel(other);
   v1::Worker& resource = info.resource;
   resource.set_name(WorkerName(id));
   *resource.mutable_device() = request.device();

@@ -249,6 +249,22 @@ TEST_F(AccuracyPartsTest, ResultThatDoesNotFitItsPartIsRefused) {
   EXPECT_THAT(harness_.sqlite()->LoadParts(), IsOkAndHolds(SizeIs(1)));
 }
 
+TEST_F(AccuracyPartsTest, HugeSplitIsSharedOutInFewerLargerParts) {
+  harness_.Register("w");
+  v1::SearchJobSpec spec = PartSpec(1);
+  spec.mutable_fidelity()->set_part_images(64);
+  spec.mutable_fidelity()->set_screening_images(100'000'000);
+  spec.mutable_fidelity()->set_final_images(100'000'000);
+  SubmitOk(spec);
+  const v1::LeasedTask first = LeaseAccuracy("w");
+  v1::TaskResult result = harness_.Evaluate(first);
+  result.mutable_accuracy_result()->set_split_images(100'000'000);
+  ASSERT_EQ(harness_.Complete("w", result)->code(), 0);
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::vector<TaskRecord> tasks, harness_.sqlite()->LoadTasks(1));
+  EXPECT_GT(tasks.size(), 1000u);
+  EXPECT_LE(tasks.size(), 10'002u);
+}
+
 TEST_F(AccuracyPartsTest, PartOfOtherImagesGoesToAnotherWorker) {
   harness_.Register("w1");
   harness_.Register("w2");

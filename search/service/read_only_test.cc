@@ -72,7 +72,11 @@ class ReadOnlyTest : public ::testing::TestWithParam<int> {
     v1::CompleteTasksRequest request;
     request.set_worker("w");
     *request.add_results() = result;
-    return fleet_->CompleteTasks(&context, request, response);
+    const grpc::Status status = fleet_->CompleteTasks(&context, request, response);
+    const auto pushback = context.GetServerTrailingMetadata().find("grpc-retry-pushback-ms");
+    EXPECT_EQ(pushback != context.GetServerTrailingMetadata().end(),
+              status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
+    return status;
   }
   std::map<std::string, std::string> ServerStatus() {
     grpc::ClientContext context;

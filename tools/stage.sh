@@ -7,8 +7,9 @@
 #
 # A failing stage ends the script with the command's own exit status. FORALL_STAGE_LOG names a file
 # to which every finished stage is appended as "name<TAB>seconds". FORALL_STAGE_BUDGETS holds lines
-# "name minutes": a stage listed there is ended when its minutes are over (the command must then be a
-# program, not a function).
+# "name minutes" in the stages' order: a stage listed there is ended when its minutes are over (the
+# command must then be a program, not a function). Minutes that earlier stages left are a later
+# stage's as well, so that no stage ends after the sum of the minutes up to it.
 
 FORALL_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 FORALL_STAGE_ROWS=()
@@ -35,17 +36,24 @@ seconds_since() {
   printf '%d.%d' $((ms / 1000)) $((ms % 1000 / 100))
 }
 
-budget_minutes() {
-  awk -v name="$1" '$1 == name { print $2 }' <<<"${FORALL_STAGE_BUDGETS:-}"
+# Of this process and of every script that it calls: budgets count from the first one's start.
+: "${FORALL_STAGE_START:=$(now_ms)}"
+export FORALL_STAGE_START
+
+# The seconds that stage $1 may take from now on; nothing where it has no budget.
+budget_seconds() {
+  awk -v name="$1" -v gone=$((($(now_ms) - FORALL_STAGE_START) / 1000)) '
+    { sum += $2 * 60 }
+    $1 == name { print (sum > gone ? sum - gone : 1); exit }' <<<"${FORALL_STAGE_BUDGETS:-}"
 }
 
 stage() {
-  local name=$1 start status=0 seconds minutes
+  local name=$1 start status=0 seconds budget
   shift
-  minutes=$(budget_minutes "$name")
-  if [[ -n $minutes ]]; then
-    set -- timeout --kill-after=30s "${minutes}m" "$@"
-    printf '\n==> %s (at most %s minutes)\n' "$name" "$minutes"
+  budget=$(budget_seconds "$name")
+  if [[ -n $budget ]]; then
+    set -- timeout --kill-after=30s "${budget}s" "$@"
+    printf '\n==> %s (at most %s s)\n' "$name" "$budget"
   else
     printf '\n==> %s\n' "$name"
   fi
@@ -57,7 +65,7 @@ stage() {
     printf '%s\t%s\n' "$name" "$seconds" >>"$FORALL_STAGE_LOG"
   fi
   if ((status != 0)); then
-    [[ -z $minutes || $status != 124 ]] || printf '%s: over its budget of %s minutes\n' "$name" "$minutes" >&2
+    [[ -z $budget || $status != 124 ]] || printf '%s: over its budget of %s s\n' "$name" "$budget" >&2
     printf '<== %s: FAILED with status %d after %s s\n' "$name" "$status" "$seconds" >&2
     exit "$status"
   fi

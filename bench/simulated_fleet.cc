@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench/simulated_fleet.h"
 
+#include <google/protobuf/arena.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 
@@ -8,6 +9,7 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -29,28 +31,55 @@ constexpr int kRegistrationsAtOnce = 64;
 
 int64_t Now() { return Clock::Real()->SteadyNanos(); }
 
-void FillLatency(const v1::Task& task, v1::LatencyResult* result) {
-  const double ratio = 0.5 + 2 * Random(Fnv1a64(task.graph_key())).Double();
-  result->set_ratio(ratio);
-  result->set_ratio_low(ratio * 0.995);
-  result->set_ratio_high(ratio * 1.005);
-  result->set_reference_median_ns(kReferenceNs);
-  result->set_median_ns(kReferenceNs * ratio);
-  result->set_median_low_ns(kReferenceNs * ratio * 0.995);
-  result->set_median_high_ns(kReferenceNs * ratio * 1.005);
-  result->set_runs(64);
-  result->set_warmup_runs(20);
-  result->set_outliers(1);
-  result->set_calibrated_reference_ns(kReferenceNs);
-  result->mutable_verdict()->set_state(v1::Verdict::TRUSTED);
-  result->set_reference_sha256(Sha256Hex("the reference network"));
-  auto& environment = *result->mutable_environment();
+// What results of one run share: a worker's own costs are not what is measured here.
+v1::LatencyResult MakeLatency() {
+  v1::LatencyResult result;
+  result.set_reference_median_ns(kReferenceNs);
+  result.set_runs(64);
+  result.set_warmup_runs(20);
+  result.set_outliers(1);
+  result.set_calibrated_reference_ns(kReferenceNs);
+  result.mutable_verdict()->set_state(v1::Verdict::TRUSTED);
+  result.set_reference_sha256(Sha256Hex("the reference network"));
+  auto& environment = *result.mutable_environment();
   environment["governor"] = "performance";
   environment["load_average"] = "0.42";
   environment["temperature_celsius"] = "51.0";
   environment["frequency_khz"] = "2450000";
   environment["core"] = "1";
   environment["warnings"] = "no turbo control, a virtual machine";
+  return result;
+}
+
+void SetRatio(double ratio, v1::LatencyResult* result) {
+  result->set_ratio(ratio);
+  result->set_ratio_low(ratio * 0.995);
+  result->set_ratio_high(ratio * 1.005);
+  result->set_median_ns(kReferenceNs * ratio);
+  result->set_median_low_ns(kReferenceNs * ratio * 0.995);
+  result->set_median_high_ns(kReferenceNs * ratio * 1.005);
+}
+
+// What a worker keeps of a leased task.
+struct HeldTask {
+  std::string name;
+  std::string token;
+  bool is_export = false;
+  std::string calibration_id;  // of an export
+  double ratio = 0;            // of a latency
+};
+
+HeldTask ToHeld(const v1::LeasedTask& leased) {
+  const v1::Task& task = leased.task();
+  HeldTask held{task.name(), leased.lease().token(), task.kind() == v1::Task::EXPORT, "", 0};
+  if (held.is_export) {
+    held.calibration_id =
+        CalibrationId(task.calibration_dataset(), "train", task.calibration_images(),
+                      kCalibrationBatch, static_cast<uint64_t>(task.calibration_seed()));
+  } else {
+    held.ratio = 0.5 + 2 * Random(Fnv1a64(task.graph_key())).Double();
+  }
+  return held;
 }
 
 }  // namespace
@@ -165,13 +194,14 @@ class SimulatedFleet::Impl : public std::enable_shared_from_this<SimulatedFleet:
     std::unique_ptr<v1::FleetService::Stub> stub;
     // Guarded by mu_.
     grpc::ClientContext* poll = nullptr;
-    std::vector<v1::LeasedTask> held;
+    std::vector<HeldTask> held;
   };
   template <typename Request, typename Response>
   struct Call {
     grpc::ClientContext context;
-    Request request;
-    Response response;
+    google::protobuf::Arena arena;
+    Request& request = *google::protobuf::Arena::CreateMessage<Request>(&arena);
+    Response& response = *google::protobuf::Arena::CreateMessage<Response>(&arena);
   };
 
   void RegisterNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
@@ -220,10 +250,10 @@ class SimulatedFleet::Impl : public std::enable_shared_from_this<SimulatedFleet:
   void Heartbeat(int index) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     const auto call = std::make_shared<Call<v1::HeartbeatRequest, v1::HeartbeatResponse>>();
     call->request.set_worker(workers_[index]->name);
-    for (const v1::LeasedTask& task : workers_[index]->held) {
+    for (const HeldTask& task : workers_[index]->held) {
       v1::HeldLease* lease = call->request.add_leases();
-      lease->set_task(task.task().name());
-      lease->set_token(task.lease().token());
+      lease->set_task(task.name);
+      lease->set_token(task.token);
     }
     ++calls_;
     workers_[index]->stub->async()->Heartbeat(
@@ -253,11 +283,11 @@ class SimulatedFleet::Impl : public std::enable_shared_from_this<SimulatedFleet:
     workers_[index]->stub->async()->LeaseTasks(
         &call->context, &call->request, &call->response,
         [self = shared_from_this(), call, index](const grpc::Status& status) {
-          self->OnPolled(index, status, &call->response);
+          self->OnPolled(index, status, call->response);
         });
   }
 
-  void OnPolled(int index, const grpc::Status& status, v1::LeaseTasksResponse* response) {
+  void OnPolled(int index, const grpc::Status& status, const v1::LeaseTasksResponse& response) {
     MutexLock lock(&mu_);
     --calls_;
     changed_.SignalAll();
@@ -272,8 +302,15 @@ class SimulatedFleet::Impl : public std::enable_shared_from_this<SimulatedFleet:
       });
       return;
     }
-    if (response->tasks().empty()) return Poll(index);
-    for (v1::LeasedTask& task : *response->mutable_tasks()) worker.held.push_back(std::move(task));
+    Take(index, response);
+  }
+
+  // What a poll or a completion leased.
+  void Take(int index, const v1::LeaseTasksResponse& leased) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    if (leased.tasks().empty()) return Poll(index);
+    for (const v1::LeasedTask& task : leased.tasks()) {
+      workers_[index]->held.push_back(ToHeld(task));
+    }
     if (think_seconds_ > 0) {
       CompleteAt(index, think_seconds_ * (0.5 + random_.Double()));
     } else {
@@ -303,42 +340,38 @@ class SimulatedFleet::Impl : public std::enable_shared_from_this<SimulatedFleet:
     Worker& worker = *workers_[index];
     const auto call = std::make_shared<Call<v1::CompleteTasksRequest, v1::CompleteTasksResponse>>();
     call->request.set_worker(worker.name);
-    auto exports = std::make_shared<std::map<std::string, bool>>();
-    for (const v1::LeasedTask& leased : worker.held) {
-      const v1::Task& task = leased.task();
+    call->request.set_max_next_tasks(options_.results_per_call);
+    for (const HeldTask& task : worker.held) {
       v1::TaskResult* result = call->request.add_results();
-      result->set_task(task.name());
-      result->set_lease_token(leased.lease().token());
-      const bool is_export = task.kind() == v1::Task::EXPORT;
-      (*exports)[task.name()] = is_export;
-      if (is_export) {
+      result->set_task(task.name);
+      result->set_lease_token(task.token);
+      if (task.is_export) {
         v1::ExportResult* exported = result->mutable_export_result();
         exported->set_artifact_sha256(options_.artifact_sha256);
         exported->set_size_bytes(options_.artifact_bytes);
-        exported->set_calibration_id(CalibrationId(task.calibration_dataset(), "train",
-                                                   task.calibration_images(), kCalibrationBatch,
-                                                   static_cast<uint64_t>(task.calibration_seed())));
+        exported->set_calibration_id(task.calibration_id);
       } else {
-        FillLatency(task, result->mutable_latency_result());
+        *result->mutable_latency_result() = latency_;
+        SetRatio(task.ratio, result->mutable_latency_result());
       }
     }
     ++calls_;
     worker.stub->async()->CompleteTasks(
         &call->context, &call->request, &call->response,
-        [self = shared_from_this(), call, exports, index, counted](const grpc::Status& status) {
+        [self = shared_from_this(), call, index, counted](const grpc::Status& status) {
           MutexLock lock(&self->mu_);
           --self->calls_;
           if (counted) --self->completing_;
           self->counts_.failed_calls += !status.ok();
-          for (const v1::TaskCompletion& completion : call->response.completions()) {
-            if (completion.code() != 0) {
+          std::vector<HeldTask> done = std::exchange(self->workers_[index]->held, {});
+          for (int i = 0; i < call->response.completions_size(); ++i) {
+            if (call->response.completions(i).code() != 0) {
               ++self->counts_.refused;
             } else {
-              ++((*exports)[completion.task()] ? self->counts_.exports : self->counts_.latencies);
+              ++(done[i].is_export ? self->counts_.exports : self->counts_.latencies);
             }
           }
-          self->workers_[index]->held.clear();
-          self->Poll(index);
+          self->Take(index, call->response.next());
           self->Pump();
           self->changed_.SignalAll();
         });
@@ -369,6 +402,7 @@ class SimulatedFleet::Impl : public std::enable_shared_from_this<SimulatedFleet:
   }
 
   const Options options_;
+  const v1::LatencyResult latency_ = MakeLatency();
   std::vector<std::unique_ptr<Worker>> workers_;
   mutable Mutex mu_;
   CondVar changed_;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <future>
 #include <map>
 #include <memory>
@@ -14,7 +15,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/clock.h"
+#include "base/mutex.h"
 #include "base/status_macros.h"
+#include "base/thread.h"
 #include "search/store/evidence_codec.h"
 #include "search/store/sqlite_db.h"
 #include "search/store/sqlite_result_store.h"
@@ -222,9 +225,10 @@ absl::StatusOr<double> TimeStore(SqliteResultStore* store, const SqliteLimitOpti
   const int64_t end = start + static_cast<int64_t>(options.seconds * 1e9);
   int64_t stored = 0;
   std::optional<std::future<absl::Status>> before;
-  while (Clock::Real()->SteadyNanos() < end && stored + options.results_per_commit <= kResults) {
+  const int full = options.callers * options.results_per_call;
+  while (Clock::Real()->SteadyNanos() < end && stored + full <= kResults) {
     StoreBatch batch;
-    for (int i = 0; i < options.results_per_commit; ++i) AddResult(++stored, &batch);
+    for (int i = 0; i < full; ++i) AddResult(++stored, &batch);
     if (before.has_value()) FORALL_RETURN_IF_ERROR(before->get());
     const auto promise = std::make_shared<std::promise<absl::Status>>();
     before = promise->get_future();
@@ -238,6 +242,83 @@ absl::StatusOr<double> TimeStore(SqliteResultStore* store, const SqliteLimitOpti
 
 void Remove(const std::string& path) {
   for (const char* suffix : {"", "-wal", "-shm", ".lock"}) std::filesystem::remove(path + suffix);
+}
+
+// Threads that hand over a call's results and wait for them, as often as they can.
+class Callers {
+ public:
+  Callers(int callers, int results) : results_(results) {
+    for (int i = 0; i < callers; ++i) {
+      threads_.emplace_back("caller", [this] { Call(); });
+    }
+  }
+  ~Callers() {
+    {
+      MutexLock lock(&mu_);
+      stopping_ = true;
+      changed_.SignalAll();
+    }
+    for (Thread& thread : threads_) thread.Join();
+  }
+
+  // The results of all who wait, at least one call's.
+  int Collect() {
+    MutexLock lock(&mu_);
+    while (waiting_ == 0) changed_.Wait(&mu_);
+    ++round_;
+    return results_ * std::exchange(waiting_, 0);
+  }
+  // What was collected is durable.
+  void Answer() {
+    MutexLock lock(&mu_);
+    answered_ = round_;
+    changed_.SignalAll();
+  }
+
+ private:
+  void Call() {
+    MutexLock lock(&mu_);
+    while (!stopping_) {
+      ++waiting_;
+      const int64_t mine = round_ + 1;  // the next to be collected
+      changed_.SignalAll();
+      while (answered_ < mine && !stopping_) changed_.Wait(&mu_);
+    }
+  }
+
+  const int results_;
+  Mutex mu_;
+  CondVar changed_;
+  int waiting_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t round_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t answered_ ABSL_GUARDED_BY(mu_) = 0;
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+  std::vector<Thread> threads_;
+};
+
+absl::Status CommitForCallers(const SqliteLimitOptions& options, Loop* loop) {
+  const int64_t end = Clock::Real()->SteadyNanos() + static_cast<int64_t>(options.seconds * 1e9);
+  const int full = options.callers * options.results_per_call;
+  Callers callers(options.callers, options.results_per_call);
+  while (Clock::Real()->SteadyNanos() < end && loop->stored() + full <= kResults) {
+    FORALL_RETURN_IF_ERROR(loop->Commit(callers.Collect()));
+    callers.Answer();
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<double> WithLoop(const SqliteLimitOptions& options,
+                                const std::function<absl::Status(Loop*)>& run) {
+  const std::string path = options.folder + "/sqlite_limit.db";
+  FORALL_RETURN_IF_ERROR(Prepare(path));
+  FORALL_ASSIGN_OR_RETURN(std::unique_ptr<Db> db, Db::Open({.path = path}));
+  Loop loop(std::move(db));
+  FORALL_RETURN_IF_ERROR(loop.Start());
+  const int64_t start = Clock::Real()->SteadyNanos();
+  FORALL_RETURN_IF_ERROR(run(&loop));
+  const double seconds = 1e-9 * static_cast<double>(Clock::Real()->SteadyNanos() - start);
+  Remove(path);
+  return static_cast<double>(loop.stored()) / seconds;
 }
 
 }  // namespace
@@ -255,20 +336,18 @@ absl::StatusOr<double> MeasureStoreLimit(const SqliteLimitOptions& options) {
 }
 
 absl::StatusOr<double> MeasureSqliteLimit(const SqliteLimitOptions& options) {
-  const std::string path = options.folder + "/sqlite_limit.db";
-  FORALL_RETURN_IF_ERROR(Prepare(path));
-  FORALL_ASSIGN_OR_RETURN(std::unique_ptr<Db> db, Db::Open({.path = path}));
-  Loop loop(std::move(db));
-  FORALL_RETURN_IF_ERROR(loop.Start());
-  const int64_t start = Clock::Real()->SteadyNanos();
-  const int64_t end = start + static_cast<int64_t>(options.seconds * 1e9);
-  while (Clock::Real()->SteadyNanos() < end &&
-         loop.stored() + options.results_per_commit <= kResults) {
-    FORALL_RETURN_IF_ERROR(loop.Commit(options.results_per_commit));
-  }
-  const double seconds = 1e-9 * static_cast<double>(Clock::Real()->SteadyNanos() - start);
-  Remove(path);
-  return static_cast<double>(loop.stored()) / seconds;
+  return WithLoop(options, [&](Loop* loop) { return CommitForCallers(options, loop); });
+}
+
+absl::StatusOr<double> MeasureFullBatches(const SqliteLimitOptions& options) {
+  return WithLoop(options, [&](Loop* loop) -> absl::Status {
+    const int64_t end = Clock::Real()->SteadyNanos() + static_cast<int64_t>(options.seconds * 1e9);
+    const int full = options.callers * options.results_per_call;
+    while (Clock::Real()->SteadyNanos() < end && loop->stored() + full <= kResults) {
+      FORALL_RETURN_IF_ERROR(loop->Commit(full));
+    }
+    return absl::OkStatus();
+  });
 }
 
 }  // namespace forall

@@ -32,6 +32,16 @@ if(NOT FORALL_TRAINER_ONLY)
     target_link_libraries(forall_prometheus INTERFACE
       ${FORALL_PROMETHEUS_PULL_LIBRARY} ${FORALL_PROMETHEUS_CORE_LIBRARY})
     add_library(forall::prometheus ALIAS forall_prometheus)
+    # The controller allocates on one thread and frees on another all day, which jemalloc does in less
+    # time; sanitizers bring an allocator of their own.
+    add_library(forall_allocator INTERFACE)
+    find_library(FORALL_JEMALLOC_LIBRARY jemalloc)
+    if(FORALL_JEMALLOC_LIBRARY AND NOT FORALL_SANITIZE)
+      target_link_libraries(forall_allocator INTERFACE ${FORALL_JEMALLOC_LIBRARY})
+    elseif(NOT FORALL_SANITIZE)
+      message(STATUS "jemalloc is not installed (libjemalloc-dev): the controller uses the C library's allocator")
+    endif()
+    add_library(forall::allocator ALIAS forall_allocator)
   endif()
   find_library(FORALL_ONNX_LIBRARY onnx REQUIRED)
   find_library(FORALL_ONNX_PROTO_LIBRARY onnx_proto REQUIRED)

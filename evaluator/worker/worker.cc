@@ -48,6 +48,7 @@ absl::Status Worker::Run() {
     while (generation_ == 0 && refusal_.ok() && !draining_) changed_.Wait(&mu_);
   }
   while (!leaving()) RunBatch(LeaseTasks());
+  RunBatch(std::exchange(next_, {}));  // gives them back
 
   std::string name;
   {
@@ -88,7 +89,15 @@ int Worker::WantedTasks() const {
   return std::clamp(2 * options_.threads, 1, kMaxLeases);
 }
 
+std::vector<Worker::Lease> Worker::Accept(const v1::LeaseTasksResponse& response) {
+  std::vector<Lease> leases;
+  for (const v1::LeasedTask& leased : response.tasks()) leases.push_back(leases_.Add(leased));
+  if (response.drain()) Drain();
+  return leases;
+}
+
 std::vector<Worker::Lease> Worker::LeaseTasks() {
+  if (!next_.empty()) return std::exchange(next_, {});
   const StopSignal stop = StopForLeaving();
   Backoff backoff(options_.backoff);
   v1::LeaseTasksRequest request;
@@ -108,9 +117,7 @@ std::vector<Worker::Lease> Worker::LeaseTasks() {
     }
     const absl::StatusOr<v1::LeaseTasksResponse> response = options_.fleet->Lease(request);
     if (response.ok()) {
-      std::vector<Lease> leases;
-      for (const v1::LeasedTask& leased : response->tasks()) leases.push_back(leases_.Add(leased));
-      if (response->drain()) Drain();
+      std::vector<Lease> leases = Accept(*response);
       if (!leases.empty()) return leases;
       const absl::Duration delay = FromMessage(response->retry_delay());
       if (delay > absl::ZeroDuration()) stop.wait(delay);
@@ -141,16 +148,18 @@ void Worker::RunBatch(const std::vector<Lease>& leases) {
     const int lanes = std::min(static_cast<int>(exports.size()), threads);
     std::atomic<size_t> next{0};
     const auto lane = [&] {
-      for (size_t i = next++; i < exports.size(); i = next++) RunTask(exports[i], threads / lanes);
+      for (size_t i = next++; i < exports.size(); i = next++) {
+        RunTask(exports[i], threads / lanes, false);
+      }
     };
     std::vector<Thread> other_lanes;
     for (int i = 1; i < lanes; ++i) other_lanes.emplace_back("export", lane);
     lane();
   }
-  for (const Lease& lease : others) RunTask(lease, threads);
+  for (const Lease& lease : others) RunTask(lease, threads, lease == others.back());
 }
 
-void Worker::RunTask(const Lease& lease, int threads) {
+void Worker::RunTask(const Lease& lease, int threads, bool last) {
   if (lease->lost) return;
   if (leaving()) return GiveBack(lease);
   const int64_t start_ns = options_.clock->SteadyNanos();
@@ -168,10 +177,10 @@ void Worker::RunTask(const Lease& lease, int threads) {
     mean_task_seconds_ =
         mean_task_seconds_ == 0 ? seconds : 0.8 * mean_task_seconds_ + 0.2 * seconds;
   }
-  Report(lease, *std::move(result));
+  Report(lease, *std::move(result), last);
 }
 
-void Worker::Report(const Lease& lease, v1::TaskResult result) {
+void Worker::Report(const Lease& lease, v1::TaskResult result, bool last) {
   const StopSignal stop = StopFor(lease);
   Backoff backoff(options_.backoff);
   v1::CompleteTasksRequest request;
@@ -180,6 +189,7 @@ void Worker::Report(const Lease& lease, v1::TaskResult result) {
   const bool failed = result.has_failure();
   *request.add_results() = std::move(result);
   request.set_instance(options_.registration.instance());
+  if (last && !leaving()) request.set_max_next_tasks(WantedTasks());
   absl::Status status;
   while (!stop.stopped()) {
     const int64_t generation = this->generation();
@@ -190,6 +200,7 @@ void Worker::Report(const Lease& lease, v1::TaskResult result) {
     const absl::StatusOr<v1::CompleteTasksResponse> response = options_.fleet->Complete(request);
     if (response.ok()) {
       status = ToStatus(response->completions(0));
+      if (last) next_ = Accept(response->next());
       break;
     }
     status = response.status();

@@ -90,13 +90,15 @@ class Worker {
   void AwaitRegistration(int64_t generation, const StopSignal& stop);
   int64_t generation() const;
 
-  // Returns what was leased, or nothing.
+  // What came with the last answer or is leased now; nothing when the worker leaves.
   std::vector<Lease> LeaseTasks();
+  std::vector<Lease> Accept(const v1::LeaseTasksResponse& response);
   int WantedTasks() const;
   void RunBatch(const std::vector<Lease>& leases);
-  void RunTask(const Lease& lease, int threads);
+  // `last` of what the worker holds: its report asks for more.
+  void RunTask(const Lease& lease, int threads, bool last);
   // Sends the result until the controller has it or does not want it.
-  void Report(const Lease& lease, v1::TaskResult result);
+  void Report(const Lease& lease, v1::TaskResult result, bool last);
   void GiveBack(const Lease& lease);
 
   // Drained, or refused by the controller.
@@ -113,6 +115,7 @@ class Worker {
 
   const Options options_;
   LeaseBook leases_;
+  std::vector<Lease> next_;      // Run's thread alone
   int64_t next_reading_ns_ = 0;  // the heartbeats' thread alone
 
   mutable Mutex mu_;

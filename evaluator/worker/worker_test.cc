@@ -175,6 +175,31 @@ TEST_F(WorkerTest, LeasesExecutesAndReports) {
   EXPECT_EQ(service_.seen().registrations, 1);
 }
 
+TEST_F(WorkerTest, AnswerToTheLastResultBringsTheNextTasks) {
+  for (const char* name : {"tasks/1", "tasks/2", "tasks/3", "tasks/4", "tasks/5"}) {
+    service_.AddTask(name, v1::Task::ACCURACY);
+  }
+  Start();
+  ASSERT_TRUE(service_.Await([](const Seen& seen) { return seen.results.size() == 5; }));
+  // One core leases two at a time.
+  EXPECT_EQ(service_.seen().leased_with_answers, 3);
+  EXPECT_EQ(executor_.started().size(), 5u);
+}
+
+TEST_F(WorkerTest, WhatAnAnswerBroughtToALeavingWorkerIsGivenBack) {
+  service_.FailNext("Complete", grpc::StatusCode::UNAVAILABLE, 1'000'000);
+  service_.AddTask("tasks/1", v1::Task::LATENCY);
+  Start();
+  ASSERT_TRUE(service_.Await([](const Seen& seen) { return seen.completion_attempts > 0; }));
+  service_.AddTask("tasks/2", v1::Task::LATENCY);
+  worker_->Drain();
+  service_.FailNext("Complete", grpc::StatusCode::OK, 0);
+  EXPECT_THAT(Join(), IsOk());
+  EXPECT_THAT(service_.seen().results, SizeIs(1));
+  EXPECT_THAT(service_.seen().released, ElementsAre("tasks/2"));
+  EXPECT_EQ(executor_.started().size(), 1u);
+}
+
 TEST_F(WorkerTest, ReportsFailuresToo) {
   executor_.SetScript([](const v1::Task&, const StopSignal&) -> absl::StatusOr<v1::TaskResult> {
     v1::TaskResult result;

@@ -48,6 +48,7 @@ absl::StatusOr<std::unique_ptr<Controller>> Controller::Create(Options options) 
   if (options.background) {
     controller->background_ =
         Thread("controller", [raw = controller.get()] { raw->BackgroundLoop(); });
+    controller->answering_ = Thread("answers", [raw = controller.get()] { raw->AnswerLoop(); });
   }
   return controller;
 }
@@ -133,7 +134,22 @@ void Controller::QueueTasksLocked(std::vector<QueuedTask> tasks) {
 }
 
 void Controller::Run(Outbox* outbox) {
+  if (outbox->commit != nullptr) outbox->commit();
   for (const std::function<void()>& action : outbox->actions) action();
+}
+
+void Controller::AnswerLoop() {
+  std::vector<std::function<void()>> answers;
+  while (true) {
+    {
+      MutexLock lock(&answers_mu_);
+      while (answers_.empty() && !answers_end_) answers_changed_.Wait(&answers_mu_);
+      if (answers_.empty()) return;
+      answers.swap(answers_);
+    }
+    for (const std::function<void()>& answer : answers) answer();
+    answers.clear();
+  }
 }
 
 void Controller::WhenDurableLocked(std::function<void(absl::Status)> answer, Outbox* outbox) {
@@ -185,10 +201,10 @@ void Controller::KickLocked(Outbox* outbox) {
   auto batch = std::make_shared<StoreBatch>(std::move(committing_round_.batch));
   committing_round_.batch = StoreBatch();
   commit_started_ns_ = Clock::Real()->SteadyNanos();
-  outbox->push_back([this, batch] {
+  outbox->commit = [this, batch] {
     options_.store->CommitAsync(std::move(*batch),
                                 [this](absl::Status status) { OnCommitted(status); });
-  });
+  };
 }
 
 void Controller::OnCommitted(const absl::Status& status) {
@@ -243,8 +259,17 @@ void Controller::OnCommitted(const absl::Status& status) {
     }
     KickLocked(&outbox);
     changed_.SignalAll();
+    // Before Stop can find that nothing is being committed any more.
+    if (options_.background) LeaveToAnswersThread(&outbox);
   }
   Run(&outbox);
+}
+
+void Controller::LeaveToAnswersThread(Outbox* outbox) {
+  MutexLock lock(&answers_mu_);
+  for (std::function<void()>& action : outbox->actions) answers_.push_back(std::move(action));
+  outbox->actions.clear();
+  answers_changed_.Signal();
 }
 
 void Controller::BecomeReadOnlyLocked(const absl::Status& why, Outbox* outbox) {
@@ -500,9 +525,17 @@ void Controller::Stop() {
   }
   Run(&outbox);
   background_.Join();
-  MutexLock lock(&mu_);
-  while (committing_ || (!read_only_.has_value() && !open_.batch.empty())) changed_.Wait(&mu_);
-  subscriptions_.clear();
+  {
+    MutexLock lock(&mu_);
+    while (committing_ || (!read_only_.has_value() && !open_.batch.empty())) changed_.Wait(&mu_);
+    subscriptions_.clear();
+  }
+  {
+    MutexLock lock(&answers_mu_);
+    answers_end_ = true;
+    answers_changed_.Signal();
+  }
+  answering_.Join();
 }
 
 absl::Time Controller::Now() { return options_.clock->Now(); }

@@ -175,6 +175,7 @@ class Controller : private JobHost {
   // Things to run once the lock is released. Made before the lock is taken.
   struct Outbox {
     const int64_t entered_ns = Clock::Real()->SteadyNanos();
+    std::function<void()> commit;  // begins one; comes first, so that the disk has something to do
     std::vector<std::function<void()>> actions;
 
     void push_back(std::function<void()> action) { actions.push_back(std::move(action)); }
@@ -212,6 +213,8 @@ class Controller : private JobHost {
   void WhenDurableLocked(std::function<void(absl::Status)> answer, Outbox* outbox)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Starts a commit when there is something to commit and none runs, and hands out tasks.
+  void AnswerLoop();
+  void LeaveToAnswersThread(Outbox* outbox);
   void KickLocked(Outbox* outbox) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void DeliverLocked(const std::vector<Delivery>& deliveries, Outbox* outbox)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -297,6 +300,9 @@ class Controller : private JobHost {
   absl::StatusOr<v1::RegisterWorkerResponse> RegisterLocked(
       const std::string& peer, const v1::RegisterWorkerRequest& request)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // `done`, told what the worker may do next as well.
+  Done<v1::CompleteTasksResponse> AndLeaseNext(const v1::CompleteTasksRequest& request,
+                                               Done<v1::CompleteTasksResponse> done);
   v1::LeaseTasksResponse LeaseResponseLocked(const std::vector<Grant>& grants, bool drain)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Whether a result has ended the lease and is not durable yet: the worker must keep the result,
@@ -421,6 +427,13 @@ class Controller : private JobHost {
   using FileKey = std::pair<std::string, const Family*>;
   std::map<FileKey, std::weak_ptr<const AccuracyPredictor>> predictors_ ABSL_GUARDED_BY(files_mu_);
   std::map<FileKey, std::weak_ptr<const CompiledTable>> tables_ ABSL_GUARDED_BY(files_mu_);
+  // What is to be run after commits, oldest first: by a thread of its own, so that the store's can
+  // go on with the next one.
+  Mutex answers_mu_;
+  CondVar answers_changed_;
+  std::vector<std::function<void()>> answers_ ABSL_GUARDED_BY(answers_mu_);
+  bool answers_end_ ABSL_GUARDED_BY(answers_mu_) = false;
+  Thread answering_;
   Thread background_;
 };
 

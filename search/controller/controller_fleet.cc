@@ -803,6 +803,11 @@ void Controller::CompleteTasks(const v1::CompleteTasksRequest& request,
   if (request.results().empty() || request.results_size() > kMaxResults) {
     return done(Invalid("results", "from 1 to ", kMaxResults, ", got ", request.results_size()));
   }
+  if (request.max_next_tasks() < 0 || request.max_next_tasks() > kMaxTasksPerLease) {
+    return done(Invalid("max_next_tasks", "from 0 to ", kMaxTasksPerLease, ", got ",
+                        request.max_next_tasks()));
+  }
+  if (request.max_next_tasks() > 0) done = AndLeaseNext(request, std::move(done));
   Answer<v1::CompleteTasksResponse>(
       std::move(done), [&]() -> absl::StatusOr<v1::CompleteTasksResponse> {
         mu_.AssertHeld();
@@ -817,6 +822,22 @@ void Controller::CompleteTasks(const v1::CompleteTasksRequest& request,
         }
         return response;
       });
+}
+
+Done<v1::CompleteTasksResponse> Controller::AndLeaseNext(const v1::CompleteTasksRequest& request,
+                                                         Done<v1::CompleteTasksResponse> done) {
+  v1::LeaseTasksRequest next;
+  next.set_worker(request.worker());
+  next.set_instance(request.instance());
+  next.set_max_tasks(request.max_next_tasks());
+  return [this, next, done = std::move(done)](absl::StatusOr<v1::CompleteTasksResponse> answer) {
+    if (answer.ok()) {
+      LeaseTasks(next, [&answer](absl::StatusOr<v1::LeaseTasksResponse> leased) {
+        if (leased.ok()) *answer->mutable_next() = *std::move(leased);
+      });
+    }
+    done(std::move(answer));
+  };
 }
 
 void Controller::ReleaseTask(const v1::ReleaseTaskRequest& request,

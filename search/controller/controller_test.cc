@@ -32,6 +32,7 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::SizeIs;
 
 class ControllerTest : public ::testing::Test {
@@ -41,7 +42,7 @@ class ControllerTest : public ::testing::Test {
     EXPECT_THAT(job, IsOk());
     return job.ok() ? job->name() : "";
   }
-  Controller* controller() { return harness_.controller(); }
+  Controller* controller() { return controller(); }
 
   ControllerHarness harness_;
 };
@@ -687,6 +688,38 @@ TEST_F(ControllerTest, CompletionIsIdempotentAndFenced) {
   EXPECT_EQ(harness_.Complete("w", other)->code(),
             static_cast<int>(absl::StatusCode::kAlreadyExists));
   EXPECT_EQ(harness_.Complete("w", stale)->code(), static_cast<int>(absl::StatusCode::kAborted));
+}
+
+TEST_F(ControllerTest, CompletionLeasesTheNextTasksWhereItAsksForSome) {
+  harness_.Register("w");
+  SubmitOk(ControllerHarness::Spec(1));
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::LeaseTasksResponse leased, harness_.Lease("w", 16));
+  ASSERT_THAT(leased.tasks(), SizeIs(1));
+  v1::CompleteTasksRequest request;
+  request.set_worker("workers/w");
+  *request.add_results() = harness_.Evaluate(leased.tasks(0));
+  const auto complete = [&](int next) {
+    request.set_max_next_tasks(next);
+    return CallAndWait(controller(), &Controller::CompleteTasks, request);
+  };
+  EXPECT_THAT(complete(-1), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(complete(17), StatusIs(absl::StatusCode::kInvalidArgument));
+  // What the export makes possible is there once it is durable.
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::CompleteTasksResponse first, complete(16));
+  EXPECT_EQ(first.completions(0).code(), 0);
+  ASSERT_THAT(first.next().tasks(), Not(IsEmpty()));
+  for (const v1::LeasedTask& task : first.next().tasks()) {
+    EXPECT_EQ(harness_.Complete("w", harness_.Evaluate(task))->code(), 0);
+  }
+  // None is asked for: none is leased.
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::CompleteTasksResponse silent, complete(0));
+  EXPECT_FALSE(silent.has_next());
+  v1::DrainWorkerRequest drain;
+  drain.set_name("workers/w");
+  FORALL_ASSERT_OK(CallAndWait(controller(), &Controller::DrainWorker, drain));
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::CompleteTasksResponse draining, complete(16));
+  EXPECT_TRUE(draining.next().drain());
+  EXPECT_THAT(draining.next().tasks(), IsEmpty());
 }
 
 TEST_F(ControllerTest, ResultThatContradictsItselfIsRefusedAndTheLeaseStays) {

@@ -109,7 +109,7 @@ void JobController::Emit(JobEvent event) {
 }
 
 void JobController::SetState(JobState state, const std::string& message) {
-  const std::set<int64_t> active = fold_.active();
+  const absl::btree_set<int64_t> active = fold_.active();
   Emit({.kind = "state", .state = static_cast<int>(state), .message = message});
   host_->batch()->update_jobs.push_back(fold_.record());
   // Models and compiled tables of some megabytes, of no more use.
@@ -150,7 +150,7 @@ void JobController::Pump() {
 }
 
 void JobController::AdvanceAll() {
-  const std::set<int64_t> active = fold_.active();
+  const absl::btree_set<int64_t> active = fold_.active();
   for (const int64_t ordinal : active) Advance(ordinal);
 }
 
@@ -379,9 +379,9 @@ void JobController::Finalize() {
   // In waves, so that it does not matter in which order a wave's results arrive: final numbers can
   // put other trials on the frontier, which are the next wave.
   while (true) {
-    const std::set<int64_t> wave = fold_.finalizing();
+    const absl::btree_set<int64_t> wave = fold_.finalizing();
     for (const int64_t ordinal : wave) AdvanceFinal(ordinal);
-    const std::set<int64_t> contesting = fold_.contesting();
+    const absl::btree_set<int64_t> contesting = fold_.contesting();
     for (const int64_t ordinal : contesting) AdvanceContest(ordinal);
     if (!fold_.finalizing().empty() || !fold_.contesting().empty()) return;
     const std::vector<int64_t> members = fold_.frontier();

@@ -9,11 +9,11 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
@@ -155,7 +155,7 @@ class JobFold {
   // of this log.
   const std::vector<ScoredTrial>& known() const { return known_; }
   // Ordinals of trials that are proposed and not decided, ascending.
-  const std::set<int64_t>& active() const { return active_; }
+  const absl::btree_set<int64_t>& active() const { return active_; }
   int64_t measured() const { return counts_[static_cast<int>(TrialState::kMeasured)]; }
   int64_t infeasible() const { return counts_[static_cast<int>(TrialState::kInfeasible)]; }
   int64_t failed() const { return counts_[static_cast<int>(TrialState::kFailed)]; }
@@ -208,11 +208,11 @@ class JobFold {
     return EstimatorOf(metric)(screening);
   }
   // Ordinals of trials chosen for final measurements that are not done, ascending.
-  const std::set<int64_t>& finalizing() const { return finalizing_; }
+  const absl::btree_set<int64_t>& finalizing() const { return finalizing_; }
 
   // Ordinals of trials whose latencies are being measured finally for the frontier's sake,
   // ascending.
-  const std::set<int64_t>& contesting() const { return contesting_; }
+  const absl::btree_set<int64_t>& contesting() const { return contesting_; }
   // Trials that are not on the frontier, but would be if their screened latencies came out at the
   // favourable end of their intervals: those that need the smallest part of that first. So many
   // that with those that were named before there are no more than frontier members.
@@ -283,9 +283,9 @@ class JobFold {
   std::vector<ScoredTrial> known_;
   std::vector<std::vector<int64_t>> known_measurements_;  // as long as known_
   std::vector<int64_t> decided_;                          // measured trials in order of decision
-  std::set<int64_t> active_;
-  std::set<int64_t> finalizing_;
-  std::set<int64_t> contesting_;
+  absl::btree_set<int64_t> active_;
+  absl::btree_set<int64_t> finalizing_;
+  absl::btree_set<int64_t> contesting_;
   int64_t counts_[8] = {};
   std::vector<int64_t> tier_trials_;
   int64_t reused_ = 0;

@@ -19,7 +19,8 @@ using ::forall::testing::StatusIs;
 using ::testing::IsEmpty;
 
 TEST(EvidenceCodecTest, BytesComeBack) {
-  for (const std::string& bytes : {std::string(), std::string("x"), std::string(100000, '\0')}) {
+  for (const std::string& bytes : {std::string(), std::string("x"), std::string(256, 'y'),
+                                   std::string(257, 'y'), std::string(100000, '\0')}) {
     FORALL_ASSERT_OK_AND_ASSIGN(const std::string compressed, CompressBytes(bytes));
     EXPECT_THAT(DecompressBytes(compressed), IsOkAndHolds(bytes));
   }

@@ -166,15 +166,19 @@ bool Work(const v1::Task& task, Session* session, v1::TaskResult* result, double
   return true;
 }
 
-// What became of one result; nothing when the call failed.
-std::optional<int> Send(const std::string& id, const v1::TaskResult& result, Session* session) {
+// What became of one result; nothing when the call failed. Where `next` is given, the answer may
+// lease one more task, which goes there.
+std::optional<int> Send(const std::string& id, const v1::TaskResult& result, Session* session,
+                        std::vector<v1::LeasedTask>* next = nullptr) {
   v1::CompleteTasksRequest complete;
   complete.set_worker("workers/" + id);
   *complete.add_results() = result;
+  if (next != nullptr) complete.set_max_next_tasks(1);
   v1::CompleteTasksResponse completed;
   const auto context = Session::Context();
   const grpc::Status status = session->fleet->CompleteTasks(context.get(), complete, &completed);
   if (!status.ok()) return std::nullopt;
+  for (const v1::LeasedTask& task : completed.next().tasks()) next->push_back(task);
   return completed.completions(0).code();
 }
 
@@ -218,10 +222,10 @@ void Pester(const std::string& id, const v1::TaskResult& taken, Session* session
   }
 }
 
-// Works on one task and reports it. False when a call failed: the controller gives the task out
-// again.
+// Works on one task and reports it; what the answer leases goes to `next`. False when a call
+// failed: the controller gives the task out again.
 bool DoTask(const std::string& id, const v1::LeasedTask& leased, Session* session,
-            const Acknowledged& acknowledged) {
+            const Acknowledged& acknowledged, std::vector<v1::LeasedTask>* next) {
   const v1::Task& task = leased.task();
   if (session->Chance(0.03)) {
     acknowledged("mischief dropped", 1);
@@ -253,7 +257,7 @@ bool DoTask(const std::string& id, const v1::LeasedTask& leased, Session* sessio
     if (code == grpc::StatusCode::OK) acknowledged("fault falsified " + task.name(), 0);
     return code.has_value();
   }
-  const std::optional<int> code = Send(id, result, session);
+  const std::optional<int> code = Send(id, result, session, next);
   if (!code.has_value()) return false;
   if (*code != grpc::StatusCode::OK) return true;
   acknowledged("taken " + task.name(), 1);
@@ -279,8 +283,12 @@ bool WorkOnce(const std::string& id, Session* session, const Acknowledged& ackno
   if (!session->fleet->LeaseTasks(context.get(), lease, &response).ok()) return false;
   std::vector<v1::LeasedTask> tasks(response.tasks().begin(), response.tasks().end());
   if (session->mischief.has_value()) session->mischief->Shuffle(&tasks);
-  for (const v1::LeasedTask& task : tasks) {
-    if (!DoTask(id, task, session, acknowledged)) return false;
+  while (!tasks.empty()) {
+    std::vector<v1::LeasedTask> next;
+    for (const v1::LeasedTask& task : tasks) {
+      if (!DoTask(id, task, session, acknowledged, &next)) return false;
+    }
+    tasks = std::move(next);
   }
   return true;
 }

@@ -13,9 +13,9 @@ required=(
   libabsl-dev libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
   libonnx-dev libsqlite3-dev libssl-dev zlib1g-dev libjpeg-dev libpng-dev libyaml-cpp-dev libcli11-dev libeigen3-dev nlohmann-json3-dev prometheus-cpp-dev
   libgtest-dev libgmock-dev libbenchmark-dev)
-# Used where the distribution has them; forall does without them elsewhere. For tests of the ways to
-# a device, and of certificates.
-optional=(openssh-client openssh-server adb openssl)
+# Used where the distribution has them; forall does without them elsewhere. jemalloc for the
+# controller, the others for tests of the ways to a device, and of certificates.
+optional=(libjemalloc-dev openssh-client openssh-server adb openssl)
 
 parse_arguments() {
   local argument

@@ -29,6 +29,7 @@ class FakeFleetService final : public v1::FleetService::Service {
     int largest_max_tasks = 0;
     std::vector<v1::TaskResult> results;  // acknowledged
     int completion_attempts = 0;
+    int leased_with_answers = 0;        // tasks
     std::vector<std::string> released;  // task names
     std::set<std::string> last_heartbeat_tokens;
     std::set<std::string> first_heartbeat_tokens;  // after the last registration
@@ -131,13 +132,7 @@ class FakeFleetService final : public v1::FleetService::Service {
       changed_.WaitWithTimeout(&mu_, absl::Milliseconds(5));
     }
     response->set_drain(drain_);
-    while (!waiting_.empty() && !context->IsCancelled() &&
-           response->tasks_size() < request->max_tasks()) {
-      v1::LeasedTask* const leased = response->add_tasks();
-      *leased->mutable_task() = waiting_.front();
-      leased->mutable_lease()->set_token(absl::StrCat("token-", waiting_.front().name()));
-      waiting_.pop_front();
-    }
+    if (!context->IsCancelled()) HandOut(request->max_tasks(), response);
     return grpc::Status::OK;
   }
 
@@ -179,6 +174,10 @@ class FakeFleetService final : public v1::FleetService::Service {
         seen_.results.push_back(result);
       }
     }
+    if (request->max_next_tasks() > 0) {
+      HandOut(request->max_next_tasks(), response->mutable_next());
+      seen_.leased_with_answers += response->next().tasks_size();
+    }
     return grpc::Status::OK;
   }
 
@@ -205,6 +204,15 @@ class FakeFleetService final : public v1::FleetService::Service {
     grpc::StatusCode code;
     int times;
   };
+
+  void HandOut(int at_most, v1::LeaseTasksResponse* response) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    while (!waiting_.empty() && response->tasks_size() < at_most) {
+      v1::LeasedTask* const leased = response->add_tasks();
+      *leased->mutable_task() = waiting_.front();
+      leased->mutable_lease()->set_token(absl::StrCat("token-", waiting_.front().name()));
+      waiting_.pop_front();
+    }
+  }
 
   void NoteReadings(const v1::HeartbeatRequest& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     if (request.readings().empty()) return;

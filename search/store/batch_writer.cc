@@ -104,6 +104,45 @@ absl::Status BatchWriter::Apply(const StoreBatch& batch) {
   return UpdateAll(batch.retractions);
 }
 
+absl::Status BatchWriter::Delete(const JobDeletion& deletion) {
+  const int64_t job = deletion.job;
+  const auto run = [&]() -> absl::Status {
+    {
+      FORALL_ASSIGN_OR_RETURN(Statement find, db_->Query("SELECT 1 FROM jobs WHERE id = ?", job));
+      FORALL_ASSIGN_OR_RETURN(const bool found, find.Step());
+      if (!found) return absl::NotFoundError("there is none to delete");
+    }
+    {
+      FORALL_ASSIGN_OR_RETURN(
+          Statement find,
+          db_->Query("SELECT id FROM tasks WHERE job = ? AND state = ?", job, TaskState::kOpen));
+      FORALL_ASSIGN_OR_RETURN(const bool open, find.Step());
+      if (open) {
+        return absl::FailedPreconditionError(absl::StrCat("its task ", find.Int64(0), " is open"));
+      }
+    }
+    FORALL_RETURN_IF_ERROR(db_->Run(
+        "INSERT INTO deleted_jobs (id, delete_time, last_trial, last_task) VALUES (?1, ?2, "
+        "(SELECT coalesce(max(id), 0) FROM trials WHERE job = ?1), "
+        "(SELECT coalesce(max(id), 0) FROM tasks WHERE job = ?1))",
+        job, ToStoredTime(deletion.time)));
+    // Of other jobs, too: an accuracy that was joined is of the task that came last.
+    for (const char* sql :
+         {"UPDATE measurements SET task = NULL "
+          "WHERE task IN (SELECT id FROM tasks WHERE job = ?)",
+          "UPDATE measurements SET job = NULL, trial = NULL WHERE job = ?",
+          "DELETE FROM accuracy_parts WHERE task IN (SELECT id FROM tasks WHERE job = ?)",
+          "DELETE FROM tasks WHERE job = ?", "DELETE FROM trials WHERE job = ?",
+          // The log last: it may go once its job is gone.
+          "DELETE FROM jobs WHERE id = ?", "DELETE FROM job_events WHERE job = ?"}) {
+      FORALL_RETURN_IF_ERROR(db_->Run(sql, job));
+    }
+    last_events_.erase(job);
+    return absl::OkStatus();
+  };
+  return WithContext(run(), absl::StrCat("deletion of job ", job));
+}
+
 void BatchWriter::Forget() {
   interner_.Forget();
   last_events_.clear();

@@ -24,6 +24,10 @@ class BatchWriter {
   // batch may have been written. Errors as of ResultStore::CommitAsync.
   absl::Status Apply(const StoreBatch& batch);
 
+  // The same of StoreBatch::delete_jobs, which Apply leaves alone; with foreign keys off, which
+  // would take time in proportion to trials times measurements.
+  absl::Status Delete(const JobDeletion& deletion);
+
   // Call when the transaction did not commit.
   void Forget();
 

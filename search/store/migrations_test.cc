@@ -98,7 +98,7 @@ TEST_F(MigrateTest, TheStoresOwnSchemaIsStrictAndWhole) {
               IsOkAndHolds(0));
   EXPECT_THAT(db_->QueryInt64("SELECT count(*) FROM pragma_table_list "
                               "WHERE schema = 'main' AND name NOT LIKE 'sqlite_%'"),
-              IsOkAndHolds(18));
+              IsOkAndHolds(19));
 }
 
 TEST_F(MigrateTest, DatasetsOfTheSecondSchemaAreKeptAndOfUnknownSize) {
@@ -130,9 +130,31 @@ TEST_F(MigrateTest, TasksOfTheThirdSchemaAreKeptAndOfUnknownDuration) {
 
 TEST_F(MigrateTest, TheEventLogIsAppendOnly) {
   FORALL_ASSERT_OK(Migrate(db_.get(), StoreMigrations()));
-  FORALL_ASSERT_OK(db_->Run("INSERT INTO job_events VALUES (1, 1, 'kind', '{}', 0)"));
+  FORALL_ASSERT_OK(db_->Execute(
+      "INSERT INTO keys (id, text) VALUES (1, '');"
+      "INSERT INTO jobs (id, spec, supernet, state, error, history_snapshot, create_time, "
+      "update_time) VALUES (1, x'00', 1, 1, '', 0, 0, 0);"
+      "INSERT INTO job_events VALUES (1, 1, 'kind', '{}', 0)"));
   EXPECT_THAT(db_->Run("UPDATE job_events SET kind = 'other'"),
               StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("append-only")));
+  EXPECT_THAT(db_->Run("DELETE FROM job_events"),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("append-only")));
+  // Until its job is deleted.
+  FORALL_ASSERT_OK(db_->Run("DELETE FROM jobs"));
+  FORALL_EXPECT_OK(db_->Run("DELETE FROM job_events"));
+}
+
+TEST_F(MigrateTest, LogsOfTheFifthSchemaAreKept) {
+  ASSERT_GE(StoreMigrations().size(), 6u);
+  FORALL_ASSERT_OK(Migrate(db_.get(), StoreMigrations().subspan(0, 5)));
+  FORALL_ASSERT_OK(db_->Execute(
+      "INSERT INTO keys (id, text) VALUES (1, '');"
+      "INSERT INTO jobs (id, spec, supernet, state, error, history_snapshot, create_time, "
+      "update_time) VALUES (1, x'00', 1, 1, '', 0, 0, 0);"
+      "INSERT INTO job_events VALUES (1, 1, 'kind', '{}', 0)"));
+  FORALL_ASSERT_OK(Migrate(db_.get(), StoreMigrations()));
+  EXPECT_THAT(db_->QueryInt64("SELECT count(*) FROM job_events"), IsOkAndHolds(1));
+  EXPECT_THAT(db_->QueryInt64("SELECT count(*) FROM deleted_jobs"), IsOkAndHolds(0));
   EXPECT_THAT(db_->Run("DELETE FROM job_events"),
               StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("append-only")));
 }

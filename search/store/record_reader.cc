@@ -197,9 +197,15 @@ absl::StatusOr<std::vector<MeasurementRecord>> MeasurementsInSnapshot(Db* db) {
 
 absl::StatusOr<StoreIds> ReadIds(Db* db) {
   StoreIds ids;
-  FORALL_ASSIGN_OR_RETURN(ids.job, db->QueryInt64("SELECT coalesce(max(id), 0) FROM jobs"));
-  FORALL_ASSIGN_OR_RETURN(ids.trial, db->QueryInt64("SELECT coalesce(max(id), 0) FROM trials"));
-  FORALL_ASSIGN_OR_RETURN(ids.task, db->QueryInt64("SELECT coalesce(max(id), 0) FROM tasks"));
+  FORALL_ASSIGN_OR_RETURN(ids.job,
+                          db->QueryInt64("SELECT max((SELECT coalesce(max(id), 0) FROM jobs), "
+                                         "(SELECT coalesce(max(id), 0) FROM deleted_jobs))"));
+  FORALL_ASSIGN_OR_RETURN(
+      ids.trial, db->QueryInt64("SELECT max((SELECT coalesce(max(id), 0) FROM trials), "
+                                "(SELECT coalesce(max(last_trial), 0) FROM deleted_jobs))"));
+  FORALL_ASSIGN_OR_RETURN(
+      ids.task, db->QueryInt64("SELECT max((SELECT coalesce(max(id), 0) FROM tasks), "
+                               "(SELECT coalesce(max(last_task), 0) FROM deleted_jobs))"));
   FORALL_ASSIGN_OR_RETURN(ids.measurement,
                           db->QueryInt64("SELECT coalesce(max(id), 0) FROM measurements"));
   return ids;

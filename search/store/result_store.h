@@ -243,6 +243,14 @@ struct Retraction {
   std::string by;  // who and why, not empty
 };
 
+// Takes a job away for good: its row, trials, tasks, waiting accuracy parts and events. What was
+// measured for it stays, as of no job, trial or task, and so do exports, artifacts and all that is
+// of no job. Ids of what went are not free again.
+struct JobDeletion {
+  int64_t job = 0;
+  absl::Time time;
+};
+
 // One batch: everything in it is applied in one transaction, inserts before updates. Ids are chosen
 // by the caller, positive and above those of LoadIds(); 0 is "none".
 struct StoreBatch {
@@ -270,6 +278,10 @@ struct StoreBatch {
   std::vector<DeviceRecord> upsert_devices;
   std::vector<EventRecord> append_events;
   std::vector<Retraction> retractions;
+  // InvalidArgument beside anything else. FailedPrecondition: a task of the job is open. Takes time
+  // in proportion to all measurements and to what goes: half a second for a job of 10,000 trials
+  // beside a million measurements, in which nothing else is committed.
+  std::vector<JobDeletion> delete_jobs;
 
   bool empty() const;
 };
@@ -311,7 +323,7 @@ class ResultStore {
   // that was copied by a backup has none of before.
   virtual absl::StatusOr<std::vector<LifeRecord>> LoadLives() = 0;
 
-  // Highest ids in use; 0 where there are none.
+  // Highest ids ever in use; 0 where there were none.
   virtual absl::StatusOr<StoreIds> LoadIds() = 0;
   virtual absl::StatusOr<std::vector<JobRecord>> LoadJobs() = 0;
   // In order of ordinal; empty when there is no such job.

@@ -452,6 +452,132 @@ TEST_P(ResultStoreContractTest, ARetractedMeasurementStaysWithItsReason) {
   EXPECT_THAT(store_->Commit(batch), StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
+// Jobs 1 and 2, two trials and two tasks each, all done, with a measurement of each task. The
+// second task of job 1 and the first of job 2 yielded parts; from the one of job 1, job 2 has
+// joined an accuracy.
+StoreBatch TwoJobs() {
+  StoreBatch batch;
+  for (int64_t job = 1; job <= 2; ++job) {
+    batch.insert_jobs.push_back(MakeJob(job));
+    for (int64_t ordinal = 1; ordinal <= 2; ++ordinal) {
+      const int64_t id = 2 * job - 2 + ordinal;
+      batch.insert_trials.push_back(MakeTrial(id, job, ordinal));
+      batch.insert_tasks.push_back(Done(MakeTask(id, job, id)));
+      batch.insert_measurements.push_back(MakeMeasurement(id, job, id, id));
+      batch.insert_evidence.push_back(MakeEvidence(id));
+      batch.append_events.push_back(MakeEvent(job, ordinal));
+    }
+  }
+  MeasurementRecord joined = MakeMeasurement(5, 2, 3, 2);
+  joined.key.metric = "accuracy_top1";
+  batch.insert_measurements.push_back(joined);
+  MeasurementRecord derived = MakeMeasurement(6, 1, 1, 0);
+  derived.key.metric = "throughput_ips";
+  batch.insert_measurements.push_back(derived);
+  batch.insert_measurements.push_back(MakeMeasurement(7, 0, 0, 0));
+  for (const int64_t task : {2, 3}) {
+    AccuracyPartRecord part;
+    part.task_id = task;
+    part.artifact_sha256 = "artifact";
+    part.images = 8;
+    part.top1_bitmap = "x";
+    batch.insert_parts.push_back(part);
+  }
+  batch.insert_exports = {{std::string(64, 'a'), "arch-1", "fp32", "c", std::string(64, 'b'), 7}};
+  return batch;
+}
+
+TEST_P(ResultStoreContractTest, ADeletedJobIsGoneAndWhatWasMeasuredStays) {
+  FORALL_ASSERT_OK(store_->Commit(TwoJobs()));
+  FORALL_ASSERT_OK_AND_ASSIGN(const StoreIds ids, store_->LoadIds());
+  FORALL_ASSERT_OK_AND_ASSIGN(std::vector<MeasurementRecord> before, store_->LoadMeasurements());
+  StoreBatch batch;
+  batch.delete_jobs = {{.job = 1, .time = TestTime(9)}};
+  EXPECT_FALSE(batch.empty());
+  FORALL_ASSERT_OK(store_->Commit(batch));
+  EXPECT_THAT(store_->LoadJobs(), IsOkAndHolds(ElementsAre(MakeJob(2))));
+  EXPECT_THAT(store_->LoadTrials(1), IsOkAndHolds(IsEmpty()));
+  EXPECT_THAT(store_->LoadTasks(1), IsOkAndHolds(IsEmpty()));
+  EXPECT_THAT(store_->LoadEvents(1, 0, 10), IsOkAndHolds(IsEmpty()));
+  EXPECT_THAT(store_->LoadTrials(2), IsOkAndHolds(SizeIs(2)));
+  EXPECT_THAT(store_->LoadTasks(2), IsOkAndHolds(SizeIs(2)));
+  EXPECT_THAT(store_->LoadEvents(2, 0, 10), IsOkAndHolds(SizeIs(2)));
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::vector<AccuracyPartRecord> parts, store_->LoadParts());
+  ASSERT_THAT(parts, SizeIs(1));
+  EXPECT_EQ(parts[0].task_id, 3);
+  EXPECT_THAT(store_->LoadExports(), IsOkAndHolds(SizeIs(1)));
+  // Every number, of no job, trial or task that is not there.
+  for (MeasurementRecord& record : before) {
+    if (record.job_id == 1) record.job_id = record.trial_id = 0;
+    if (record.task_id == 1 || record.task_id == 2) record.task_id = 0;
+  }
+  EXPECT_THAT(store_->LoadMeasurements(), IsOkAndHolds(before));
+  EXPECT_THAT(store_->LoadEvidence(1), IsOkAndHolds(MakeEvidence(1)));
+  EXPECT_THAT(store_->LoadIds(), IsOkAndHolds(ids));
+  EXPECT_THAT(store_->Commit(batch), StatusIs(absl::StatusCode::kNotFound, HasSubstr("job 1")));
+}
+
+TEST_P(ResultStoreContractTest, NumbersOfDeletedJobsDoNotComeBack) {
+  FORALL_ASSERT_OK(store_->Commit(TwoJobs()));
+  FORALL_ASSERT_OK_AND_ASSIGN(const StoreIds ids, store_->LoadIds());
+  StoreBatch batch;
+  batch.delete_jobs = {{.job = 2, .time = TestTime(9)}, {.job = 1, .time = TestTime(9)}};
+  FORALL_ASSERT_OK(store_->Commit(std::move(batch)));
+  EXPECT_THAT(store_->LoadJobs(), IsOkAndHolds(IsEmpty()));
+  EXPECT_THAT(store_->LoadIds(), IsOkAndHolds(ids));
+  FORALL_ASSERT_OK(store_->BeginEpoch().status());
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::vector<LifeRecord> lives, store_->LoadLives());
+  EXPECT_EQ(lives.back().tasks_before, ids.task);
+}
+
+TEST_P(ResultStoreContractTest, ADeletionThatIsRefusedChangesNothing) {
+  CommitTask();
+  struct Case {
+    const char* what;
+    absl::StatusCode code;
+    StoreBatch batch;
+  };
+  std::vector<Case> cases(4);
+  cases[0] = {"an open task", absl::StatusCode::kFailedPrecondition, {}};
+  cases[0].batch.delete_jobs = {{.job = 1, .time = TestTime(9)}};
+  cases[1] = {"no such job", absl::StatusCode::kNotFound, {}};
+  cases[1].batch.delete_jobs = {{.job = 7, .time = TestTime(9)}};
+  cases[2] = {"beside something else", absl::StatusCode::kInvalidArgument, {}};
+  cases[2].batch = Completion(1);
+  cases[2].batch.delete_jobs = {{.job = 1, .time = TestTime(9)}};
+  cases[3] = {"one of two", absl::StatusCode::kNotFound, {}};
+  StoreBatch empty_job;
+  empty_job.insert_jobs = {MakeJob(2)};
+  FORALL_ASSERT_OK(store_->Commit(std::move(empty_job)));
+  cases[3].batch.delete_jobs = {{.job = 2, .time = TestTime(9)}, {.job = 7, .time = TestTime(9)}};
+  for (const Case& refused : cases) {
+    EXPECT_THAT(store_->Commit(refused.batch), StatusIs(refused.code)) << refused.what;
+    EXPECT_THAT(store_->LoadJobs(), IsOkAndHolds(SizeIs(2)));
+    EXPECT_THAT(store_->LoadTasks(1), IsOkAndHolds(ElementsAre(MakeTask(1, 1, 1))));
+    EXPECT_THAT(store_->LoadMeasurements(), IsOkAndHolds(IsEmpty()));
+  }
+}
+
+TEST_P(ResultStoreContractTest, ReferencesAreCheckedBesideDeletions) {
+  FORALL_ASSERT_OK(store_->Commit(TwoJobs()));
+  StoreBatch deletion;
+  deletion.delete_jobs = {{.job = 1, .time = TestTime(9)}};
+  StoreBatch orphan;
+  orphan.insert_trials = {MakeTrial(9, 1, 1)};
+  StoreBatch good;
+  good.append_events = {MakeEvent(2, 3)};
+  absl::Status first;
+  absl::Status second;
+  absl::Status third;
+  store_->CommitAsync(deletion, [&](absl::Status status) { first = std::move(status); });
+  store_->CommitAsync(orphan, [&](absl::Status status) { second = std::move(status); });
+  store_->CommitAsync(good, [&](absl::Status status) { third = std::move(status); });
+  FORALL_ASSERT_OK(store_->Commit({}));
+  FORALL_EXPECT_OK(first);
+  EXPECT_THAT(second, StatusIs(absl::StatusCode::kInvalidArgument));
+  FORALL_EXPECT_OK(third);
+}
+
 TEST_P(ResultStoreContractTest, EveryEpochIsNew) {
   EXPECT_THAT(store_->BeginEpoch(), IsOkAndHolds(1));
   EXPECT_THAT(store_->BeginEpoch(), IsOkAndHolds(2));

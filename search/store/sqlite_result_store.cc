@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/log.h"
 #include "base/secret.h"
 #include "base/status_macros.h"
 #include "search/store/migrations.h"
@@ -218,7 +219,8 @@ void SqliteResultStore::WriterLoop() {
 std::vector<SqliteResultStore::Pending> SqliteResultStore::CommitQueued() {
   std::vector<Pending> group;
   MutexLock lock(&writer_.mu);
-  const absl::Status status = CommitTogether(&group);
+  const bool alone = PopDeletion(&group);
+  const absl::Status status = alone ? CommitDeletion(group[0].batch) : CommitTogether(&group);
   if (!status.ok() && group.size() == 1) group[0].result = status;
   if (!status.ok() && group.size() > 1) {
     for (Pending& pending : group) pending.result = CommitAlone(pending.batch);
@@ -261,10 +263,43 @@ absl::Status SqliteResultStore::Forgetful(absl::Status status) {
   return status;
 }
 
+absl::Status SqliteResultStore::CommitDeletion(const StoreBatch& batch) {
+  StoreBatch rest = batch;
+  rest.delete_jobs.clear();
+  if (!rest.empty()) {
+    return absl::InvalidArgumentError("a batch that deletes jobs may hold nothing else");
+  }
+  // With them each deleted trial would be looked for in all tasks and measurements. What goes and
+  // what refers to it is known, and the pragma does nothing within a transaction.
+  FORALL_RETURN_IF_ERROR(writer_.db->Execute("PRAGMA foreign_keys = OFF"));
+  const auto remove = [&]() -> absl::Status {
+    FORALL_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(writer_.db.get()));
+    for (const JobDeletion& deletion : batch.delete_jobs) {
+      FORALL_RETURN_IF_ERROR(batch_writer_.Delete(deletion));
+    }
+    return transaction.Commit();
+  };
+  const absl::Status removed = Forgetful(remove());
+  FORALL_RETURN_IF_ERROR(writer_.db->Execute("PRAGMA foreign_keys = ON"));
+  FORALL_ASSIGN_OR_RETURN(const int64_t restored, writer_.db->QueryInt64("PRAGMA foreign_keys"));
+  FORALL_CHECK(restored == 1) << "foreign keys stay off";
+  FORALL_RETURN_IF_ERROR(removed);
+  commits_.fetch_add(1, std::memory_order_relaxed);
+  return absl::OkStatus();
+}
+
+bool SqliteResultStore::PopDeletion(std::vector<Pending>* group) {
+  MutexLock lock(&queue_mu_);
+  if (queue_.empty() || queue_.front().batch.delete_jobs.empty()) return false;
+  group->push_back(std::move(queue_.front()));
+  queue_.pop_front();
+  return true;
+}
+
 bool SqliteResultStore::PopQueued(std::vector<Pending>* group) {
   if (group->size() >= static_cast<size_t>(options_.max_batches_per_commit)) return false;
   MutexLock lock(&queue_mu_);
-  if (queue_.empty()) return false;
+  if (queue_.empty() || !queue_.front().batch.delete_jobs.empty()) return false;
   group->push_back(std::move(queue_.front()));
   queue_.pop_front();
   return true;
@@ -332,7 +367,8 @@ absl::StatusOr<int64_t> SqliteResultStore::BeginEpoch() {
                                            epoch - kLivesKept, epoch));
     FORALL_RETURN_IF_ERROR(
         writer_.db->Run("INSERT INTO lives (epoch, secret, tasks_before) "
-                        "SELECT ?, ?, coalesce(max(id), 0) FROM tasks",
+                        "SELECT ?, ?, max((SELECT coalesce(max(id), 0) FROM tasks), "
+                        "(SELECT coalesce(max(last_task), 0) FROM deleted_jobs))",
                         epoch, Blob{secret}));
     FORALL_RETURN_IF_ERROR(transaction.Commit());
     return epoch;

@@ -121,8 +121,11 @@ class SqliteResultStore : public ResultStore {
   absl::Status CommitTogether(std::vector<Pending>* group)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(writer_.mu);
   absl::Status CommitAlone(const StoreBatch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(writer_.mu);
+  absl::Status CommitDeletion(const StoreBatch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(writer_.mu);
   // After an error a rollback follows, which takes rows back that the writer remembers.
   absl::Status Forgetful(absl::Status status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(writer_.mu);
+  // Deletions are committed alone; false when what is queued first is none.
+  bool PopDeletion(std::vector<Pending>* group);
   bool PopQueued(std::vector<Pending>* group);
   void RequestCheckpoint() ABSL_EXCLUSIVE_LOCKS_REQUIRED(writer_.mu);
   void CheckpointNow() ABSL_LOCKS_EXCLUDED(checkpointer_.mu);

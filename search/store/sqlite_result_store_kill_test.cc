@@ -97,14 +97,52 @@ int64_t ReadAcknowledged(int fd, int64_t deadline_ns) {
   }
 }
 
+constexpr int64_t kTrialsOfAJob = 40;
+
+// Job n with all that belongs to one, done.
+StoreBatch NthJob(int64_t n) {
+  StoreBatch batch;
+  batch.insert_jobs = {MakeJob(n)};
+  for (int64_t i = 1; i <= kTrialsOfAJob; ++i) {
+    const int64_t id = (n - 1) * kTrialsOfAJob + i;
+    batch.insert_trials.push_back(MakeTrial(id, n, i));
+    batch.insert_tasks.push_back(Done(MakeTask(id, n, id)));
+    batch.insert_measurements.push_back(MakeMeasurement(id, n, id, id));
+    batch.append_events.push_back(MakeEvent(n, i));
+  }
+  return batch;
+}
+
+// The process to be killed: makes jobs for ever, deletes each, and tells of each deletion.
+[[noreturn]] void DeleteForEver(const std::string& path, int fd) {
+  auto store = SqliteResultStore::Create({.path = path, .checkpoint_pages = 50});
+  if (!store.ok()) _exit(2);
+  const auto ids = (*store)->LoadIds();
+  const auto left = (*store)->LoadJobs();
+  if (!ids.ok() || !left.ok()) _exit(3);
+  const auto remove = [&](int64_t job) {
+    StoreBatch deletion;
+    deletion.delete_jobs = {{.job = job, .time = absl::UnixEpoch()}};
+    if (!(*store)->Commit(std::move(deletion)).ok()) _exit(5);
+  };
+  // Of the one before, which was killed.
+  for (const JobRecord& job : *left) remove(job.id);
+  for (int64_t n = ids->job + 1;; ++n) {
+    if (!(*store)->Commit(NthJob(n)).ok()) _exit(4);
+    remove(n);
+    if (write(fd, &n, sizeof(n)) != sizeof(n)) _exit(6);
+  }
+}
+
 // Starts a process, kills it after `life_ns`, and returns the highest number that it was told.
-int64_t RunAndKill(const std::string& path, int64_t life_ns) {
+int64_t RunAndKill(const std::string& path, int64_t life_ns,
+                   void (*work)(const std::string&, int) = CommitForEver) {
   int ends[2];
   if (pipe(ends) != 0) return -1;
   const pid_t child = fork();
   if (child == 0) {
     close(ends[0]);
-    CommitForEver(path, ends[1]);
+    work(path, ends[1]);
   }
   close(ends[1]);
   const int64_t early = ReadAcknowledged(ends[0], Clock::Real()->SteadyNanos() + life_ns);
@@ -166,6 +204,41 @@ TEST(SqliteResultStoreKillTest, NoAcknowledgedBatchIsLostDoubledOrHalved) {
     before = found;
   }
   EXPECT_GT(acknowledged_in_all, kRounds) << "too slow a machine for the test to mean anything";
+}
+
+TEST(SqliteResultStoreKillTest, AJobIsDeletedWholeOrNotAtAll) {
+  Random random(20260817);
+  const TempDir folder;
+  const std::string path = folder / "store.db";
+  int64_t deleted_in_all = 0;
+  for (int round = 0; round < kRounds; ++round) {
+    const int64_t told =
+        RunAndKill(path, static_cast<int64_t>(random.Uniform(60000000)), DeleteForEver);
+    FORALL_ASSERT_OK_AND_ASSIGN(const auto store, SqliteResultStore::Create({.path = path}));
+    FORALL_ASSERT_OK_AND_ASSIGN(const StoreIds ids, store->LoadIds());
+    FORALL_ASSERT_OK_AND_ASSIGN(const auto jobs, store->LoadJobs());
+    FORALL_ASSERT_OK_AND_ASSIGN(const auto measurements, store->LoadMeasurements());
+    // What was measured is there whatever became of its job, and numbers only grow.
+    EXPECT_EQ(static_cast<int64_t>(measurements.size()), ids.job * kTrialsOfAJob);
+    EXPECT_EQ(ids.task, ids.job * kTrialsOfAJob);
+    EXPECT_GE(ids.job, told);
+    for (const JobRecord& job : jobs) EXPECT_GT(job.id, told) << "it was deleted";
+    for (int64_t id = std::max<int64_t>(1, told - 2); id <= ids.job; ++id) {
+      const bool there = std::any_of(jobs.begin(), jobs.end(),
+                                     [id](const JobRecord& job) { return job.id == id; });
+      const size_t rows = there ? kTrialsOfAJob : 0;
+      const auto trials = store->LoadTrials(id);
+      const auto tasks = store->LoadTasks(id);
+      const auto events = store->LoadEvents(id, 0, 1000);
+      ASSERT_TRUE(trials.ok() && tasks.ok() && events.ok());
+      EXPECT_EQ(trials->size(), rows);
+      EXPECT_EQ(tasks->size(), rows);
+      EXPECT_EQ(events->size(), rows);
+    }
+    ASSERT_FALSE(HasFailure()) << "round " << round;
+    deleted_in_all = std::max(deleted_in_all, told);
+  }
+  EXPECT_GT(deleted_in_all, 0) << "too slow a machine for the test to mean anything";
 }
 
 }  // namespace

@@ -29,6 +29,7 @@
 namespace forall {
 namespace {
 
+using ::forall::testing::Done;
 using ::forall::testing::FaultVfs;
 using ::forall::testing::IsOk;
 using ::forall::testing::IsOkAndHolds;
@@ -39,6 +40,7 @@ using ::forall::testing::MakeTask;
 using ::forall::testing::MakeTrial;
 using ::forall::testing::StatusIs;
 using ::forall::testing::TempDir;
+using ::forall::testing::TestTime;
 using ::testing::AllOf;
 using ::testing::Each;
 using ::testing::HasSubstr;
@@ -503,6 +505,61 @@ TEST_F(FaultyDiskTest, EveryPointOfFailureKeepsWhatWasAcknowledgedAndNothingElse
   store_.reset();
   FORALL_ASSERT_OK_AND_ASSIGN(const auto again, SqliteResultStore::Create({.path = path_}));
   EXPECT_EQ(CountEvents(again.get()), kept);
+}
+
+TEST(FaultyDeletionTest, AJobIsDeletedWholeOrNotAtAllWhateverFails) {
+  constexpr int64_t kTrials = 12;
+  FaultVfs disk("forall-deletion-test");
+  int64_t refused = 0;
+  int64_t kept = 0;
+  for (const int code : {SQLITE_FULL, SQLITE_IOERR_WRITE}) {
+    for (int64_t after = 0;; ++after) {
+      SCOPED_TRACE(absl::StrCat("code ", code, " after ", after));
+      ASSERT_LT(after, 500);
+      const TempDir folder;
+      const std::string path = folder / "store.db";
+      const int64_t faults = disk.faults();
+      absl::Status status;
+      {
+        FORALL_ASSERT_OK_AND_ASSIGN(
+            const auto store,
+            SqliteResultStore::Create({.path = path, .checkpoint_pages = 8, .vfs = disk.name()}));
+        StoreBatch batch;
+        batch.insert_jobs = {MakeJob(1)};
+        for (int64_t id = 1; id <= kTrials; ++id) {
+          batch.insert_trials.push_back(MakeTrial(id, 1, id));
+          batch.insert_tasks.push_back(Done(MakeTask(id, 1, id)));
+          batch.insert_measurements.push_back(MakeMeasurement(id, 1, id, id));
+          batch.append_events.push_back(MakeEvent(1, id));
+        }
+        FORALL_ASSERT_OK(store->Commit(std::move(batch)));
+        StoreBatch deletion;
+        deletion.delete_jobs = {{.job = 1, .time = TestTime(9)}};
+        disk.Fail({.after = after, .code = code});
+        status = store->Commit(std::move(deletion));
+        disk.Heal();
+        // Whether it went or not, the next commit is checked as ever.
+        StoreBatch orphan;
+        orphan.insert_trials = {MakeTrial(kTrials + 1, 7, 1)};
+        EXPECT_THAT(store->Commit(std::move(orphan)), StatusIs(absl::StatusCode::kInvalidArgument));
+      }
+      FORALL_ASSERT_OK_AND_ASSIGN(const auto again, SqliteResultStore::Create({.path = path}));
+      const size_t rows = status.ok() ? 0 : kTrials;
+      refused += status.ok() ? 0 : 1;
+      kept += status.ok() ? 1 : 0;
+      EXPECT_THAT(again->LoadJobs(), IsOkAndHolds(SizeIs(status.ok() ? 0 : 1)));
+      EXPECT_THAT(again->LoadTrials(1), IsOkAndHolds(SizeIs(rows)));
+      EXPECT_THAT(again->LoadTasks(1), IsOkAndHolds(SizeIs(rows)));
+      EXPECT_THAT(again->LoadEvents(1, 0, 1000), IsOkAndHolds(SizeIs(rows)));
+      FORALL_ASSERT_OK_AND_ASSIGN(const std::vector<MeasurementRecord> measurements,
+                                  again->LoadMeasurements());
+      ASSERT_THAT(measurements, SizeIs(kTrials));
+      EXPECT_EQ(measurements[0].job_id, status.ok() ? 0 : 1);
+      if (disk.faults() == faults) break;
+    }
+  }
+  EXPECT_GT(refused, 4);
+  EXPECT_GT(kept, 1);
 }
 
 // A script of commits and checkpoints in which every single operation on the disk fails once, or

@@ -108,6 +108,9 @@ constexpr Rule kRules[] = {
     {"SELECT 'measurement ' || id || ' has verdict ' || verdict || ' and fidelity ' || fidelity "
      "FROM measurements WHERE verdict NOT BETWEEN 1 AND 3 OR fidelity NOT BETWEEN 1 AND 2",
      kRestore},
+    {"SELECT 'searchJobs/' || id || ' was deleted, but is there' FROM jobs "
+     "WHERE id IN (SELECT id FROM deleted_jobs)",
+     kRestore},
     // What leases are signed with.
     {"SELECT 'life ' || epoch || ' of the controller has a secret of ' || length(secret) || "
      "' bytes' FROM lives WHERE length(secret) != 32",

@@ -180,6 +180,11 @@ TEST_F(StoreCheckTest, GapsInALogAreFound) {
   EXPECT_THAT(Findings(), HasSubstr("searchJobs/1 has no log"));
 }
 
+TEST_F(StoreCheckTest, AJobThatCameBackIsFound) {
+  Damage("INSERT INTO deleted_jobs VALUES (1, 0, 0, 0)");
+  EXPECT_THAT(Findings(), HasSubstr("searchJobs/1 was deleted, but is there"));
+}
+
 TEST_F(StoreCheckTest, TrialsOutOfOrderAreFound) {
   Damage("UPDATE trials SET ordinal = 7 WHERE id = 22");
   EXPECT_THAT(Findings(), HasSubstr("the trials of searchJobs/2 are not numbered 1 to 3"));

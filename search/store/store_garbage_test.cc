@@ -98,6 +98,20 @@ TEST_F(StoreGarbageTest, WhatNothingRefersToGoesOnceItIsOld) {
   EXPECT_THAT(report.removed, IsEmpty());
 }
 
+TEST_F(StoreGarbageTest, WhatOnlyADeletedJobNamedGoesAndItsModelsStay) {
+  for (const std::string& hash : {exported_, weights_, table_}) Age(hash);
+  StoreBatch batch;
+  batch.delete_jobs = {{.job = 1, .time = TestTime(2)}};
+  FORALL_ASSERT_OK(store_->Commit(std::move(batch)));
+  Stop();
+  FORALL_ASSERT_OK_AND_ASSIGN(const GarbageReport report, Collect(/*dry_run=*/false));
+  EXPECT_THAT(report.removed, UnorderedElementsAre(table_));
+  FORALL_ASSERT_OK_AND_ASSIGN(const CheckReport check,
+                              CheckStore({.db = db_, .artifacts = db_ + ".artifacts"}));
+  EXPECT_THAT(check.findings, IsEmpty());
+  EXPECT_EQ(check.jobs, 0);
+}
+
 TEST_F(StoreGarbageTest, NothingIsRemovedUnderARunningController) {
   EXPECT_THAT(Collect(/*dry_run=*/false), StatusIs(absl::StatusCode::kFailedPrecondition));
   store_.reset();

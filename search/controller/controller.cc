@@ -67,8 +67,8 @@ absl::Status Controller::Load() {
   Outbox outbox;
   {
     MutexLock lock(&mu_);
-    leases_ = std::make_unique<LeaseTable>(
-        LeaseTable::Options{options_.clock, std::move(lives), options_.heartbeat_interval});
+    leases_ = std::make_unique<LeaseTable>(LeaseTable::Options{
+        options_.clock, std::move(lives), options_.heartbeat_interval, options_.tenant_weights});
     networks_ = std::make_unique<NetworkTasks>(NetworkTasks::Options{options_.clock, epoch_});
     AdoptRegistryLocked(std::move(registry));
     ResumeJobsLocked();
@@ -91,9 +91,14 @@ void Controller::AdoptRegistryLocked(std::unique_ptr<Registry> registry) {
   networks_->Clear();
   swept_poisoned_.clear();
   swept_dropped_.clear();
-  for (const QueuedTask& task : registry_->open_tasks) {
+  for (const auto& [id, job] : registry_->jobs) {
+    if (!job->fold().ended()) leases_->SetShare(id, job->Share());
+  }
+  for (QueuedTask& task : registry_->open_tasks) {
     const auto job = registry_->jobs.find(task.job);
-    if (job != registry_->jobs.end() && !job->second->fold().ended()) leases_->AddTask(task);
+    if (job == registry_->jobs.end() || job->second->fold().ended()) continue;
+    task.cost = CostOfLocked(*registry_->tasks[task.id].wire);
+    leases_->AddTask(task);
   }
   for (const EndedLease& lease : leases_to_restore_) {
     leases_->Restore(lease.task, lease.token, lease.worker, lease.end);
@@ -197,13 +202,22 @@ void Controller::KickLocked(Outbox* outbox) {
   open_ = CommitRound();
   std::set<int64_t> jobs;
   for (const EventRecord& event : committing_round_.batch.append_events) jobs.insert(event.job_id);
-  committing_jobs_.assign(jobs.begin(), jobs.end());
   auto batch = std::make_shared<StoreBatch>(std::move(committing_round_.batch));
   committing_round_.batch = StoreBatch();
+  // The store takes deletions alone: they follow the rest. Should they alone fail, what was kept is
+  // told to have failed, as after a lost answer: calls that change something may be repeated.
+  auto deletions = std::make_shared<StoreBatch>();
+  deletions->delete_jobs = std::move(batch->delete_jobs);
+  batch->delete_jobs.clear();
+  for (const JobDeletion& deletion : deletions->delete_jobs) jobs.insert(deletion.job);
+  committing_jobs_.assign(jobs.begin(), jobs.end());
   commit_started_ns_ = Clock::Real()->SteadyNanos();
-  outbox->commit = [this, batch] {
-    options_.store->CommitAsync(std::move(*batch),
-                                [this](absl::Status status) { OnCommitted(status); });
+  outbox->commit = [this, batch, deletions] {
+    options_.store->CommitAsync(std::move(*batch), [this, deletions](absl::Status status) {
+      if (!status.ok() || deletions->empty()) return OnCommitted(status);
+      options_.store->CommitAsync(std::move(*deletions),
+                                  [this](absl::Status removed) { OnCommitted(removed); });
+    });
   };
 }
 
@@ -611,10 +625,15 @@ int64_t Controller::AddTask(int64_t job, int64_t trial_id, TaskKind kind, const 
   record.payload = wire.SerializeAsString();
   const int64_t id = record.id;
   open_.batch.insert_tasks.push_back(record);
-  open_.tasks.push_back({id, job, needs, 0, {}});
+  open_.tasks.push_back({id, job, needs, 0, {}, CostOfLocked(wire)});
   record.payload.clear();
   registry_->tasks[id] = {std::move(record), std::make_unique<v1::Task>(wire)};
   return id;
+}
+
+double Controller::CostOfLocked(const v1::Task& wire) const {
+  return registry_->durations.Guess(
+      Work::Of(wire, ImagesOf(wire, registry_->index.AllImages(wire.dataset(), wire.split()))));
 }
 
 void Controller::CloseTaskLocked(TaskEntry* task, TaskState state, const std::string& error) {

@@ -51,6 +51,12 @@ namespace forall {
 template <typename T>
 using Done = std::function<void(absl::StatusOr<T>)>;
 
+// Who asks.
+struct Principal {
+  std::string tenant = {};  // "": nobody in particular
+  bool admin = true;        // may do to others' jobs what they may
+};
+
 // Thread-safe. Methods are named after the RPCs, whose errors proto/forall/v1 lists.
 class Controller : private JobHost {
  public:
@@ -62,6 +68,7 @@ class Controller : private JobHost {
     // Calls that may wait for the store at once. Beyond, calls that need it are ResourceExhausted
     // at once, so that a disk that hangs does not gather calls without end.
     int max_waiting_calls = 10'000;
+    std::map<std::string, double> tenant_weights = {};  // search/queue/fair_order.h
     // False: no thread of its own; the owner calls Tick. For tests.
     bool background = true;
   };
@@ -84,7 +91,11 @@ class Controller : private JobHost {
   void WatchReadOnly(std::function<void()> changed);
 
   // Search: jobs and trials.
-  void SubmitSearchJob(const v1::SubmitSearchJobRequest& request, Done<v1::SearchJob> done);
+  void SubmitSearchJob(const v1::SubmitSearchJobRequest& request, Done<v1::SearchJob> done) {
+    SubmitSearchJobAs({}, request, std::move(done));
+  }
+  void SubmitSearchJobAs(const Principal& by, const v1::SubmitSearchJobRequest& request,
+                         Done<v1::SearchJob> done);
   void EstimateSearchJob(const v1::EstimateSearchJobRequest& request,
                          Done<v1::SearchJobEstimate> done);
   void GetSearchJob(const v1::GetSearchJobRequest& request, Done<v1::SearchJob> done);
@@ -93,6 +104,13 @@ class Controller : private JobHost {
   void CancelSearchJob(const v1::CancelSearchJobRequest& request, Done<v1::SearchJob> done);
   void PauseSearchJob(const v1::PauseSearchJobRequest& request, Done<v1::SearchJob> done);
   void ResumeSearchJob(const v1::ResumeSearchJobRequest& request, Done<v1::SearchJob> done);
+  void DeleteSearchJob(const v1::DeleteSearchJobRequest& request,
+                       Done<v1::DeleteSearchJobResponse> done) {
+    DeleteSearchJobAs({}, request, std::move(done));
+  }
+  // PermissionDenied: somebody else has submitted it.
+  void DeleteSearchJobAs(const Principal& by, const v1::DeleteSearchJobRequest& request,
+                         Done<v1::DeleteSearchJobResponse> done);
   void ListTrials(const v1::ListTrialsRequest& request, Done<v1::ListTrialsResponse> done);
   void GetTrial(const v1::GetTrialRequest& request, Done<v1::Trial> done);
   void QueryParetoFrontier(const v1::QueryParetoFrontierRequest& request,
@@ -246,7 +264,11 @@ class Controller : private JobHost {
   // Workers come and go without a commit: watchers are told here.
   void NotifyOfWaitingLocked(Outbox* outbox) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   v1::SearchJob JobViewLocked(const JobController& job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  absl::StatusOr<v1::SearchJob> SubmitLocked(const v1::SubmitSearchJobRequest& request)
+  absl::StatusOr<v1::SearchJob> SubmitLocked(const std::string& tenant,
+                                             const v1::SubmitSearchJobRequest& request)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<v1::DeleteSearchJobResponse> DeleteLocked(const Principal& by,
+                                                           const std::string& name)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<v1::SearchJobEstimate> EstimateLocked(const v1::SearchJobSpec& spec)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -356,6 +378,8 @@ class Controller : private JobHost {
   // Ends the lease; whether the task will not be tried again.
   bool FailTaskLocked(const std::string& worker, int64_t id, const v1::TaskFailure& failure)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // QueuedTask.cost.
+  double CostOfLocked(const v1::Task& wire) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CloseTaskLocked(TaskEntry* task, TaskState state, const std::string& error)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 

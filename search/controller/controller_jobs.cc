@@ -295,7 +295,8 @@ absl::StatusOr<std::unique_ptr<JobController>> Controller::DraftLocked(
       spec.constraints_size(), " together; relax one of them"));
 }
 
-absl::StatusOr<v1::SearchJob> Controller::SubmitLocked(const v1::SubmitSearchJobRequest& request) {
+absl::StatusOr<v1::SearchJob> Controller::SubmitLocked(const std::string& tenant,
+                                                       const v1::SubmitSearchJobRequest& request) {
   v1::SearchJobSpec spec = request.spec();
   FORALL_ASSIGN_OR_RETURN(const SupernetEntry supernet, FindSupernetLocked(&spec));
   JobRecord record;
@@ -314,12 +315,15 @@ absl::StatusOr<v1::SearchJob> Controller::SubmitLocked(const v1::SubmitSearchJob
   }
   ++registry_->ids.job;
   if (!record.request_id.empty()) registry_->jobs_by_request[record.request_id] = record.id;
+  job->SubmittedBy(tenant);
+  leases_->SetShare(record.id, job->Share());
   JobController* const added = job.get();
   registry_->jobs[record.id] = std::move(job);
   FORALL_LOG(INFO) << "job accepted job=" << JobName(record.id)
                    << " supernet=" << supernet.record.id
                    << " sampler=" << spec.sampler().algorithm()
-                   << " trials=" << spec.budget().max_trials();
+                   << " trials=" << spec.budget().max_trials() << " tenant=\"" << tenant
+                   << "\" priority=" << spec.priority();
   open_.batch.insert_jobs.push_back(std::move(record));
   added->Pump();
   return JobViewLocked(*added);
@@ -359,8 +363,8 @@ void Controller::EstimateSearchJob(const v1::EstimateSearchJobRequest& request,
                               });
 }
 
-void Controller::SubmitSearchJob(const v1::SubmitSearchJobRequest& request,
-                                 Done<v1::SearchJob> done) {
+void Controller::SubmitSearchJobAs(const Principal& by, const v1::SubmitSearchJobRequest& request,
+                                   Done<v1::SearchJob> done) {
   // Judged before the lock is taken: a hostile request costs nobody else anything.
   absl::Status valid = ValidateSearchJobSpec(request.spec());
   if (valid.ok() && request.request_id().size() > kMaxRequestId) {
@@ -370,7 +374,7 @@ void Controller::SubmitSearchJob(const v1::SubmitSearchJobRequest& request,
   if (!valid.ok()) return done(valid);
   Answer<v1::SearchJob>(std::move(done), [&]() -> absl::StatusOr<v1::SearchJob> {
     mu_.AssertHeld();
-    return SubmitLocked(request);
+    return SubmitLocked(by.tenant, request);
   });
 }
 
@@ -411,6 +415,69 @@ void Controller::CancelSearchJob(const v1::CancelSearchJobRequest& request,
     FORALL_RETURN_IF_ERROR(job->Cancel());
     return JobViewLocked(*job);
   });
+}
+
+absl::StatusOr<v1::DeleteSearchJobResponse> Controller::DeleteLocked(const Principal& by,
+                                                                     const std::string& name) {
+  FORALL_ASSIGN_OR_RETURN(JobController * job, FindJobLocked(name));
+  const JobFold& fold = job->fold();
+  const int64_t id = fold.record().id;
+  if (!by.admin && (by.tenant.empty() || by.tenant != job->tenant())) {
+    return absl::PermissionDeniedError(absl::StrCat(
+        JobName(id), " was submitted by ",
+        job->tenant().empty() ? "nobody who is known" : absl::StrCat("\"", job->tenant(), "\""),
+        ", not by \"", by.tenant, "\": who submitted it may delete it, and whoever has the role ",
+        "admin"));
+  }
+  if (!fold.ended()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(JobName(id), " goes on: wait for its end, or cancel it first"));
+  }
+  std::set<int64_t> tasks;
+  int64_t open = 0;
+  for (const auto& [task, entry] : registry_->tasks) {
+    if (entry.record.job_id != id) continue;
+    tasks.insert(task);
+    open += entry.record.state == TaskState::kOpen ? 1 : 0;
+  }
+  if (open > 0) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "workers still hold ", open, open == 1 ? " task of " : " tasks of ", JobName(id),
+        ", whose results are kept: delete it once they are done, or gone for ",
+        absl::FormatDuration(leases_->lease_time())));
+  }
+  v1::DeleteSearchJobResponse response;
+  response.set_trials(static_cast<int64_t>(fold.trials().size()));
+  response.set_tasks(static_cast<int64_t>(tasks.size()));
+  response.set_events(fold.sequence());
+  // What else only its tasks tell, in stores that began before schema 3.
+  for (auto& [key, dataset] : registry_->datasets) {
+    const int64_t images = registry_->index.AllImages(key.first, key.second);
+    if (dataset.images != 0 || images == 0) continue;
+    dataset.images = images;
+    open_.batch.insert_datasets.push_back(dataset);
+  }
+  registry_->index.RemovePartsIf(
+      [&tasks](const AccuracyPartRecord& part) { return tasks.count(part.task_id) > 0; });
+  response.set_kept_measurements(registry_->index.ForgetJob(id, tasks));
+  for (const int64_t task : tasks) registry_->tasks.erase(task);
+  if (const std::string& request = fold.record().request_id; !request.empty()) {
+    registry_->jobs_by_request.erase(request);
+  }
+  registry_->jobs.erase(id);
+  open_.batch.delete_jobs.push_back({id, Now()});
+  FORALL_LOG(INFO) << "job deleted job=" << JobName(id) << " trials=" << response.trials()
+                   << " tasks=" << response.tasks() << " by=\"" << by.tenant << "\"";
+  return response;
+}
+
+void Controller::DeleteSearchJobAs(const Principal& by, const v1::DeleteSearchJobRequest& request,
+                                   Done<v1::DeleteSearchJobResponse> done) {
+  Answer<v1::DeleteSearchJobResponse>(std::move(done),
+                                      [&]() -> absl::StatusOr<v1::DeleteSearchJobResponse> {
+                                        mu_.AssertHeld();
+                                        return DeleteLocked(by, request.name());
+                                      });
 }
 
 void Controller::PauseSearchJob(const v1::PauseSearchJobRequest& request,

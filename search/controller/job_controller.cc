@@ -132,9 +132,16 @@ void JobController::StoreTrial(int64_t ordinal) {
   host_->batch()->update_trials.push_back(fold_.FindTrial(ordinal)->record);
 }
 
+JobShare JobController::Share() const {
+  const v1::SearchJobSpec& spec = fold_.plan().spec();
+  return {spec.priority(), tenant(), spec.has_weight() ? spec.weight() : 1};
+}
+
 void JobController::Pump() {
   more_to_do_ = false;
-  if (fold_.sequence() == 0) Emit({.kind = "submitted", .warnings = std::move(warnings_)});
+  if (fold_.sequence() == 0) {
+    Emit({.kind = "submitted", .tenant = std::move(tenant_), .warnings = std::move(warnings_)});
+  }
   if (fold_.record().state == JobState::kRunning && !cannot_propose_.empty()) {
     SetState(JobState::kFailed, cannot_propose_);
   }

@@ -24,6 +24,7 @@
 #include "search/controller/job_event.h"
 #include "search/controller/job_fold.h"
 #include "search/controller/job_host.h"
+#include "search/queue/fair_order.h"
 #include "search/sampler/sampler.h"
 
 namespace forall {
@@ -50,6 +51,11 @@ class JobController {
   // running. What was proposed and measured stays as it is.
   void CannotPropose(std::string why) { cannot_propose_ = std::move(why); }
 
+  // Who has submitted it, for the log of a new job.
+  void SubmittedBy(std::string tenant) { tenant_ = std::move(tenant); }
+  const std::string& tenant() const { return fold_.sequence() == 0 ? tenant_ : fold_.tenant(); }
+  // Its part of the workers.
+  JobShare Share() const;
   // What was doubtful at submission, for the log of a new job.
   void Warn(std::vector<std::string> warnings) { warnings_ = std::move(warnings); }
   const std::vector<std::string>& warnings() const {
@@ -171,6 +177,7 @@ class JobController {
   std::map<int64_t, OpenTask> open_tasks_;
   std::set<std::pair<int64_t, int64_t>> tasks_of_trials_;  // (trial, task) of each of them
   std::string cannot_propose_;                             // "" while it can
+  std::string tenant_;                                     // until the log has it
   std::vector<std::string> warnings_;                      // until the log has them
   bool exhausted_ = false;  // the sampler knew nothing more for the history so far
   bool more_to_do_ = false;

@@ -93,6 +93,7 @@ void VisitFields(Event& event, Visitor visit) {
   visit("worker", event.worker, defaults.worker);
   visit("reason", event.reason, defaults.reason);
   visit("message", event.message, defaults.message);
+  visit("tenant", event.tenant, defaults.tenant);
   visit("warnings", event.warnings, defaults.warnings);
   visit("values", event.values, defaults.values);
   visit("latencies", event.latencies, defaults.latencies);

@@ -4,7 +4,7 @@
 // one knew, and makes the same proposals for the same log.
 //
 // Kinds and the fields they use (others are left out of the JSON):
-//   submitted   warnings                             what was doubtful then
+//   submitted   tenant, warnings                     whose it is, and what was doubtful then
 //   bound       target, device, fingerprint, profile   a latency target has found its device
 //   known       subnets                                what the job learns from besides its trials
 //   proposed    trial, trial_id, choices; values of a predictor, latencies, expected, deviations
@@ -71,6 +71,7 @@ struct JobEvent {
   std::string worker = {};
   std::string reason = {};
   std::string message = {};
+  std::string tenant = {};
   std::vector<std::string> warnings = {};
   std::vector<double> values = {};
   std::vector<double> latencies = {};  // of a proposal: by tables, in the plan's order

@@ -149,6 +149,7 @@ absl::Status JobFold::Apply(const JobEvent& event) {
   } else if (event.kind == "retracted") {
     FORALL_RETURN_IF_ERROR(Retract(event));
   } else if (event.kind == "submitted") {
+    tenant_ = event.tenant;
     warnings_ = event.warnings;
   } else {
     if (FindTrial(event.trial) == nullptr) {

@@ -134,6 +134,8 @@ class JobFold {
   int64_t sequence() const { return sequence_; }
   // What was doubtful at submission, and what was retracted since.
   const std::vector<std::string>& warnings() const { return warnings_; }
+  // Who submitted it; "" where the log does not say so.
+  const std::string& tenant() const { return tenant_; }
   const std::vector<TrialEntry>& trials() const { return trials_; }
   // Both as long as trials().
   const std::vector<TrialRow>& rows() const { return rows_; }
@@ -272,6 +274,7 @@ class JobFold {
   MeasurementIndex* index_;
   int64_t sequence_ = 0;
   std::vector<std::string> warnings_;
+  std::string tenant_;
   std::vector<TrialEntry> trials_;
   std::vector<TrialRow> rows_;
   std::vector<Costs> costs_;

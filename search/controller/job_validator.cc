@@ -36,6 +36,9 @@ constexpr int kMaxConstraints = 16;
 constexpr int kMaxTrials = 1'000'000;
 constexpr int kMaxImages = 100'000'000;
 constexpr int kMaxParallelism = 10'000;
+constexpr int kMaxPriority = 100;
+constexpr float kLeastWeight = 0.01F;
+constexpr float kMostWeight = 100;
 constexpr int kMaxPopulation = 100'000;
 constexpr int kMaxBatch = 4096;
 constexpr double kMaxGridGramsPerKwh = 10'000;  // ten times what burning coal gives
@@ -423,6 +426,15 @@ absl::Status CheckTogether(const std::string& prefix,
   return absl::OkStatus();
 }
 
+absl::Status CheckWeight(const v1::SearchJobSpec& spec) {
+  const float weight = spec.weight();
+  if (!spec.has_weight() || (weight >= kLeastWeight && weight <= kMostWeight)) {
+    return absl::OkStatus();
+  }
+  return Invalid("spec.weight", "want ", kLeastWeight, " to ", kMostWeight,
+                 " (1 when left out), got ", weight);
+}
+
 }  // namespace
 
 absl::Status CheckStoredSpec(const v1::SearchJobSpec& spec) {
@@ -442,6 +454,7 @@ absl::Status CheckStoredSpec(const v1::SearchJobSpec& spec) {
       {"spec.budget.plateau_trials", spec.budget().plateau_trials(), 0, kMaxTrials},
       {"spec.sampler.population_size", spec.sampler().population_size(), 0, kMaxPopulation},
       {"spec.parallelism", spec.parallelism(), 0, kMaxParallelism},
+      {"spec.priority", spec.priority(), -kMaxPriority, kMaxPriority},
       {"spec.fidelity.screening_images", fidelity.screening_images(), 0, kMaxImages},
       {"spec.fidelity.final_images", fidelity.final_images(), 0, kMaxImages},
       {"spec.fidelity.calibration_images", fidelity.calibration_images(), 0, kMaxImages},
@@ -455,6 +468,9 @@ absl::Status CheckStoredSpec(const v1::SearchJobSpec& spec) {
   for (const Bound& bound : bounds) {
     const absl::Status status = CheckRange(bound.field, bound.value, bound.low, bound.high);
     if (!status.ok()) return absl::DataLossError(status.message());
+  }
+  if (const absl::Status weight = CheckWeight(spec); !weight.ok()) {
+    return absl::DataLossError(weight.message());
   }
   for (const v1::Constraint& constraint : spec.constraints()) {
     if (std::isfinite(constraint.at_most()) && std::isfinite(constraint.at_least())) continue;
@@ -539,6 +555,8 @@ absl::Status ValidateSearchJobSpec(const v1::SearchJobSpec& spec) {
   FORALL_RETURN_IF_ERROR(CheckFidelity(spec.fidelity()));
   FORALL_RETURN_IF_ERROR(CheckRaceable(spec));
   FORALL_RETURN_IF_ERROR(CheckRange("spec.parallelism", spec.parallelism(), 0, kMaxParallelism));
+  FORALL_RETURN_IF_ERROR(CheckRange("spec.priority", spec.priority(), -kMaxPriority, kMaxPriority));
+  FORALL_RETURN_IF_ERROR(CheckWeight(spec));
   if (!spec.recipe().empty() && !ParseRecipe(spec.recipe()).ok()) {
     return Invalid("spec.recipe", ParseRecipe(spec.recipe()).status().message());
   }

@@ -204,6 +204,13 @@ TEST(JobValidatorTest, NamesTheFieldOfEveryMistake) {
          s->mutable_objectives(0)->set_metric("accuracy_top5");
        }},
       {"spec.parallelism", [](auto* s) { s->set_parallelism(-1); }},
+      {"spec.priority", [](auto* s) { s->set_priority(101); }},
+      {"spec.priority", [](auto* s) { s->set_priority(-101); }},
+      {"spec.weight", [](auto* s) { s->set_weight(0); }},
+      {"spec.weight", [](auto* s) { s->set_weight(-1); }},
+      {"spec.weight", [](auto* s) { s->set_weight(0.009F); }},
+      {"spec.weight", [](auto* s) { s->set_weight(101); }},
+      {"spec.weight", [](auto* s) { s->set_weight(NAN); }},
       {"spec.recipe", [](auto* s) { s->set_recipe("int8"); }},
   };
   for (const BadSpec& mistake : bad) {
@@ -214,6 +221,19 @@ TEST(JobValidatorTest, NamesTheFieldOfEveryMistake) {
         StatusIs(absl::StatusCode::kInvalidArgument, StartsWith(std::string(mistake.field) + ": ")))
         << mistake.field;
   }
+}
+
+TEST(JobValidatorTest, PriorityAndWeightReachToTheirBounds) {
+  for (const auto& [priority, weight] : {std::pair(-100, 0.01F), {100, 100.0F}}) {
+    v1::SearchJobSpec spec = GoodSpec();
+    spec.set_priority(priority);
+    spec.set_weight(weight);
+    FORALL_EXPECT_OK(ValidateSearchJobSpec(spec));
+    FORALL_EXPECT_OK(CheckStoredSpec(spec));
+  }
+  v1::SearchJobSpec spec = GoodSpec();
+  spec.set_weight(INFINITY);
+  EXPECT_THAT(CheckStoredSpec(spec), StatusIs(absl::StatusCode::kDataLoss));
 }
 
 TEST(JobValidatorTest, ContradictingConstraintsAreBothNamed) {

@@ -54,8 +54,9 @@ void MeasurementIndex::Add(MeasurementRecord record) {
 }
 
 void MeasurementIndex::NotePlace(const MeasurementRecord& record) {
-  // A lookup table's are of no job and no trial: no frontier holds them.
-  if (record.key.metric != kMedianLatency || record.job_id == 0) return;
+  // A lookup table's are of no trial: no frontier holds them. As TimingKey makes them
+  // (space/identity.h).
+  if (record.key.metric != kMedianLatency || absl::StartsWith(record.key.subject, "t1-")) return;
   latency_places_.insert({record.key.device, record.key.device_class, record.key.device_fingerprint,
                           record.key.profile});
 }
@@ -105,6 +106,18 @@ void MeasurementIndex::Retract(const std::vector<int64_t>& ids, const std::strin
   for (const MeasurementRecord& record : records_) {
     if (Counts(record)) NotePlace(record);
   }
+}
+
+int64_t MeasurementIndex::ForgetJob(int64_t job, const std::set<int64_t>& tasks) {
+  int64_t forgotten = 0;
+  for (MeasurementRecord& record : records_) {
+    if (tasks.count(record.task_id) > 0) record.task_id = 0;
+    if (record.job_id != job) continue;
+    record.job_id = 0;
+    record.trial_id = 0;
+    ++forgotten;
+  }
+  return forgotten;
 }
 
 void MeasurementIndex::NoteSources(int64_t id, AccuracySources sources) {

@@ -107,6 +107,9 @@ class MeasurementIndex {
   // and queries find is what it would be had the index been filled anew. Ids that are not there, or
   // retracted already, are passed over. Some tens of milliseconds for a million records.
   void Retract(const std::vector<int64_t>& ids, const std::string& by);
+  // The job is deleted, with these tasks: what was measured for it is of none from now on. Returns
+  // how many were the job's. Some tens of milliseconds for a million records.
+  int64_t ForgetJob(int64_t job, const std::set<int64_t>& tasks);
   // For accuracies that were joined: of the top-1 measurement; that of top-5 has the next id.
   void NoteSources(int64_t id, AccuracySources sources);
   // nullptr for what was not joined.

@@ -68,6 +68,7 @@ v1::SearchJob JobView(const JobController& job) {
   view.set_stop_reason(job.StopReason());
   view.set_spared_accuracies(static_cast<int32_t>(fold.spared_accuracies()));
   for (const std::string& warning : job.warnings()) view.add_warnings(warning);
+  view.set_tenant(job.tenant());
   return view;
 }
 

@@ -62,7 +62,28 @@ void TaskDurations::Add(const Work& work, double seconds) {
   if (work.kind == v1::Task::ACCURACY && work.images <= 0) return;
   std::deque<double>& latest = seconds_[work];
   latest.push_back(seconds);
-  if (latest.size() > kRemembered) latest.pop_front();
+  double& sum = sums_[work];
+  sum += seconds;
+  if (latest.size() > kRemembered) {
+    sum -= latest.front();
+    latest.pop_front();
+  }
+  sum_ += seconds;
+  ++count_;
+}
+
+double TaskDurations::Guess(const Work& work) const {
+  // Rounding may leave a sum at nothing.
+  constexpr double kLeast = 1e-6;
+  if (const auto known = seconds_.find(work); known != seconds_.end()) {
+    return std::max(kLeast, sums_.at(work) / static_cast<double>(known->second.size()));
+  }
+  if (work.kind != v1::Task::ACCURACY || work.images > 0) {
+    if (const std::optional<Duration> like = Find(work); like.has_value()) {
+      return std::max(kLeast, like->seconds);
+    }
+  }
+  return count_ == 0 ? 1 : std::max(kLeast, sum_ / static_cast<double>(count_));
 }
 
 std::optional<Duration> TaskDurations::Find(const Work& work) const {

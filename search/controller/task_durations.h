@@ -65,6 +65,10 @@ class TaskDurations {
   // What is not positive and finite is not counted, nor an accuracy of no image.
   void Add(const Work& work, double seconds);
 
+  // What one like it may take, cheaply: the mean of those that were done, of such as these where
+  // there are, else of all; 1 where none was ever done. Positive.
+  double Guess(const Work& work) const;
+
   // nullopt where none was ever done. Accuracies of another number of images stand in for those
   // wanted, the nearest in proportion, as if each image took the same.
   std::optional<Duration> Find(const Work& work) const;
@@ -74,6 +78,9 @@ class TaskDurations {
 
  private:
   std::map<Work, std::deque<double>> seconds_;
+  std::map<Work, double> sums_;  // of seconds_
+  double sum_ = 0;               // of all that were ever added
+  int64_t count_ = 0;
 };
 
 }  // namespace forall

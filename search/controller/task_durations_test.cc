@@ -35,6 +35,20 @@ TEST(TaskDurationsTest, GivesTheMedianOfTheLatest) {
   EXPECT_EQ(durations.Find(Accuracy(100))->count, 300);
 }
 
+TEST(TaskDurationsTest, GuessesWhatATaskMayTakeFromWhatIsNearest) {
+  TaskDurations durations;
+  EXPECT_EQ(durations.Guess(Accuracy(100)), 1) << "nothing was ever done";
+  durations.Add(Latency("devices/pc", "final"), 30);
+  EXPECT_EQ(durations.Guess(Accuracy(100)), 30) << "as all tasks on average";
+  durations.Add(Accuracy(100), 4);
+  durations.Add(Accuracy(100), 6);
+  EXPECT_EQ(durations.Guess(Accuracy(100)), 5);
+  EXPECT_EQ(durations.Guess(Accuracy(200)), 10) << "images that take as long each";
+  EXPECT_NEAR(durations.Guess(Accuracy(0)), 40.0 / 3, 1e-9) << "nobody knows of how many images";
+  for (size_t i = 0; i < TaskDurations::kRemembered; ++i) durations.Add(Accuracy(100), 0.25);
+  EXPECT_NEAR(durations.Guess(Accuracy(100)), 0.25, 1e-9) << "of the latest";
+}
+
 TEST(TaskDurationsTest, WhatWasNotSeenIsNotCounted) {
   TaskDurations durations;
   for (const double seconds : {0.0, -1.0, std::nan(""), std::numeric_limits<double>::infinity()}) {

@@ -21,7 +21,9 @@ absl::Status NotRegistered(const std::string& worker) {
 }  // namespace
 
 LeaseTable::LeaseTable(const Options& options)
-    : options_(options), tokens_(std::make_shared<LeaseTokens>(options.lives)) {}
+    : options_(options),
+      tokens_(std::make_shared<LeaseTokens>(options.lives)),
+      order_(options.tenant_weights) {}
 
 void LeaseTable::Seen(WorkerEntry* worker) {
   worker->seen_ns = options_.clock->SteadyNanos();
@@ -177,6 +179,16 @@ void LeaseTable::AddTask(QueuedTask task) {
 void LeaseTable::Enqueue(TaskEntry* entry) {
   entry->queued_ns = options_.clock->SteadyNanos();
   if (jobs_[entry->task.job].waiting[entry->queue].insert(entry->task.id).second) ++waiting_count_;
+  Reorder(entry->task.job);
+}
+
+void LeaseTable::Reorder(int64_t job) {
+  const auto it = jobs_.find(job);
+  if (it != jobs_.end() && !it->second.held && !it->second.waiting.empty()) {
+    order_.Enter(job);
+  } else {
+    order_.Leave(job);
+  }
 }
 
 void LeaseTable::Dequeue(TaskEntry* entry) {
@@ -187,6 +199,7 @@ void LeaseTable::Dequeue(TaskEntry* entry) {
   waiting_count_ -= static_cast<int64_t>(queue->second.erase(entry->task.id));
   if (queue->second.empty()) job->second.waiting.erase(queue);
   if (job->second.waiting.empty() && !job->second.held) jobs_.erase(job);
+  Reorder(entry->task.job);
 }
 
 void LeaseTable::RemoveTask(int64_t task) { Erase(task); }
@@ -238,6 +251,7 @@ void LeaseTable::HoldJob(int64_t job, bool held) {
     it->second.held = false;
     if (it->second.waiting.empty()) jobs_.erase(it);
   }
+  Reorder(job);
 }
 
 std::vector<int64_t> LeaseTable::EndJob(int64_t job) {
@@ -253,6 +267,7 @@ std::vector<int64_t> LeaseTable::EndJob(int64_t job) {
   std::sort(left.begin(), left.end());
   for (const int64_t task : left) Erase(task);
   jobs_.erase(job);
+  order_.Forget(job);
   return left;
 }
 
@@ -285,41 +300,35 @@ bool LeaseTable::Unlease(TaskEntry* entry) {
   return false;
 }
 
-LeaseTable::TaskEntry* LeaseTable::TakeFromJob(JobQueues* queues, const std::string& worker,
-                                               const WorkerEntry& entry, bool* excluded) {
-  for (const auto& [key, waiting] : queues->waiting) {
+int64_t LeaseTable::FindIn(const JobQueues& queues, const std::string& worker,
+                           const WorkerEntry& entry, bool* excluded) const {
+  for (const auto& [key, waiting] : queues.waiting) {
     // All tasks of a queue need the same.
-    if (!Satisfies(entry.offer, tasks_[*waiting.begin()].task.needs)) continue;
+    if (!Satisfies(entry.offer, tasks_.at(*waiting.begin()).task.needs)) continue;
     for (const int64_t task : waiting) {
-      TaskEntry& candidate = tasks_[task];
-      if (candidate.unable.count(worker) == 0) return &candidate;
+      if (tasks_.at(task).unable.count(worker) == 0) return task;
       *excluded = true;
     }
   }
-  return nullptr;
+  return 0;
 }
 
 std::vector<Grant> LeaseTable::Take(const std::string& worker, WorkerEntry* entry, int max,
                                     bool* excluded) {
   std::vector<Grant> grants;
-  bool found = true;
-  while (found && static_cast<int>(grants.size()) < max && !jobs_.empty()) {
-    found = false;
-    auto it = jobs_.upper_bound(last_served_job_);
-    for (size_t step = 0; step < jobs_.size() && !found; ++step, ++it) {
-      if (it == jobs_.end()) it = jobs_.begin();
-      if (it->second.held) continue;
-      TaskEntry* task = TakeFromJob(&it->second, worker, *entry, excluded);
-      if (task == nullptr) continue;
-      last_served_job_ = it->first;
-      // May erase the job's queues: the iterator is not used again.
-      GiveTo(task, worker, entry, tokens_->Make(next_token_++, task->task.id, worker));
-      task->granted_ns = options_.clock->SteadyNanos();
-      grants.push_back({task->task.id, task->token, options_.clock->Now() + lease_time(),
-                        task->task.attempts++});
-      found = true;
-      break;
-    }
+  while (static_cast<int>(grants.size()) < max) {
+    int64_t task = 0;
+    const int64_t job = order_.FindFirst([&](int64_t candidate) {
+      task = FindIn(jobs_.at(candidate), worker, *entry, excluded);
+      return task != 0;
+    });
+    if (task == 0) break;
+    TaskEntry& taken = tasks_[task];
+    order_.Charge(job, taken.task.cost);
+    GiveTo(&taken, worker, entry, tokens_->Make(next_token_++, task, worker));
+    taken.granted_ns = options_.clock->SteadyNanos();
+    grants.push_back(
+        {task, taken.token, options_.clock->Now() + lease_time(), taken.task.attempts++});
   }
   return grants;
 }

@@ -18,8 +18,11 @@
 //   - a worker that says it cannot do a task is not offered that task again until it registers
 //   anew;
 //   - a worker that fails three tasks in a row is quarantined until it registers anew;
-//   - jobs take turns; within a job exports come first (everything else waits for them), then
-//     latencies (only one device can do them), then accuracies, each in order of task id.
+//   - of the jobs that have a task which the worker can do the one gets it that is first in
+//     fair_order.h: by priority, then by what its tenant and it had so far. A lease costs what its
+//     task is expected to take, whatever becomes of it;
+//   - within a job exports come first (everything else waits for them), then latencies (only one
+//     device can do them), then accuracies, each in order of task id.
 #ifndef FORALL_SEARCH_QUEUE_LEASE_TABLE_H_
 #define FORALL_SEARCH_QUEUE_LEASE_TABLE_H_
 
@@ -39,6 +42,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
+#include "search/queue/fair_order.h"
 #include "search/queue/lease_tokens.h"
 #include "search/queue/task_needs.h"
 
@@ -50,6 +54,7 @@ struct QueuedTask {
   TaskNeeds needs;
   int32_t attempts = 0;                // leases granted in earlier lives of the controller
   std::vector<std::string> failed_on;  // workers on which it failed, once per failure
+  double cost = 1;                     // seconds that it is expected to take, positive
 };
 
 struct Grant {
@@ -120,6 +125,7 @@ class LeaseTable {
     Clock* clock = Clock::Real();   // not owned, must outlive
     std::vector<LifeRecord> lives;  // those that the store knows, the controller's own last
     absl::Duration heartbeat_interval = absl::Seconds(5);
+    std::map<std::string, double> tenant_weights = {};  // as FairOrder's
   };
   explicit LeaseTable(const Options& options);
 
@@ -149,6 +155,8 @@ class LeaseTable {
   // What these offer, in order of their names.
   std::vector<WorkerOffer> ActiveOffers() const;
 
+  // Whose the job is and how much it counts; JobShare() for one of which nothing was said.
+  void SetShare(int64_t job, const JobShare& share) { order_.SetShare(job, share); }
   // A task of a job that goes on becomes leasable. One that is already there stays with whoever has
   // it; what it failed on is replaced by what is given.
   void AddTask(QueuedTask task);
@@ -164,7 +172,7 @@ class LeaseTable {
   // Waiting tasks of a held job are not leased; leased ones go on.
   void HoldJob(int64_t job, bool held);
   // The job has ended: its waiting tasks leave (and are returned), leased ones leave when their
-  // lease does, through SweepResult::dropped.
+  // lease does, through SweepResult::dropped. Its share is forgotten.
   std::vector<int64_t> EndJob(int64_t job);
 
   // Up to `max` tasks for the worker, or none. NotFound: register first. FailedPrecondition:
@@ -275,6 +283,8 @@ class LeaseTable {
   void EndTenure(WorkerEntry* entry);
   void Enqueue(TaskEntry* entry);
   void Dequeue(TaskEntry* entry);
+  // Whether the job is in order_ follows from its queues.
+  void Reorder(int64_t job);
   // The task goes back to its queue, or leaves when its job has ended. True when it left.
   bool Unlease(TaskEntry* entry);
   void GiveTo(TaskEntry* entry, const std::string& worker, WorkerEntry* worker_entry,
@@ -286,8 +296,9 @@ class LeaseTable {
                 absl::string_view token) const;
   // `excluded` is set when a task was skipped for this worker alone.
   std::vector<Grant> Take(const std::string& worker, WorkerEntry* entry, int max, bool* excluded);
-  TaskEntry* TakeFromJob(JobQueues* queues, const std::string& worker, const WorkerEntry& entry,
-                         bool* excluded);
+  // The task, or 0.
+  int64_t FindIn(const JobQueues& queues, const std::string& worker, const WorkerEntry& entry,
+                 bool* excluded) const;
   void Seen(WorkerEntry* worker);
   void Unpark(int64_t poll);
 
@@ -295,12 +306,12 @@ class LeaseTable {
   const std::shared_ptr<const LeaseTokens> tokens_;
   int64_t next_token_ = 1;
   int64_t next_poll_ = 1;
-  int64_t last_served_job_ = 0;
   int64_t waiting_count_ = 0;
   int64_t leased_count_ = 0;
   absl::flat_hash_map<int64_t, TaskEntry> tasks_;
   std::map<std::string, WorkerEntry> workers_;
   std::map<int64_t, JobQueues> jobs_;  // with waiting tasks, or held
+  FairOrder order_;                    // of those with waiting tasks that are not held
   std::map<int64_t, Poll> polls_;
   // Parked polls by what their workers offer, oldest first: one look serves all of a kind.
   std::map<std::string, std::set<int64_t>> polls_by_offer_;

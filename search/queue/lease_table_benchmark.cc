@@ -46,6 +46,37 @@ void BM_Grant(benchmark::State& state) {
 }
 BENCHMARK(BM_Grant);
 
+// Of the tasks of `jobs` jobs of ten tenants and three priorities, 10,000 in all, for a worker that
+// can do those of every second job.
+void BM_GrantAmongJobs(benchmark::State& state) {
+  const int64_t jobs = state.range(0);
+  constexpr int64_t kTasks = 10'000;
+  LeaseTable table(Options(1));
+  WorkerOffer offer;
+  offer.datasets = {"even"};
+  table.RegisterWorker("pi5-lab-1", offer);
+  for (int64_t job = 1; job <= jobs; ++job) {
+    table.SetShare(job, {.priority = static_cast<int32_t>(job / 20 % 3),
+                         .tenant = absl::StrCat("tenant ", job / 2 % 10),
+                         .weight = 1 + static_cast<double>(job % 7)});
+  }
+  const auto add = [&](int64_t id) {
+    QueuedTask task;
+    task.id = id;
+    task.job = 1 + id % jobs;
+    task.needs.kind = TaskKind::kAccuracy;
+    task.needs.dataset = task.job % 2 == 0 ? "even" : "odd";
+    table.AddTask(task);
+  };
+  for (int64_t id = 1; id <= kTasks; ++id) add(id);
+  for (auto _ : state) {
+    const int64_t task = table.Lease("pi5-lab-1", 1)->front().task;
+    table.Complete(task);
+    add(task);
+  }
+}
+BENCHMARK(BM_GrantAmongJobs)->Arg(10)->Arg(100)->Arg(1000);
+
 void BM_CheckCurrentLease(benchmark::State& state) {
   LeaseTable table(Options(1));
   const std::string instance = "0123456789abcdef0123456789abcdef";

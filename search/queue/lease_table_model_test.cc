@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -56,7 +57,15 @@ class LeaseTablePeer {
       }
       if (holders != (entry.leased ? 1 : 0)) return absl::StrCat(holders, " hold task ", id);
     }
+    std::set<int64_t> in_turn;
+    table.order_.FindFirst([&](int64_t job) {
+      in_turn.insert(job);
+      return false;
+    });
     for (const auto& [id, job] : table.jobs_) {
+      if (in_turn.erase(id) != (!job.held && !job.waiting.empty() ? 1U : 0U)) {
+        return absl::StrCat("whether job ", id, " gets turns is in dispute");
+      }
       for (const auto& [key, tasks] : job.waiting) {
         waiting += static_cast<int64_t>(tasks.size());
         for (const int64_t task : tasks) {
@@ -64,6 +73,7 @@ class LeaseTablePeer {
         }
       }
     }
+    if (!in_turn.empty()) return "a job without tasks gets turns";
     size_t leases = 0;
     size_t parked = 0;
     for (const auto& [name, worker] : table.workers_) {
@@ -96,7 +106,7 @@ class LeaseTablePeer {
   // caller.
   static std::string Describe(const LeaseTable& table, int64_t now) {
     const int64_t life = absl::ToInt64Nanoseconds(table.lease_time());
-    std::string text = absl::StrCat("j", table.last_served_job_, ";");
+    std::string text = Turns(table.order_);
     for (const int64_t id : table.Tasks()) {
       const LeaseTable::TaskEntry& entry = table.tasks_.at(id);
       absl::StrAppend(
@@ -113,12 +123,42 @@ class LeaseTablePeer {
                       worker.awaits_first_heartbeat, worker.failures_in_row, ",",
                       std::min(life, now - worker.seen_ns), ";");
     }
-    for (const auto& [id, job] : table.jobs_) absl::StrAppend(&text, "h", id, job.held, ";");
+    for (const auto& [id, job] : table.jobs_) {
+      if (job.held) absl::StrAppend(&text, "h", id, ";");
+    }
     for (const auto& [id, poll] : table.polls_) {
       absl::StrAppend(&text, "p", poll.worker, ",", poll.max, ",",
                       std::max<int64_t>(0, poll.deadline_ns - now), ";");
     }
     absl::StrAppend(&text, "d", absl::StrJoin(table.dropped_, "+"));
+    return text;
+  }
+
+  // Whose turn it is, as far as it can matter: how far each is ahead, and of what is behind, what
+  // it may make up for.
+  static std::string Turns(const FairOrder& order) {
+    const auto ahead = [](double start, double now) {
+      return std::max(start - now, -FairOrder::kMostCredit);
+    };
+    std::string text;
+    for (const auto& [priority, level] : order.levels_) {
+      for (const auto& [name, tenant] : level.tenants) {
+        // One alone goes always next.
+        if (level.tenants.size() > 1) {
+          const double lead = ahead(tenant.start, level.now);
+          absl::StrAppend(&text, name, ",", tenant.jobs.empty() ? std::max(0.0, lead) : lead, ",");
+        }
+        std::map<int64_t, FairOrder::Job> jobs;
+        for (const auto& [id, job] : order.jobs_) {
+          if (job.share.priority == priority && job.share.tenant == name) jobs[id] = job;
+        }
+        for (const auto& [id, job] : jobs) {
+          if (jobs.size() == 1) break;
+          const double lead = ahead(job.start, tenant.now);
+          absl::StrAppend(&text, "j", id, ",", job.in ? lead : std::max(0.0, lead), ";");
+        }
+      }
+    }
     return text;
   }
 
@@ -155,6 +195,7 @@ struct World {
   int depth = 0;
   int instances = 1;  // processes that may be each of the workers
   int most_epochs = 3;
+  std::vector<JobShare> shares = {};  // of job 1, 2, ...
 };
 
 std::string NameOf(int worker) { return absl::StrCat("w", worker); }
@@ -275,6 +316,7 @@ class Explorer {
   // Returns what went wrong and how it came about, or "".
   std::string Run() {
     State first(TableOptions(1));
+    SetShares(first.table.get());
     for (const QueuedTask& task : world_.tasks) first.table->AddTask(task);
     first.tasks.resize(world_.tasks.size());
     first.workers.resize(world_.offers.size());
@@ -309,6 +351,16 @@ class Explorer {
   int64_t transitions() const { return transitions_; }
 
  private:
+  void SetShares(LeaseTable* table) const {
+    for (size_t i = 0; i < world_.shares.size(); ++i) {
+      table->SetShare(static_cast<int64_t>(i) + 1, world_.shares[i]);
+    }
+  }
+  int32_t PriorityOf(int64_t task) const {
+    const auto job = static_cast<size_t>(world_.tasks[task - 1].job);
+    return job > world_.shares.size() ? 0 : world_.shares[job - 1].priority;
+  }
+
   // All lives are of one store.
   LeaseTable::Options TableOptions(int64_t epoch) {
     LeaseTable::Options options{&clock_, {}, kBeat};
@@ -549,6 +601,12 @@ class Explorer {
       if (!Grantable(*state, worker, grant.task)) {
         Wrong("task ", grant.task, " was given to worker ", worker, ", which may not have it");
       }
+      for (size_t other = 1; other <= state->tasks.size(); ++other) {
+        const auto task = static_cast<int64_t>(other);
+        if (PriorityOf(task) > PriorityOf(grant.task) && Grantable(*state, worker, task)) {
+          Wrong("task ", grant.task, " went before task ", task, " of higher priority");
+        }
+      }
       for (const Token& token : state->tokens) {
         if (token.text == grant.token) Wrong("token ", grant.token, " was given twice");
       }
@@ -754,6 +812,7 @@ class Explorer {
   // As the controller reads everything anew after a commit that was not kept.
   void LoseCommit(State* state) {
     state->ended = state->stored_ended;
+    SetShares(state->table.get());
     for (size_t task = 1; task <= state->tasks.size(); ++task) {
       TaskModel& entry = state->tasks[task - 1];
       if (!entry.stored_open || state->ended[world_.tasks[task - 1].job]) continue;
@@ -786,6 +845,7 @@ class Explorer {
   void Restart(State* state) {
     state->table.reset(new LeaseTable(TableOptions(state->table->epoch() + 1)));
     state->ended = state->stored_ended;
+    SetShares(state->table.get());
     for (size_t task = 1; task <= state->tasks.size(); ++task) {
       TaskModel entry;
       entry.stored_open = state->tasks[task - 1].stored_open;
@@ -1043,6 +1103,19 @@ TEST(LeaseTableModelTest, TwoWorkersAndTwoTasksOfTwoJobs) {
            2,
            1,
            Depth(7)});
+}
+
+TEST(LeaseTableModelTest, JobsOfUnlikePriorityAndTenant) {
+  Explore({"three jobs of two priorities",
+           {Offer(), Offer({TaskKind::kAccuracy})},
+           {Task(1, 1, TaskKind::kAccuracy), Task(2, 2, TaskKind::kAccuracy),
+            Task(3, 3, TaskKind::kLatency)},
+           3,
+           2,
+           Depth(5),
+           1,
+           3,
+           {{.tenant = "a", .weight = 3}, {.tenant = "b"}, {.priority = 1, .tenant = "a"}}});
 }
 
 TEST(LeaseTableModelTest, ThreeInstancesOfOneWorker) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "search/queue/lease_table.h"
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -268,6 +269,53 @@ TEST_F(LeaseTableTest, JobsTakeTurns) {
   for (int64_t id = 1; id <= 4; ++id) table_->AddTask(Task(id, TaskKind::kAccuracy, 1));
   for (int64_t id = 5; id <= 6; ++id) table_->AddTask(Task(id, TaskKind::kAccuracy, 2));
   EXPECT_THAT(LeaseIds("a", 6), ElementsAre(1, 5, 2, 6, 3, 4));
+}
+
+TEST_F(LeaseTableTest, HigherPriorityGoesFirstAmongWhatTheWorkerCanDo) {
+  table_->RegisterWorker("a", Offer());
+  table_->RegisterWorker("b", Offer("phone"));
+  table_->SetShare(2, {.priority = 1});
+  for (int64_t task = 1; task <= 3; ++task) table_->AddTask(Task(task));
+  table_->AddTask(Task(4, TaskKind::kLatency, 2));
+  table_->AddTask(Task(5, TaskKind::kAccuracy, 2));
+  EXPECT_THAT(LeaseIds("b", 2), ElementsAre(5, 1)) << "task 4 is not for its device";
+  EXPECT_THAT(LeaseIds("a", 3), ElementsAre(4, 2, 3));
+}
+
+TEST_F(LeaseTableTest, JobsShareByWhatTheirTasksCost) {
+  table_->RegisterWorker("a", Offer());
+  table_->SetShare(1, {.tenant = "a"});
+  table_->SetShare(2, {.tenant = "a", .weight = 3});
+  std::map<int64_t, int64_t> job_of;
+  for (int64_t task = 1; task <= 800; ++task) {
+    const int64_t job = job_of[task] = task <= 400 ? 1 : 2;
+    table_->AddTask(Task(task, TaskKind::kAccuracy, job));
+  }
+  std::map<int64_t, int> leased;
+  for (const int64_t task : LeaseIds("a", 400)) ++leased[job_of[task]];
+  EXPECT_THAT(leased, ElementsAre(Pair(1, 100), Pair(2, 300)));
+}
+
+TEST_F(LeaseTableTest, TenantOfManyJobsGetsNoMoreThanOneOfOneJob) {
+  LeaseTable::Options options = Options();
+  options.tenant_weights = {{"c", 2}};
+  table_ = std::make_unique<LeaseTable>(options);
+  table_->RegisterWorker("a", Offer());
+  std::map<int64_t, std::string> tenant_of;
+  int64_t task = 0;
+  for (int64_t job = 1; job <= 102; ++job) {
+    const std::string tenant = job <= 100 ? "a" : job == 101 ? "b" : "c";
+    table_->SetShare(job, {.tenant = tenant});
+    for (int i = 0; i < (job <= 100 ? 10 : 500); ++i) {
+      tenant_of[++task] = tenant;
+      table_->AddTask(Task(task, TaskKind::kAccuracy, job));
+    }
+  }
+  std::map<std::string, int> leased;
+  for (int i = 0; i < 40; ++i) {
+    for (const int64_t id : LeaseIds("a", 10)) ++leased[tenant_of[id]];
+  }
+  EXPECT_THAT(leased, ElementsAre(Pair("a", 100), Pair("b", 100), Pair("c", 200)));
 }
 
 TEST_F(LeaseTableTest, HeldJobIsNotLeased) {

@@ -35,6 +35,19 @@ std::string NumberText(double value) {
   return text;
 }
 
+// The double that a person would write for it: 0.1, not 0.100000001.
+double Shortest(float value) {
+  for (const int digits : {6, 7, 8, 9}) {
+    float back = 0;
+    double wide = 0;
+    const std::string text = absl::StrFormat("%.*g", digits, value);
+    if (absl::SimpleAtof(text, &back) && back == value && absl::SimpleAtod(text, &wide)) {
+      return wide;
+    }
+  }
+  return value;
+}
+
 // "latency_ms@pi5-lab", as the command line writes it.
 std::string MetricText(const std::string& metric, const v1::Condition& condition, bool* complete) {
   if (!condition.profile().empty() || !condition.dataset().empty() || !condition.split().empty() ||
@@ -145,6 +158,8 @@ std::string JobFileJson(const v1::SearchJobSpec& spec, bool* complete) {
   json["seed"] = spec.seed();
   if (!spec.dataset().empty()) json["dataset"] = spec.dataset();
   if (spec.parallelism() > 0) json["parallelism"] = spec.parallelism();
+  if (spec.priority() != 0) json["priority"] = spec.priority();
+  if (spec.has_weight()) json["weight"] = Shortest(spec.weight());
   if (!spec.recipe().empty()) json["recipe"] = spec.recipe();
   if (!spec.accuracy_predictor().empty()) json["accuracy_predictor"] = spec.accuracy_predictor();
   if (spec.cold_start()) json["cold_start"] = true;

@@ -2,10 +2,33 @@
 #include "search/service/controller_flags.h"
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "base/identifier.h"
 
 namespace forall {
 namespace {
+
+// NAME=WEIGHT
+absl::Status AddTenantWeight(const std::string& value, std::map<std::string, double>* weights) {
+  const size_t equals = value.find('=');
+  const std::string name = value.substr(0, equals);
+  double weight = 0;
+  if (equals == std::string::npos || !absl::SimpleAtod(value.substr(equals + 1), &weight) ||
+      !(weight >= 0.01 && weight <= 100)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--tenant-weight: want NAME=WEIGHT, the name of a token and 0.01 to 100, e.g. ",
+        "nightly=0.5, got ", value));
+  }
+  if (!IsIdentifier(name)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--tenant-weight: \"", name, "\" is no token's name: ", kIdentifierRule));
+  }
+  if (!weights->emplace(name, weight).second) {
+    return absl::InvalidArgumentError(absl::StrCat("--tenant-weight: ", name, " is given twice"));
+  }
+  return absl::OkStatus();
+}
 
 absl::Status Apply(const std::string& name, const std::string& value, ControllerFlags* flags) {
   if (name == "--db") {
@@ -26,6 +49,8 @@ absl::Status Apply(const std::string& name, const std::string& value, Controller
     flags->tls_key = value;
   } else if (name == "--tls-client-ca") {
     flags->tls_client_authorities = value;
+  } else if (name == "--tenant-weight") {
+    return AddTenantWeight(value, &flags->tenant_weights);
   } else if (name == "--heartbeat") {
     if (!absl::ParseDuration(value, &flags->heartbeat) ||
         flags->heartbeat < absl::Milliseconds(10) || flags->heartbeat > absl::Hours(1)) {
@@ -103,6 +128,9 @@ Flags
   --supernet [ID=]PATH A supernet package (directory or weights file) to offer, as supernets/ID.
                        May be repeated. Default ID: the name of its search space.
   --heartbeat DURATION How often workers report; a lease lives three of these. Default 5s.
+  --tenant-weight NAME=WEIGHT
+                       A share of the workers other than 1, from 0.01 to 100, for the jobs that the
+                       token of that name submits (docs/jobs.md). May be repeated.
   --tls-cert FILE      Its certificate and those above it up to the authority, PEM, and
   --tls-key FILE       the private key: needed on an address that other machines reach. Files that
                        change are read again.

@@ -3,6 +3,7 @@
 #ifndef FORALL_SEARCH_SERVICE_CONTROLLER_FLAGS_H_
 #define FORALL_SEARCH_SERVICE_CONTROLLER_FLAGS_H_
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,7 @@ struct ControllerFlags {
   std::string metrics_listen;  // "": metrics are not served
   std::vector<std::string> supernets;
   absl::Duration heartbeat = absl::Seconds(5);
+  std::map<std::string, double> tenant_weights;
   std::string tls_certificate;
   std::string tls_key;
   std::string tls_client_authorities;

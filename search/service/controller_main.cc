@@ -50,7 +50,8 @@ absl::Status Serve(const ControllerFlags& flags, const sigset_t& signals) {
   FORALL_ASSIGN_OR_RETURN(std::unique_ptr<Controller> controller,
                           Controller::Create({.store = store.get(),
                                               .artifacts = artifacts.get(),
-                                              .heartbeat_interval = flags.heartbeat}));
+                                              .heartbeat_interval = flags.heartbeat,
+                                              .tenant_weights = flags.tenant_weights}));
   for (const std::string& supernet : flags.supernets) {
     FORALL_RETURN_IF_ERROR(AddSupernet(supernet, *artifacts, controller.get()));
   }

@@ -11,9 +11,10 @@ namespace forall {
 grpc::ServerUnaryReactor* FleetServiceImpl::RegisterWorker(Context* context,
                                                            const v1::RegisterWorkerRequest* request,
                                                            v1::RegisterWorkerResponse* response) {
-  const auto call = [context](Controller* controller, const v1::RegisterWorkerRequest& what,
+  const auto call = [context](const GuardedController::Pass& pass,
+                              const v1::RegisterWorkerRequest& what,
                               Done<v1::RegisterWorkerResponse> done) {
-    controller->RegisterWorkerFrom(context->peer(), what, std::move(done));
+    pass.controller()->RegisterWorkerFrom(context->peer(), what, std::move(done));
   };
   return AnswerUnaryBy(context, controller_, call, *request, response);
 }

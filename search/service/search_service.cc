@@ -9,7 +9,7 @@ namespace forall {
 
 grpc::ServerUnaryReactor* SearchServiceImpl::SubmitSearchJob(
     Context* context, const v1::SubmitSearchJobRequest* request, v1::SearchJob* response) {
-  return AnswerUnary(context, controller_, &Controller::SubmitSearchJob, *request, response);
+  return AnswerUnary(context, controller_, &Controller::SubmitSearchJobAs, *request, response);
 }
 
 grpc::ServerUnaryReactor* SearchServiceImpl::EstimateSearchJob(
@@ -43,6 +43,12 @@ grpc::ServerUnaryReactor* SearchServiceImpl::PauseSearchJob(
 grpc::ServerUnaryReactor* SearchServiceImpl::ResumeSearchJob(
     Context* context, const v1::ResumeSearchJobRequest* request, v1::SearchJob* response) {
   return AnswerUnary(context, controller_, &Controller::ResumeSearchJob, *request, response);
+}
+
+grpc::ServerUnaryReactor* SearchServiceImpl::DeleteSearchJob(
+    Context* context, const v1::DeleteSearchJobRequest* request,
+    v1::DeleteSearchJobResponse* response) {
+  return AnswerUnary(context, controller_, &Controller::DeleteSearchJobAs, *request, response);
 }
 
 grpc::ServerUnaryReactor* SearchServiceImpl::ListTrials(Context* context,

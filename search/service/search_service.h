@@ -30,6 +30,8 @@ class SearchServiceImpl : public v1::SearchService::CallbackService {
                         v1::SearchJob* response) override;
   Unary* ResumeSearchJob(Context* context, const v1::ResumeSearchJobRequest* request,
                          v1::SearchJob* response) override;
+  Unary* DeleteSearchJob(Context* context, const v1::DeleteSearchJobRequest* request,
+                         v1::DeleteSearchJobResponse* response) override;
   grpc::ServerWriteReactor<v1::SearchJobUpdate>* WatchSearchJob(
       Context* context, const v1::WatchSearchJobRequest* request) override;
   Unary* ListTrials(Context* context, const v1::ListTrialsRequest* request,

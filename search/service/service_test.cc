@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -112,6 +113,43 @@ TEST_F(ServiceTest, EstimatesAJobOrRefusesItAsASubmission) {
   const grpc::Status status = search_->EstimateSearchJob(&refused, request, &estimate);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_THAT(status.error_message(), HasSubstr("spec.budget.max_trials"));
+}
+
+TEST_F(ServiceTest, AJobIsDeletedOnceItHasEnded) {
+  harness_.Register("w");
+  const v1::SearchJob job = Submit(4);
+  EXPECT_EQ(job.tenant(), "local");
+  v1::DeleteSearchJobRequest request;
+  request.set_name(job.name());
+  v1::DeleteSearchJobResponse response;
+  {
+    grpc::ClientContext context;
+    const grpc::Status early = search_->DeleteSearchJob(&context, request, &response);
+    EXPECT_EQ(early.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+    EXPECT_THAT(early.error_message(), HasSubstr("cancel"));
+  }
+  harness_.RunToEnd(job.name());
+  {
+    grpc::ClientContext context;
+    const grpc::Status status = search_->DeleteSearchJob(&context, request, &response);
+    ASSERT_TRUE(status.ok()) << status.error_message();
+    EXPECT_EQ(response.trials(), 4);
+    EXPECT_GT(response.kept_measurements(), 8);
+  }
+  v1::WatchSearchJobRequest watch;
+  watch.set_name(job.name());
+  grpc::ClientContext watching;
+  v1::SearchJobUpdate update;
+  const auto reader = search_->WatchSearchJob(&watching, watch);
+  EXPECT_FALSE(reader->Read(&update));
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::NOT_FOUND);
+  grpc::ClientContext reporting;
+  v1::GetReportRequest report;
+  report.set_name(job.name());
+  v1::ReportChunk chunk;
+  const auto chunks = search_->GetReport(&reporting, report);
+  EXPECT_FALSE(chunks->Read(&chunk));
+  EXPECT_EQ(chunks->Finish().error_code(), grpc::StatusCode::NOT_FOUND);
 }
 
 TEST_F(ServiceTest, WatchFollowsAJobToItsEndAndResumes) {
@@ -503,9 +541,11 @@ TEST(ServerTest, PortInUseIsSaid) {
 }
 
 TEST(ControllerFlagsTest, ReadsBothFormsAndNamesMistakes) {
-  FORALL_ASSERT_OK_AND_ASSIGN(const ControllerFlags flags,
-                              ParseControllerFlags({"--db", "x.db", "--heartbeat=200ms",
-                                                    "--supernet", "a", "--supernet=b"}));
+  FORALL_ASSERT_OK_AND_ASSIGN(
+      const ControllerFlags flags,
+      ParseControllerFlags({"--db", "x.db", "--heartbeat=200ms", "--supernet", "a", "--supernet=b",
+                            "--tenant-weight", "alice=2", "--tenant-weight=nightly=0.25"}));
+  EXPECT_EQ(flags.tenant_weights, (std::map<std::string, double>{{"alice", 2}, {"nightly", 0.25}}));
   EXPECT_EQ(flags.artifacts, "x.db.artifacts");
   EXPECT_EQ(flags.heartbeat, absl::Milliseconds(200));
   EXPECT_THAT(flags.supernets, SizeIs(2));
@@ -516,6 +556,11 @@ TEST(ControllerFlagsTest, ReadsBothFormsAndNamesMistakes) {
            {{"--db", "x", "--hartbeat", "5s"}, "--hartbeat"},
            {{"--db", "x", "--heartbeat", "5"}, "--heartbeat"},
            {{"--db", "x", "--heartbeat", "-5s"}, "--heartbeat"},
+           {{"--db", "x", "--tenant-weight", "alice"}, "NAME=WEIGHT"},
+           {{"--db", "x", "--tenant-weight", "alice=0"}, "0.01 to 100"},
+           {{"--db", "x", "--tenant-weight", "alice=nan"}, "0.01 to 100"},
+           {{"--db", "x", "--tenant-weight", "A B=2"}, "no token's name"},
+           {{"--db", "x", "--tenant-weight=a=2", "--tenant-weight=a=3"}, "twice"},
            {{"x.db"}, "x.db"}}) {
     EXPECT_THAT(ParseControllerFlags(arguments),
                 StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(text)));

@@ -13,7 +13,7 @@
 
 namespace forall {
 
-// `call(controller, request, done)` asks it.
+// `call(pass, request, done)` asks the pass's controller.
 template <typename Request, typename Response, typename Call>
 grpc::ServerUnaryReactor* AnswerUnaryBy(grpc::CallbackServerContext* context,
                                         const GuardedController* controller, const Call& call,
@@ -24,17 +24,16 @@ grpc::ServerUnaryReactor* AnswerUnaryBy(grpc::CallbackServerContext* context,
     reactor->Finish(ToGrpcStatus(pass.status()));
     return reactor;
   }
-  call(pass->controller(), request,
-       [context, reactor, response, pass = *pass](absl::StatusOr<Response> answer) {
-         const grpc::Status status = ToGrpcStatus(answer.status());
-         // Understood by gRPC's own retries (gRFC A6), and read by whoever retries otherwise.
-         if (absl::IsResourceExhausted(answer.status())) {
-           context->AddTrailingMetadata("grpc-retry-pushback-ms", "1000");
-         }
-         pass.NoteEnd(answer.status(), answer.ok() ? &*answer : nullptr);
-         if (answer.ok()) *response = *std::move(answer);
-         reactor->Finish(status);
-       });
+  call(*pass, request, [context, reactor, response, pass = *pass](absl::StatusOr<Response> answer) {
+    const grpc::Status status = ToGrpcStatus(answer.status());
+    // Understood by gRPC's own retries (gRFC A6), and read by whoever retries otherwise.
+    if (absl::IsResourceExhausted(answer.status())) {
+      context->AddTrailingMetadata("grpc-retry-pushback-ms", "1000");
+    }
+    pass.NoteEnd(answer.status(), answer.ok() ? &*answer : nullptr);
+    if (answer.ok()) *response = *std::move(answer);
+    reactor->Finish(status);
+  });
   return reactor;
 }
 
@@ -43,8 +42,23 @@ grpc::ServerUnaryReactor* AnswerUnary(grpc::CallbackServerContext* context,
                                       const GuardedController* controller,
                                       void (Controller::*method)(const Request&, Done<Response>),
                                       const Request& request, Response* response) {
-  const auto call = [method](Controller* asked, const Request& what, Done<Response> done) {
-    (asked->*method)(what, std::move(done));
+  const auto call = [method](const GuardedController::Pass& pass, const Request& what,
+                             Done<Response> done) {
+    (pass.controller()->*method)(what, std::move(done));
+  };
+  return AnswerUnaryBy(context, controller, call, request, response);
+}
+
+// For what depends on who asks.
+template <typename Request, typename Response>
+grpc::ServerUnaryReactor* AnswerUnary(grpc::CallbackServerContext* context,
+                                      const GuardedController* controller,
+                                      void (Controller::*method)(const Principal&, const Request&,
+                                                                 Done<Response>),
+                                      const Request& request, Response* response) {
+  const auto call = [method](const GuardedController::Pass& pass, const Request& what,
+                             Done<Response> done) {
+    (pass.controller()->*method)(pass.principal(), what, std::move(done));
   };
   return AnswerUnaryBy(context, controller, call, request, response);
 }

@@ -29,6 +29,8 @@ constexpr AccessRule kRules[] = {
     {"forall.v1.SearchService.CancelSearchJob", kSubmit, kNoWork, "", kAudited},
     {"forall.v1.SearchService.PauseSearchJob", kSubmit, kNoWork, "", kAudited},
     {"forall.v1.SearchService.ResumeSearchJob", kSubmit, kNoWork, "", kAudited},
+    // Of one's own jobs, which the controller sees to; an administrator of all.
+    {"forall.v1.SearchService.DeleteSearchJob", kSubmit, kNoWork, "", kAudited},
     {"forall.v1.SearchService.WatchSearchJob", kSubmit, kNoWork, "", kQuiet},
     {"forall.v1.SearchService.ListTrials", kSubmit, kNoWork, "", kQuiet},
     {"forall.v1.SearchService.GetTrial", kSubmit, kNoWork, "", kQuiet},

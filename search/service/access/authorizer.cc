@@ -44,7 +44,7 @@ bool Matches(const std::vector<std::string>& patterns, absl::string_view worker_
 
 absl::StatusOr<Caller> Authorizer::Identify(const Credentials& credentials) const {
   if (options_.this_machine_only && !options_.tokens->exists()) {
-    return Caller{"anybody on this machine", Role::kAdmin, {}};
+    return Caller{"anybody on this machine", Role::kAdmin, {}, kLocalTenant};
   }
   const std::vector<std::string> workers = WorkersOf(credentials.certificate_uris);
   if (credentials.authorization.empty()) {
@@ -69,7 +69,7 @@ absl::StatusOr<Caller> Authorizer::Identify(const Credentials& credentials) cons
     return absl::UnauthenticatedError(
         absl::StrCat("the token is not known here, or was revoked: ", kHowToAddOne));
   }
-  Caller caller{absl::StrCat("token:", record->name), record->role, {}};
+  Caller caller{absl::StrCat("token:", record->name), record->role, {}, record->name};
   if (!record->worker.empty()) caller.bindings.push_back({record->worker});
   if (!workers.empty()) caller.bindings.push_back(workers);
   return caller;

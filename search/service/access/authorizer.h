@@ -20,6 +20,9 @@ namespace forall {
 // hold several: a process that serves several devices is several workers.
 inline constexpr char kWorkerUri[] = "forall:worker/";
 
+// The tenant of a machine's own callers, while they need no token.
+inline constexpr char kLocalTenant[] = "local";
+
 // What came with a call.
 struct Credentials {
   // Every "authorization" header.
@@ -33,6 +36,8 @@ struct Caller {
   Role role = Role::kSubmit;
   // Each a list of patterns of workers, of which one must match. Empty: may act as any worker.
   std::vector<std::vector<std::string>> bindings;
+  // Whose jobs are those that it submits: the token's name, or kLocalTenant.
+  std::string tenant = {};
 };
 
 // Thread-safe.

@@ -129,6 +129,7 @@ absl::StatusOr<GuardedController::Pass> GuardedController::Admit(
     status = Authorizer::Permit(*caller, *rule, StringField(request, rule->worker_field));
   }
   Pass pass(this);
+  if (status.ok()) pass.principal_ = {caller->tenant, caller->role == Role::kAdmin};
   if (status.ok() && !rule->audited) return pass;
   AuditEntry entry;
   if (status.ok()) {

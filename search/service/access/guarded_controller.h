@@ -36,6 +36,7 @@ class GuardedController {
    public:
     Controller* controller() const { return gate_->options_.controller; }
     const ArtifactStore& artifacts() const { return *gate_->options_.artifacts; }
+    const Principal& principal() const { return principal_; }
     // Tells the audit log how the call ended, where its rule says so. `named` is a message that
     // names what the call was about, better than the request did, or nullptr.
     void NoteEnd(const absl::Status& status,
@@ -45,6 +46,7 @@ class GuardedController {
     friend class GuardedController;
     explicit Pass(const GuardedController* gate) : gate_(gate) {}
     const GuardedController* gate_;
+    Principal principal_;
     std::shared_ptr<AuditEntry> entry_;  // nullptr: nothing to tell
   };
 

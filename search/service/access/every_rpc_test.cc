@@ -416,6 +416,49 @@ TEST_F(EveryRpcTest, AnotherWorkersLeaseIsNotOnesOwn) {
   EXPECT_THAT(lost(b.get(), "workers/b"), SizeIs(0));
 }
 
+TEST_F(EveryRpcTest, AJobIsOfWhoeverSubmittedItAndIsDeletedByThemOrAnAdministrator) {
+  const auto stub = [this](const std::string& token) {
+    return v1::SearchService::NewStub(WithToken(tokens_[token]));
+  };
+  tokens_["other"] = *AddToken(token_file_, "other", Role::kSubmit, "", Clock::Real()->Now());
+  const auto submit = [&](const std::string& token) {
+    grpc::ClientContext context;
+    v1::SubmitSearchJobRequest request;
+    *request.mutable_spec() = ControllerHarness::Spec(3);
+    v1::SearchJob job;
+    const grpc::Status status = stub(token)->SubmitSearchJob(&context, request, &job);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    EXPECT_EQ(job.tenant(), token);
+    grpc::ClientContext cancelling;
+    v1::CancelSearchJobRequest cancel;
+    cancel.set_name(job.name());
+    EXPECT_TRUE(stub(token)->CancelSearchJob(&cancelling, cancel, &job).ok());
+    return job.name();
+  };
+  const auto remove = [&](const std::string& token, const std::string& name) {
+    grpc::ClientContext context;
+    v1::DeleteSearchJobRequest request;
+    request.set_name(name);
+    v1::DeleteSearchJobResponse response;
+    return stub(token)->DeleteSearchJob(&context, request, &response);
+  };
+  const std::string first = submit("submit");
+  const std::string second = submit("submit");
+  const std::string third = submit("admin");
+  const grpc::Status refused = remove("other", first);
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::PERMISSION_DENIED);
+  EXPECT_THAT(refused.error_message(), HasSubstr("submitted by \"submit\""));
+  EXPECT_EQ(remove("submit", third).error_code(), grpc::StatusCode::PERMISSION_DENIED);
+  EXPECT_TRUE(remove("submit", first).ok());
+  EXPECT_TRUE(remove("admin", second).ok());
+  EXPECT_TRUE(remove("admin", third).ok());
+  int logged = 0;
+  for (const nlohmann::json& line : AuditLines()) {
+    logged += line["method"] == "SearchService.DeleteSearchJob" ? 1 : 0;
+  }
+  EXPECT_EQ(logged, 5);
+}
+
 TEST_F(EveryRpcTest, RevokedTokensEndAtOnceAndTheLastOpensNothing) {
   const std::string path = "/forall.v1.SearchService/ListSearchJobs";
   const auto submit = WithToken(tokens_["submit"]);

@@ -695,6 +695,7 @@ const std::map<std::string, Driver>& Drivers() {
       {"SearchService_GetSearchJob", Unary(&Controller::GetSearchJob)},
       {"SearchService_ListSearchJobs", Unary(&Controller::ListSearchJobs)},
       {"SearchService_CancelSearchJob", Unary(&Controller::CancelSearchJob)},
+      {"SearchService_DeleteSearchJob", Unary(&Controller::DeleteSearchJob)},
       {"SearchService_PauseSearchJob", Unary(&Controller::PauseSearchJob)},
       {"SearchService_ResumeSearchJob", Unary(&Controller::ResumeSearchJob)},
       {"SearchService_WatchSearchJob", Watch},
@@ -916,6 +917,18 @@ std::unique_ptr<Message> Predictions() {
   return writer.Done();
 }
 
+// A job that is deleted while another one goes on, and its work done again.
+std::unique_ptr<Message> Deletion() {
+  Writer writer;
+  writer.Add("SearchService_SubmitSearchJob", Submission(ControllerHarness::Spec(3)))
+      .Add("SearchService_CancelSearchJob", Named<v1::CancelSearchJobRequest>("$job"))
+      .Add("SearchService_DeleteSearchJob", Named<v1::DeleteSearchJobRequest>("$job"))
+      .Add("SearchService_SubmitSearchJob", Submission(ControllerHarness::Spec(3)))
+      .Add("SearchService_ListSearchJobs", v1::ListSearchJobsRequest())
+      .Add("SearchService_CancelSearchJob", Named<v1::CancelSearchJobRequest>("searchJobs/2"));
+  return writer.Done();
+}
+
 std::unique_ptr<Message> FilesAndNetworks() {
   const Files& files = SharedFiles();
   v1::GetArtifactRequest get;
@@ -966,6 +979,7 @@ std::vector<std::unique_ptr<Message>> SeedSequences() {
   seeds.push_back(TwoDevices());
   seeds.push_back(Predictions());
   seeds.push_back(FilesAndNetworks());
+  seeds.push_back(Deletion());
   return seeds;
 }
 

@@ -23,6 +23,8 @@ constexpr std::pair<absl::string_view, absl::string_view> kFields[] = {
     {"spec.accuracy_predictor", "accuracy_predictor (--accuracy-predictor)"},
     {"spec.display_name", "name (--name)"},
     {"spec.parallelism", "parallelism (--parallelism)"},
+    {"spec.priority", "priority (--priority)"},
+    {"spec.weight", "weight (--weight)"},
     {"spec.supernet", "supernet (--supernet)"},
     {"spec.objectives", "objectives (--objective)"},
     {"spec.constraints", "constraints (--constraint)"},

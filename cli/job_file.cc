@@ -249,6 +249,8 @@ Fields JobFields(v1::SearchJobSpec* spec) {
       {"seed", Integer([=](int64_t v) { spec->set_seed(v); })},
       {"dataset", Text([=](const std::string& v) { spec->set_dataset(v); })},
       {"parallelism", Integer32([=](int32_t v) { spec->set_parallelism(v); })},
+      {"priority", Integer32([=](int32_t v) { spec->set_priority(v); })},
+      {"weight", Real([=](double v) { spec->set_weight(static_cast<float>(v)); })},
       {"accuracy_predictor", Text([=](const std::string& v) { spec->set_accuracy_predictor(v); })},
       {"cold_start", Flag([=](bool v) { spec->set_cold_start(v); })},
       {"latency_tables",

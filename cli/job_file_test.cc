@@ -23,6 +23,8 @@ fidelity: {screening_images: 2500, final_images: 10000, calibration_images: 2000
 seed: 3
 dataset: fashion_mnist
 parallelism: 4
+priority: -5
+weight: 2.5
 recipe: fp32
 cold_start: true
 )";
@@ -57,6 +59,8 @@ TEST(JobFileTest, ReadsEveryField) {
   EXPECT_EQ(spec.fidelity().tiers(1), 5000);
   EXPECT_EQ(spec.seed(), 3);
   EXPECT_EQ(spec.parallelism(), 4);
+  EXPECT_EQ(spec.priority(), -5);
+  EXPECT_EQ(spec.weight(), 2.5F);
   EXPECT_TRUE(spec.cold_start());
 }
 
@@ -86,6 +90,8 @@ TEST(JobFileTest, ErrorsNameTheField) {
       {"constraints: [\"macs<3\"]", "constraints[0]"},
       {"fidelity: {tiers: 500}", "fidelity.tiers: must be a list"},
       {"fidelity: {tiers: [500, many]}", "fidelity.tiers[1]: must be a whole number"},
+      {"priority: high", "priority: must be a whole number"},
+      {"weight: half", "weight: must be a number"},
       {"cold_start: 3", "cold_start: must be true or false"},
       {"fidelity: {final_latency: {runs: 5}}", "fidelity.final_latency.runs"},
       {"fidelity: {final_latency: {max_duration: soon}}",

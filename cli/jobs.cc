@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <unistd.h>
+
 #include <iostream>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "base/status_macros.h"
 #include "cli/command.h"
@@ -54,6 +57,36 @@ absl::Status ShowTrial(const std::string& name, const CommandContext& context) {
   return absl::OkStatus();
 }
 
+absl::Status DeleteJob(const std::string& name, bool yes, const CommandContext& context) {
+  Client client(context.controller);
+  v1::GetSearchJobRequest get;
+  get.set_name(WithCollection("searchJobs", name));
+  FORALL_ASSIGN_OR_RETURN(
+      const v1::SearchJob job,
+      client.Call(client.search(), &v1::SearchService::Stub::GetSearchJob, get));
+  if (!job.has_end_time()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(job.name(), " is ", StateName(job.state()),
+                     ": wait for its end, or end it first with forall cancel ", name));
+  }
+  if (!yes) {
+    std::cerr << DeletionText(job, /*done=*/false, TerminalWidth(STDERR_FILENO));
+    if (isatty(STDIN_FILENO) == 0) {
+      return absl::InvalidArgumentError("a deletion cannot be taken back: say --yes");
+    }
+    std::cerr << "It cannot be taken back. Type yes to go on: ";
+    std::string answer;
+    std::getline(std::cin, answer);
+    if (answer != "yes") return absl::CancelledError("nothing was deleted");
+  }
+  v1::DeleteSearchJobRequest request;
+  request.set_name(job.name());
+  FORALL_RETURN_IF_ERROR(
+      client.Call(client.search(), &v1::SearchService::Stub::DeleteSearchJob, request).status());
+  std::cout << DeletionText(job, /*done=*/true, OutputWidth());
+  return absl::OkStatus();
+}
+
 template <typename Request>
 using JobMethod = grpc::Status (v1::SearchService::Stub::*)(grpc::ClientContext*, const Request&,
                                                             v1::SearchJob*);
@@ -99,6 +132,13 @@ void AddJobCommands(CLI::App* app, CommandContext* context) {
                                              &v1::SearchService::Stub::PauseSearchJob);
   AddStateCommand<v1::ResumeSearchJobRequest>(app, context, "resume", "Go on with a paused job",
                                               &v1::SearchService::Stub::ResumeSearchJob);
+  auto deleted = std::make_shared<std::string>();
+  auto yes = std::make_shared<bool>(false);
+  command = app->add_subcommand("delete",
+                                "Remove a job that has ended, for good; what was measured stays");
+  command->add_option("job", *deleted, "searchJobs/N or N")->required();
+  command->add_flag("--yes", *yes, "Do not ask");
+  command->callback([=] { context->action = [=] { return DeleteJob(*deleted, *yes, *context); }; });
 }
 
 }  // namespace forall

@@ -77,6 +77,17 @@ std::string MeasuredText(const v1::SearchJob& job) {
   return absl::StrCat(job.measured_trials(), "/", job.spec().budget().max_trials());
 }
 
+// "of alice, priority 5, weight 2"; only what is out of the ordinary.
+std::string ShareText(const v1::SearchJob& job) {
+  std::vector<std::string> parts;
+  if (!job.tenant().empty()) parts.push_back(absl::StrCat("of ", job.tenant()));
+  if (job.spec().priority() != 0) {
+    parts.push_back(absl::StrCat("priority ", job.spec().priority()));
+  }
+  if (job.spec().has_weight()) parts.push_back(absl::StrCat("weight ", job.spec().weight()));
+  return absl::StrJoin(parts, ", ");
+}
+
 std::string IntervalText(const v1::Measurement& measurement) {
   const v1::Interval& interval = measurement.interval();
   if (interval.low() == interval.high()) return "";
@@ -90,8 +101,15 @@ std::string JobsTable(absl::Span<const v1::SearchJob> jobs, absl::TimeZone zone,
   const auto any = [&jobs](auto has) { return std::any_of(jobs.begin(), jobs.end(), has); };
   const bool races = any([](const v1::SearchJob& job) { return !job.tier_trials().empty(); });
   const bool spares = any([](const v1::SearchJob& job) { return job.spared_accuracies() > 0; });
+  const bool ranks = any([](const v1::SearchJob& job) { return job.spec().priority() != 0; });
+  const bool shared =
+      any([&](const v1::SearchJob& job) { return job.tenant() != jobs[0].tenant(); });
   const bool fails = any([](const v1::SearchJob& job) { return job.failed_trials() > 0; });
-  std::vector<std::string> header = {"JOB", "STATE", "MEASURED", "INFEASIBLE"};
+  std::vector<std::string> header = {"JOB"};
+  // Whose it is, where several people ask.
+  if (shared) header.emplace_back("TENANT");
+  if (ranks) header.emplace_back("PRIO");
+  for (const char* column : {"STATE", "MEASURED", "INFEASIBLE"}) header.emplace_back(column);
   if (fails) header.emplace_back("FAILED");
   for (const char* column : {"REUSED", "FRONTIER"}) header.emplace_back(column);
   if (spares) header.emplace_back("SPARED");
@@ -100,9 +118,11 @@ std::string JobsTable(absl::Span<const v1::SearchJob> jobs, absl::TimeZone zone,
   TextTable table(std::move(header));
   for (const v1::SearchJob& job : jobs) {
     // Every command takes the short one, and a terminal has little room.
-    std::vector<std::string> row = {width == 0 ? job.name() : ShortName(job.name()),
-                                    StateName(job.state()), MeasuredText(job),
-                                    absl::StrCat(job.infeasible_trials())};
+    std::vector<std::string> row = {width == 0 ? job.name() : ShortName(job.name())};
+    if (shared) row.push_back(job.tenant().empty() ? "-" : job.tenant());
+    if (ranks) row.push_back(job.spec().priority() == 0 ? "" : absl::StrCat(job.spec().priority()));
+    row.insert(row.end(),
+               {StateName(job.state()), MeasuredText(job), absl::StrCat(job.infeasible_trials())});
     if (fails) row.push_back(absl::StrCat(job.failed_trials()));
     // Why a job was over at once: all was known, or nothing had to be measured.
     row.push_back(Measures(job.spec()) ? absl::StrCat(job.reused_trials()) : "none needed");
@@ -146,6 +166,9 @@ std::string JobText(const v1::SearchJob& job, const TrialReasons& counted, size_
   }
   if (!job.waiting_reason().empty()) {
     absl::StrAppend(&text, Section("waits for", job.waiting_reason(), width));
+  }
+  if (const std::string share = ShareText(job); !share.empty()) {
+    absl::StrAppend(&text, Section("share", share, width));
   }
   absl::StrAppend(&text, Section("objectives", ObjectivesText(job.spec()), width));
   if (!job.spec().constraints().empty()) {
@@ -194,6 +217,23 @@ std::string LostTrialsText(const v1::SearchJob& job) {
   if (parts.empty()) return "";
   return absl::StrCat(absl::StrJoin(parts, " and "), ": forall jobs ", ShortName(job.name()),
                       " says why\n");
+}
+
+std::string DeletionText(const v1::SearchJob& job, bool done, size_t width) {
+  return WrappedText(done ? "Deleted: " : "To be deleted: ",
+                     absl::StrCat(job.name(),
+                                  job.spec().display_name().empty()
+                                      ? ""
+                                      : absl::StrCat(" (", job.spec().display_name(), ")"),
+                                  " with its ", job.proposed_trials(),
+                                  job.proposed_trials() == 1 ? " trial" : " trials",
+                                  ", tasks, log, ledger and report."),
+                     2, LineWidth(width)) +
+         WrappedText(
+             done ? "Kept: " : "To be kept: ",
+             "every measurement, for whatever job proposes those subnets again, and models. "
+             "Frontiers over the supernet and warm starts know the subnets only by other jobs.",
+             2, LineWidth(width));
 }
 
 std::string TrialText(const v1::Trial& trial, size_t width) {

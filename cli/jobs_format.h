@@ -17,6 +17,7 @@
 namespace forall {
 
 // A line per job, in at most `width` columns (0: as many as it takes, and whole names of jobs).
+// Tenants and priorities where they are not all the same, and not all 0.
 // Times are of `zone`.
 std::string JobsTable(absl::Span<const v1::SearchJob> jobs, absl::TimeZone zone, size_t width);
 
@@ -44,6 +45,9 @@ class TrialReasons {
 // One job: its state, how many trials ended in which way, and the most frequent reasons of those
 // that were infeasible or failed. `width` as above.
 std::string JobText(const v1::SearchJob& job, const TrialReasons& reasons, size_t width);
+
+// What `forall delete` takes away and what stays; `done`: has taken. `width` as above.
+std::string DeletionText(const v1::SearchJob& job, bool done, size_t width);
 
 // "12 trials were infeasible and 3 failed: forall jobs 1 says why", or "" where none was.
 std::string LostTrialsText(const v1::SearchJob& job);

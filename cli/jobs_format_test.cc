@@ -65,6 +65,33 @@ TEST(JobsFormatTest, ATerminalsTableFitsItAndAFileGetsItWhole) {
   EXPECT_THAT(whole, HasSubstr("latency_p99_ms@pixel-8-pro-left  the weekly search for all"));
 }
 
+TEST(JobsFormatTest, PrioritiesAndTenantsAreShownWhereTheyDiffer) {
+  std::vector<v1::SearchJob> jobs = {MakeJob(12), MakeJob(3), MakeJob(2)};
+  EXPECT_THAT(JobsTable(jobs, absl::UTCTimeZone(), 0),
+              AllOf(Not(HasSubstr("PRIO")), Not(HasSubstr("TENANT"))));
+  for (v1::SearchJob& job : jobs) job.set_tenant("alice");
+  jobs[1].mutable_spec()->set_priority(-100);
+  jobs[1].mutable_spec()->set_weight(0.25F);
+  EXPECT_THAT(JobsTable(jobs, absl::UTCTimeZone(), 0),
+              AllOf(HasSubstr("PRIO"), Not(HasSubstr("TENANT"))));
+  jobs[2].set_tenant("a-long-name-of-a-token-for-nightly-searches");
+  jobs[0].set_tenant("");
+  const std::string table = JobsTable(jobs, absl::UTCTimeZone(), kWidth);
+  ExpectFits(table);
+  EXPECT_THAT(table, AllOf(HasSubstr("TENANT"), HasSubstr("-100"), HasSubstr("alice")));
+  EXPECT_THAT(JobText(jobs[1], TrialReasons(), kWidth),
+              HasSubstr("of alice, priority -100, weight 0.25\n"));
+  EXPECT_THAT(JobText(jobs[0], TrialReasons(), kWidth), Not(HasSubstr("share")));
+}
+
+TEST(JobsFormatTest, ADeletionSaysWhatGoesAndWhatStays) {
+  for (const bool done : {false, true}) {
+    const std::string text = DeletionText(MakeJob(7), done, kWidth);
+    ExpectFits(text);
+    EXPECT_THAT(text, AllOf(HasSubstr("searchJobs/7"), HasSubstr("every measurement")));
+  }
+}
+
 TEST(JobsFormatTest, CountsReasonsThatDifferByTheirValue) {
   TrialReasons reasons;
   for (int i = 0; i < 7; ++i) {

@@ -32,6 +32,8 @@ struct SubmitOptions {
   std::optional<int64_t> seed;
   std::string name;
   std::optional<int32_t> parallelism;
+  std::optional<int32_t> priority;
+  std::optional<float> weight;
   std::string request_id;
   std::string accuracy_predictor;
   bool cold_start = false;
@@ -96,6 +98,8 @@ absl::StatusOr<v1::SearchJobSpec> MakeSpec(const SubmitOptions& options) {
     for (const std::string& file : options.latency_tables) spec.add_latency_tables(file);
   }
   if (options.parallelism.has_value()) spec.set_parallelism(*options.parallelism);
+  if (options.priority.has_value()) spec.set_priority(*options.priority);
+  if (options.weight.has_value()) spec.set_weight(*options.weight);
   return spec;
 }
 
@@ -216,6 +220,10 @@ void AddSubmitCommand(CLI::App* app, CommandContext* context) {
   command->add_option("--name", options->name, "A name for people");
   command->add_option("--parallelism", options->parallelism,
                       "Trials in flight at once; 0: decided by the number of workers");
+  command->add_option("--priority", options->priority,
+                      "-100 to 100: its tasks go before all of lower priority; 0 when not given");
+  command->add_option("--weight", options->weight,
+                      "0.01 to 100: its share among one's own jobs of that priority; 1");
   command->add_option("--request-id", options->request_id,
                       "Repeating a submission with it returns the first one's job");
   command->footer(

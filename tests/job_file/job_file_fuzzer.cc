@@ -85,6 +85,8 @@ std::string TextWord(forall::Random* random) {
                                                            "seed: ",
                                                            "dataset: ",
                                                            "parallelism: ",
+                                                           "priority: ",
+                                                           "weight: ",
                                                            "recipe: fp32",
                                                            "accuracy_predictor: ",
                                                            "cold_start: true",

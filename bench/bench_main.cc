@@ -455,7 +455,7 @@ int Main(const std::vector<std::string>& arguments) {
 
 int main(int argc, char** argv) {
   if (argc > 1 && std::string(argv[1]) == forall::kMeasuringChild) {
-    return forall::MeasuringChildMain(&forall::MakeBackend);
+    return forall::MeasuringChildMain(&forall::MakeBackend, argc, argv, &forall::PreloadRuntime);
   }
   return forall::Main(std::vector<std::string>(argv + 1, argv + argc));
 }

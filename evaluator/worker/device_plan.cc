@@ -69,6 +69,29 @@ absl::StatusOr<DevicePlan> PlanFile(const WorkerFlags& flags, const std::string&
   return plan;
 }
 
+absl::Status PlanConfinement(const WorkerFlags& flags, std::vector<DevicePlan>* plans) {
+  const absl::StatusOr<Confinement> asked = ConfinementAs(flags.measure_as);
+  if (!asked.ok()) return WithContext(asked.status(), "--measure-as");
+  const Confinement& confinement = *asked;
+  for (DevicePlan& plan : *plans) {
+    if (plan.elsewhere()) continue;
+    plan.confinement = confinement;
+    // Those of accelerators talk to parts of themselves that way.
+    const std::string provider =
+        plan.file.has_value() ? plan.file->runtime.backend.provider : "cpu";
+    plan.confinement.local_sockets = provider != "cpu" && provider != "XNNPACK";
+    if (!plan.file.has_value() || !confinement.user.has_value()) continue;
+    const std::string& engines = plan.file->runtime.backend.engine_cache;
+    if (engines.empty() || MayWriteIn(engines, *confinement.user).value_or(true)) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("--timing: ", plan.path, ": engine_cache: \"", engines,
+                     "\" must be a folder in which user ", confinement.user->uid,
+                     ", as whom models are measured, can make files: chown it, or choose "
+                     "another with --measure-as"));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<DevicePlan>> PlanDevices(const WorkerFlags& flags) {
@@ -85,6 +108,7 @@ absl::StatusOr<std::vector<DevicePlan>> PlanDevices(const WorkerFlags& flags) {
     FORALL_ASSIGN_OR_RETURN(DevicePlan plan, PlanFile(flags, path));
     plans.push_back(std::move(plan));
   }
+  FORALL_RETURN_IF_ERROR(PlanConfinement(flags, &plans));
   std::set<std::string> names;
   std::map<std::string, bool> elsewhere;
   for (const DevicePlan& plan : plans) {

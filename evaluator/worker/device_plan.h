@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "evaluator/worker/worker_flags.h"
+#include "latency/child/confinement.h"
 #include "latency/device/device_file.h"
 #include "proto/forall/v1/fleet_service.pb.h"
 
@@ -23,6 +24,8 @@ struct DevicePlan {
   std::string path;  // of the file
   // Nothing: this machine by default settings, with its datasets.
   std::optional<DeviceFile> file;
+  // What a model of this machine is loaded in.
+  Confinement confinement;
   // Which process serves it (WorkerInstance); filled in by that process.
   std::string instance;
 
@@ -31,7 +34,8 @@ struct DevicePlan {
 };
 
 // Reads the files of --timing. InvalidArgument naming flag and file for one that is wrong, for a
-// device without a name and for two workers with one name.
+// device without a name, for two workers with one name, for a --measure-as that cannot be, and for
+// a folder of engines that it may not write to.
 absl::StatusOr<std::vector<DevicePlan>> PlanDevices(const WorkerFlags& flags);
 
 }  // namespace forall

@@ -308,6 +308,7 @@ std::unique_ptr<SessionRunner> LocalTaskExecutor::MakeSessions(LatencyBackend* b
   child.prepare_limit = options_.runtime.build_limit;
   child.run_limit = options_.runtime.run_limit;
   child.memory_bytes = options_.runtime.memory_bytes;
+  child.confinement = options_.confinement;
   return std::make_unique<ChildSessions>(std::move(child));
 }
 

@@ -18,6 +18,7 @@
 #include "evaluator/worker/reference_network.h"
 #include "evaluator/worker/task_executor.h"
 #include "latency/backend/onnxruntime_backend.h"
+#include "latency/child/confinement.h"
 #include "latency/device/device_file.h"
 #include "latency/measure/environment.h"
 #include "latency/measure/gate.h"
@@ -45,6 +46,8 @@ class LocalTaskExecutor : public TaskExecutor {
     std::string data_directory;
     // What to start for timing in a process of its own (MeasuringChildCommand); empty: this one.
     std::vector<std::string> measuring_child = {};
+    // What that gives up before it loads a model.
+    Confinement confinement = {};
     // What to time with, whatever the batch size.
     RuntimeDevice runtime = {};
     // What energy_mj is taken from; nullptr: it is not measured. Not owned, must outlive.

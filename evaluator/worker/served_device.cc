@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <utility>
 
@@ -171,6 +172,13 @@ absl::Status ServedDevice::Prepare() {
     environment_ = process_.probe->Probe();
     denied_controls_ = DeniedControls();
     if (plan_.file.has_value()) options.runtime = plan_.file->runtime;
+    if (options.runtime.memory_bytes == 0) {
+      options.runtime.memory_bytes = process_.flags->model_memory_mib << 20;
+    }
+    options.confinement = plan_.confinement;
+    FORALL_ASSIGN_OR_RETURN(std::vector<std::string> refused,
+                            TryConfinement(options.measuring_child, options.confinement));
+    std::move(refused.begin(), refused.end(), std::back_inserter(denied_controls_));
     options.read_gate = [probe = process_.probe] {
       const Environment environment = probe->Probe();
       return GateReading{.celsius = environment.temperature_celsius,

@@ -49,6 +49,12 @@ SIGTERM: it finishes or gives back what it has (a second signal stops it at once
   --local                  with --timing: serve this machine as well
   --sysfs DIR              read power sensors from the sys/ in this folder, e.g. one that a
                            container was given or a recorded one (default: the machine's own)
+  --measure-as USER[:GROUP]
+                           when root: whom the process that loads models to time becomes (default:
+                           nobody). GROUP is its only one: video, say, where a GPU is that group's.
+                           docs/security.md has what else is taken from that process
+  --model-memory-limit MIB largest memory of that process; a model that needs more is refused as out
+                           of memory (default: what the machine has; memory_mib in a --timing file)
   --kinds LIST             tasks to take, of export,accuracy,latency (default: all)
   --check                  say what would be served, as far as this machine can tell without going to
                            another device or the controller, and leave: 0, or 2 naming the file and
@@ -117,6 +123,7 @@ absl::Status ReadFlag(const std::string& name, const std::string& value, WorkerF
                                                      {"--data", &flags->data},
                                                      {"--device-class", &flags->device_class},
                                                      {"--cache", &flags->cache},
+                                                     {"--measure-as", &flags->measure_as},
                                                      {"--sysfs", &flags->sysfs}};
   if (const auto text = texts.find(name); text != texts.end()) {
     if (value.empty()) return absl::InvalidArgumentError(absl::StrCat(name, " needs a value"));
@@ -131,6 +138,9 @@ absl::Status ReadFlag(const std::string& name, const std::string& value, WorkerF
     return absl::OkStatus();
   }
   if (name == "--cache-mib") return ReadNumber(name, value, 1 << 30, &flags->cache_mib);
+  if (name == "--model-memory-limit") {
+    return ReadNumber(name, value, 1 << 30, &flags->model_memory_mib);
+  }
   if (name == "--kinds") return ReadKinds(value, &flags->kinds);
   int64_t threads = 0;
   FORALL_RETURN_IF_ERROR(ReadNumber(name, value, 1024, &threads));
@@ -175,9 +185,10 @@ bool IsSwitch(const std::string& name, WorkerFlags* flags, bool** value) {
 }
 
 bool TakesValue(const std::string& name) {
-  for (const char* known : {"--controller", "--tls-ca", "--tls-cert", "--tls-key", "--token-file",
-                            "--id", "--device", "--device-class", "--data", "--cache",
-                            "--cache-mib", "--threads", "--kinds", "--sysfs", "--timing"}) {
+  for (const char* known :
+       {"--controller", "--tls-ca", "--tls-cert", "--tls-key", "--token-file", "--id", "--device",
+        "--device-class", "--data", "--cache", "--cache-mib", "--threads", "--kinds", "--sysfs",
+        "--timing", "--measure-as", "--model-memory-limit"}) {
     if (name == known) return true;
   }
   return false;

@@ -33,6 +33,11 @@ struct WorkerFlags {
   std::string sysfs;
   // 0: one per usable core.
   int threads = 0;
+  // As ConfinementAs (latency/child/confinement.h).
+  std::string measure_as;
+  // Largest private memory of a measuring process where its --timing file says nothing; 0: what the
+  // machine has.
+  int64_t model_memory_mib = 0;
   // All when empty.
   std::vector<v1::Task::Kind> kinds;
   // Which execution providers work here.

@@ -61,6 +61,7 @@ absl::Status ChildLink::Start(const std::function<bool()>& cancelled) {
   socket_ = ends[0];
   ChildProcess::Options child;
   child.argv = options_.command;
+  child.argv.push_back(ConfinementToText(options_.confinement));
   child.files = {{ends[1], kChildSocket}};
   child.memory_bytes = options_.memory_bytes;
   // It watches its socket instead: the signal would come with the end of this thread.
@@ -85,7 +86,8 @@ absl::Status ChildLink::Start(const std::function<bool()>& cancelled) {
                          ? "no process of its own for a model"
                          : "the reference network cannot be timed in a process of its own";
   if (options_.memory_bytes > 0) {
-    absl::StrAppend(&what, ", which may have ", options_.memory_bytes >> 20, " MiB (memory_mib)");
+    absl::StrAppend(&what, ", which may have ", options_.memory_bytes >> 20,
+                    " MiB (memory_mib, --model-memory-limit)");
   }
   return absl::FailedPreconditionError(absl::StrCat(what, ": ", status.message()));
 }

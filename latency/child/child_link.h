@@ -16,6 +16,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "base/child_process.h"
+#include "latency/child/confinement.h"
 
 namespace forall {
 
@@ -37,6 +38,8 @@ class ChildLink {
     absl::Duration prepare_limit = absl::Minutes(1);
     // Largest private memory of the child; 0: what the machine has.
     int64_t memory_bytes = 0;
+    // What the child gives up before it hears of a model.
+    Confinement confinement = {};
   };
 
   explicit ChildLink(Options options) : options_(std::move(options)) {}

@@ -22,6 +22,7 @@ ChildLink::Options LinkOptions(const ChildSessions::Options& options) {
   link.reference_model = options.reference_model;
   link.prepare_limit = options.prepare_limit;
   link.memory_bytes = options.memory_bytes;
+  link.confinement = options.confinement;
   return link;
 }
 

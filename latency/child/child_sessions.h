@@ -17,6 +17,7 @@
 #include "absl/time/time.h"
 #include "latency/backend/backend.h"
 #include "latency/child/child_link.h"
+#include "latency/child/confinement.h"
 #include "latency/measure/session.h"
 
 namespace forall {
@@ -39,6 +40,8 @@ class ChildSessions : public SessionRunner {
     absl::Duration run_limit = absl::Seconds(30);
     // Largest private memory of the child; 0: what the machine has.
     int64_t memory_bytes = 0;
+    // What the child gives up before it hears of a model.
+    Confinement confinement = {};
   };
 
   explicit ChildSessions(Options options);

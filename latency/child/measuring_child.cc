@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -14,7 +15,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "base/child_process.h"
 #include "base/clock.h"
 #include "base/status_macros.h"
 #include "base/thread.h"
@@ -32,6 +35,8 @@ constexpr int kPriority = -10;
 constexpr int64_t kKibibyte = 1024;
 // Buffers have their size after the first run; some of a slow model.
 constexpr absl::Duration kFirstRuns = absl::Milliseconds(50);
+// Of a start of this program, on a machine however slow.
+constexpr absl::Duration kTryLimit = absl::Minutes(2);
 
 // A hung inference hears nothing: another thread, asleep until then, notices the parent's death.
 void EndWithParent() {
@@ -66,9 +71,23 @@ std::string ErrorText(const absl::Status& status) {
       .dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
+int PrintRefusals(const absl::StatusOr<std::vector<std::string>>& refusals) {
+  if (!refusals.ok()) {
+    std::fprintf(stderr, "%s\n", std::string(refusals.status().message()).c_str());
+    return 1;
+  }
+  for (const std::string& refusal : *refusals) std::printf("%s\n", refusal.c_str());
+  std::fflush(stdout);
+  return 0;
+}
+
 class Child {
  public:
-  explicit Child(const BackendFactory& factory) : factory_(factory) {}
+  Child(const BackendFactory& factory, std::string priority_refusal,
+        absl::StatusOr<std::vector<std::string>> confined)
+      : factory_(factory),
+        priority_refusal_(std::move(priority_refusal)),
+        confined_(std::move(confined)) {}
 
   // The end of the conversation is no error.
   absl::Status Serve() {
@@ -88,9 +107,12 @@ class Child {
                             ReceiveFrame(kChildSocket, absl::InfiniteDuration()));
     FORALL_ASSIGN_OR_RETURN(std::string reference,
                             ReceiveFrame(kChildSocket, absl::InfiniteDuration()));
-    absl::StatusOr<std::unique_ptr<LatencyBackend>> backend = factory_(configuration);
-    absl::Status status = backend.status();
-    if (status.ok()) backend_ = *std::move(backend);
+    absl::Status status = confined_.status();
+    if (status.ok()) {
+      absl::StatusOr<std::unique_ptr<LatencyBackend>> backend = factory_(configuration);
+      status = backend.status();
+      if (status.ok()) backend_ = *std::move(backend);
+    }
     // Without a reference: whatever else was ever loaded would be in a model's memory.
     if (status.ok() && !reference.empty()) {
       LocalSessions::Options options;
@@ -120,7 +142,10 @@ class Child {
     samples->other_process_time = now - accounted_;
     accounted_ = now;
     samples->notes["peak_resident_bytes"] = absl::StrCat(PeakResidentBytes());
-    if (!refusal_.empty()) samples->notes["priority_refused"] = refusal_;
+    if (!priority_refusal_.empty()) samples->notes["priority_refused"] = priority_refusal_;
+    if (!confined_->empty()) {
+      samples->notes["confinement_refused"] = absl::StrJoin(*confined_, "; ");
+    }
     return SendFrame(kChildSocket,
                      absl::StrCat(R"({"event":"result","samples":)", SamplesToJson(*samples), "}"));
   }
@@ -170,7 +195,8 @@ class Child {
   }
 
   const BackendFactory& factory_;
-  const std::string refusal_ = RaisePriority();
+  const std::string priority_refusal_;
+  const absl::StatusOr<std::vector<std::string>> confined_;
   std::unique_ptr<LatencyBackend> backend_;
   std::unique_ptr<LocalSessions> sessions_;  // nullptr: models are loaded alone
   std::unique_ptr<LoneModel> lone_;
@@ -179,14 +205,29 @@ class Child {
 
 }  // namespace
 
-int MeasuringChildMain(const BackendFactory& factory) {
+int MeasuringChildMain(const BackendFactory& factory, int argc, char** argv,
+                       const std::function<void()>& preload) {
+  const absl::StatusOr<Confinement> confinement = ConfinementFromText(argc > 2 ? argv[2] : "");
+  if (!confinement.ok()) {
+    std::fprintf(stderr, "%s: %s\n", kMeasuringChild, confinement.status().ToString().c_str());
+    return 2;
+  }
+  if (argc > 3 && std::string(argv[3]) == kTryConfinement) {
+    // Not by return: what a sanitizer does at the end is refused here.
+    _exit(PrintRefusals(Confine(*confinement, {})));
+  }
   // Without it the child is merely not the first to be killed.
   std::ofstream("/proc/self/oom_score_adj") << 1000;
+  std::string priority_refusal = RaisePriority();
+  absl::StatusOr<std::vector<std::string>> confined = Confine(*confinement, preload);
   Thread watcher("parent", &EndWithParent);
-  const absl::Status status = Child(factory).Serve();
+  const absl::Status status =
+      Child(factory, std::move(priority_refusal), std::move(confined)).Serve();
   // The watcher never returns, and there is nothing to tidy.
   _exit(absl::IsUnavailable(status) ? 0 : 1);
 }
+
+void PreloadRuntime() { OnnxRuntimeBackend::Create({}).status().IgnoreError(); }
 
 absl::StatusOr<std::unique_ptr<LatencyBackend>> MakeBackend(absl::string_view configuration) {
   try {
@@ -236,6 +277,28 @@ std::vector<std::string> MeasuringChildCommand() {
   }
   command.push_back(kMeasuringChild);
   return command;
+}
+
+absl::StatusOr<std::vector<std::string>> TryConfinement(const std::vector<std::string>& command,
+                                                        const Confinement& confinement) {
+  ProgramOptions program;
+  program.argv = command;
+  program.argv.push_back(ConfinementToText(confinement));
+  program.argv.push_back(kTryConfinement);
+  program.timeout = kTryLimit;
+  const absl::StatusOr<ProgramOutput> output = RunProgram(program);
+  std::string trouble;
+  if (!output.ok()) {
+    trouble = std::string(output.status().message());
+  } else if (!output->end.ok()) {
+    trouble = LastLine(output->standard_error);
+    if (trouble.empty()) trouble = output->end.ToString();
+  }
+  if (!trouble.empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("models cannot be kept in a process of their own: ", trouble));
+  }
+  return std::vector<std::string>(absl::StrSplit(output->standard_output, '\n', absl::SkipEmpty()));
 }
 
 }  // namespace forall

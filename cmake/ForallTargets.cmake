@@ -49,7 +49,7 @@ add_custom_target(thread_tests)
 add_custom_target(fuzzers)
 
 # forall_cc_library(NAME n SRCS ... HDRS ... DEPS ... PRIVATE_DEPS ... NUMERIC)
-# NUMERIC: loops over millions of numbers. Sanitizer builds optimise these too, or their tests take minutes.
+# NUMERIC: loops over millions of numbers or states. Sanitizer builds optimise these too, or their tests take minutes.
 function(forall_cc_library)
   cmake_parse_arguments(ARG "NUMERIC" "NAME" "SRCS;HDRS;DEPS;PRIVATE_DEPS" ${ARGN})
   set(target forall_${ARG_NAME})
@@ -77,14 +77,16 @@ function(forall_cc_binary)
   set_target_properties(${ARG_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${FORALL_BIN_DIR}")
 endfunction()
 
-# forall_cc_test(NAME n SRCS ... DEPS ... LABELS unit|integration|e2e|threads|slow PROGRAMS ... ARGS ... TIMEOUT s)
+# forall_cc_test(NAME n SRCS ... DEPS ... LABELS unit|integration|e2e|threads|slow PROGRAMS ... ARGS ... TIMEOUT s
+#                SHARDS k NUMERIC)
 # A sibling unit test by default (label unit). FORALL_SOURCE_DIR and FORALL_BIN_DIR are in its environment.
 # PROGRAMS are targets that the test starts out of FORALL_BIN_DIR: they are built with it.
+# SHARDS: the cases are run as k tests, n_1 to n_k, side by side.
 function(forall_cc_test)
   if(NOT FORALL_BUILD_TESTS)
     return()
   endif()
-  cmake_parse_arguments(ARG "RUN_SERIAL" "NAME;TIMEOUT" "SRCS;DEPS;LABELS;ARGS;PROGRAMS" ${ARGN})
+  cmake_parse_arguments(ARG "RUN_SERIAL;NUMERIC" "NAME;TIMEOUT;SHARDS" "SRCS;DEPS;LABELS;ARGS;PROGRAMS" ${ARGN})
   set(target ${ARG_NAME})
   add_executable(${target} ${ARG_SRCS})
   target_link_libraries(${target} PRIVATE forall_build_flags ${ARG_DEPS} GTest::gmock GTest::gtest GTest::gtest_main)
@@ -96,6 +98,9 @@ function(forall_cc_test)
   endif()
   if(FORALL_SANITIZE)  # ten times slower is usual
     math(EXPR ARG_TIMEOUT "5 * ${ARG_TIMEOUT}")
+    if(ARG_NUMERIC)
+      target_compile_options(${target} PRIVATE -O1)
+    endif()
   endif()
   if(ARG_PROGRAMS)
     add_dependencies(${target} ${ARG_PROGRAMS})
@@ -106,12 +111,25 @@ function(forall_cc_test)
   if("threads" IN_LIST ARG_LABELS AND NOT "slow" IN_LIST ARG_LABELS)
     add_dependencies(thread_tests ${target})
   endif()
-  add_test(NAME ${target} COMMAND ${target} ${ARG_ARGS})
-  set_tests_properties(${target} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT}
-    ENVIRONMENT "FORALL_SOURCE_DIR=${CMAKE_SOURCE_DIR};FORALL_BIN_DIR=${FORALL_BIN_DIR};ORT_DISABLE_TELEMETRY=1;TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/cmake/tsan.supp halt_on_error=1;LSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/cmake/lsan.supp"
+  if(ARG_SHARDS)
+    math(EXPR last "${ARG_SHARDS} - 1")
+    foreach(shard RANGE ${last})
+      math(EXPR number "${shard} + 1")
+      forall_add_test(${target}_${number} "GTEST_TOTAL_SHARDS=${ARG_SHARDS};GTEST_SHARD_INDEX=${shard};")
+    endforeach()
+  else()
+    forall_add_test(${target} "")
+  endif()
+endfunction()
+
+# For forall_cc_test alone, whose target and arguments it takes.
+function(forall_add_test name environment)
+  add_test(NAME ${name} COMMAND ${target} ${ARG_ARGS})
+  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT}
+    ENVIRONMENT "${environment}FORALL_SOURCE_DIR=${CMAKE_SOURCE_DIR};FORALL_BIN_DIR=${FORALL_BIN_DIR};ORT_DISABLE_TELEMETRY=1;TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/cmake/tsan.supp halt_on_error=1;LSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/cmake/lsan.supp"
     SKIP_REGULAR_EXPRESSION "NO TEST RAN: ")
   if(ARG_RUN_SERIAL)
-    set_tests_properties(${target} PROPERTIES RUN_SERIAL TRUE)
+    set_tests_properties(${name} PROPERTIES RUN_SERIAL TRUE)
   endif()
 endfunction()
 

@@ -151,7 +151,7 @@ class LeaseTable {
   std::optional<WorkerStatus> FindWorker(const std::string& worker) const;
   std::vector<std::string> Workers() const;
   // Workers that may be given work.
-  int ActiveWorkers() const;
+  int ActiveWorkers() const { return active_workers_; }
   // What these offer, in order of their names.
   std::vector<WorkerOffer> ActiveOffers() const;
 
@@ -175,8 +175,9 @@ class LeaseTable {
   // lease does, through SweepResult::dropped. Its share is forgotten.
   std::vector<int64_t> EndJob(int64_t job);
 
-  // Up to `max` tasks for the worker, or none. NotFound: register first. FailedPrecondition:
-  // quarantined.
+  // Up to `max` tasks for the worker, or none, in the order of FairOrder; tasks that together take
+  // no longer than a second are given out of one job. NotFound: register first.
+  // FailedPrecondition: quarantined.
   absl::StatusOr<std::vector<Grant>> Lease(const std::string& worker, int max);
   // Parks a poll until Match finds it work or Sweep finds its time up. A newer poll of one worker
   // answers the older (through the next Match).
@@ -252,7 +253,7 @@ class LeaseTable {
     bool expelled = false;
     WorkerOffer offer;
     std::string offer_key;
-    WorkerState state = WorkerState::kActive;
+    WorkerState state = WorkerState::kLost;  // see SetState
     std::string reason;
     int64_t seen_ns = 0;
     int64_t result_ns = 0;  // of its last result
@@ -279,6 +280,7 @@ class LeaseTable {
 
   // How long from now the worker counts as there when nothing more is heard of it.
   absl::Duration ThereFor(const WorkerEntry& entry) const;
+  void SetState(WorkerEntry* worker, WorkerState state);
   // Another instance takes over.
   void EndTenure(WorkerEntry* entry);
   void Enqueue(TaskEntry* entry);
@@ -306,6 +308,7 @@ class LeaseTable {
   const std::shared_ptr<const LeaseTokens> tokens_;
   int64_t next_token_ = 1;
   int64_t next_poll_ = 1;
+  int active_workers_ = 0;
   int64_t waiting_count_ = 0;
   int64_t leased_count_ = 0;
   absl::flat_hash_map<int64_t, TaskEntry> tasks_;

@@ -94,6 +94,11 @@ class LeaseTablePeer {
         return absl::StrCat("the poll of ", name, " is not parked");
       }
     }
+    int active = 0;
+    for (const auto& [name, worker] : table.workers_) {
+      active += worker.state == WorkerState::kActive;
+    }
+    if (table.ActiveWorkers() != active) return "active workers are miscounted";
     if (table.leased_tasks() != leased || leases != static_cast<size_t>(leased)) {
       return "leased tasks are miscounted";
     }
@@ -1077,6 +1082,9 @@ QueuedTask Task(int64_t id, int64_t job, TaskKind kind) {
 }
 
 int Depth(int usual) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  --usual;  // What a sanitizer could find shows in shorter lives.
+#endif
   const char* const asked = std::getenv("FORALL_LEASE_DEEPER");
   int deeper = 0;
   return asked != nullptr && absl::SimpleAtoi(asked, &deeper) ? usual + deeper : usual;

@@ -42,7 +42,7 @@ class ControllerTest : public ::testing::Test {
     EXPECT_THAT(job, IsOk());
     return job.ok() ? job->name() : "";
   }
-  Controller* controller() { return controller(); }
+  Controller* controller() { return harness_.controller(); }
 
   ControllerHarness harness_;
 };

@@ -52,8 +52,8 @@ class CondVar {
   // Returns false when `timeout` passed without a signal.
   bool WaitWithTimeout(Mutex* mu, absl::Duration timeout) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
     std::unique_lock<std::mutex> lock(mu->mu_, std::adopt_lock);
-    // wait_until on the system clock is what every libstdc++ instruments for the thread sanitizer.
-    const auto deadline = std::chrono::system_clock::now() + absl::ToChronoNanoseconds(timeout);
+    // Of a clock that never steps: on the system's, a step back by an hour is a wait of an hour.
+    const auto deadline = std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(timeout);
     const bool signalled = cv_.wait_until(lock, deadline) == std::cv_status::no_timeout;
     lock.release();
     return signalled;

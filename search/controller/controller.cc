@@ -63,6 +63,7 @@ absl::Status Controller::Load() {
   if (lives.empty() || lives.back().epoch != epoch_) {
     return absl::DataLossError(absl::StrCat("the store has no secret of life ", epoch_));
   }
+  page_tokens_ = std::make_unique<PageTokens>(lives);
   FORALL_ASSIGN_OR_RETURN(std::unique_ptr<Registry> registry, ReadStore());
   Outbox outbox;
   {
@@ -553,6 +554,7 @@ void Controller::Stop() {
 }
 
 absl::Time Controller::Now() { return options_.clock->Now(); }
+int64_t Controller::SteadyNanos() { return options_.clock->SteadyNanos(); }
 
 int64_t Controller::NewTrialId() {
   mu_.AssertHeld();

@@ -38,6 +38,7 @@
 #include "search/controller/measurement_maker.h"
 #include "search/controller/metrics.h"
 #include "search/controller/network_tasks.h"
+#include "search/controller/page_tokens.h"
 #include "search/controller/random_baseline.h"
 #include "search/controller/registry.h"
 #include "search/controller/worker_inspection.h"
@@ -68,6 +69,8 @@ class Controller : private JobHost {
     // Calls that may wait for the store at once. Beyond, calls that need it are ResourceExhausted
     // at once, so that a disk that hangs does not gather calls without end.
     int max_waiting_calls = 10'000;
+    // Registered at once, those not heard of for an hour not counted: memory is kept for each.
+    int max_workers = 20'000;
     std::map<std::string, double> tenant_weights = {};  // search/queue/fair_order.h
     // False: no thread of its own; the owner calls Tick. For tests.
     bool background = true;
@@ -311,6 +314,9 @@ class Controller : private JobHost {
   v1::RetractMeasurementsResponse RetractLocked(const std::vector<int64_t>& ids,
                                                 const v1::RetractMeasurementsRequest& request)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Forgets workers that have long been silent, as far as it needs to. False when all that there
+  // are count.
+  bool MakeRoomForWorkerLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Other workers that measure latencies of the same device as other hardware.
   std::vector<std::string> ClashesLocked(const v1::RegisterWorkerRequest& request)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -385,6 +391,7 @@ class Controller : private JobHost {
 
   // JobHost; the jobs call these under the lock.
   absl::Time Now() override;
+  int64_t SteadyNanos() override;
   int64_t NewTrialId() override;
   StoreBatch* batch() override;
   const MeasurementIndex& index() const override;
@@ -407,6 +414,7 @@ class Controller : private JobHost {
   mutable Mutex mu_;
   CondVar changed_;  // committing_, stopping_ or broken_ changed
   std::unique_ptr<Registry> registry_ ABSL_GUARDED_BY(mu_);
+  std::unique_ptr<const PageTokens> page_tokens_;  // never changes after Load
   std::unique_ptr<LeaseTable> leases_ ABSL_GUARDED_BY(mu_);
   std::unique_ptr<NetworkTasks> networks_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, WorkerInfo> workers_ ABSL_GUARDED_BY(mu_);

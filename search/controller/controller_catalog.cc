@@ -31,13 +31,13 @@ void Controller::ListSupernets(const v1::ListSupernetsRequest& request,
         mu_.AssertHeld();
         FORALL_ASSIGN_OR_RETURN(const int32_t size, CheckPageSize(request.page_size(), 100));
         FORALL_ASSIGN_OR_RETURN(const std::string after,
-                                ParseNamePageToken("supernets", request.page_token()));
+                                page_tokens_->Read({"supernets"}, request.page_token()));
         v1::ListSupernetsResponse response;
         std::string last;
         for (auto it = registry_->supernets.upper_bound(after); it != registry_->supernets.end();
              ++it) {
           if (response.supernets_size() == size) {
-            response.set_next_page_token(NamePageToken("supernets", last));
+            response.set_next_page_token(page_tokens_->Make({"supernets"}, last));
             break;
           }
           last = it->first;

@@ -31,6 +31,8 @@ constexpr int kMaxResults = 64;
 constexpr int kMaxHeldLeases = 1024;
 constexpr size_t kPageBytes = 2 << 20;
 constexpr int kDefaultLatencies = 20;  // of an inspection
+// Work is long done elsewhere, and whoever comes back registers anew.
+constexpr absl::Duration kForgottenAfter = absl::Hours(1);
 constexpr int kMaxLatencies = WorkerLatencies::kLast;
 constexpr absl::Duration kMaxWait = absl::Seconds(60);
 
@@ -229,7 +231,25 @@ absl::Status Controller::RefuseWorkerLocked(const v1::RegisterWorkerRequest& req
         "register once that has been silent for ",
         absl::ToInt64Seconds(absl::Ceil(leases_->lease_time(), absl::Seconds(1))), " s"));
   }
+  if (workers_.count(id) == 0 && !MakeRoomForWorkerLocked()) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("this controller has ", workers_.size(),
+                     " workers and takes no more: raise its "
+                     "--max-workers, or end workers that are not needed (each stops counting ",
+                     absl::FormatDuration(kForgottenAfter), " after it was last heard of)"));
+  }
   return absl::OkStatus();
+}
+
+bool Controller::MakeRoomForWorkerLocked() {
+  const auto full = [this] {
+    mu_.AssertHeld();
+    return static_cast<int>(workers_.size()) >= options_.max_workers;
+  };
+  for (auto it = workers_.begin(); full() && it != workers_.end();) {
+    it = leases_->ForgetWorker(it->first, kForgottenAfter) ? workers_.erase(it) : std::next(it);
+  }
+  return !full();
 }
 
 std::vector<std::string> Controller::ClashesLocked(const v1::RegisterWorkerRequest& request) {
@@ -882,14 +902,14 @@ void Controller::ListWorkers(const v1::ListWorkersRequest& request,
         mu_.AssertHeld();
         FORALL_ASSIGN_OR_RETURN(const int32_t size, CheckPageSize(request.page_size(), 100));
         FORALL_ASSIGN_OR_RETURN(const std::string after,
-                                ParseNamePageToken("workers", request.page_token()));
+                                page_tokens_->Read({"workers"}, request.page_token()));
         v1::ListWorkersResponse response;
         std::string last;
         // A page stays below what clients accept, however much workers say of themselves.
         size_t bytes = 0;
         for (auto it = workers_.upper_bound(after); it != workers_.end(); ++it) {
           if (response.workers_size() == size || bytes > kPageBytes) {
-            response.set_next_page_token(NamePageToken("workers", last));
+            response.set_next_page_token(page_tokens_->Make({"workers"}, last));
             break;
           }
           last = it->first;

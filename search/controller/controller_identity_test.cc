@@ -342,6 +342,23 @@ TEST_F(ControllerIdentityTest, SilentWorkerWhoseDeviceAnotherServesMustRegisterA
   EXPECT_THAT(Heartbeat("b", ""), StatusIs(absl::StatusCode::kNotFound));
 }
 
+TEST_F(ControllerIdentityTest, OnlySoManyWorkersAreTaken) {
+  harness_.set_max_workers(2);
+  harness_.Restart();
+  FORALL_ASSERT_OK(Register("a", "1"));
+  FORALL_ASSERT_OK(Register("b", "1"));
+  EXPECT_THAT(Register("c", "1"),
+              StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("--max-workers")));
+  FORALL_EXPECT_OK(Register("a", "1")) << "who is there may come again";
+  harness_.clock()->Advance(absl::Minutes(59));
+  EXPECT_THAT(Register("c", "1"), StatusIs(absl::StatusCode::kResourceExhausted));
+  FORALL_EXPECT_OK(Register("b", "1"));
+  harness_.clock()->Advance(absl::Minutes(2));
+  FORALL_EXPECT_OK(Register("c", "1")) << "a was silent for an hour";
+  EXPECT_THAT(Lease("a", "1"), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(Register("a", "1"), StatusIs(absl::StatusCode::kResourceExhausted));
+}
+
 TEST_F(ControllerIdentityTest, WhoMeasuresNoLatenciesClashesWithNobody) {
   harness_.Register("a", "pi", "f1");
   v1::RegisterWorkerRequest exporter = harness_.Registration("b", "pi", "f2");

@@ -392,12 +392,13 @@ void Controller::ListSearchJobs(const v1::ListSearchJobsRequest& request,
       std::move(done), [this, request]() -> absl::StatusOr<v1::ListSearchJobsResponse> {
         mu_.AssertHeld();
         FORALL_ASSIGN_OR_RETURN(const int32_t size, CheckPageSize(request.page_size(), 50));
-        FORALL_ASSIGN_OR_RETURN(const int64_t before, ParsePageToken("jobs", request.page_token()));
+        FORALL_ASSIGN_OR_RETURN(const int64_t before,
+                                page_tokens_->ReadNumber({"jobs"}, request.page_token()));
         v1::ListSearchJobsResponse response;
         auto it = before == 0 ? registry_->jobs.end() : registry_->jobs.lower_bound(before);
         while (it != registry_->jobs.begin()) {
           if (response.search_jobs_size() == size) {
-            response.set_next_page_token(PageToken("jobs", it->first));
+            response.set_next_page_token(page_tokens_->Make({"jobs"}, it->first));
             break;
           }
           --it;
@@ -507,8 +508,9 @@ void Controller::ListTrials(const v1::ListTrialsRequest& request,
         mu_.AssertHeld();
         FORALL_ASSIGN_OR_RETURN(JobController * job, FindJobLocked(request.parent()));
         FORALL_ASSIGN_OR_RETURN(const int32_t size, CheckPageSize(request.page_size(), 100));
+        const PageScope scope = {"trials", request.parent()};
         FORALL_ASSIGN_OR_RETURN(const int64_t after,
-                                ParsePageToken("trials", request.page_token()));
+                                page_tokens_->ReadNumber(scope, request.page_token()));
         const std::vector<TrialEntry>& trials = job->fold().trials();
         const int64_t count = static_cast<int64_t>(trials.size());
         v1::ListTrialsResponse response;
@@ -520,7 +522,7 @@ void Controller::ListTrials(const v1::ListTrialsRequest& request,
           *view = TrialView(*registry_, job->fold(), trials[next]);
           bytes += view->ByteSizeLong();
         }
-        if (next < count) response.set_next_page_token(PageToken("trials", next));
+        if (next < count) response.set_next_page_token(page_tokens_->Make(scope, next));
         return response;
       });
 }

@@ -65,7 +65,11 @@ absl::StatusOr<std::unique_ptr<JobController>> JobController::Create(
 }
 
 JobController::JobController(JobFold fold, std::unique_ptr<Sampler> sampler, JobHost* host)
-    : fold_(std::move(fold)), sampler_(std::move(sampler)), host_(host) {}
+    : fold_(std::move(fold)),
+      sampler_(std::move(sampler)),
+      host_(host),
+      spent_before_(std::max(absl::ZeroDuration(), host->Now() - fold_.record().create_time)),
+      begun_ns_(host->SteadyNanos()) {}
 
 absl::Status JobController::Replay(const EventRecord& record) {
   FORALL_ASSIGN_OR_RETURN(const JobEvent event, FromRecord(record));
@@ -187,7 +191,8 @@ void JobController::LearnHistory() {
 
 bool JobController::TimeIsUp() const {
   return fold_.plan().spec().budget().has_max_duration() &&
-         host_->Now() >= fold_.record().create_time + MaxDuration(fold_.plan().spec());
+         spent_before_ + absl::Nanoseconds(host_->SteadyNanos() - begun_ns_) >=
+             MaxDuration(fold_.plan().spec());
 }
 
 bool JobController::BudgetIsSpent() const {

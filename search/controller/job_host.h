@@ -22,6 +22,8 @@ class JobHost {
  public:
   virtual ~JobHost() = default;
   virtual absl::Time Now() = 0;
+  // As Clock::SteadyNanos: what durations are taken by.
+  virtual int64_t SteadyNanos() = 0;
   virtual int64_t NewTrialId() = 0;
   virtual StoreBatch* batch() = 0;
   virtual const MeasurementIndex& index() const = 0;

@@ -54,11 +54,6 @@ absl::StatusOr<std::string> ParseNamed(absl::string_view name, absl::string_view
   return std::string(rest);
 }
 
-absl::Status BadPageToken() {
-  return absl::InvalidArgumentError(
-      "page_token: it is not one that this list gave; leave it empty to start over");
-}
-
 }  // namespace
 
 std::string JobName(int64_t job) { return absl::StrCat("searchJobs/", job); }
@@ -105,36 +100,6 @@ absl::Status CheckId(absl::string_view id, absl::string_view field) {
   if (IsIdentifier(id)) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat(field, ": ", kIdentifierRule, ", got ", Quoted(id)));
-}
-
-std::string PageToken(absl::string_view kind, int64_t after) {
-  return NamePageToken(kind, absl::StrCat(after));
-}
-
-absl::StatusOr<int64_t> ParsePageToken(absl::string_view kind, absl::string_view token) {
-  if (token.empty()) return 0;
-  FORALL_ASSIGN_OR_RETURN(const std::string text, ParseNamePageToken(kind, token));
-  int64_t after = 0;
-  if (ParseNumber(text, &after)) return after;
-  return BadPageToken();
-}
-
-std::string NamePageToken(absl::string_view kind, absl::string_view last) {
-  return absl::WebSafeBase64Escape(absl::StrCat(kind, ":", last));
-}
-
-absl::StatusOr<std::string> ParseNamePageToken(absl::string_view kind, absl::string_view token) {
-  std::string text;
-  absl::string_view rest;
-  if (token.empty()) return text;
-  if (token.size() < 128 && absl::WebSafeBase64Unescape(token, &text)) {
-    rest = text;
-    // Base64 has several spellings of some texts; ours is one.
-    if (absl::ConsumePrefix(&rest, absl::StrCat(kind, ":")) && NamePageToken(kind, rest) == token) {
-      return std::string(rest);
-    }
-  }
-  return BadPageToken();
 }
 
 absl::StatusOr<int32_t> CheckPageSize(int32_t page_size, int32_t fallback) {

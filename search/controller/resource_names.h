@@ -40,14 +40,6 @@ absl::StatusOr<std::string> ParseWorkerName(absl::string_view name);
 // a letter or digit. InvalidArgument naming `field`.
 absl::Status CheckId(absl::string_view id, absl::string_view field);
 
-// `kind` says which list the token is for.
-std::string PageToken(absl::string_view kind, int64_t after);
-// 0 for "". InvalidArgument for anything that PageToken did not make for this list.
-absl::StatusOr<int64_t> ParsePageToken(absl::string_view kind, absl::string_view token);
-// For lists in order of name: the last name that was given.
-std::string NamePageToken(absl::string_view kind, absl::string_view last);
-// "" for "". InvalidArgument for anything that NamePageToken did not make for this list.
-absl::StatusOr<std::string> ParseNamePageToken(absl::string_view kind, absl::string_view token);
 // `fallback` when 0. InvalidArgument when negative; at most 1,000.
 absl::StatusOr<int32_t> CheckPageSize(int32_t page_size, int32_t fallback);
 

@@ -11,6 +11,7 @@
 #include "absl/strings/string_view.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "search/controller/page_tokens.h"
 #include "search/controller/resource_names.h"
 
 extern "C" size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t capacity);
@@ -33,17 +34,24 @@ void Check(absl::string_view text, const absl::StatusOr<T>& parsed, Name name) {
       << parsed.status();
 }
 
+const forall::PageTokens& Tokens() {
+  static const auto* const tokens = new forall::PageTokens(
+      {forall::LifeRecord{.epoch = 1, .secret = std::string(forall::kLifeSecretBytes, 's')}});
+  return *tokens;
+}
+
 void CheckTokens(const std::string& text) {
   for (const char* kind : kKinds) {
-    Check(text, forall::ParsePageToken(kind, text),
-          [&](int64_t after) { return text.empty() ? "" : forall::PageToken(kind, after); });
-    Check(text, forall::ParseNamePageToken(kind, text), [&](const std::string& last) {
-      return text.empty() ? "" : forall::NamePageToken(kind, last);
+    Check(text, Tokens().Read({kind}, text), [&](const std::string& position) {
+      return text.empty() ? "" : Tokens().Make({kind}, position);
     });
-    // A token of this list is none of another.
-    if (text.empty() || !forall::ParseNamePageToken(kind, text).ok()) continue;
+    Check(text, Tokens().ReadNumber({kind}, text),
+          [&](int64_t position) { return text.empty() ? "" : Tokens().Make({kind}, position); });
+    // A token of this list is none of another, nor of another question.
+    if (text.empty() || !Tokens().Read({kind}, text).ok()) continue;
+    FORALL_CHECK(!Tokens().Read({kind, "searchJobs/1"}, text).ok());
     for (const char* other : kKinds) {
-      FORALL_CHECK(other == kind || !forall::ParseNamePageToken(other, text).ok());
+      FORALL_CHECK(other == kind || !Tokens().Read({other}, text).ok());
     }
   }
 }
@@ -58,7 +66,7 @@ void CheckWritten(const std::string& text) {
     const auto trial = forall::ParseTrialName(forall::TrialName(7, number));
     FORALL_CHECK(trial.value().job == 7 && trial.value().ordinal == number);
     for (const char* kind : kKinds) {
-      FORALL_CHECK(forall::ParsePageToken(kind, forall::PageToken(kind, number)).value() == number);
+      FORALL_CHECK(Tokens().ReadNumber({kind}, Tokens().Make({kind}, number)).value() == number);
     }
   }
   const auto asked = static_cast<int32_t>(number);
@@ -70,8 +78,7 @@ void CheckWritten(const std::string& text) {
   FORALL_CHECK(forall::ParseSupernetName(forall::SupernetName(text)).value() == text);
   FORALL_CHECK(forall::ParseSearchSpaceName(forall::SearchSpaceName(text)).value() == text);
   for (const char* kind : kKinds) {
-    FORALL_CHECK(forall::ParseNamePageToken(kind, forall::NamePageToken(kind, text)).value() ==
-                 text);
+    FORALL_CHECK(Tokens().Read({kind}, Tokens().Make({kind}, text)).value() == text);
   }
 }
 
@@ -93,9 +100,9 @@ std::string Word(forall::Random* random) {
     case 6:
       return forall::WorkerName("w");
     case 7:
-      return forall::PageToken(kKinds[random->Uniform(4)], number);
+      return Tokens().Make({kKinds[random->Uniform(4)]}, number);
     case 8:
-      return forall::NamePageToken(kKinds[random->Uniform(4)], "w");
+      return Tokens().Make({kKinds[random->Uniform(4)]}, "w");
     default:
       return absl::StrCat(number);
   }

@@ -57,6 +57,12 @@ absl::Status Apply(const std::string& name, const std::string& value, Controller
       return absl::InvalidArgumentError(
           absl::StrCat("--heartbeat: want a duration from 10ms to 1h, e.g. 5s, got ", value));
     }
+  } else if (name == "--max-workers") {
+    if (!absl::SimpleAtoi(value, &flags->max_workers) || flags->max_workers < 1 ||
+        flags->max_workers > 1'000'000) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--max-workers: want a number from 1 to 1000000, got ", value));
+    }
   } else {
     return absl::InvalidArgumentError(absl::StrCat("unknown flag ", name, "; --help lists them"));
   }
@@ -131,6 +137,8 @@ Flags
   --tenant-weight NAME=WEIGHT
                        A share of the workers other than 1, from 0.01 to 100, for the jobs that the
                        token of that name submits (docs/jobs.md). May be repeated.
+  --max-workers N      Registered at once; more are refused, and those not heard of for an hour do
+                       not count. Default 20000.
   --tls-cert FILE      Its certificate and those above it up to the authority, PEM, and
   --tls-key FILE       the private key: needed on an address that other machines reach. Files that
                        change are read again.

@@ -21,6 +21,7 @@ struct ControllerFlags {
   std::vector<std::string> supernets;
   absl::Duration heartbeat = absl::Seconds(5);
   std::map<std::string, double> tenant_weights;
+  int max_workers = 20'000;
   std::string tls_certificate;
   std::string tls_key;
   std::string tls_client_authorities;

@@ -51,6 +51,7 @@ absl::Status Serve(const ControllerFlags& flags, const sigset_t& signals) {
                           Controller::Create({.store = store.get(),
                                               .artifacts = artifacts.get(),
                                               .heartbeat_interval = flags.heartbeat,
+                                              .max_workers = flags.max_workers,
                                               .tenant_weights = flags.tenant_weights}));
   for (const std::string& supernet : flags.supernets) {
     FORALL_RETURN_IF_ERROR(AddSupernet(supernet, *artifacts, controller.get()));

@@ -121,6 +121,7 @@ void ControllerHarness::Start() {
                           .artifacts = artifacts_.get(),
                           .clock = &clock_,
                           .heartbeat_interval = kHeartbeat,
+                          .max_workers = max_workers_,
                           .background = false});
   FORALL_CHECK(controller.ok()) << controller.status();
   controller_ = *std::move(controller);

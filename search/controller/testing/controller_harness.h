@@ -114,6 +114,24 @@ class FaultyStore : public ResultStore {
 // lies in `artifacts` then.
 v1::TaskResult EvaluateTask(const v1::LeasedTask& leased, const ArtifactStore& artifacts);
 
+// The wall clock steps when told to, as one that a person or a time server sets; the steady one
+// does not. Thread-safe.
+class SteppingClock : public FakeClock {
+ public:
+  absl::Time Now() override {
+    MutexLock lock(&mu_);
+    return FakeClock::Now() + stepped_;
+  }
+  void Step(absl::Duration by) {
+    MutexLock lock(&mu_);
+    stepped_ += by;
+  }
+
+ private:
+  Mutex mu_;
+  absl::Duration stepped_ ABSL_GUARDED_BY(mu_);
+};
+
 class ControllerHarness {
  public:
   static constexpr absl::Duration kHeartbeat = absl::Seconds(5);
@@ -129,11 +147,13 @@ class ControllerHarness {
   SqliteResultStore* sqlite() { return sqlite_.get(); }
   ArtifactStore* artifacts() { return artifacts_.get(); }
   std::string artifacts_path() const { return folder_ / "artifacts"; }
-  FakeClock* clock() { return &clock_; }
+  SteppingClock* clock() { return &clock_; }
   void Tick() { controller_->Tick(); }
 
   // Throws the controller away, as kill -9 would, and starts another one on what was stored.
   void Restart();
+  // From the next Restart on.
+  void set_max_workers(int workers) { max_workers_ = workers; }
 
   // A spec that the harness's supernet and script can do.
   static v1::SearchJobSpec Spec(int trials);
@@ -174,7 +194,8 @@ class ControllerHarness {
   void Start();
 
   TempDir folder_;
-  FakeClock clock_;
+  SteppingClock clock_;
+  int max_workers_ = 20'000;
   std::unique_ptr<SqliteResultStore> sqlite_;
   FaultyStore faulty_;
   std::unique_ptr<ArtifactStore> artifacts_;

@@ -30,6 +30,7 @@
 #include "bench/predictor_bench.h"
 #include "bench/sample_efficiency_bench.h"
 #include "bench/search_bench.h"
+#include "bench/soak_bench.h"
 #include "bench/supernet_bench.h"
 #include "latency/child/measuring_child.h"
 
@@ -67,6 +68,10 @@ benchmarks that take minutes, or published data (flags in brackets are required)
               beside other programs (6 minutes); by "protocol" and "load": "kendall_tau",
               "median_relative_difference", "interval_agreement", "seconds_per_measurement"
               forall-bench latency --load quiet --probes 10
+  soak        whether a controller in steady use keeps its memory, descriptors and threads (10
+              minutes); "controller_rss_mib" with "first", "last", "slope_per_hour", "descriptors"
+              and "threads" with "first" and "last"; status 1 when they grow
+              forall-bench soak --minutes 60
   measured-search  samplers on the supernet that ships, measured on this machine (20 minutes); by
               sampler and "evaluations": "hypervolume_median", "_min", "_max", "seeds", ...
               forall-bench measured-search --images 2500 --results measured.jsonl
@@ -93,12 +98,13 @@ flags
   --workers=LIST  of fleet: how many to simulate, one line each (default 10,100,1000)
   --callers=N     of fleet: completion calls at once (default 32)
   --duration=S    of fleet: seconds of each timed part (default 4)
+  --minutes=M     of soak (default 10)
   --transport=T   of fleet: plaintext (default) or mtls
   --rounds=N      how often both sides are timed, in turn (default 5)
   --threads=N     threads of both sides (default: one per core)
   --check         end with status 1 where a bar is missed
   --predictor=FILE  the once-for-all authors' acc_predictor.pth; of ofa-search also forall's own
-  --supernet=DIR  of measured-search and fleet (default supernets/fashion_mnist)
+  --supernet=DIR  of measured-search, fleet and soak (default supernets/fashion_mnist)
   --results=FILE  measurements of measured-search, kept and reused
   --load=LIST     of latency: quiet, intermittent (default: both)
   --probes=N      of latency: subnets to tell apart (default 20)
@@ -138,6 +144,7 @@ struct Options {
   ParetoBenchOptions pareto;
   FrontierQueryBenchOptions frontier_query;
   FleetBenchOptions fleet;
+  SoakBenchOptions soak;
   SearchBenchOptions search;
 };
 
@@ -174,6 +181,7 @@ constexpr Benchmark kBenchmarks[] = {
        return RunSampleEfficiencyBench(with_table);
      },
      true},
+    {"soak", [](const Options& options) { return RunSoakBench(options.soak); }, true},
     {"latency", [](const Options& options) { return RunLatencyBench(options.latency); }, true},
     {"measured-search",
      [](const Options& options) { return RunMeasuredSearchBench(options.measured_search); }, true},
@@ -252,6 +260,7 @@ absl::Status ReadFlag(absl::string_view flag, absl::string_view value, Options* 
   if (flag == "--supernet") {
     options->measured_search.supernet = std::string(value);
     options->fleet.supernet = std::string(value);
+    options->soak.supernet = std::string(value);
     return absl::OkStatus();
   }
   if (flag == "--results") {
@@ -278,6 +287,15 @@ absl::Status ReadFlag(absl::string_view flag, absl::string_view value, Options* 
           absl::StrCat(flag, ": expected seconds from 0.1 to 60, not \"", value, "\""));
     }
     options->fleet.seconds = seconds;
+    return absl::OkStatus();
+  }
+  if (flag == "--minutes") {
+    double minutes = 0;
+    if (!absl::SimpleAtod(value, &minutes) || !(minutes >= 0.1 && minutes <= 10'000)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(flag, ": expected minutes from 0.1 to 10000, not \"", value, "\""));
+    }
+    options->soak.minutes = minutes;
     return absl::OkStatus();
   }
   if (flag == "--transport") {

@@ -92,7 +92,7 @@ class SimulatedFleet::Impl : public std::enable_shared_from_this<SimulatedFleet:
     timer_ = Thread("fleet-timer", [this] { TimerLoop(); });
     for (int i = 0; i < options_.workers; ++i) {
       auto worker = std::make_unique<Worker>();
-      worker->name = absl::StrCat("workers/bench-", i);
+      worker->name = absl::StrCat("workers/bench-", options_.first_worker + i);
       grpc::ChannelArguments arguments;
       // Otherwise all of them would share one connection.
       arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
@@ -209,7 +209,8 @@ class SimulatedFleet::Impl : public std::enable_shared_from_this<SimulatedFleet:
     const auto call =
         std::make_shared<Call<v1::RegisterWorkerRequest, v1::RegisterWorkerResponse>>();
     v1::RegisterWorkerRequest& request = call->request;
-    const std::string device = absl::StrCat("bench-", index % options_.devices);
+    const std::string device =
+        absl::StrCat("bench-", (options_.first_worker + index) % options_.devices);
     request.set_worker_id(workers_[index]->name.substr(std::string("workers/").size()));
     request.mutable_device()->set_name("devices/" + device);
     request.mutable_device()->set_device_class(device);

@@ -22,6 +22,7 @@ class SimulatedFleet {
     std::string address;
     // Of every worker's connection.
     std::shared_ptr<grpc::ChannelCredentials> credentials;
+    int first_worker = 0;  // They are bench-0 and so on from here.
     int workers = 1;
     // Worker i serves devices/bench-(i modulo devices).
     int devices = 1;

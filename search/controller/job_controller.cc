@@ -65,11 +65,12 @@ absl::StatusOr<std::unique_ptr<JobController>> JobController::Create(
 }
 
 JobController::JobController(JobFold fold, std::unique_ptr<Sampler> sampler, JobHost* host)
-    : fold_(std::move(fold)),
-      sampler_(std::move(sampler)),
-      host_(host),
-      spent_before_(std::max(absl::ZeroDuration(), host->Now() - fold_.record().create_time)),
-      begun_ns_(host->SteadyNanos()) {}
+    : fold_(std::move(fold)), sampler_(std::move(sampler)), host_(host) {
+  // Without a host it is only looked at.
+  if (host == nullptr) return;
+  spent_before_ = std::max(absl::ZeroDuration(), host->Now() - fold_.record().create_time);
+  begun_ns_ = host->SteadyNanos();
+}
 
 absl::Status JobController::Replay(const EventRecord& record) {
   FORALL_ASSIGN_OR_RETURN(const JobEvent event, FromRecord(record));

@@ -177,7 +177,7 @@ class JobController {
   // Until this object was made, by the wall clock, the only one that outlives a process; from then
   // on by the steady one.
   absl::Duration spent_before_;
-  int64_t begun_ns_;
+  int64_t begun_ns_ = 0;
   std::map<int64_t, OpenTask> open_tasks_;
   std::set<std::pair<int64_t, int64_t>> tasks_of_trials_;  // (trial, task) of each of them
   std::string cannot_propose_;                             // "" while it can

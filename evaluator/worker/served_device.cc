@@ -176,9 +176,12 @@ absl::Status ServedDevice::Prepare() {
       options.runtime.memory_bytes = process_.flags->model_memory_mib << 20;
     }
     options.confinement = plan_.confinement;
-    FORALL_ASSIGN_OR_RETURN(std::vector<std::string> refused,
-                            TryConfinement(options.measuring_child, options.confinement));
-    std::move(refused.begin(), refused.end(), std::back_inserter(denied_controls_));
+    if (plan_.kinds.empty() ||
+        std::count(plan_.kinds.begin(), plan_.kinds.end(), v1::Task::LATENCY) > 0) {
+      FORALL_ASSIGN_OR_RETURN(std::vector<std::string> refused,
+                              TryConfinement(options.measuring_child, options.confinement));
+      std::move(refused.begin(), refused.end(), std::back_inserter(denied_controls_));
+    }
     options.read_gate = [probe = process_.probe] {
       const Environment environment = probe->Probe();
       return GateReading{.celsius = environment.temperature_celsius,

@@ -60,10 +60,11 @@ absl::Status LeaveNetwork();
 absl::Status BecomeUser(const UserIds& user);
 void DropCapabilities();
 // Refuses, with EPERM: sockets (all, or all but local ones); processes and programs started;
-// signals and limits for other processes; reading or tracing them; io_uring, mounts, namespaces,
-// keys, BPF, performance events, kernel modules. Threads, memory, files and ioctl of devices
-// remain. Needs no_new_privs, which it sets. Unavailable where the kernel has no such filters; on
-// x86-64 and aarch64 only.
+// signals and limits for other processes; tracing them, though not their files in /proc, which only
+// another user, another user namespace or Yama keeps shut; io_uring, mounts, namespaces, keys, BPF,
+// performance events, kernel modules. Threads, memory, files and ioctl of devices remain. Needs
+// no_new_privs, which it sets. Unavailable where the kernel has no such filters; on x86-64 and
+// aarch64 only.
 absl::Status FilterSystemCalls(bool local_sockets = false);
 
 }  // namespace forall

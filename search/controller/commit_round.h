@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,8 @@ struct CommitRound {
   std::vector<QueuedTask> tasks;
   // Leases to put back should the round not be kept: its results are sent again under them.
   std::vector<EndedLease> ended_leases;
+  // Of jobs that go with it: the store still has them while the rest of the round is written.
+  std::set<std::string> deleted_requests;
   // Answers that may be given then. They run without any lock.
   std::vector<std::function<void(absl::Status)>> answers;
 };

@@ -205,8 +205,7 @@ void Controller::KickLocked(Outbox* outbox) {
   for (const EventRecord& event : committing_round_.batch.append_events) jobs.insert(event.job_id);
   auto batch = std::make_shared<StoreBatch>(std::move(committing_round_.batch));
   committing_round_.batch = StoreBatch();
-  // The store takes deletions alone: they follow the rest. Should they alone fail, what was kept is
-  // told to have failed, as after a lost answer: calls that change something may be repeated.
+  // The store takes deletions alone: they follow the rest.
   auto deletions = std::make_shared<StoreBatch>();
   deletions->delete_jobs = std::move(batch->delete_jobs);
   batch->delete_jobs.clear();
@@ -217,12 +216,12 @@ void Controller::KickLocked(Outbox* outbox) {
     options_.store->CommitAsync(std::move(*batch), [this, deletions](absl::Status status) {
       if (!status.ok() || deletions->empty()) return OnCommitted(status);
       options_.store->CommitAsync(std::move(*deletions),
-                                  [this](absl::Status removed) { OnCommitted(removed); });
+                                  [this](absl::Status removed) { OnCommitted(removed, true); });
     });
   };
 }
 
-void Controller::OnCommitted(const absl::Status& status) {
+void Controller::OnCommitted(const absl::Status& status, bool rest_kept) {
   Outbox outbox;
   {
     MutexLock lock(&mu_);
@@ -235,6 +234,14 @@ void Controller::OnCommitted(const absl::Status& status) {
     if (!status.ok()) {
       BecomeReadOnlyLocked(status, &outbox);
       told = RefusalLocked();
+      if (rest_kept) {
+        told = absl::Status(
+            told.code(),
+            absl::StrCat(
+                status.message(),
+                "; a job that was to be deleted is still there. What else was asked for at "
+                "that moment was kept, or was not: look before you repeat it"));
+      }
     }
     // To each a status of its own.
     const auto tell = [&](std::vector<std::function<void(absl::Status)>>* answers) {
@@ -266,6 +273,7 @@ void Controller::OnCommitted(const absl::Status& status) {
       FORALL_LOG(ERROR) << "nothing of a commit was kept; reading state anew error=\"" << status
                         << "\"";
       // What was collected since builds on what was lost.
+      if (rest_kept) round.ended_leases.clear();  // They have ended for good.
       for (CommitRound* lost : {&round, &open_}) {
         for (EndedLease& lease : lost->ended_leases) leases_to_restore_.push_back(std::move(lease));
       }

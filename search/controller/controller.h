@@ -48,7 +48,8 @@
 
 namespace forall {
 
-// Called exactly once, on the caller's or the store's thread, without any lock; must not block.
+// Called exactly once, on the caller's thread or one of the controller's, without any lock; must
+// not block.
 template <typename T>
 using Done = std::function<void(absl::StatusOr<T>)>;
 
@@ -233,13 +234,16 @@ class Controller : private JobHost {
   static void Run(Outbox* outbox);
   void WhenDurableLocked(std::function<void(absl::Status)> answer, Outbox* outbox)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Starts a commit when there is something to commit and none runs, and hands out tasks.
+  // The answers thread: runs what OnCommitted leaves to it. answers_mu_ may be taken under mu_, and
+  // never the other way round.
   void AnswerLoop();
   void LeaveToAnswersThread(Outbox* outbox);
+  // Starts a commit when there is something to commit and none runs, and hands out tasks.
   void KickLocked(Outbox* outbox) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void DeliverLocked(const std::vector<Delivery>& deliveries, Outbox* outbox)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void OnCommitted(const absl::Status& status);
+  // `rest_kept`: of the round only the deletions failed.
+  void OnCommitted(const absl::Status& status, bool rest_kept = false);
   void ObserveGrant(int64_t since_ns, size_t grants);
   void CollectQueueLocked(MetricFamily* family, bool age) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void QueueTasksLocked(std::vector<QueuedTask> tasks) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

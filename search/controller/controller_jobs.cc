@@ -308,6 +308,10 @@ absl::StatusOr<v1::SearchJob> Controller::SubmitLocked(const std::string& tenant
     return absl::AlreadyExistsError(
         absl::StrCat("request_id: it was used for another spec, by ", JobName(known->second)));
   }
+  if (open_.deleted_requests.count(request.request_id()) > 0) {
+    return absl::UnavailableError(
+        "request_id: its job is being deleted at this moment; repeat the call in a second");
+  }
   FORALL_ASSIGN_OR_RETURN(std::unique_ptr<JobController> job, DraftLocked(spec, supernet, &record));
   for (const std::string& artifact : FilesOf(spec)) {
     FORALL_ASSIGN_OR_RETURN(const int64_t size, options_.artifacts->Size(artifact));
@@ -463,6 +467,7 @@ absl::StatusOr<v1::DeleteSearchJobResponse> Controller::DeleteLocked(const Princ
   response.set_kept_measurements(registry_->index.ForgetJob(id, tasks));
   for (const int64_t task : tasks) registry_->tasks.erase(task);
   if (const std::string& request = fold.record().request_id; !request.empty()) {
+    open_.deleted_requests.insert(request);
     registry_->jobs_by_request.erase(request);
   }
   registry_->jobs.erase(id);

@@ -2,11 +2,14 @@
 // What goes wrong around a job, and what its controller makes of it: failures while nothing can be
 // stored, workers that cannot or must not do what is asked, jobs that wait, numbers that cannot be
 // compared.
+#include <array>
+#include <atomic>
 #include <cmath>
 #include <functional>
 #include <future>
 #include <map>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -14,6 +17,7 @@
 #include "base/mutex.h"
 #include "base/testing/matchers.h"
 #include "base/testing/temp_dir.h"
+#include "base/thread.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "search/controller/resource_names.h"
@@ -198,6 +202,90 @@ TEST(ControllerOverloadTest, CallsBeyondTheLimitAreRefusedAtOnceAndTheOthersAreA
     EXPECT_THAT(answers, ::testing::Each(IsOk()));
   }
   controller->Stop();
+}
+
+// The store writes the rest of a round while it still has the job that the round deletes.
+TEST(ControllerRoundTest, ARequestIdIsNotUsedAgainInTheRoundThatDeletesItsJob) {
+  testing::TempDir dir;
+  const std::string path = dir / "forall.db";
+  v1::SearchJobSpec spec = ControllerHarness::Spec(2);
+  spec.mutable_objectives(1)->mutable_condition()->set_device("devices/pc");
+  {
+    ControllerHarness harness({.path = path});
+    harness.Register("w");
+    FORALL_ASSERT_OK_AND_ASSIGN(const v1::SearchJob job, harness.Submit(spec, "r1"));
+    harness.RunToEnd(job.name());
+  }
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto sqlite, SqliteResultStore::Create({.path = path}));
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto artifacts, ArtifactStore::Create({.folder = dir.path()}));
+  HangingStore store(sqlite.get());
+  FORALL_ASSERT_OK_AND_ASSIGN(
+      const auto controller,
+      Controller::Create({.store = &store, .artifacts = artifacts.get(), .background = false}));
+  store.Hang();
+  // A device that is new takes a commit, and what follows goes into one round.
+  controller->RegisterWorker(ControllerHarness::Registration("w2", "new"), [](const auto&) {});
+  Mutex mu;
+  absl::Status deleted = absl::UnknownError("not answered");
+  absl::Status submitted = absl::UnknownError("not answered");
+  v1::DeleteSearchJobRequest deletion;
+  deletion.set_name("searchJobs/1");
+  controller->DeleteSearchJob(deletion, [&](const auto& answer) {
+    MutexLock lock(&mu);
+    deleted = answer.status();
+  });
+  v1::SubmitSearchJobRequest submission;
+  *submission.mutable_spec() = spec;
+  submission.set_request_id("r1");
+  controller->SubmitSearchJob(submission, [&](const auto& answer) {
+    MutexLock lock(&mu);
+    submitted = answer.status();
+  });
+  store.GoOn();
+  // Both are in the round of this call or before it.
+  FORALL_EXPECT_OK(CallAndWait(controller.get(), &Controller::RegisterWorker,
+                               ControllerHarness::Registration("w3")));
+  {
+    MutexLock lock(&mu);
+    EXPECT_THAT(deleted, IsOk());
+    EXPECT_THAT(submitted, StatusIs(absl::StatusCode::kUnavailable, HasSubstr("is being deleted")));
+  }
+  FORALL_ASSERT_OK_AND_ASSIGN(
+      const v1::SearchJob again,
+      CallAndWait(controller.get(), &Controller::SubmitSearchJob, submission));
+  EXPECT_EQ(again.name(), "searchJobs/2");
+  controller->Stop();
+}
+
+TEST(ControllerRoundTest, EveryCallIsAnsweredOnceAlsoByAControllerThatStops) {
+  testing::TempDir dir;
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto sqlite, SqliteResultStore::Create({.path = ":memory:"}));
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto artifacts, ArtifactStore::Create({.folder = dir.path()}));
+  constexpr int kCallers = 4;
+  constexpr int kCalls = 100;
+  std::array<std::atomic<int>, kCallers* kCalls> answers = {};
+  {
+    FORALL_ASSERT_OK_AND_ASSIGN(
+        const auto controller,
+        Controller::Create({.store = sqlite.get(), .artifacts = artifacts.get()}));
+    std::atomic<int> made{0};
+    std::vector<Thread> callers;
+    for (int caller = 0; caller < kCallers; ++caller) {
+      callers.emplace_back("caller", [&, caller] {
+        for (int call = caller * kCalls; call < (caller + 1) * kCalls; ++call) {
+          // A worker each, so that every call has something to store.
+          controller->RegisterWorker(
+              ControllerHarness::Registration(absl::StrCat("w", call), absl::StrCat("d", call)),
+              [&answers, call](const auto&) { ++answers[call]; });
+          ++made;
+        }
+      });
+    }
+    while (made.load() < kCalls) std::this_thread::yield();
+    controller->Stop();
+    for (Thread& caller : callers) caller.Join();
+  }
+  for (const std::atomic<int>& count : answers) EXPECT_EQ(count.load(), 1);
 }
 
 TEST_F(ControllerTroubleTest, JobWhoseCancellationWasNotKeptGoesOn) {

@@ -146,13 +146,14 @@ std::optional<WorkerStatus> LeaseTable::FindWorker(const std::string& worker) co
 bool LeaseTable::ForgetWorker(const std::string& worker, absl::Duration silence) {
   const auto it = workers_.find(worker);
   if (it == workers_.end()) return false;
-  const WorkerEntry& entry = it->second;
+  WorkerEntry& entry = it->second;
   const int64_t silent_ns = options_.clock->SteadyNanos() - entry.seen_ns;
-  if (absl::Nanoseconds(silent_ns) < silence || !entry.leases.empty() || entry.poll != 0 ||
-      entry.state == WorkerState::kQuarantined) {
+  if (absl::Nanoseconds(silent_ns) < std::max(silence, 2 * lease_time()) || !entry.leases.empty() ||
+      entry.poll != 0 || entry.state == WorkerState::kQuarantined) {
     return false;
   }
   for (const int64_t task : entry.unable_tasks) tasks_[task].unable.erase(worker);
+  SetState(&entry, WorkerState::kLost);
   workers_.erase(it);
   return true;
 }

@@ -28,7 +28,19 @@ grpc::ServerUnaryReactor* FleetServiceImpl::Heartbeat(Context* context,
 grpc::ServerUnaryReactor* FleetServiceImpl::CompleteTasks(Context* context,
                                                           const v1::CompleteTasksRequest* request,
                                                           v1::CompleteTasksResponse* response) {
-  return AnswerUnary(context, controller_, &Controller::CompleteTasks, *request, response);
+  const auto call = [context](Controller* controller, const v1::CompleteTasksRequest& what,
+                              Done<v1::CompleteTasksResponse> done) {
+    controller->CompleteTasks(what, [context, controller, &what, done = std::move(done)](
+                                        absl::StatusOr<v1::CompleteTasksResponse> answer) {
+      // The results are stored; whoever would have gone on with the next tasks is not there.
+      if (answer.ok() && answer->next().tasks_size() > 0 && context->IsCancelled()) {
+        GiveBack(what.worker(), what.instance(), answer->next(), controller);
+        answer->clear_next();
+      }
+      done(std::move(answer));
+    });
+  };
+  return AnswerUnaryBy(context, controller_, call, *request, response);
 }
 
 grpc::ServerUnaryReactor* FleetServiceImpl::ReleaseTask(Context* context,

@@ -64,16 +64,7 @@ class LeaseCall : public grpc::ServerUnaryReactor, public std::enable_shared_fro
       Finish(ToGrpcStatus(status));
       return;
     }
-    if (!answer.ok()) return;
-    for (const v1::LeasedTask& leased : answer->tasks()) {
-      v1::ReleaseTaskRequest release;
-      release.set_worker(worker_);
-      release.set_task(leased.task().name());
-      release.set_lease_token(leased.lease().token());
-      release.set_instance(instance_);
-      // Should it fail, the lease runs out by itself.
-      controller_->ReleaseTask(release, [](const absl::StatusOr<v1::ReleaseTaskResponse>&) {});
-    }
+    if (answer.ok()) GiveBack(worker_, instance_, *answer, controller_);
   }
 
   Controller* const controller_;
@@ -88,6 +79,18 @@ class LeaseCall : public grpc::ServerUnaryReactor, public std::enable_shared_fro
 };
 
 }  // namespace
+
+void GiveBack(const std::string& worker, const std::string& instance,
+              const v1::LeaseTasksResponse& leased, Controller* controller) {
+  for (const v1::LeasedTask& task : leased.tasks()) {
+    v1::ReleaseTaskRequest release;
+    release.set_worker(worker);
+    release.set_task(task.task().name());
+    release.set_lease_token(task.lease().token());
+    release.set_instance(instance);
+    controller->ReleaseTask(release, [](const absl::StatusOr<v1::ReleaseTaskResponse>&) {});
+  }
+}
 
 grpc::ServerUnaryReactor* StartLease(grpc::CallbackServerContext* context,
                                      const v1::LeaseTasksRequest& request,

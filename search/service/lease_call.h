@@ -6,6 +6,8 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <string>
+
 #include "proto/forall/v1/fleet_service.pb.h"
 #include "search/service/access/guarded_controller.h"
 
@@ -16,6 +18,10 @@ grpc::ServerUnaryReactor* StartLease(grpc::CallbackServerContext* context,
                                      const v1::LeaseTasksRequest& request,
                                      v1::LeaseTasksResponse* response,
                                      const GuardedController* controller);
+
+// Gives back what could not be delivered. Should that fail, the leases run out by themselves.
+void GiveBack(const std::string& worker, const std::string& instance,
+              const v1::LeaseTasksResponse& leased, Controller* controller);
 
 }  // namespace forall
 

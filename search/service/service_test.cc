@@ -118,7 +118,7 @@ TEST_F(ServiceTest, EstimatesAJobOrRefusesItAsASubmission) {
 TEST_F(ServiceTest, AJobIsDeletedOnceItHasEnded) {
   harness_.Register("w");
   const v1::SearchJob job = Submit(4);
-  EXPECT_EQ(job.tenant(), "local");
+  EXPECT_EQ(job.tenant(), "(local)");
   v1::DeleteSearchJobRequest request;
   request.set_name(job.name());
   v1::DeleteSearchJobResponse response;

@@ -24,20 +24,34 @@ constexpr uint64_t kMaxBytes = uint64_t{64} << 20;
 const Bytef* AsZlib(const char* bytes) { return reinterpret_cast<const Bytef*>(bytes); }
 Bytef* AsZlib(char* bytes) { return reinterpret_cast<Bytef*>(bytes); }
 
-// Compressing what most results come with would save some forty bytes of 160 and take thirty times
-// as long as packing it as it is; the small window makes the stream cheap to start anew.
+// Compressing what most results come with would save some forty bytes of 160, and takes thirty
+// times as long as packing it as it is.
 constexpr size_t kSmallBytes = 256;
-constexpr int kSmallWindowBits = 9;
-constexpr int kSmallMemoryLevel = 3;
-constexpr int kUsualMemoryLevel = 8;
+
+// A zlib stream of one stored block (RFC 1950, RFC 1951 3.2.4), behind what `result` holds.
+void AppendStored(absl::string_view bytes, std::string* result) {
+  const auto length = static_cast<uint16_t>(bytes.size());
+  const auto complement = static_cast<uint16_t>(~length);
+  const auto low_first = [result](uint16_t number) {
+    result->push_back(static_cast<char>(number & 0xff));
+    result->push_back(static_cast<char>(number >> 8));
+  };
+  result->append("\x78\x01\x01", 3);  // deflate, fastest; the last block, stored
+  low_first(length);
+  low_first(complement);
+  result->append(bytes.data(), bytes.size());
+  const uLong sum =
+      adler32(adler32(0, nullptr, 0), AsZlib(bytes.data()), static_cast<uInt>(bytes.size()));
+  for (int shift = 24; shift >= 0; shift -= 8) {
+    result->push_back(static_cast<char>((sum >> shift) & 0xff));
+  }
+}
 
 // Setting up a stream takes longer than compressing the little that most results come with, so a
 // thread keeps its own.
 class Deflater {
  public:
-  Deflater(int level, int window_bits, int memory_level)
-      : ready_(deflateInit2(&stream_, level, Z_DEFLATED, window_bits, memory_level,
-                            Z_DEFAULT_STRATEGY) == Z_OK) {}
+  Deflater() : ready_(deflateInit(&stream_, Z_BEST_SPEED) == Z_OK) {}
   ~Deflater() {
     if (ready_) deflateEnd(&stream_);
   }
@@ -76,9 +90,12 @@ absl::StatusOr<std::string> CompressBytes(absl::string_view bytes) {
   for (size_t i = 0; i < kLengthBytes; ++i) {
     result[i] = static_cast<char>((uint64_t{bytes.size()} >> (8 * i)) & 0xff);
   }
-  thread_local Deflater usual(Z_BEST_SPEED, MAX_WBITS, kUsualMemoryLevel);
-  thread_local Deflater small(Z_NO_COMPRESSION, kSmallWindowBits, kSmallMemoryLevel);
-  if (!(bytes.size() <= kSmallBytes ? small : usual).Append(bytes, &result)) {
+  if (bytes.size() <= kSmallBytes) {
+    AppendStored(bytes, &result);
+    return result;
+  }
+  thread_local Deflater deflater;
+  if (!deflater.Append(bytes, &result)) {
     return absl::ResourceExhaustedError("no memory to compress evidence");
   }
   return result;

@@ -21,7 +21,7 @@ namespace forall {
 inline constexpr char kWorkerUri[] = "forall:worker/";
 
 // The tenant of a machine's own callers, while they need no token.
-inline constexpr char kLocalTenant[] = "local";
+inline constexpr char kLocalTenant[] = "(local)";
 
 // What came with a call.
 struct Credentials {

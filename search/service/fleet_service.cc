@@ -28,8 +28,10 @@ grpc::ServerUnaryReactor* FleetServiceImpl::Heartbeat(Context* context,
 grpc::ServerUnaryReactor* FleetServiceImpl::CompleteTasks(Context* context,
                                                           const v1::CompleteTasksRequest* request,
                                                           v1::CompleteTasksResponse* response) {
-  const auto call = [context](Controller* controller, const v1::CompleteTasksRequest& what,
+  const auto call = [context](const GuardedController::Pass& pass,
+                              const v1::CompleteTasksRequest& what,
                               Done<v1::CompleteTasksResponse> done) {
+    Controller* const controller = pass.controller();
     controller->CompleteTasks(what, [context, controller, &what, done = std::move(done)](
                                         absl::StatusOr<v1::CompleteTasksResponse> answer) {
       // The results are stored; whoever would have gone on with the next tasks is not there.

@@ -273,6 +273,7 @@ absl::Status SqliteResultStore::CommitDeletion(const StoreBatch& batch) {
   // what refers to it is known, and the pragma does nothing within a transaction.
   FORALL_RETURN_IF_ERROR(writer_.db->Execute("PRAGMA foreign_keys = OFF"));
   const auto remove = [&]() -> absl::Status {
+    writer_.mu.AssertHeld();
     FORALL_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(writer_.db.get()));
     for (const JobDeletion& deletion : batch.delete_jobs) {
       FORALL_RETURN_IF_ERROR(batch_writer_.Delete(deletion));

@@ -103,6 +103,12 @@ absl::StatusOr<std::vector<v1::Trial>> Client::ListTrials(const std::string& job
   return trials;
 }
 
+absl::StatusOr<v1::SearchJob> Client::GetJob(const std::string& name) {
+  v1::GetSearchJobRequest request;
+  request.set_name(name);
+  return Call(search(), &v1::SearchService::Stub::GetSearchJob, request);
+}
+
 absl::Status Client::ForEachTrial(const std::string& job,
                                   const std::function<void(v1::Trial&& trial)>& take) {
   v1::ListTrialsRequest request;

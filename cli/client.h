@@ -64,6 +64,8 @@ class Client {
     }
   }
 
+  // NotFound. By its whole name.
+  absl::StatusOr<v1::SearchJob> GetJob(const std::string& name);
   // Every job, following the pages.
   absl::StatusOr<std::vector<v1::SearchJob>> ListJobs();
   absl::StatusOr<std::vector<v1::Trial>> ListTrials(const std::string& job);

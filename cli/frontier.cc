@@ -30,11 +30,7 @@ struct FrontierOptions {
 // On standard error: of a job that has ended without a frontier, how and why; below a table, how
 // many trials were lost.
 absl::Status SayWhatIsMissing(const std::string& name, bool table, Client* client) {
-  v1::GetSearchJobRequest request;
-  request.set_name(name);
-  FORALL_ASSIGN_OR_RETURN(
-      const v1::SearchJob job,
-      client->Call(client->search(), &v1::SearchService::Stub::GetSearchJob, request));
+  FORALL_ASSIGN_OR_RETURN(const v1::SearchJob job, client->GetJob(name));
   if (HasEnded(job.state()) && job.measured_trials() == 0) {
     std::cerr << job.name() << " " << StateName(job.state()) << " with nothing measured in full"
               << (job.error().empty() ? "" : ": ") << job.error() << "\n";

@@ -32,11 +32,8 @@ absl::Status ListJobs(const CommandContext& context) {
 
 absl::Status ShowJob(const std::string& name, const CommandContext& context) {
   Client client(context.controller);
-  v1::GetSearchJobRequest request;
-  request.set_name(WithCollection("searchJobs", name));
-  FORALL_ASSIGN_OR_RETURN(
-      const v1::SearchJob job,
-      client.Call(client.search(), &v1::SearchService::Stub::GetSearchJob, request));
+  FORALL_ASSIGN_OR_RETURN(const v1::SearchJob job,
+                          client.GetJob(WithCollection("searchJobs", name)));
   TrialReasons reasons;
   if (job.infeasible_trials() + job.failed_trials() > 0) {
     FORALL_RETURN_IF_ERROR(
@@ -59,11 +56,8 @@ absl::Status ShowTrial(const std::string& name, const CommandContext& context) {
 
 absl::Status DeleteJob(const std::string& name, bool yes, const CommandContext& context) {
   Client client(context.controller);
-  v1::GetSearchJobRequest get;
-  get.set_name(WithCollection("searchJobs", name));
-  FORALL_ASSIGN_OR_RETURN(
-      const v1::SearchJob job,
-      client.Call(client.search(), &v1::SearchService::Stub::GetSearchJob, get));
+  FORALL_ASSIGN_OR_RETURN(const v1::SearchJob job,
+                          client.GetJob(WithCollection("searchJobs", name)));
   if (!job.has_end_time()) {
     return absl::FailedPreconditionError(
         absl::StrCat(job.name(), " is ", StateName(job.state()),

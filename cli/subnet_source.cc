@@ -144,10 +144,8 @@ absl::StatusOr<FoundSubnet> FetchTrial(const SubnetRequest& request, Client* cli
   FoundSubnet found;
   found.trial = response.trial();
   found.sha256 = response.artifact_sha256();
-  v1::GetSearchJobRequest job;
-  job.set_name(found.trial->name().substr(0, found.trial->name().find("/trials/")));
-  FORALL_ASSIGN_OR_RETURN(
-      found.job, client->Call(client->search(), &v1::SearchService::Stub::GetSearchJob, job));
+  const std::string& trial = found.trial->name();
+  FORALL_ASSIGN_OR_RETURN(found.job, client->GetJob(trial.substr(0, trial.find("/trials/"))));
   v1::GetSupernetRequest supernet;
   supernet.set_name(found.job.spec().supernet());
   FORALL_ASSIGN_OR_RETURN(

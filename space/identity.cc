@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "space/identity.h"
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/sha256.h"
 
 namespace forall {
 namespace {
+
+constexpr char kTimingPrefix[] = "t1-";
 
 std::string Key(absl::string_view prefix, const std::string& canonical_bytes) {
   return absl::StrCat(prefix, Sha256Hex(canonical_bytes).substr(0, 32));
@@ -45,8 +48,10 @@ std::string TimingKey(const Network& network, int64_t batch, const DeploymentRec
                     layer.kind == LayerKind::kActivation ? ActivationName(layer.activation) : "-",
                     "\n");
   }
-  return Key("t1-", bytes);
+  return Key(kTimingPrefix, bytes);
 }
+
+bool IsTimingKey(absl::string_view key) { return absl::StartsWith(key, kTimingPrefix); }
 
 std::string CalibrationId(const std::string& dataset, const std::string& split, int64_t images,
                           int64_t batch, uint64_t seed) {

@@ -37,6 +37,9 @@ std::string GraphKey(const std::string& arch_key, int64_t resolution, int64_t ba
 std::string TimingKey(const Network& network, int64_t batch, const DeploymentRecipe& recipe,
                       absl::string_view latency_profile);
 
+// Of any bytes: whether TimingKey could have made them, by their beginning.
+bool IsTimingKey(absl::string_view key);
+
 // Images per calibration batch of every export, unless it says otherwise. Each batch has statistics
 // of its own, so it is part of what an export is.
 inline constexpr int64_t kCalibrationBatch = 100;

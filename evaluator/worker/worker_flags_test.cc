@@ -87,8 +87,11 @@ TEST(WorkerFlagsTest, ReadsBothSpellings) {
   FORALL_ASSERT_OK_AND_ASSIGN(
       const WorkerFlags flags,
       ParseWorkerFlags({"--controller=a:1", "--id", "pc-1", "--device", "pc", "--device-class", "x",
-                        "--threads=3", "--kinds", "latency,export", "--cache-mib=7"},
+                        "--threads=3", "--kinds", "latency,export", "--cache-mib=7", "--measure-as",
+                        "pi:video", "--model-memory-limit=512"},
                        Somewhere));
+  EXPECT_EQ(flags.measure_as, "pi:video");
+  EXPECT_EQ(flags.model_memory_mib, 512);
   EXPECT_EQ(flags.access.address, "a:1");
   EXPECT_EQ(flags.id, "pc-1");
   EXPECT_EQ(flags.device, "pc");
@@ -109,6 +112,8 @@ TEST(WorkerFlagsTest, ErrorsNameTheFlag) {
       {{"--controller", "localhost"}, "want HOST:PORT"},
       {{"--controller=lab:port"}, "want HOST:PORT"},
       {{"--cache="}, "--cache"},
+      {{"--measure-as="}, "--measure-as"},
+      {{"--model-memory-limit", "much"}, "--model-memory-limit"},
       {{"--frobnicate"}, "--frobnicate"},
       {{"stray"}, "stray"},
       {{"--help=yes"}, "--help"},

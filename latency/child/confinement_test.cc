@@ -197,7 +197,10 @@ TEST(ConfinementTest, AnotherUsersMemoryIsMeasuredAllTheSame) {
   ChildSessions plain(Scripted({}));
   FORALL_ASSERT_OK_AND_ASSIGN(const std::unique_ptr<LoneModel> own,
                               plain.LoadAlone("holds 48 MiB", {}));
-  EXPECT_EQ(lone->PeakMemoryBytes().status().code(), own->PeakMemoryBytes().status().code());
+  const absl::StatusOr<int64_t> usual = own->PeakMemoryBytes();
+  if (!usual.ok()) GTEST_SKIP() << "NO TEST RAN: " << usual.status();
+  FORALL_ASSERT_OK_AND_ASSIGN(const int64_t bytes, lone->PeakMemoryBytes());
+  EXPECT_GE(bytes, int64_t{48} << 20);
 }
 
 TEST(ConfinementTest, AModelStartsNoProgramAndSignalsNobody) {

@@ -179,9 +179,9 @@ void Controller::DeliverLocked(const std::vector<Delivery>& deliveries, Outbox* 
           std::max<int64_t>(1, absl::ToInt64Seconds(options_.heartbeat_interval)));
     }
     outbox->push_back([this, done = std::move(it->second), response = std::move(response),
-                       since = outbox->entered_ns] {
+                       since = outbox->entered_ns]() mutable {
       ObserveGrant(since, response.tasks_size());
-      done(response);
+      done(std::move(response));
     });
     polls_.erase(it);
   }

@@ -27,12 +27,12 @@ void Controller::Answer(Done<T> done, Compute compute) {
         }
       }
       WhenDurableLocked(
-          [done, answer = std::move(answer)](absl::Status status) {
+          [done, answer = std::move(answer)](absl::Status status) mutable {
             // An error of the call itself stands, whatever became of the round.
             if (answer.ok() && !status.ok()) {
               done(std::move(status));
             } else {
-              done(answer);
+              done(std::move(answer));
             }
           },
           &outbox);

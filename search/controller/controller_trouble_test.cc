@@ -105,45 +105,11 @@ TEST_F(ControllerTroubleTest, FailureThatAFullDiskKeptOutCountsOnce) {
   EXPECT_EQ(job.measured_trials(), 6);
 }
 
-// A store whose disk hangs: commits are answered when it is told to.
-class HangingStore : public FaultyStore {
- public:
-  using FaultyStore::FaultyStore;
-  void CommitAsync(StoreBatch batch, std::function<void(absl::Status)> done) override {
-    {
-      MutexLock lock(&mu_);
-      if (hangs_) {
-        held_.emplace_back(std::move(batch), std::move(done));
-        return;
-      }
-    }
-    FaultyStore::CommitAsync(std::move(batch), std::move(done));
-  }
-  void Hang() {
-    MutexLock lock(&mu_);
-    hangs_ = true;
-  }
-  void GoOn() {
-    std::vector<std::pair<StoreBatch, std::function<void(absl::Status)>>> held;
-    {
-      MutexLock lock(&mu_);
-      hangs_ = false;
-      held.swap(held_);
-    }
-    for (auto& [batch, done] : held) FaultyStore::CommitAsync(std::move(batch), std::move(done));
-  }
-
- private:
-  Mutex mu_;
-  bool hangs_ ABSL_GUARDED_BY(mu_) = false;
-  std::vector<std::pair<StoreBatch, std::function<void(absl::Status)>>> held_ ABSL_GUARDED_BY(mu_);
-};
-
 TEST(ControllerOverloadTest, CallsBeyondTheLimitAreRefusedAtOnceAndTheOthersAreAnsweredLater) {
   testing::TempDir dir;
   FORALL_ASSERT_OK_AND_ASSIGN(const auto sqlite, SqliteResultStore::Create({.path = ":memory:"}));
   FORALL_ASSERT_OK_AND_ASSIGN(const auto artifacts, ArtifactStore::Create({.folder = dir.path()}));
-  HangingStore store(sqlite.get());
+  FaultyStore store(sqlite.get());
   FakeClock clock;
   constexpr int kLimit = 20;
   FORALL_ASSERT_OK_AND_ASSIGN(const auto controller,
@@ -205,56 +171,34 @@ TEST(ControllerOverloadTest, CallsBeyondTheLimitAreRefusedAtOnceAndTheOthersAreA
 }
 
 // The store writes the rest of a round while it still has the job that the round deletes.
-TEST(ControllerRoundTest, ARequestIdIsNotUsedAgainInTheRoundThatDeletesItsJob) {
-  testing::TempDir dir;
-  const std::string path = dir / "forall.db";
-  v1::SearchJobSpec spec = ControllerHarness::Spec(2);
-  spec.mutable_objectives(1)->mutable_condition()->set_device("devices/pc");
-  {
-    ControllerHarness harness({.path = path});
-    harness.Register("w");
-    FORALL_ASSERT_OK_AND_ASSIGN(const v1::SearchJob job, harness.Submit(spec, "r1"));
-    harness.RunToEnd(job.name());
-  }
-  FORALL_ASSERT_OK_AND_ASSIGN(const auto sqlite, SqliteResultStore::Create({.path = path}));
-  FORALL_ASSERT_OK_AND_ASSIGN(const auto artifacts, ArtifactStore::Create({.folder = dir.path()}));
-  HangingStore store(sqlite.get());
-  FORALL_ASSERT_OK_AND_ASSIGN(
-      const auto controller,
-      Controller::Create({.store = &store, .artifacts = artifacts.get(), .background = false}));
-  store.Hang();
-  // A device that is new takes a commit, and what follows goes into one round.
-  controller->RegisterWorker(ControllerHarness::Registration("w2", "new"), [](const auto&) {});
-  Mutex mu;
-  absl::Status deleted = absl::UnknownError("not answered");
-  absl::Status submitted = absl::UnknownError("not answered");
-  v1::DeleteSearchJobRequest deletion;
-  deletion.set_name("searchJobs/1");
-  controller->DeleteSearchJob(deletion, [&](const auto& answer) {
-    MutexLock lock(&mu);
-    deleted = answer.status();
-  });
+TEST_F(ControllerTroubleTest, ARequestIdIsNotUsedAgainInTheRoundThatDeletesItsJob) {
+  harness_.Register("w");
   v1::SubmitSearchJobRequest submission;
-  *submission.mutable_spec() = spec;
+  *submission.mutable_spec() = ControllerHarness::Spec(2);
+  submission.mutable_spec()->mutable_objectives(1)->mutable_condition()->set_device("devices/pc");
   submission.set_request_id("r1");
-  controller->SubmitSearchJob(submission, [&](const auto& answer) {
-    MutexLock lock(&mu);
-    submitted = answer.status();
-  });
-  store.GoOn();
-  // Both are in the round of this call or before it.
-  FORALL_EXPECT_OK(CallAndWait(controller.get(), &Controller::RegisterWorker,
-                               ControllerHarness::Registration("w3")));
-  {
-    MutexLock lock(&mu);
-    EXPECT_THAT(deleted, IsOk());
-    EXPECT_THAT(submitted, StatusIs(absl::StatusCode::kUnavailable, HasSubstr("is being deleted")));
-  }
-  FORALL_ASSERT_OK_AND_ASSIGN(
-      const v1::SearchJob again,
-      CallAndWait(controller.get(), &Controller::SubmitSearchJob, submission));
+  const auto submit = [&] {
+    return CallAndWait(controller(), &Controller::SubmitSearchJob, submission);
+  };
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::SearchJob job, submit());
+  harness_.RunToEnd(job.name());
+  harness_.store()->Hang();
+  // A device that is new takes a commit, and what follows goes into one round.
+  controller()->RegisterWorker(ControllerHarness::Registration("w2", "new"), [](const auto&) {});
+  std::promise<absl::Status> deleted;
+  v1::DeleteSearchJobRequest deletion;
+  deletion.set_name(job.name());
+  controller()->DeleteSearchJob(deletion,
+                                [&](const auto& answer) { deleted.set_value(answer.status()); });
+  std::promise<absl::Status> submitted;
+  controller()->SubmitSearchJob(submission,
+                                [&](const auto& answer) { submitted.set_value(answer.status()); });
+  harness_.store()->GoOn();
+  EXPECT_THAT(deleted.get_future().get(), IsOk());
+  EXPECT_THAT(submitted.get_future().get(),
+              StatusIs(absl::StatusCode::kUnavailable, HasSubstr("is being deleted")));
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::SearchJob again, submit());
   EXPECT_EQ(again.name(), "searchJobs/2");
-  controller->Stop();
 }
 
 TEST(ControllerRoundTest, EveryCallIsAnsweredOnceAlsoByAControllerThatStops) {

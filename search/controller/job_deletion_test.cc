@@ -13,6 +13,7 @@
 namespace forall {
 namespace {
 
+using ::forall::testing::Await;
 using ::forall::testing::CallAndWait;
 using ::forall::testing::ControllerHarness;
 using ::forall::testing::FaultyStore;
@@ -148,20 +149,9 @@ TEST_F(JobDeletionTest, OthersJobsAreDeletedByAnAdministratorOnly) {
   v1::DeleteSearchJobRequest request;
   request.set_name(name);
   const auto as = [&](const Principal& by) {
-    absl::StatusOr<v1::DeleteSearchJobResponse> answer;
-    Mutex mu;
-    CondVar changed;
-    bool done = false;
-    controller()->DeleteSearchJobAs(by, request,
-                                    [&](absl::StatusOr<v1::DeleteSearchJobResponse> given) {
-                                      MutexLock lock(&mu);
-                                      answer = std::move(given);
-                                      done = true;
-                                      changed.Signal();
-                                    });
-    MutexLock lock(&mu);
-    while (!done) changed.Wait(&mu);
-    return answer;
+    return Await<v1::DeleteSearchJobResponse>([&](Done<v1::DeleteSearchJobResponse> done) {
+      controller()->DeleteSearchJobAs(by, request, std::move(done));
+    });
   };
   // Of a job that nobody in particular has submitted, nobody in particular is the owner.
   for (const char* tenant : {"alice", ""}) {

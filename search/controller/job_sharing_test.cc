@@ -14,6 +14,7 @@
 namespace forall {
 namespace {
 
+using ::forall::testing::Await;
 using ::forall::testing::ControllerHarness;
 using ::testing::ElementsAre;
 using ::testing::Pair;
@@ -32,20 +33,10 @@ class JobSharingTest : public ::testing::Test {
   std::string SubmitAs(const std::string& tenant, const v1::SearchJobSpec& spec) {
     v1::SubmitSearchJobRequest request;
     *request.mutable_spec() = spec;
-    // The store in memory answers on its own thread.
-    absl::StatusOr<v1::SearchJob> answer = absl::UnknownError("no answer");
-    Mutex mu;
-    CondVar changed;
-    bool done = false;
-    harness_.controller()->SubmitSearchJobAs({tenant, false}, request,
-                                             [&](absl::StatusOr<v1::SearchJob> job) {
-                                               MutexLock lock(&mu);
-                                               answer = std::move(job);
-                                               done = true;
-                                               changed.Signal();
-                                             });
-    MutexLock lock(&mu);
-    while (!done) changed.Wait(&mu);
+    const absl::StatusOr<v1::SearchJob> answer =
+        Await<v1::SearchJob>([&](Done<v1::SearchJob> done) {
+          harness_.controller()->SubmitSearchJobAs({tenant, false}, request, std::move(done));
+        });
     FORALL_EXPECT_OK(answer);
     return answer.ok() ? answer->name() : "";
   }

@@ -10,6 +10,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "space/identity.h"
 #include "space/metric_registry.h"
 
 namespace forall {
@@ -54,9 +55,8 @@ void MeasurementIndex::Add(MeasurementRecord record) {
 }
 
 void MeasurementIndex::NotePlace(const MeasurementRecord& record) {
-  // A lookup table's are of no trial: no frontier holds them. As TimingKey makes them
-  // (space/identity.h).
-  if (record.key.metric != kMedianLatency || absl::StartsWith(record.key.subject, "t1-")) return;
+  // A lookup table's are of no trial: no frontier holds them.
+  if (record.key.metric != kMedianLatency || IsTimingKey(record.key.subject)) return;
   latency_places_.insert({record.key.device, record.key.device_class, record.key.device_fingerprint,
                           record.key.profile});
 }

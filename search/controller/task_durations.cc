@@ -60,13 +60,12 @@ int64_t ImagesOf(const v1::Task& task, int64_t all) {
 void TaskDurations::Add(const Work& work, double seconds) {
   if (!(seconds > 0) || !std::isfinite(seconds)) return;
   if (work.kind == v1::Task::ACCURACY && work.images <= 0) return;
-  std::deque<double>& latest = seconds_[work];
-  latest.push_back(seconds);
-  double& sum = sums_[work];
-  sum += seconds;
-  if (latest.size() > kRemembered) {
-    sum -= latest.front();
-    latest.pop_front();
+  Latest& latest = latest_[work];
+  latest.seconds.push_back(seconds);
+  latest.sum += seconds;
+  if (latest.seconds.size() > kRemembered) {
+    latest.sum -= latest.seconds.front();
+    latest.seconds.pop_front();
   }
   sum_ += seconds;
   ++count_;
@@ -75,8 +74,9 @@ void TaskDurations::Add(const Work& work, double seconds) {
 double TaskDurations::Guess(const Work& work) const {
   // Rounding may leave a sum at nothing.
   constexpr double kLeast = 1e-6;
-  if (const auto known = seconds_.find(work); known != seconds_.end()) {
-    return std::max(kLeast, sums_.at(work) / static_cast<double>(known->second.size()));
+  if (const auto known = latest_.find(work); known != latest_.end()) {
+    const Latest& latest = known->second;
+    return std::max(kLeast, latest.sum / static_cast<double>(latest.seconds.size()));
   }
   if (work.kind != v1::Task::ACCURACY || work.images > 0) {
     if (const std::optional<Duration> like = Find(work); like.has_value()) {
@@ -92,7 +92,7 @@ std::optional<Duration> TaskDurations::Find(const Work& work) const {
   const std::deque<double>* nearest = nullptr;
   int64_t images = 0;
   double distance = std::numeric_limits<double>::infinity();
-  for (auto it = seconds_.lower_bound(any); it != seconds_.end(); ++it) {
+  for (auto it = latest_.lower_bound(any); it != latest_.end(); ++it) {
     Work same = it->first;
     same.images = 0;
     if (any < same) break;
@@ -101,7 +101,7 @@ std::optional<Duration> TaskDurations::Find(const Work& work) const {
                                   std::max<double>(1, static_cast<double>(work.images)));
     if (std::abs(ratio) >= distance) continue;
     distance = std::abs(ratio);
-    nearest = &it->second;
+    nearest = &it->second.seconds;
     images = it->first.images;
   }
   if (nearest == nullptr) return std::nullopt;
@@ -113,7 +113,7 @@ std::optional<Duration> TaskDurations::Find(const Work& work) const {
 
 std::optional<Duration> TaskDurations::FindWider(const Work& work) const {
   std::optional<Duration> best;
-  for (const auto& [other, latest] : seconds_) {
+  for (const auto& [other, latest] : latest_) {
     Work same = other;
     same.metrics = work.metrics;
     if (same < work || work < same) continue;
@@ -121,7 +121,8 @@ std::optional<Duration> TaskDurations::FindWider(const Work& work) const {
                        std::includes(other.metrics.begin(), other.metrics.end(),
                                      work.metrics.begin(), work.metrics.end());
     if (!wider || (best.has_value() && best->metrics.size() <= other.metrics.size())) continue;
-    best = Duration{Median(latest), static_cast<int64_t>(latest.size()), 0, other.metrics};
+    best = Duration{Median(latest.seconds), static_cast<int64_t>(latest.seconds.size()), 0,
+                    other.metrics};
   }
   return best;
 }

@@ -77,9 +77,13 @@ class TaskDurations {
   std::optional<Duration> FindWider(const Work& work) const;
 
  private:
-  std::map<Work, std::deque<double>> seconds_;
-  std::map<Work, double> sums_;  // of seconds_
-  double sum_ = 0;               // of all that were ever added
+  struct Latest {
+    std::deque<double> seconds;
+    double sum = 0;
+  };
+
+  std::map<Work, Latest> latest_;
+  double sum_ = 0;  // of all that were ever added
   int64_t count_ = 0;
 };
 

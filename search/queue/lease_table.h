@@ -150,8 +150,7 @@ class LeaseTable {
   absl::Status DrainWorker(const std::string& worker);
   std::optional<WorkerStatus> FindWorker(const std::string& worker) const;
   // Forgets a worker that was not heard of for so long, and at least two lives of a lease, and has
-  // no lease, poll or quarantine.
-  // Whether it did.
+  // no lease, poll or quarantine. Whether it did.
   bool ForgetWorker(const std::string& worker, absl::Duration silence);
   std::vector<std::string> Workers() const;
   // Workers that may be given work.

@@ -296,6 +296,35 @@ TEST_F(LeaseTableTest, JobsShareByWhatTheirTasksCost) {
   EXPECT_THAT(leased, ElementsAre(Pair(1, 100), Pair(2, 300)));
 }
 
+TEST_F(LeaseTableTest, ShortTasksOfOneJobAreGivenOutTogetherForASecond) {
+  table_->RegisterWorker("a", Offer());
+  for (int64_t id = 1; id <= 12; ++id) {
+    QueuedTask task = Task(id, TaskKind::kAccuracy, id <= 6 ? 1 : 2);
+    task.cost = 0.3;
+    table_->AddTask(task);
+  }
+  EXPECT_THAT(LeaseIds("a", 9), ElementsAre(1, 2, 3, 7, 8, 9, 4, 5, 6));
+  EXPECT_THAT(LeaseIds("a", 2), ElementsAre(10, 11)) << "no longer than the call asks";
+}
+
+TEST_F(LeaseTableTest, AWorkerThatIsForgottenCountsNoMore) {
+  table_->RegisterWorker("a", Offer());
+  table_->RegisterWorker("b", Offer());
+  EXPECT_EQ(table_->ActiveWorkers(), 2);
+  table_->AddTask(Task(1));
+  EXPECT_THAT(LeaseIds("b", 1), ElementsAre(1));
+  const absl::Duration life = table_->lease_time();
+  clock_.Advance(2 * life - absl::Seconds(1));
+  EXPECT_FALSE(table_->ForgetWorker("a", absl::ZeroDuration())) << "it may be at work";
+  clock_.Advance(absl::Seconds(1));
+  EXPECT_FALSE(table_->ForgetWorker("a", 3 * life));
+  EXPECT_FALSE(table_->ForgetWorker("b", absl::ZeroDuration())) << "it has a lease";
+  EXPECT_FALSE(table_->ForgetWorker("c", absl::ZeroDuration()));
+  EXPECT_TRUE(table_->ForgetWorker("a", absl::ZeroDuration()));
+  EXPECT_EQ(table_->ActiveWorkers(), 1);
+  EXPECT_THAT(table_->Workers(), ElementsAre("b"));
+}
+
 TEST_F(LeaseTableTest, TenantOfManyJobsGetsNoMoreThanOneOfOneJob) {
   LeaseTable::Options options = Options();
   options.tenant_weights = {{"c", 2}};

@@ -10,12 +10,14 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <future>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/cleanup/cleanup.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/sha256.h"
 #include "base/testing/matchers.h"
@@ -267,6 +269,46 @@ TEST_F(ServiceTest, PollWhoseClientHasGoneTakesNoTask) {
   ASSERT_EQ(parked, "0");
   const v1::SearchJob job = Submit(3);
   EXPECT_EQ(harness_.RunToEnd(job.name()).state(), v1::SearchJob::SUCCEEDED);
+}
+
+// When gRPC tells the server that a client has gone is up to its threads: some attempts may come
+// too early, and what they leased runs out by itself.
+TEST_F(ServiceTest, NextTasksOfACallerThatHasGoneAreGivenBackAtOnce) {
+  harness_.Register("w");
+  harness_.Register("other");
+  Submit(40);
+  bool given_back = false;
+  for (int attempt = 0; attempt < 20 && !given_back; ++attempt) {
+    const absl::StatusOr<v1::LeaseTasksResponse> leased = harness_.Lease("w");
+    ASSERT_THAT(leased, testing::IsOk());
+    ASSERT_THAT(leased->tasks(), SizeIs(1));
+    v1::CompleteTasksRequest request;
+    request.set_worker("workers/w");
+    *request.add_results() = harness_.Evaluate(leased->tasks(0));
+    request.set_max_next_tasks(1);
+    harness_.store()->Hang();
+    grpc::ClientContext context;
+    v1::CompleteTasksResponse response;
+    std::promise<grpc::StatusCode> ended;
+    fleet_->async()->CompleteTasks(
+        &context, &request, &response,
+        [&ended](const grpc::Status& status) { ended.set_value(status.error_code()); });
+    while (harness_.store()->held() == 0) Clock::Real()->SleepFor(absl::Milliseconds(1));
+    context.TryCancel();
+    ASSERT_EQ(ended.get_future().get(), grpc::StatusCode::CANCELLED);
+    Clock::Real()->SleepFor(absl::Milliseconds(attempt));
+    harness_.store()->GoOn();
+    FORALL_ASSERT_OK(harness_.sqlite()->Commit({}));
+    // Exports in order of their numbers: what was given back comes before those behind it.
+    const absl::StatusOr<v1::LeaseTasksResponse> next = harness_.Lease("other");
+    ASSERT_THAT(next, testing::IsOk());
+    ASSERT_THAT(next->tasks(), SizeIs(1));
+    const auto number = [](const v1::LeasedTask& task) {
+      return std::stoll(task.task().name().substr(std::strlen("tasks/")));
+    };
+    given_back = number(next->tasks(0)) == number(leased->tasks(0)) + 1;
+  }
+  EXPECT_TRUE(given_back);
 }
 
 TEST_F(ServiceTest, ArtifactsAreUploadedOnceAndDownloadedFromAnyOffset) {
@@ -546,6 +588,8 @@ TEST(ControllerFlagsTest, ReadsBothFormsAndNamesMistakes) {
       ParseControllerFlags({"--db", "x.db", "--heartbeat=200ms", "--supernet", "a", "--supernet=b",
                             "--tenant-weight", "alice=2", "--tenant-weight=nightly=0.25"}));
   EXPECT_EQ(flags.tenant_weights, (std::map<std::string, double>{{"alice", 2}, {"nightly", 0.25}}));
+  EXPECT_EQ(flags.max_workers, 20'000);
+  EXPECT_EQ(ParseControllerFlags({"--db", "x.db", "--max-workers", "7"})->max_workers, 7);
   EXPECT_EQ(flags.artifacts, "x.db.artifacts");
   EXPECT_EQ(flags.heartbeat, absl::Milliseconds(200));
   EXPECT_THAT(flags.supernets, SizeIs(2));
@@ -561,6 +605,8 @@ TEST(ControllerFlagsTest, ReadsBothFormsAndNamesMistakes) {
            {{"--db", "x", "--tenant-weight", "alice=nan"}, "0.01 to 100"},
            {{"--db", "x", "--tenant-weight", "A B=2"}, "no token's name"},
            {{"--db", "x", "--tenant-weight=a=2", "--tenant-weight=a=3"}, "twice"},
+           {{"--db", "x", "--max-workers", "0"}, "1 to 1000000"},
+           {{"--db", "x", "--max-workers=many"}, "1 to 1000000"},
            {{"x.db"}, "x.db"}}) {
     EXPECT_THAT(ParseControllerFlags(arguments),
                 StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(text)));

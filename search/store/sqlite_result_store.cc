@@ -366,11 +366,10 @@ absl::StatusOr<int64_t> SqliteResultStore::BeginEpoch() {
     const std::string secret = SecretBytes(kLifeSecretBytes);
     FORALL_RETURN_IF_ERROR(writer_.db->Run("DELETE FROM lives WHERE epoch <= ? OR epoch >= ?",
                                            epoch - kLivesKept, epoch));
+    FORALL_ASSIGN_OR_RETURN(const StoreIds ids, ReadIds(writer_.db.get()));
     FORALL_RETURN_IF_ERROR(
-        writer_.db->Run("INSERT INTO lives (epoch, secret, tasks_before) "
-                        "SELECT ?, ?, max((SELECT coalesce(max(id), 0) FROM tasks), "
-                        "(SELECT coalesce(max(last_task), 0) FROM deleted_jobs))",
-                        epoch, Blob{secret}));
+        writer_.db->Run("INSERT INTO lives (epoch, secret, tasks_before) VALUES (?, ?, ?)", epoch,
+                        Blob{secret}, ids.task));
     FORALL_RETURN_IF_ERROR(transaction.Commit());
     return epoch;
   };

@@ -57,6 +57,26 @@ void FaultyStore::Heal() {
   failed_ = false;
 }
 
+void FaultyStore::Hang() {
+  MutexLock lock(&mu_);
+  hangs_ = true;
+}
+
+void FaultyStore::GoOn() {
+  std::vector<std::pair<StoreBatch, std::function<void(absl::Status)>>> held;
+  {
+    MutexLock lock(&mu_);
+    hangs_ = false;
+    held.swap(held_);
+  }
+  for (auto& [batch, done] : held) CommitAsync(std::move(batch), std::move(done));
+}
+
+size_t FaultyStore::held() const {
+  MutexLock lock(&mu_);
+  return held_.size();
+}
+
 int64_t FaultyStore::commits() const {
   MutexLock lock(&mu_);
   return commits_;
@@ -72,6 +92,10 @@ void FaultyStore::CommitAsync(StoreBatch batch, std::function<void(absl::Status)
   absl::Status status;
   {
     MutexLock lock(&mu_);
+    if (hangs_) {
+      held_.emplace_back(std::move(batch), std::move(done));
+      return;
+    }
     ++commits_;
     if (fail_from_ != 0 && commits_ >= fail_from_) {
       // Only the first commit after a kill can have been applied without an answer.

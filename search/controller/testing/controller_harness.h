@@ -20,11 +20,9 @@
 
 namespace forall::testing {
 
-// Calls a method of the controller and waits for its answer.
-template <typename Request, typename Response>
-absl::StatusOr<Response> CallAndWait(Controller* controller,
-                                     void (Controller::*method)(const Request&, Done<Response>),
-                                     const Request& request) {
+// Waits for the answer to what `call` asks, whatever thread gives it.
+template <typename Response, typename Call>
+absl::StatusOr<Response> Await(const Call& call) {
   struct Waiter {
     Mutex mu;
     CondVar changed;
@@ -32,7 +30,7 @@ absl::StatusOr<Response> CallAndWait(Controller* controller,
     absl::StatusOr<Response> answer ABSL_GUARDED_BY(mu) = absl::UnknownError("no answer");
   };
   const auto waiter = std::make_shared<Waiter>();
-  (controller->*method)(request, [waiter](absl::StatusOr<Response> answer) {
+  call([waiter](absl::StatusOr<Response> answer) {
     MutexLock lock(&waiter->mu);
     waiter->answer = std::move(answer);
     waiter->done = true;
@@ -44,7 +42,16 @@ absl::StatusOr<Response> CallAndWait(Controller* controller,
   return std::move(waiter->answer);
 }
 
-// Stands between controller and store, and fails on command. Thread-safe.
+// Calls a method of the controller and waits for its answer.
+template <typename Request, typename Response>
+absl::StatusOr<Response> CallAndWait(Controller* controller,
+                                     void (Controller::*method)(const Request&, Done<Response>),
+                                     const Request& request) {
+  return Await<Response>(
+      [&](Done<Response> done) { (controller->*method)(request, std::move(done)); });
+}
+
+// Stands between controller and store, and fails or hangs on command. Thread-safe.
 class FaultyStore : public ResultStore {
  public:
   enum class Fault {
@@ -57,6 +64,12 @@ class FaultyStore : public ResultStore {
   // Commit number `at` (from 1, counted from now) and all later ones fail so, until Heal.
   void FailFrom(int64_t at, Fault fault, absl::Status status);
   void Heal();
+  // Commits are neither applied nor answered, until GoOn does that in their order: a disk that
+  // hangs.
+  void Hang();
+  void GoOn();
+  // How many commits wait for that.
+  size_t held() const;
   int64_t commits() const;
   bool failed() const;
 
@@ -108,6 +121,8 @@ class FaultyStore : public ResultStore {
   Fault fault_ ABSL_GUARDED_BY(mu_) = Fault::kNone;
   absl::Status status_ ABSL_GUARDED_BY(mu_);
   bool failed_ ABSL_GUARDED_BY(mu_) = false;
+  bool hangs_ ABSL_GUARDED_BY(mu_) = false;
+  std::vector<std::pair<StoreBatch, std::function<void(absl::Status)>>> held_ ABSL_GUARDED_BY(mu_);
 };
 
 // What the script says about a task: a pure function of the network and the kind. What is exported

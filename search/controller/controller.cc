@@ -68,8 +68,12 @@ absl::Status Controller::Load() {
   Outbox outbox;
   {
     MutexLock lock(&mu_);
-    leases_ = std::make_unique<LeaseTable>(LeaseTable::Options{
-        options_.clock, std::move(lives), options_.heartbeat_interval, options_.tenant_weights});
+    leases_ = std::make_unique<LeaseTable>(
+        LeaseTable::Options{options_.clock, std::move(lives), options_.heartbeat_interval,
+                            options_.tenant_weights, [this](int32_t work) {
+                              mu_.AssertHeld();
+                              return registry_->durations.Guess(work);
+                            }});
     networks_ = std::make_unique<NetworkTasks>(NetworkTasks::Options{options_.clock, epoch_});
     AdoptRegistryLocked(std::move(registry));
     ResumeJobsLocked();
@@ -80,6 +84,8 @@ absl::Status Controller::Load() {
 }
 
 void Controller::AdoptRegistryLocked(std::unique_ptr<Registry> registry) {
+  // Tasks that stay in the lease table go by their numbers.
+  if (registry_ != nullptr) registry->durations.NumberAs(registry_->durations);
   registry_ = std::move(registry);
   open_ = CommitRound();
   // Tasks that memory knew and the store does not, or not as open, are gone.
@@ -98,7 +104,7 @@ void Controller::AdoptRegistryLocked(std::unique_ptr<Registry> registry) {
   for (QueuedTask& task : registry_->open_tasks) {
     const auto job = registry_->jobs.find(task.job);
     if (job == registry_->jobs.end() || job->second->fold().ended()) continue;
-    task.cost = CostOfLocked(*registry_->tasks[task.id].wire);
+    task.work = WorkOfLocked(*registry_->tasks[task.id].wire);
     leases_->AddTask(task);
   }
   for (const EndedLease& lease : leases_to_restore_) {
@@ -635,14 +641,14 @@ int64_t Controller::AddTask(int64_t job, int64_t trial_id, TaskKind kind, const 
   record.payload = wire.SerializeAsString();
   const int64_t id = record.id;
   open_.batch.insert_tasks.push_back(record);
-  open_.tasks.push_back({id, job, needs, 0, {}, CostOfLocked(wire)});
+  open_.tasks.push_back({id, job, needs, 0, {}, WorkOfLocked(wire)});
   record.payload.clear();
   registry_->tasks[id] = {std::move(record), std::make_unique<v1::Task>(wire)};
   return id;
 }
 
-double Controller::CostOfLocked(const v1::Task& wire) const {
-  return registry_->durations.Guess(
+int32_t Controller::WorkOfLocked(const v1::Task& wire) {
+  return registry_->durations.NumberOf(
       Work::Of(wire, ImagesOf(wire, registry_->index.AllImages(wire.dataset(), wire.split()))));
 }
 

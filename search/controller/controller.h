@@ -388,8 +388,8 @@ class Controller : private JobHost {
   // Ends the lease; whether the task will not be tried again.
   bool FailTaskLocked(const std::string& worker, int64_t id, const v1::TaskFailure& failure)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // QueuedTask.cost.
-  double CostOfLocked(const v1::Task& wire) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // QueuedTask.work.
+  int32_t WorkOfLocked(const v1::Task& wire) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CloseTaskLocked(TaskEntry* task, TaskState state, const std::string& error)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 

@@ -93,7 +93,7 @@ void Controller::MeasureNetworks(const v1::MeasureNetworksRequest& request,
         for (NetworkTask task : wanted) {
           task.wire.set_device(worker->device().name());
           task.wire.set_profile(worker->profile().hash());
-          task.cost = registry_->durations.Guess(Work::Of(task.wire, 0));
+          task.work = registry_->durations.NumberOf(Work::Of(task.wire, 0));
           int64_t measured = 0;
           v1::NetworkTiming* timing = response.add_timings();
           *timing = networks_->Ask(task, worker->device().fingerprint(), registry_->index,

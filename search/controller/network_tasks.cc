@@ -190,7 +190,7 @@ v1::NetworkTiming NetworkTasks::Ask(const NetworkTask& task, const std::string& 
     entry.wire = task.wire;
     entry.task = kFirstId + (options_.epoch << 32) + ++next_;
     open_[entry.task] = key;
-    leases->AddTask({entry.task, kJob, NeedsOf(entry.wire, fingerprint), 0, {}, task.cost});
+    leases->AddTask({entry.task, kJob, NeedsOf(entry.wire, fingerprint), 0, {}, task.work});
   }
   timing.set_state(leases->IsLeased(entry.task) ? v1::NetworkTiming::RUNNING
                                                 : v1::NetworkTiming::WAITING);

@@ -30,7 +30,7 @@ struct NetworkTask {
   v1::Task wire;
   // Task.network_spec, the same for all tasks of a request. Never nullptr.
   std::shared_ptr<const std::string> spec;
-  double cost = 1;  // QueuedTask.cost
+  int32_t work = -1;  // QueuedTask.work
 };
 
 // Of every subject of a request, without the device; keys and parts are checked against the space.

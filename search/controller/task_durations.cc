@@ -6,6 +6,7 @@
 #include <limits>
 #include <vector>
 
+#include "base/log.h"
 #include "space/metric_registry.h"
 
 namespace forall {
@@ -71,11 +72,25 @@ void TaskDurations::Add(const Work& work, double seconds) {
   ++count_;
 }
 
-double TaskDurations::Guess(const Work& work) const {
+int32_t TaskDurations::NumberOf(const Work& work) {
+  const auto entry = latest_.try_emplace(work).first;
+  if (entry->second.number < 0) {
+    entry->second.number = static_cast<int32_t>(numbered_.size());
+    numbered_.push_back(&*entry);
+  }
+  return entry->second.number;
+}
+
+void TaskDurations::NumberAs(const TaskDurations& other) {
+  FORALL_CHECK(numbered_.empty());
+  for (const auto* entry : other.numbered_) NumberOf(entry->first);
+}
+
+double TaskDurations::Guess(int32_t number) const {
   // Rounding may leave a sum at nothing.
   constexpr double kLeast = 1e-6;
-  if (const auto known = latest_.find(work); known != latest_.end()) {
-    const Latest& latest = known->second;
+  const auto& [work, latest] = *numbered_.at(number);
+  if (!latest.seconds.empty()) {
     return std::max(kLeast, latest.sum / static_cast<double>(latest.seconds.size()));
   }
   if (work.kind != v1::Task::ACCURACY || work.images > 0) {
@@ -96,6 +111,7 @@ std::optional<Duration> TaskDurations::Find(const Work& work) const {
     Work same = it->first;
     same.images = 0;
     if (any < same) break;
+    if (it->second.seconds.empty()) continue;
     // A work without images has itself alone; log 1 for 0 keeps both cases one.
     const double ratio = std::log(std::max<double>(1, static_cast<double>(it->first.images)) /
                                   std::max<double>(1, static_cast<double>(work.images)));
@@ -116,7 +132,7 @@ std::optional<Duration> TaskDurations::FindWider(const Work& work) const {
   for (const auto& [other, latest] : latest_) {
     Work same = other;
     same.metrics = work.metrics;
-    if (same < work || work < same) continue;
+    if (latest.seconds.empty() || same < work || work < same) continue;
     const bool wider = other.metrics.size() > work.metrics.size() &&
                        std::includes(other.metrics.begin(), other.metrics.end(),
                                      work.metrics.begin(), work.metrics.end());

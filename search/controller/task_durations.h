@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "proto/forall/v1/fleet_service.pb.h"
@@ -65,9 +66,13 @@ class TaskDurations {
   // What is not positive and finite is not counted, nor an accuracy of no image.
   void Add(const Work& work, double seconds);
 
-  // What one like it may take, cheaply: the mean of those that were done, of such as these where
-  // there are, else of all; 1 where none was ever done. Positive.
-  double Guess(const Work& work) const;
+  // The work's number, from 0, for as long as this lives.
+  int32_t NumberOf(const Work& work);
+  // Gives out the numbers of `other`, before any of its own.
+  void NumberAs(const TaskDurations& other);
+  // What one of that number may take, cheaply: the mean of those that were done, of such as these
+  // where there are, else of all; 1 where none was ever done. Positive.
+  double Guess(int32_t number) const;
 
   // nullopt where none was ever done. Accuracies of another number of images stand in for those
   // wanted, the nearest in proportion, as if each image took the same.
@@ -78,12 +83,14 @@ class TaskDurations {
 
  private:
   struct Latest {
-    std::deque<double> seconds;
+    std::deque<double> seconds;  // empty until one is done
     double sum = 0;
+    int32_t number = -1;  // none yet
   };
 
   std::map<Work, Latest> latest_;
-  double sum_ = 0;  // of all that were ever added
+  std::vector<const std::pair<const Work, Latest>*> numbered_;  // of latest_
+  double sum_ = 0;                                              // of all that were ever added
   int64_t count_ = 0;
 };
 

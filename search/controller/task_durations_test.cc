@@ -37,16 +37,35 @@ TEST(TaskDurationsTest, GivesTheMedianOfTheLatest) {
 
 TEST(TaskDurationsTest, GuessesWhatATaskMayTakeFromWhatIsNearest) {
   TaskDurations durations;
-  EXPECT_EQ(durations.Guess(Accuracy(100)), 1) << "nothing was ever done";
+  EXPECT_EQ(durations.Guess(durations.NumberOf(Accuracy(100))), 1) << "nothing was ever done";
   durations.Add(Latency("devices/pc", "final"), 30);
-  EXPECT_EQ(durations.Guess(Accuracy(100)), 30) << "as all tasks on average";
+  EXPECT_EQ(durations.Guess(durations.NumberOf(Accuracy(100))), 30) << "as all tasks on average";
   durations.Add(Accuracy(100), 4);
   durations.Add(Accuracy(100), 6);
-  EXPECT_EQ(durations.Guess(Accuracy(100)), 5);
-  EXPECT_EQ(durations.Guess(Accuracy(200)), 10) << "images that take as long each";
-  EXPECT_NEAR(durations.Guess(Accuracy(0)), 40.0 / 3, 1e-9) << "nobody knows of how many images";
+  EXPECT_EQ(durations.Guess(durations.NumberOf(Accuracy(100))), 5);
+  EXPECT_EQ(durations.Guess(durations.NumberOf(Accuracy(200))), 10)
+      << "images that take as long each";
+  EXPECT_NEAR(durations.Guess(durations.NumberOf(Accuracy(0))), 40.0 / 3, 1e-9)
+      << "nobody knows of how many images";
   for (size_t i = 0; i < TaskDurations::kRemembered; ++i) durations.Add(Accuracy(100), 0.25);
-  EXPECT_NEAR(durations.Guess(Accuracy(100)), 0.25, 1e-9) << "of the latest";
+  EXPECT_NEAR(durations.Guess(durations.NumberOf(Accuracy(100))), 0.25, 1e-9) << "of the latest";
+}
+
+TEST(TaskDurationsTest, NumbersStandForWork) {
+  TaskDurations durations;
+  const int32_t number = durations.NumberOf(Accuracy(100));
+  EXPECT_EQ(durations.NumberOf(Accuracy(100)), number);
+  EXPECT_NE(durations.NumberOf(Latency("devices/a", "final")), number);
+  EXPECT_FALSE(durations.Find(Accuracy(50)).has_value()) << "a number is no duration";
+  EXPECT_FALSE(durations.FindWider(Latency("devices/a", "final")).has_value());
+  durations.Add(Accuracy(100), 8);
+  EXPECT_EQ(durations.Guess(number), 8) << "learnt after the number was given";
+
+  TaskDurations other;
+  other.Add(Latency("devices/a", "final"), 3);
+  other.NumberAs(durations);
+  EXPECT_EQ(other.NumberOf(Accuracy(100)), number);
+  EXPECT_EQ(other.Guess(number), 3);
 }
 
 TEST(TaskDurationsTest, WhatWasNotSeenIsNotCounted) {

@@ -342,9 +342,10 @@ std::vector<Grant> LeaseTable::Take(const std::string& worker, WorkerEntry* entr
     // More of them where they take hardly any time: what is near in the store is stored at once.
     for (double run = 0; task != 0 && static_cast<int>(grants.size()) < max;) {
       TaskEntry& taken = tasks_[task];
-      if (run > 0 && run + taken.task.cost > kMostRunSeconds) break;
-      run += taken.task.cost;
-      order_.Charge(job, taken.task.cost);
+      const double cost = options_.cost(taken.task.work);
+      if (run > 0 && run + cost > kMostRunSeconds) break;
+      run += cost;
+      order_.Charge(job, cost);
       GiveTo(&taken, worker, entry, tokens_->Make(next_token_++, task, worker));
       taken.granted_ns = options_.clock->SteadyNanos();
       grants.push_back(

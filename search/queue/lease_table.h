@@ -28,6 +28,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -54,7 +55,7 @@ struct QueuedTask {
   TaskNeeds needs;
   int32_t attempts = 0;                // leases granted in earlier lives of the controller
   std::vector<std::string> failed_on;  // workers on which it failed, once per failure
-  double cost = 1;                     // seconds that it is expected to take, positive
+  int32_t work = -1;                   // what Options.cost is asked about
 };
 
 struct Grant {
@@ -126,6 +127,9 @@ class LeaseTable {
     std::vector<LifeRecord> lives;  // those that the store knows, the controller's own last
     absl::Duration heartbeat_interval = absl::Seconds(5);
     std::map<std::string, double> tenant_weights = {};  // as FairOrder's
+    // Seconds, positive, that a task of that work is expected to take; asked whenever one is
+    // leased.
+    std::function<double(int32_t work)> cost = [](int32_t) { return 1.0; };
   };
   explicit LeaseTable(const Options& options);
 

@@ -297,14 +297,20 @@ TEST_F(LeaseTableTest, JobsShareByWhatTheirTasksCost) {
 }
 
 TEST_F(LeaseTableTest, ShortTasksOfOneJobAreGivenOutTogetherForASecond) {
+  double seconds = 1;
+  LeaseTable::Options options = Options();
+  options.cost = [&seconds](int32_t work) { return work == 7 ? seconds : 0; };
+  table_ = std::make_unique<LeaseTable>(options);
   table_->RegisterWorker("a", Offer());
-  for (int64_t id = 1; id <= 12; ++id) {
-    QueuedTask task = Task(id, TaskKind::kAccuracy, id <= 6 ? 1 : 2);
-    task.cost = 0.3;
+  for (int64_t id = 1; id <= 16; ++id) {
+    QueuedTask task = Task(id, TaskKind::kAccuracy, id <= 8 ? 1 : 2);
+    task.work = 7;
     table_->AddTask(task);
   }
-  EXPECT_THAT(LeaseIds("a", 9), ElementsAre(1, 2, 3, 7, 8, 9, 4, 5, 6));
-  EXPECT_THAT(LeaseIds("a", 2), ElementsAre(10, 11)) << "no longer than the call asks";
+  EXPECT_THAT(LeaseIds("a", 4), ElementsAre(1, 9, 2, 10));
+  seconds = 0.3;  // As is learnt after they were added.
+  EXPECT_THAT(LeaseIds("a", 9), ElementsAre(3, 4, 5, 11, 12, 13, 6, 7, 8));
+  EXPECT_THAT(LeaseIds("a", 2), ElementsAre(14, 15)) << "no longer than the call asks";
 }
 
 TEST_F(LeaseTableTest, AWorkerThatIsForgottenCountsNoMore) {

@@ -99,11 +99,14 @@ absl::StatusOr<std::unique_ptr<Db>> OpenBeside(const SqliteResultStore::Options&
   return db;
 }
 
-// Copies what it can without waiting for anybody. What it leaves, the next one copies.
-absl::Status Checkpoint(Db* db) {
+// Copies what it can without waiting for anybody. What it leaves, the next one copies. Returns how
+// many pages of the log are copied.
+absl::StatusOr<int> Checkpoint(Db* db) {
+  int copied = 0;
   const int code =
-      sqlite3_wal_checkpoint_v2(db->handle(), "main", SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
-  return SqliteError(code, sqlite3_errstr(code));
+      sqlite3_wal_checkpoint_v2(db->handle(), "main", SQLITE_CHECKPOINT_PASSIVE, nullptr, &copied);
+  FORALL_RETURN_IF_ERROR(SqliteError(code, sqlite3_errstr(code)));
+  return copied;
 }
 
 int RecordLogLength(void* wal_pages, sqlite3*, const char*, int pages) {
@@ -307,7 +310,10 @@ bool SqliteResultStore::PopQueued(std::vector<Pending>* group) {
 }
 
 void SqliteResultStore::RequestCheckpoint() {
-  if (in_memory() || wal_pages_ < options_.checkpoint_pages) return;
+  if (in_memory()) return;
+  // The log began anew since the last copy if it is shorter than that.
+  const int copied = copied_pages_.load(std::memory_order_relaxed);
+  if (wal_pages_ - (copied > wal_pages_ ? 0 : copied) < options_.checkpoint_pages) return;
   if (wal_pages_ >= kLogLimitFactor * options_.checkpoint_pages) {
     // Waits for the checkpoint that is under way, so that the log's length has a bound.
     CheckpointNow();
@@ -335,7 +341,10 @@ void SqliteResultStore::CheckpointLoop() {
 void SqliteResultStore::CheckpointNow() {
   MutexLock lock(&checkpointer_.mu);
   // Nothing is lost when it fails: the log still holds every commit, and the next one tries again.
-  if (Checkpoint(checkpointer_.db.get()).ok()) checkpoints_.fetch_add(1, std::memory_order_relaxed);
+  const absl::StatusOr<int> copied = Checkpoint(checkpointer_.db.get());
+  if (!copied.ok()) return;
+  copied_pages_.store(*copied, std::memory_order_relaxed);
+  checkpoints_.fetch_add(1, std::memory_order_relaxed);
 }
 
 absl::Status SqliteResultStore::Probe() {

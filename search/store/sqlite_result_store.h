@@ -46,8 +46,10 @@ class SqliteResultStore : public ResultStore {
     absl::Duration commit_window = absl::Milliseconds(2);
     // ... or holds this many.
     int max_batches_per_commit = 256;
-    // Length of the write-ahead log, in pages of 4 KiB, that asks for a checkpoint.
-    int checkpoint_pages = 1000;
+    // Pages of 4 KiB of the write-ahead log, not copied yet, that ask for a checkpoint. What a busy
+    // page holds is written once for all of them. The log itself has five times as many at most,
+    // but for a commit.
+    int checkpoint_pages = 4000;
     // Largest file, in pages; beyond it writes are ResourceExhausted. 0: as large as the disk
     // allows.
     int64_t max_pages = 0;
@@ -162,6 +164,7 @@ class SqliteResultStore : public ResultStore {
   std::atomic<int64_t> batches_ = 0;
   std::atomic<int64_t> refused_ = 0;
   std::atomic<int64_t> checkpoints_ = 0;
+  std::atomic<int> copied_pages_ = 0;  // of the log, by the last checkpoint
 
   Mutex stop_mu_;
   Thread writer_thread_ ABSL_GUARDED_BY(stop_mu_);

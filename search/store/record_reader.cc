@@ -208,6 +208,17 @@ absl::StatusOr<StoreIds> ReadIds(Db* db) {
                                "(SELECT coalesce(max(last_task), 0) FROM deleted_jobs))"));
   FORALL_ASSIGN_OR_RETURN(ids.measurement,
                           db->QueryInt64("SELECT coalesce(max(id), 0) FROM measurements"));
+  // No controller lives to give out so many: the row is damaged, and there is none after the last.
+  constexpr int64_t kMost = int64_t{1} << 62;
+  for (const auto& [what, id] : {std::pair("job", ids.job),
+                                 {"trial", ids.trial},
+                                 {"task", ids.task},
+                                 {"measurement", ids.measurement}}) {
+    if (id > kMost) {
+      return absl::DataLossError(
+          absl::StrCat("no ", what, " can have the number ", id, ": restore a backup"));
+    }
+  }
   return ids;
 }
 

@@ -372,6 +372,10 @@ absl::StatusOr<int64_t> SqliteResultStore::BeginEpoch() {
     FORALL_RETURN_IF_ERROR(writer_.db->Run("UPDATE controller SET epoch = epoch + 1"));
     FORALL_ASSIGN_OR_RETURN(const int64_t epoch,
                             writer_.db->QueryInt64("SELECT epoch FROM controller"));
+    if (epoch < 1) {
+      return absl::DataLossError(
+          absl::StrCat("the controller was started ", epoch - 1, " times: restore a backup"));
+    }
     const std::string secret = SecretBytes(kLifeSecretBytes);
     FORALL_RETURN_IF_ERROR(writer_.db->Run("DELETE FROM lives WHERE epoch <= ? OR epoch >= ?",
                                            epoch - kLivesKept, epoch));

@@ -119,6 +119,22 @@ TEST_F(SqliteResultStoreTest, WhatWasCommittedIsThereAfterReopening) {
   EXPECT_THAT(store->BeginEpoch(), IsOkAndHolds(2));
 }
 
+TEST_F(SqliteResultStoreTest, NumbersWithoutASuccessorAreRefused) {
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto store, Open());
+  FORALL_ASSERT_OK(store->BeginEpoch().status());
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto db, Db::Open({.path = path_}));
+  for (const char* epoch : {"-9223372036854775808", "-2"}) {
+    FORALL_ASSERT_OK(db->Execute(absl::StrCat("UPDATE controller SET epoch = ", epoch)));
+    EXPECT_THAT(store->BeginEpoch(), StatusIs(absl::StatusCode::kDataLoss, HasSubstr("started -")));
+  }
+  FORALL_ASSERT_OK(db->Execute("UPDATE controller SET epoch = 9223372036854775807"));
+  EXPECT_FALSE(store->BeginEpoch().ok());
+  FORALL_ASSERT_OK(db->Execute("UPDATE controller SET epoch = 1"));
+  FORALL_ASSERT_OK(db->Execute("INSERT INTO deleted_jobs VALUES (1, 0, 9223372036854775807, 0)"));
+  EXPECT_THAT(store->BeginEpoch(),
+              StatusIs(absl::StatusCode::kDataLoss, HasSubstr("no trial can have the number")));
+}
+
 TEST_F(SqliteResultStoreTest, LivesAreThereAfterReopening) {
   std::vector<LifeRecord> before;
   {

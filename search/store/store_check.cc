@@ -115,6 +115,8 @@ constexpr Rule kRules[] = {
     {"SELECT 'life ' || epoch || ' of the controller has a secret of ' || length(secret) || "
      "' bytes' FROM lives WHERE length(secret) != 32",
      kForget},
+    {"SELECT 'the controller was started ' || epoch || ' times' FROM controller WHERE epoch < 0",
+     kRestore},
     {"SELECT 'there is a life ' || epoch || ', but the controller was started only ' || "
      "(SELECT epoch FROM controller) || ' times' FROM lives "
      "WHERE epoch > (SELECT epoch FROM controller)",

@@ -107,6 +107,8 @@ TEST_F(StoreCheckTest, SecretsThatNobodyMadeAreFound) {
   EXPECT_THAT(Findings(), AllOf(HasSubstr("life 2 of the controller has a secret of 5 bytes"),
                                 HasSubstr("there is a life 4, but the controller was started only "
                                           "3 times")));
+  Damage("UPDATE controller SET epoch = -9223372036854775808");
+  EXPECT_THAT(Findings(), HasSubstr("the controller was started -9223372036854775808 times"));
 }
 
 TEST_F(StoreCheckTest, WhatIsNoStoreIsAnErrorAndNotAFinding) {

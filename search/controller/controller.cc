@@ -95,6 +95,7 @@ void Controller::AdoptRegistryLocked(std::unique_ptr<Registry> registry) {
       leases_->RemoveTask(task);
     }
   }
+  leases_->UnshareAll();  // Whoever waits for what follows when the jobs go on.
   networks_->Clear();
   swept_poisoned_.clear();
   swept_dropped_.clear();
@@ -138,7 +139,11 @@ void Controller::QueueTasksLocked(std::vector<QueuedTask> tasks) {
     const auto job = registry_->jobs.find(task.job);
     if (job == registry_->jobs.end()) continue;
     if (!job->second->fold().ended()) {
+      const int64_t id = task.id;
       leases_->AddTask(std::move(task));
+      for (const int64_t waiter : registry_->in_flight.WaitersOf(id)) {
+        leases_->ShareTask(id, waiter);
+      }
     } else if (!leases_->IsLeased(task.id)) {
       CloseTaskLocked(&it->second, TaskState::kCancelled, "its job has ended");
     }
@@ -201,6 +206,7 @@ void Controller::ObserveGrant(int64_t since_ns, size_t grants) {
 }
 
 void Controller::KickLocked(Outbox* outbox) {
+  AdvanceWaitersLocked();
   DeliverLocked(leases_->Match(), outbox);
   if (committing_ || !broken_.ok() || read_only_.has_value()) return;
   if (open_.batch.empty() && open_.answers.empty()) return;
@@ -630,9 +636,17 @@ std::optional<TargetBinding> Controller::FindDevice(const LatencyTarget& target)
   return std::move(found[0]);
 }
 
-int64_t Controller::AddTask(int64_t job, int64_t trial_id, TaskKind kind, const v1::Task& wire,
-                            const TaskNeeds& needs) {
+AwaitedTask Controller::AddTask(int64_t job, int64_t trial_id, TaskKind kind, const v1::Task& wire,
+                                const TaskNeeds& needs) {
   mu_.AssertHeld();
+  const uint64_t hash = WorkHash(wire);
+  if (const int64_t other = FindInFlightLocked(hash, job, wire, needs.device_fingerprint);
+      other != 0) {
+    registry_->in_flight.Wait(other, job);
+    leases_->ShareTask(other, job);
+    ++metrics_.tasks_shared;
+    return {other, false};
+  }
   TaskRecord record;
   record.id = ++registry_->ids.task;
   record.job_id = job;
@@ -643,8 +657,45 @@ int64_t Controller::AddTask(int64_t job, int64_t trial_id, TaskKind kind, const 
   open_.batch.insert_tasks.push_back(record);
   open_.tasks.push_back({id, job, needs, 0, {}, WorkOfLocked(wire)});
   record.payload.clear();
-  registry_->tasks[id] = {std::move(record), std::make_unique<v1::Task>(wire)};
-  return id;
+  registry_->tasks[id] = {std::move(record), std::make_unique<v1::Task>(wire), hash};
+  registry_->in_flight.Add(id, hash);
+  return {id, true};
+}
+
+int64_t Controller::FindInFlightLocked(uint64_t hash, int64_t job, const v1::Task& wire,
+                                       const std::string& fingerprint) const {
+  for (const int64_t id : registry_->in_flight.Of(hash)) {
+    const TaskEntry& task = registry_->tasks.at(id);
+    if (task.record.job_id == job) continue;
+    // A job waits for a task once: what tells it that the task is over names no trial.
+    const absl::Span<const int64_t> waiters = registry_->in_flight.WaitersOf(id);
+    if (std::find(waiters.begin(), waiters.end(), job) != waiters.end()) continue;
+    const JobFold& owner = registry_->jobs.at(task.record.job_id)->fold();
+    if (StandsFor(*task.wire, FingerprintOf(owner, *task.wire), wire, fingerprint,
+                  registry_->index.AllImages(wire.dataset(), wire.split()))) {
+      return id;
+    }
+  }
+  return 0;
+}
+
+void Controller::LeaveTask(int64_t task, int64_t job) {
+  mu_.AssertHeld();
+  registry_->in_flight.Leave(task, job);
+  leases_->UnshareTask(task, job);
+}
+
+void Controller::AdvanceWaitersLocked() {
+  // What is not stored is read anew, and everybody goes on from there.
+  if (!broken_.ok() || read_only_.has_value()) return;
+  while (registry_->in_flight.has_over()) {
+    for (const auto& [id, tasks] : registry_->in_flight.TakeOver()) {
+      const auto job = registry_->jobs.find(id);
+      if (job != registry_->jobs.end() && !job->second->fold().ended()) {
+        job->second->OnShared(tasks);
+      }
+    }
+  }
 }
 
 int32_t Controller::WorkOfLocked(const v1::Task& wire) {
@@ -657,6 +708,7 @@ void Controller::CloseTaskLocked(TaskEntry* task, TaskState state, const std::st
   task->record.state = state;
   task->record.error = error;
   task->wire.reset();
+  registry_->in_flight.Remove(task->record.id, task->hash);
   open_.batch.update_tasks.push_back(task->record);
 }
 

@@ -388,6 +388,14 @@ class Controller : private JobHost {
   // Ends the lease; whether the task will not be tried again.
   bool FailTaskLocked(const std::string& worker, int64_t id, const v1::TaskFailure& failure)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The open task of another job that the job, which wants what `wire` asks for, can wait for; 0
+  // when there is none.
+  int64_t FindInFlightLocked(uint64_t hash, int64_t job, const v1::Task& wire,
+                             const std::string& fingerprint) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Jobs whose wait for others' tasks is over go on. Before a round is committed: what they take
+  // over is in the round of the result itself.
+  void AdvanceWaitersLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // QueuedTask.work.
   int32_t WorkOfLocked(const v1::Task& wire) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CloseTaskLocked(TaskEntry* task, TaskState state, const std::string& error)
@@ -402,8 +410,9 @@ class Controller : private JobHost {
   int ActiveWorkers() const override;
   std::optional<TargetBinding> FindDevice(const LatencyTarget& target) const override;
   std::vector<KnownSubnet> History(const JobFold& fold) const override;
-  int64_t AddTask(int64_t job, int64_t trial_id, TaskKind kind, const v1::Task& wire,
-                  const TaskNeeds& needs) override;
+  AwaitedTask AddTask(int64_t job, int64_t trial_id, TaskKind kind, const v1::Task& wire,
+                      const TaskNeeds& needs) override;
+  void LeaveTask(int64_t task, int64_t job) override;
   void JoinAccuracy(int64_t job, int64_t trial_id, const v1::Task& wire) override;
   int64_t DeriveMeasurement(int64_t source, const MetricInfo& metric,
                             double grid_grams_per_kwh) override;

@@ -102,6 +102,10 @@ void AddCounters(const ControllerMetrics& metrics, Families* families) {
   families->AddCounter("forall_tasks_poisoned_total",
                        "Tasks given up because they failed, or lost their lease, too often.",
                        metrics.tasks_poisoned);
+  families->AddCounter("forall_tasks_shared_total",
+                       "Times that a job waited for another job's open task instead of opening "
+                       "one of its own.",
+                       metrics.tasks_shared);
   families->AddCounter("forall_workers_quarantined_total",
                        "Quarantines of workers that failed several tasks in a row.",
                        metrics.workers_quarantined);
@@ -123,6 +127,8 @@ std::vector<MetricFamily> Controller::CollectMetrics() {
                     static_cast<double>(registry_->index.size()));
   families.AddValue("forall_tasks_leased", "Tasks that workers have now.", Type::kGauge,
                     static_cast<double>(leases_->leased_tasks()));
+  families.AddValue("forall_task_waiters", "Waits of jobs for tasks of other jobs now.",
+                    Type::kGauge, static_cast<double>(registry_->in_flight.waits()));
   families.AddValue("forall_polls_parked", "Idle workers that wait for a task.", Type::kGauge,
                     static_cast<double>(leases_->parked_polls()));
   CollectQueueLocked(

@@ -83,8 +83,14 @@ absl::Status JobController::RestoreTask(const TaskRecord& record, const v1::Task
     return absl::DataLossError(
         absl::StrCat("task ", record.id, " is of ", wire.trial(), ", which was never proposed"));
   }
-  OpenTask open{trial.ordinal,   record.kind,  -1,
-                wire.fidelity(), wire.split(), wire.part_images() > 0};
+  OpenTask open{trial.ordinal,
+                record.kind,
+                -1,
+                wire.fidelity(),
+                wire.split(),
+                wire.part_images() > 0,
+                wire.first_image(),
+                int64_t{wire.first_image()} + wire.part_images()};
   for (size_t i = 0; record.kind == TaskKind::kLatency && i < fold_.bindings().size(); ++i) {
     const std::optional<TargetBinding>& binding = fold_.bindings()[i];
     if (binding.has_value() && DeviceName(binding->device) == wire.device() &&
@@ -120,6 +126,10 @@ void JobController::SetState(JobState state, const std::string& message) {
   // Models and compiled tables of some megabytes, of no more use.
   if (fold_.ended() || fold_.record().state == JobState::kFinalizing) sampler_.reset();
   if (fold_.ended()) {
+    for (const auto& [id, open] : open_tasks_) {
+      if (!open.own) host_->LeaveTask(id, fold_.record().id);
+    }
+    parts_over_.clear();
     tasks_of_trials_.clear();
     open_tasks_.clear();  // What still comes is kept as a measurement, and changes no ended job.
     for (const int64_t ordinal : active) StoreTrial(ordinal);
@@ -548,6 +558,19 @@ void JobController::OnFailed(int64_t task, const std::string& worker,
         .reason = v1::TaskFailure::Reason_Name(reason),
         .message = message});
   if (last) AfterResult(ordinal);
+}
+
+void JobController::OnShared(const std::vector<int64_t>& tasks) {
+  std::vector<int64_t> trials;
+  for (const int64_t task : tasks) {
+    const auto it = open_tasks_.find(task);
+    if (it == open_tasks_.end()) continue;
+    trials.push_back(it->second.trial);
+    if (it->second.part) parts_over_.insert(it->second.trial);
+    Close(it);
+  }
+  for (const int64_t ordinal : trials) Advance(ordinal);
+  if (!trials.empty()) Pump();
 }
 
 void JobController::OnDevice(const std::string& device, const std::string& fingerprint) {

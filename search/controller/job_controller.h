@@ -78,6 +78,9 @@ class JobController {
   // `last`: the task is not tried again.
   void OnFailed(int64_t task, const std::string& worker, v1::TaskFailure::Reason reason,
                 const std::string& message, bool last);
+  // These tasks of other jobs, which this one may have waited for, are over (JobHost::AddTask).
+  // What they yielded, if anything, is in the index; what is still missing gets tasks anew.
+  void OnShared(const std::vector<int64_t>& tasks);
   // The device has registered, perhaps with another fingerprint.
   void OnDevice(const std::string& device, const std::string& fingerprint);
 
@@ -107,7 +110,10 @@ class JobController {
     int target = -1;
     std::string fidelity = {};
     std::string split = {};
-    bool part = false;  // of an accuracy
+    bool part = false;  // of an accuracy, with these images
+    int64_t first_image = 0;
+    int64_t end_image = 0;
+    bool own = true;  // false: another job's, whose result this one waits for
   };
 
   JobController(JobFold fold, std::unique_ptr<Sampler> sampler, JobHost* host);
@@ -153,6 +159,8 @@ class JobController {
 
   void Open(int64_t id, OpenTask task);
   void Close(std::map<int64_t, OpenTask>::iterator it);
+  // Cancels it, or waits no longer for it.
+  void Drop(std::map<int64_t, OpenTask>::iterator it);
   // In order of id.
   std::vector<int64_t> OpenTasksOf(int64_t ordinal) const;
   bool HasOpenTask(int64_t ordinal, TaskKind kind, int target, const std::string& fidelity,
@@ -161,8 +169,10 @@ class JobController {
   void AddExportTask(int64_t ordinal);
   v1::Task AccuracyWire(int64_t ordinal, const std::string& fidelity,
                         const std::string& split) const;
-  // Whatever is missing of the evaluation, as one task or as parts.
-  void AddAccuracyTasks(int64_t ordinal, const v1::Task& wire);
+  // Whatever is missing of the evaluation, as one task or as parts; not what has to do with any of
+  // the `begun` images, of which parts are open.
+  void AddAccuracyTasks(int64_t ordinal, const v1::Task& wire,
+                        absl::Span<const AccuracyCover::Range> begun);
   void AddLatencyTask(int64_t ordinal, int target, const std::string& fidelity);
   void AddTask(int64_t ordinal, const v1::Task& wire, const TaskNeeds& needs, OpenTask open);
   void CancelTasksOf(int64_t ordinal);
@@ -180,10 +190,12 @@ class JobController {
   int64_t begun_ns_ = 0;
   std::map<int64_t, OpenTask> open_tasks_;
   std::set<std::pair<int64_t, int64_t>> tasks_of_trials_;  // (trial, task) of each of them
-  std::string cannot_propose_;                             // "" while it can
-  std::string tenant_;                                     // until the log has it
-  std::vector<std::string> warnings_;                      // until the log has them
-  bool exhausted_ = false;  // the sampler knew nothing more for the history so far
+  // Trials for which another job's part is over: it may be missing while others are open.
+  std::set<int64_t> parts_over_;
+  std::string cannot_propose_;         // "" while it can
+  std::string tenant_;                 // until the log has it
+  std::vector<std::string> warnings_;  // until the log has them
+  bool exhausted_ = false;             // the sampler knew nothing more for the history so far
   bool more_to_do_ = false;
 };
 

@@ -33,6 +33,15 @@ void JobController::Close(std::map<int64_t, OpenTask>::iterator it) {
   open_tasks_.erase(it);
 }
 
+void JobController::Drop(std::map<int64_t, OpenTask>::iterator it) {
+  if (it->second.own) {
+    host_->CancelTask(it->first);
+  } else {
+    host_->LeaveTask(it->first, fold_.record().id);
+  }
+  Close(it);
+}
+
 std::vector<int64_t> JobController::OpenTasksOf(int64_t ordinal) const {
   std::vector<int64_t> ids;
   for (auto it = tasks_of_trials_.lower_bound({ordinal, 0});
@@ -106,15 +115,16 @@ std::vector<int64_t> JobController::FindAccuracies(const v1::Task& wire,
 bool JobController::HaveAccuraciesOf(int64_t ordinal, const std::string& fidelity,
                                      const std::string& split,
                                      const std::vector<std::string>& metrics) {
-  bool open = false;
+  std::vector<AccuracyCover::Range> begun;
   for (const int64_t id : OpenTasksOf(ordinal)) {
     const OpenTask& task = open_tasks_.at(id);
     if (task.kind != TaskKind::kAccuracy || task.fidelity != fidelity || task.split != split) {
       continue;
     }
     if (!task.part) return false;  // Its result is all that there is to come.
-    open = true;
+    begun.push_back({task.first_image, task.end_image - task.first_image});
   }
+  const bool look_again = parts_over_.erase(ordinal) > 0;
   const v1::Task wire = AccuracyWire(ordinal, fidelity, split);
   std::vector<int64_t> known = FindAccuracies(wire, metrics);
   if (const int64_t all = host_->index().AllImages(wire.dataset(), split);
@@ -128,7 +138,7 @@ bool JobController::HaveAccuraciesOf(int64_t ordinal, const std::string& fidelit
     }
   }
   if (known.empty()) {
-    if (!open) AddAccuracyTasks(ordinal, wire);
+    if (begun.empty() || look_again) AddAccuracyTasks(ordinal, wire, begun);
     return false;
   }
   CancelEvaluation(ordinal, fidelity, split);
@@ -220,11 +230,12 @@ v1::Task JobController::WireTask(int64_t ordinal, TaskKind kind,
 
 void JobController::AddTask(int64_t ordinal, const v1::Task& wire, const TaskNeeds& needs,
                             OpenTask open) {
-  const int64_t id = host_->AddTask(fold_.record().id, fold_.FindTrial(ordinal)->record.id,
-                                    needs.kind, wire, needs);
+  const AwaitedTask task = host_->AddTask(fold_.record().id, fold_.FindTrial(ordinal)->record.id,
+                                          needs.kind, wire, needs);
   open.trial = ordinal;
   open.kind = needs.kind;
-  Open(id, std::move(open));
+  open.own = task.own;
+  Open(task.id, std::move(open));
 }
 
 void JobController::AddExportTask(int64_t ordinal) {
@@ -245,12 +256,19 @@ v1::Task JobController::AccuracyWire(int64_t ordinal, const std::string& fidelit
   return wire;
 }
 
-void JobController::AddAccuracyTasks(int64_t ordinal, const v1::Task& wire) {
+void JobController::AddAccuracyTasks(int64_t ordinal, const v1::Task& wire,
+                                     absl::Span<const AccuracyCover::Range> begun) {
   int64_t part = fold_.plan().spec().fidelity().part_images() > 0
                      ? fold_.plan().spec().fidelity().part_images()
                      : kPartImages;
   const MeasurementIndex& index = host_->index();
   const auto add = [&](int64_t first, int64_t images) {
+    // Once those are in, what is missing then follows.
+    if (std::any_of(begun.begin(), begun.end(), [&](const AccuracyCover::Range& range) {
+          return range.first_image < first + images && first < range.first_image + range.images;
+        })) {
+      return;
+    }
     v1::Task task = wire;
     task.set_first_image(static_cast<int32_t>(first));
     task.set_part_images(static_cast<int32_t>(images));
@@ -258,6 +276,8 @@ void JobController::AddAccuracyTasks(int64_t ordinal, const v1::Task& wire) {
     open.fidelity = wire.fidelity();
     open.split = wire.split();
     open.part = images > 0;
+    open.first_image = first;
+    open.end_image = first + images;
     AddTask(ordinal, task, NeedsOf(task, ""), std::move(open));
   };
   const int64_t all = index.AllImages(wire.dataset(), wire.split());
@@ -269,7 +289,7 @@ void JobController::AddAccuracyTasks(int64_t ordinal, const v1::Task& wire) {
   if (all == 0 && (images == 0 || images > part)) return add(0, part);
   const AccuracyCover cover =
       index.Cover(wire.artifact_sha256(), wire.dataset(), wire.split(), images);
-  if (cover.pieces.empty() && images <= part) return add(0, 0);
+  if (cover.pieces.empty() && begun.empty() && images <= part) return add(0, 0);
   for (const AccuracyCover::Range& gap : cover.missing) {
     // Parts end at multiples of their size, so that jobs share them whatever they had before.
     for (int64_t first = gap.first_image; first < gap.first_image + gap.images;) {
@@ -307,10 +327,7 @@ void JobController::AddLatencyTask(int64_t ordinal, int target, const std::strin
 }
 
 void JobController::CancelTasksOf(int64_t ordinal) {
-  for (const int64_t id : OpenTasksOf(ordinal)) {
-    host_->CancelTask(id);
-    Close(open_tasks_.find(id));
-  }
+  for (const int64_t id : OpenTasksOf(ordinal)) Drop(open_tasks_.find(id));
 }
 
 void JobController::CancelEvaluation(int64_t ordinal, const std::string& fidelity,
@@ -321,8 +338,7 @@ void JobController::CancelEvaluation(int64_t ordinal, const std::string& fidelit
     if (open.kind != TaskKind::kAccuracy || open.fidelity != fidelity || open.split != split) {
       continue;
     }
-    host_->CancelTask(id);
-    Close(it);
+    Drop(it);
   }
 }
 

@@ -69,6 +69,7 @@ struct ControllerMetrics {
   std::atomic<int64_t> tasks_retried = 0;   // failed, and given out again
   std::atomic<int64_t> tasks_failed = 0;    // failed for good by their own fault
   std::atomic<int64_t> tasks_poisoned = 0;  // failed too often, or took too many workers' leases
+  std::atomic<int64_t> tasks_shared = 0;    // waited for as another job's instead of opened
   std::atomic<int64_t> workers_quarantined = 0;
 };
 

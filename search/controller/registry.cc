@@ -109,16 +109,6 @@ void NoteAllImages(const absl::flat_hash_map<int64_t, std::pair<std::string, std
   }
 }
 
-// The fingerprint that the job's latency task was made for.
-std::string FingerprintOf(const JobFold& fold, const v1::Task& wire) {
-  for (const std::optional<TargetBinding>& binding : fold.bindings()) {
-    if (binding.has_value() && DeviceName(binding->device) == wire.device()) {
-      return binding->fingerprint;
-    }
-  }
-  return "";
-}
-
 absl::Status LoadTasksOf(ResultStore* store, JobController* job, const FailedOn& failed_on,
                          Registry* registry) {
   absl::flat_hash_map<int64_t, std::pair<std::string, std::string>> asked_for_all;
@@ -139,7 +129,8 @@ absl::Status LoadTasksOf(ResultStore* store, JobController* job, const FailedOn&
           id, job_id, NeedsOf(*wire, FingerprintOf(job->fold(), *wire)), record.attempts, {}};
       if (const auto it = failed_on.find(id); it != failed_on.end()) queued.failed_on = it->second;
       registry->open_tasks.push_back(std::move(queued));
-      registry->tasks[id] = {std::move(record), std::move(wire)};
+      const uint64_t hash = WorkHash(*wire);
+      registry->tasks[id] = {std::move(record), std::move(wire), hash};
     } else {
       if (record.state == TaskState::kDone && record.kind == TaskKind::kAccuracy &&
           wire->images() == 0 && wire->part_images() == 0) {
@@ -182,6 +173,16 @@ absl::Status LoadJob(ResultStore* store, JobHost* host, const FindJobFiles& find
 
 }  // namespace
 
+std::string FingerprintOf(const JobFold& fold, const v1::Task& wire) {
+  if (wire.device().empty()) return "";
+  for (const std::optional<TargetBinding>& binding : fold.bindings()) {
+    if (binding.has_value() && DeviceName(binding->device) == wire.device()) {
+      return binding->fingerprint;
+    }
+  }
+  return "";
+}
+
 absl::StatusOr<std::unique_ptr<Registry>> LoadRegistry(ResultStore* store, JobHost* host,
                                                        const FindJobFiles& find_files) {
   auto registry = std::make_unique<Registry>();
@@ -194,6 +195,9 @@ absl::StatusOr<std::unique_ptr<Registry>> LoadRegistry(ResultStore* store, JobHo
   }
   std::sort(registry->open_tasks.begin(), registry->open_tasks.end(),
             [](const QueuedTask& a, const QueuedTask& b) { return a.id < b.id; });
+  for (const QueuedTask& task : registry->open_tasks) {
+    registry->in_flight.Add(task.id, registry->tasks[task.id].hash);
+  }
   return registry;
 }
 

@@ -18,6 +18,7 @@
 #include "search/controller/job_controller.h"
 #include "search/controller/measurement_index.h"
 #include "search/controller/task_durations.h"
+#include "search/controller/tasks_in_flight.h"
 #include "search/queue/lease_table.h"
 #include "search/store/result_store.h"
 #include "space/family.h"
@@ -32,6 +33,7 @@ struct SupernetEntry {
 struct TaskEntry {
   TaskRecord record;               // without its payload
   std::unique_ptr<v1::Task> wire;  // while it is open
+  uint64_t hash = 0;               // WorkHash of it
 };
 
 // Thread-compatible: the controller's lock guards it once it is loaded.
@@ -45,6 +47,7 @@ struct Registry {
   absl::flat_hash_map<std::string, int64_t> jobs_by_request;
   absl::flat_hash_map<int64_t, TaskEntry> tasks;
   TaskDurations durations;
+  TasksInFlight in_flight;  // of `tasks`, those that are open
   // Tasks that are open in the store, in order of id: to be queued.
   std::vector<QueuedTask> open_tasks;
 };
@@ -52,6 +55,9 @@ struct Registry {
 // Where the files come from that a spec names: of a job of this family.
 using FindJobFiles = std::function<absl::StatusOr<JobFiles>(
     const v1::SearchJobSpec& spec, const std::shared_ptr<const Family>& family)>;
+
+// The fingerprint that the job's latency task was made for; "" for other tasks.
+std::string FingerprintOf(const JobFold& fold, const v1::Task& wire);
 
 // Reads all of it; jobs get `host`, which they do not call yet. A job whose files cannot be had
 // is loaded from its log alone and proposes nothing more. DataLoss when what is stored contradicts

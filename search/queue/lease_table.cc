@@ -2,6 +2,7 @@
 #include "search/queue/lease_table.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 
@@ -194,8 +195,14 @@ void LeaseTable::AddTask(QueuedTask task) {
 
 void LeaseTable::Enqueue(TaskEntry* entry) {
   entry->queued_ns = options_.clock->SteadyNanos();
-  if (jobs_[entry->task.job].waiting[entry->queue].insert(entry->task.id).second) ++waiting_count_;
-  Reorder(entry->task.job);
+  waiting_count_ += PutInto(entry->task.job, *entry);
+  for (const int64_t job : entry->sharers) PutInto(job, *entry);
+}
+
+bool LeaseTable::PutInto(int64_t job, const TaskEntry& entry) {
+  const bool inserted = jobs_[job].waiting[entry.queue].insert(entry.task.id).second;
+  Reorder(job);
+  return inserted;
 }
 
 void LeaseTable::Reorder(int64_t job) {
@@ -208,14 +215,43 @@ void LeaseTable::Reorder(int64_t job) {
 }
 
 void LeaseTable::Dequeue(TaskEntry* entry) {
-  const auto job = jobs_.find(entry->task.job);
-  if (job == jobs_.end()) return;
-  const auto queue = job->second.waiting.find(entry->queue);
-  if (queue == job->second.waiting.end()) return;
-  waiting_count_ -= static_cast<int64_t>(queue->second.erase(entry->task.id));
-  if (queue->second.empty()) job->second.waiting.erase(queue);
-  if (job->second.waiting.empty() && !job->second.held) jobs_.erase(job);
-  Reorder(entry->task.job);
+  waiting_count_ -= TakeFrom(entry->task.job, *entry);
+  for (const int64_t job : entry->sharers) TakeFrom(job, *entry);
+}
+
+bool LeaseTable::TakeFrom(int64_t job, const TaskEntry& entry) {
+  const auto it = jobs_.find(job);
+  if (it == jobs_.end()) return false;
+  const auto queue = it->second.waiting.find(entry.queue);
+  if (queue == it->second.waiting.end()) return false;
+  const bool erased = queue->second.erase(entry.task.id) > 0;
+  if (queue->second.empty()) it->second.waiting.erase(queue);
+  if (it->second.waiting.empty() && !it->second.held) jobs_.erase(it);
+  Reorder(job);
+  return erased;
+}
+
+void LeaseTable::ShareTask(int64_t task, int64_t job) {
+  const auto it = tasks_.find(task);
+  if (it == tasks_.end() || it->second.task.job == job) return;
+  std::vector<int64_t>& sharers = it->second.sharers;
+  if (std::find(sharers.begin(), sharers.end(), job) != sharers.end()) return;
+  sharers.push_back(job);
+  if (!it->second.leased) PutInto(job, it->second);
+}
+
+void LeaseTable::UnshareTask(int64_t task, int64_t job) {
+  const auto it = tasks_.find(task);
+  if (it == tasks_.end() || std::erase(it->second.sharers, job) == 0) return;
+  if (!it->second.leased) TakeFrom(job, it->second);
+}
+
+void LeaseTable::UnshareAll() {
+  for (auto& [id, entry] : tasks_) {
+    for (const int64_t job : std::exchange(entry.sharers, {})) {
+      if (!entry.leased) TakeFrom(job, entry);
+    }
+  }
 }
 
 void LeaseTable::RemoveTask(int64_t task) { Erase(task); }
@@ -273,7 +309,10 @@ void LeaseTable::HoldJob(int64_t job, bool held) {
 std::vector<int64_t> LeaseTable::EndJob(int64_t job) {
   std::vector<int64_t> left;
   for (auto& [id, entry] : tasks_) {
-    if (entry.task.job != job) continue;
+    if (entry.task.job != job) {
+      std::erase(entry.sharers, job);
+      continue;
+    }
     if (entry.leased) {
       entry.ended = true;
     } else {
@@ -615,14 +654,18 @@ std::vector<WaitingTasks> LeaseTable::Waiting() const {
   for (const auto& [id, job] : jobs_) {
     for (const auto& [key, tasks] : job.waiting) {
       const TaskNeeds& needs = tasks_.at(*tasks.begin()).task.needs;
-      WaitingTasks& waiting = found[{needs.kind, needs.device}];
-      waiting.kind = needs.kind;
-      waiting.device = needs.device;
-      waiting.tasks += static_cast<int64_t>(tasks.size());
+      WaitingTasks* waiting = nullptr;
       for (const int64_t task : tasks) {
-        waiting.oldest_seconds = std::max(
-            waiting.oldest_seconds, 1e-9 * static_cast<double>(now - tasks_.at(task).queued_ns));
+        const TaskEntry& entry = tasks_.at(task);
+        if (entry.task.job != id) continue;  // Shared with it: counted with its own job.
+        if (waiting == nullptr) waiting = &found[{needs.kind, needs.device}];
+        ++waiting->tasks;
+        waiting->oldest_seconds =
+            std::max(waiting->oldest_seconds, 1e-9 * static_cast<double>(now - entry.queued_ns));
       }
+      if (waiting == nullptr) continue;
+      waiting->kind = needs.kind;
+      waiting->device = needs.device;
     }
   }
   std::vector<WaitingTasks> all;

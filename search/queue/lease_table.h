@@ -21,6 +21,8 @@
 //   - of the jobs that have a task which the worker can do the one gets it that is first in
 //     fair_order.h: by priority, then by what its tenant and it had so far. A lease costs what its
 //     task is expected to take, whatever becomes of it;
+//   - a task that several jobs want (ShareTask) stands among the tasks of each of them: the first
+//     that gets its turn has it leased, and is charged for it;
 //   - within a job exports come first (everything else waits for them), then latencies (only one
 //     device can do them), then accuracies, each in order of task id.
 #ifndef FORALL_SEARCH_QUEUE_LEASE_TABLE_H_
@@ -169,6 +171,12 @@ class LeaseTable {
   void AddTask(QueuedTask task);
   // Takes a task away: it was completed, cancelled or failed for good. Its lease, if any, is lost.
   void RemoveTask(int64_t task);
+  // Another job waits for the task's result: until it ends, or UnshareTask, the task is one of its
+  // own as well, but for what EndJob does with those. Nothing when there is no such task.
+  void ShareTask(int64_t task, int64_t job);
+  void UnshareTask(int64_t task, int64_t job);
+  // Every task is its own job's alone.
+  void UnshareAll();
   bool IsLeased(int64_t task) const;
   // Seconds that a leased task has kept its worker: since its lease, or since the worker's last
   // result if that came later, since a worker takes several tasks and does one after the other. 0
@@ -178,8 +186,9 @@ class LeaseTable {
   std::vector<int64_t> Tasks() const;
   // Waiting tasks of a held job are not leased; leased ones go on.
   void HoldJob(int64_t job, bool held);
-  // The job has ended: its waiting tasks leave (and are returned), leased ones leave when their
-  // lease does, through SweepResult::dropped. Its share is forgotten.
+  // The job has ended: its waiting tasks leave (and are returned) whoever else wants them, leased
+  // ones leave when their lease does, through SweepResult::dropped; tasks of others are not shared
+  // with it any more. Its share is forgotten.
   std::vector<int64_t> EndJob(int64_t job);
 
   // Up to `max` tasks for the worker, or none, in the order of FairOrder; tasks that together take
@@ -241,7 +250,8 @@ class LeaseTable {
 
   struct TaskEntry {
     QueuedTask task;
-    std::string queue;  // key within its job
+    std::vector<int64_t> sharers;  // other jobs that want it
+    std::string queue;             // key within its job
     bool leased = false;
     bool ended = false;  // its job has ended: it leaves when its lease does
     std::string worker;  // of the current lease
@@ -292,6 +302,9 @@ class LeaseTable {
   void EndTenure(WorkerEntry* entry);
   void Enqueue(TaskEntry* entry);
   void Dequeue(TaskEntry* entry);
+  // In and out of the queues of one job; whether it was not there, or was.
+  bool PutInto(int64_t job, const TaskEntry& entry);
+  bool TakeFrom(int64_t job, const TaskEntry& entry);
   // Whether the job is in order_ follows from its queues.
   void Reorder(int64_t job);
   // The task goes back to its queue, or leaves when its job has ended. True when it left.

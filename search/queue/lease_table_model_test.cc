@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <iostream>
+#include <limits>
 #include <map>
 #include <memory>
 #include <set>
@@ -45,10 +46,17 @@ class LeaseTablePeer {
     int64_t waiting = 0;
     for (const auto& [id, entry] : table.tasks_) {
       leased += entry.leased;
-      const auto job = table.jobs_.find(entry.task.job);
-      const bool queued = job != table.jobs_.end() && job->second.waiting.count(entry.queue) > 0 &&
-                          job->second.waiting.at(entry.queue).count(id) > 0;
-      if (queued == entry.leased) return absl::StrCat("task ", id, " is leased and queued alike");
+      std::set<int64_t> wanted = {entry.task.job};
+      wanted.insert(entry.sharers.begin(), entry.sharers.end());
+      if (wanted.size() != entry.sharers.size() + 1) return absl::StrCat(id, " is shared twice");
+      for (const auto& [number, job] : table.jobs_) {
+        const bool queued =
+            job.waiting.count(entry.queue) > 0 && job.waiting.at(entry.queue).count(id) > 0;
+        if (!queued) continue;
+        if (entry.leased) return absl::StrCat("task ", id, " is leased and queued alike");
+        if (wanted.erase(number) == 0) return absl::StrCat("job ", number, " has a stranger's");
+      }
+      if (!entry.leased && !wanted.empty()) return absl::StrCat("task ", id, " is not queued");
       int holders = 0;
       for (const auto& [name, worker] : table.workers_) {
         if (worker.leases.count(id) == 0) continue;
@@ -67,9 +75,9 @@ class LeaseTablePeer {
         return absl::StrCat("whether job ", id, " gets turns is in dispute");
       }
       for (const auto& [key, tasks] : job.waiting) {
-        waiting += static_cast<int64_t>(tasks.size());
         for (const int64_t task : tasks) {
           if (table.tasks_.count(task) == 0) return absl::StrCat("task ", task, " is a ghost");
+          waiting += table.tasks_.at(task).task.job == id;
         }
       }
     }
@@ -103,6 +111,9 @@ class LeaseTablePeer {
       return "leased tasks are miscounted";
     }
     if (table.waiting_tasks() != waiting) return "waiting tasks are miscounted";
+    int64_t counted = 0;
+    for (const WaitingTasks& tasks : table.Waiting()) counted += tasks.tasks;
+    if (counted != waiting) return "waiting tasks are told otherwise than counted";
     if (table.parked_polls() != static_cast<int64_t>(parked)) return "polls are miscounted";
     return "";
   }
@@ -119,7 +130,8 @@ class LeaseTablePeer {
           entry.token.empty() ? "" : entry.worker, ",",
           !entry.token.empty() && entry.tenure == table.workers_.at(entry.worker).tenure,
           entry.leased ? std::max<int64_t>(0, entry.expires_ns - now) : 0, ",",
-          absl::StrJoin(entry.task.failed_on, "+"), ",");
+          absl::StrJoin(entry.task.failed_on, "+"), ",",
+          absl::StrJoin(std::set<int64_t>(entry.sharers.begin(), entry.sharers.end()), "+"), ",");
       for (const auto& [worker, why] : entry.unable) absl::StrAppend(&text, worker, "+");
       absl::StrAppend(&text, ";");
     }
@@ -201,6 +213,7 @@ struct World {
   int instances = 1;  // processes that may be each of the workers
   int most_epochs = 3;
   std::vector<JobShare> shares = {};  // of job 1, 2, ...
+  bool sharing = false;               // jobs come to want each other's tasks
 };
 
 std::string NameOf(int worker) { return absl::StrCat("w", worker); }
@@ -225,19 +238,22 @@ enum class Op {
   kCancelTask,
   kHold,
   kEndJob,
+  kShare,
+  kUnshare,
   kCommit,
   kLoseCommit,
   kRestart,
 };
 constexpr const char* kOpNames[] = {
-    "register", "poll",          "cancel poll", "heartbeat", "complete",    "fail",
-    "unable",   "fail for good", "release",     "advance",   "sweep",       "drain",
-    "cancel",   "hold",          "end job",     "commit",    "lose commit", "restart"};
+    "register",      "poll",    "cancel poll", "heartbeat", "complete",    "fail",   "unable",
+    "fail for good", "release", "advance",     "sweep",     "drain",       "cancel", "hold",
+    "end job",       "share",   "unshare",     "commit",    "lose commit", "restart"};
 
 struct Step {
   Op op = Op::kAdvance;
-  int who = 0;        // worker, task, job or token
-  uint32_t mask = 0;  // of a heartbeat: which of the worker's tokens it lists; else the instance
+  int who = 0;  // worker, task, job or token
+  // Of a heartbeat: which of the worker's tokens it lists; of sharing the job; else the instance.
+  uint32_t mask = 0;
 };
 
 struct Token {
@@ -257,6 +273,7 @@ struct TaskModel {
   int64_t expires = 0;
   std::multiset<int> failed_on;
   std::set<int> unable;
+  std::set<int64_t> sharers;
   // What the store has.
   bool stored_open = true;
   std::multiset<int> stored_failed_on;
@@ -361,9 +378,15 @@ class Explorer {
       table->SetShare(static_cast<int64_t>(i) + 1, world_.shares[i]);
     }
   }
-  int32_t PriorityOf(int64_t task) const {
-    const auto job = static_cast<size_t>(world_.tasks[task - 1].job);
-    return job > world_.shares.size() ? 0 : world_.shares[job - 1].priority;
+  // Of a task that somebody wants.
+  int32_t PriorityOf(const State& state, int64_t task) const {
+    int32_t highest = std::numeric_limits<int32_t>::min();
+    for (const int64_t job : WantedBy(state, task)) {
+      const auto place = static_cast<size_t>(job) - 1;
+      const int32_t priority = place < world_.shares.size() ? world_.shares[place].priority : 0;
+      highest = std::max(highest, priority);
+    }
+    return highest;
   }
 
   // All lives are of one store.
@@ -504,6 +527,14 @@ class Explorer {
       steps.push_back({Op::kHold, job});
       steps.push_back({Op::kEndJob, job});
     }
+    for (int task = 1; world_.sharing && task <= static_cast<int>(state.tasks.size()); ++task) {
+      const TaskModel& entry = state.tasks[task - 1];
+      for (int job = 1; entry.in_table && job <= world_.jobs; ++job) {
+        if (state.ended[job] || world_.tasks[task - 1].job == job) continue;
+        steps.push_back({entry.sharers.count(job) == 0 ? Op::kShare : Op::kUnshare, task,
+                         static_cast<uint32_t>(job)});
+      }
+    }
     if (state.dirty) {
       steps.push_back({Op::kCommit});
       steps.push_back({Op::kLoseCommit});
@@ -549,10 +580,19 @@ class Explorer {
 
   bool Grantable(const State& state, int worker, int64_t task) const {
     const TaskModel& model = state.tasks[task - 1];
-    return model.in_table && model.current < 0 && !model.job_ended &&
-           !state.held[world_.tasks[task - 1].job] && Offers(worker, task) &&
-           model.unable.count(worker) == 0;
+    return model.in_table && model.current < 0 && !model.job_ended && Wanted(state, task) &&
+           Offers(worker, task) && model.unable.count(worker) == 0;
   }
+
+  // Jobs that want the task and are not held.
+  std::vector<int64_t> WantedBy(const State& state, int64_t task) const {
+    std::vector<int64_t> jobs = {world_.tasks[task - 1].job};
+    jobs.insert(jobs.end(), state.tasks[task - 1].sharers.begin(),
+                state.tasks[task - 1].sharers.end());
+    std::erase_if(jobs, [&](int64_t job) { return state.held[job]; });
+    return jobs;
+  }
+  bool Wanted(const State& state, int64_t task) const { return !WantedBy(state, task).empty(); }
 
   int GrantableTo(const State& state, int worker) const {
     const WorkerModel& model = state.workers[worker];
@@ -592,6 +632,7 @@ class Explorer {
     model.current = -1;
     model.holder = -1;
     model.last = -1;
+    model.sharers.clear();
   }
 
   void Grants(State* state, int worker, const std::vector<Grant>& grants, int expected) {
@@ -608,7 +649,8 @@ class Explorer {
       }
       for (size_t other = 1; other <= state->tasks.size(); ++other) {
         const auto task = static_cast<int64_t>(other);
-        if (PriorityOf(task) > PriorityOf(grant.task) && Grantable(*state, worker, task)) {
+        if (Grantable(*state, worker, task) &&
+            PriorityOf(*state, task) > PriorityOf(*state, grant.task)) {
           Wrong("task ", grant.task, " went before task ", task, " of higher priority");
         }
       }
@@ -782,6 +824,7 @@ class Explorer {
     std::vector<int64_t> left;
     for (size_t task = 1; task <= state->tasks.size(); ++task) {
       TaskModel& entry = state->tasks[task - 1];
+      entry.sharers.erase(job);
       if (world_.tasks[task - 1].job != job || !entry.in_table) continue;
       if (entry.current >= 0) {
         entry.job_ended = true;
@@ -818,8 +861,10 @@ class Explorer {
   void LoseCommit(State* state) {
     state->ended = state->stored_ended;
     SetShares(state->table.get());
+    state->table->UnshareAll();
     for (size_t task = 1; task <= state->tasks.size(); ++task) {
       TaskModel& entry = state->tasks[task - 1];
+      entry.sharers.clear();
       if (!entry.stored_open || state->ended[world_.tasks[task - 1].job]) continue;
       state->table->AddTask(StoredTask(*state, task));
       entry.failed_on = entry.stored_failed_on;
@@ -944,6 +989,14 @@ class Explorer {
       case Op::kEndJob:
         EndJob(state, who);
         break;
+      case Op::kShare:
+        state->table->ShareTask(who, step.mask);
+        state->tasks[who - 1].sharers.insert(step.mask);
+        break;
+      case Op::kUnshare:
+        state->table->UnshareTask(who, step.mask);
+        state->tasks[who - 1].sharers.erase(step.mask);
+        break;
       case Op::kCommit:
         Commit(state);
         break;
@@ -1020,7 +1073,7 @@ class Explorer {
     for (size_t task = 1; task <= state.tasks.size(); ++task) {
       const TaskModel& entry = state.tasks[task - 1];
       if (entry.in_table && !entry.job_ended) open.insert(static_cast<int64_t>(task));
-      if (entry.in_table && entry.current < 0 && !state.held[world_.tasks[task - 1].job]) {
+      if (entry.in_table && entry.current < 0 && Wanted(state, static_cast<int64_t>(task))) {
         waiting.insert(static_cast<int64_t>(task));
       }
     }
@@ -1124,6 +1177,19 @@ TEST(LeaseTableModelTest, JobsOfUnlikePriorityAndTenant) {
            1,
            3,
            {{.tenant = "a", .weight = 3}, {.tenant = "b"}, {.priority = 1, .tenant = "a"}}});
+}
+
+TEST(LeaseTableModelTest, TasksThatSeveralJobsWant) {
+  Explore({"two jobs that share",
+           {Offer(), Offer({TaskKind::kAccuracy})},
+           {Task(1, 1, TaskKind::kAccuracy), Task(2, 2, TaskKind::kAccuracy)},
+           3,
+           1,
+           Depth(5),
+           1,
+           2,
+           {{.tenant = "a"}, {.tenant = "b"}, {.priority = 1, .tenant = "a"}},
+           true});
 }
 
 TEST(LeaseTableModelTest, ThreeInstancesOfOneWorker) {

@@ -756,6 +756,87 @@ TEST_F(LeaseTableTest, DrainedInstanceThatHoldsNothingMakesRoom) {
   EXPECT_FALSE(table_->IsServing("a"));
 }
 
+TEST_F(LeaseTableTest, SharedTaskIsGivenAtTheFirstTurnOfAnyJobAndChargedToIt) {
+  table_->RegisterWorker("a", Offer());
+  table_->SetShare(1, {.priority = -1});
+  table_->SetShare(2, {.tenant = "t"});
+  table_->SetShare(3, {.tenant = "u"});
+  for (int64_t id = 1; id <= 9; ++id) table_->AddTask(Task(id, TaskKind::kAccuracy, 1));
+  for (int64_t id = 11; id <= 19; ++id) table_->AddTask(Task(id, TaskKind::kAccuracy, 2));
+  for (QueuedTask task : {Task(21), Task(22), Task(23)}) {
+    task.job = 3;
+    task.cost = 2;  // Alone in its turn.
+    table_->AddTask(task);
+  }
+  EXPECT_EQ(table_->waiting_tasks(), 21);
+  table_->ShareTask(8, 3);
+  table_->ShareTask(8, 3);
+  table_->ShareTask(8, 1);   // its own
+  table_->ShareTask(99, 3);  // not there
+  EXPECT_EQ(table_->waiting_tasks(), 21);
+  ASSERT_THAT(table_->Waiting(), SizeIs(1));
+  EXPECT_EQ(table_->Waiting()[0].tasks, 21);
+  // Before what the job has itself, by its number; a second of another's work goes in between.
+  EXPECT_THAT(LeaseIds("a", 1), ElementsAre(11));
+  EXPECT_THAT(LeaseIds("a", 1), ElementsAre(8));
+  EXPECT_THAT(LeaseIds("a", 1), ElementsAre(12));
+  EXPECT_THAT(LeaseIds("a", 1), ElementsAre(21));
+  // It was charged two seconds for that and one for the other's: three of theirs follow.
+  EXPECT_THAT(LeaseIds("a", 2), ElementsAre(13, 14));
+  EXPECT_THAT(LeaseIds("a", 1), ElementsAre(22));
+}
+
+TEST_F(LeaseTableTest, SharedTaskIsGivenWhileItsOwnJobIsHeldAlsoWhenItsLeaseWasLost) {
+  table_->RegisterWorker("a", Offer());
+  table_->AddTask(Task(1, TaskKind::kAccuracy, 1));
+  table_->ShareTask(1, 2);
+  table_->HoldJob(1, true);
+  const std::vector<Grant> grants = Lease("a");
+  ASSERT_THAT(grants, SizeIs(1));
+  FORALL_ASSERT_OK(table_->Release(1, grants[0].token, "a"));
+  EXPECT_THAT(LeaseIds("a", 1), ElementsAre(1));
+  clock_.Advance(3 * kBeat);
+  table_->Sweep();
+  EXPECT_THAT(LeaseIds("a", 1), ElementsAre(1));
+  clock_.Advance(3 * kBeat);
+  table_->Sweep();
+  table_->UnshareTask(1, 2);
+  EXPECT_THAT(LeaseIds("a", 1), IsEmpty());
+  table_->ShareTask(1, 2);
+  table_->ShareTask(1, 3);
+  table_->UnshareAll();
+  EXPECT_THAT(LeaseIds("a", 1), IsEmpty());
+  table_->HoldJob(1, false);
+  EXPECT_THAT(LeaseIds("a", 1), ElementsAre(1));
+}
+
+TEST_F(LeaseTableTest, SharedTaskLeavesWithItsOwnJobAndNotWithAnother) {
+  table_->RegisterWorker("a", Offer());
+  for (int64_t id = 1; id <= 3; ++id) table_->AddTask(Task(id, TaskKind::kAccuracy, 1));
+  for (int64_t id = 1; id <= 3; ++id) table_->ShareTask(id, 2);
+  EXPECT_THAT(LeaseIds("a", 1), ElementsAre(1));
+  EXPECT_THAT(table_->EndJob(2), IsEmpty());
+  EXPECT_EQ(table_->waiting_tasks(), 2);
+  EXPECT_THAT(LeaseIds("a", 1), ElementsAre(2));
+  table_->ShareTask(3, 4);
+  EXPECT_THAT(table_->EndJob(1), ElementsAre(3));
+  EXPECT_EQ(table_->waiting_tasks(), 0);
+  EXPECT_THAT(LeaseIds("a", 2), IsEmpty());
+  table_->ShareTask(2, 4);  // of a job that has ended: it leaves when its lease does
+  clock_.Advance(3 * kBeat);
+  EXPECT_THAT(table_->Sweep().dropped, ElementsAre(1, 2));
+  EXPECT_THAT(LeaseIds("a", 2), IsEmpty());
+}
+
+TEST_F(LeaseTableTest, WhoSharesATaskThatNobodyCanDoIsStuckToo) {
+  table_->RegisterWorker("a", Offer("other"));
+  table_->AddTask(Task(1, TaskKind::kLatency, 1));
+  EXPECT_FALSE(table_->FindStuck(2).has_value());
+  table_->ShareTask(1, 2);
+  ASSERT_TRUE(table_->FindStuck(2).has_value());
+  EXPECT_EQ(table_->FindStuck(2)->task, 1);
+}
+
 TEST_F(LeaseTableTest, TakeoversCountTowardsPoison) {
   table_->AddTask(Task(1));
   for (int i = 1; i <= 10; ++i) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whose tasks workers get: priorities, weights and tenants, from submission to lease.
+// Whose tasks workers get: priorities, weights and tenants, from submission to lease, also where
+// several jobs want the same (tasks_in_flight_test.cc has what else follows from that).
 #include <algorithm>
 #include <map>
 #include <string>
@@ -15,13 +16,18 @@ namespace forall {
 namespace {
 
 using ::forall::testing::Await;
+using ::forall::testing::CallAndWait;
 using ::forall::testing::ControllerHarness;
+using ::forall::testing::IsOkAndHolds;
 using ::testing::ElementsAre;
+using ::testing::IsEmpty;
 using ::testing::Pair;
 
-// A job of exports, all of which wait at once.
+// A job of exports, all of which wait at once. Jobs of one seed want the same subnets, those of
+// different ones none in common: other samplers all begin with the smallest and the largest.
 v1::SearchJobSpec Spec(int trials, int64_t seed, int32_t priority = 0) {
   v1::SearchJobSpec spec = ControllerHarness::Spec(trials);
+  spec.mutable_sampler()->set_algorithm("random");
   spec.set_seed(seed);
   spec.set_parallelism(trials);
   spec.set_priority(priority);
@@ -85,6 +91,35 @@ TEST_F(JobSharingTest, TenantsAndThenJobsShare) {
   EXPECT_THAT(Leased(40), ElementsAre(Pair(first, 15), Pair(second, 5), Pair(third, 20)));
   EXPECT_EQ(harness_.Job(third)->tenant(), "b");
   EXPECT_EQ(harness_.Job(first)->spec().weight(), 3);
+}
+
+TEST_F(JobSharingTest, WhatAnUrgentJobWaitsForIsUrgent) {
+  harness_.Register("w");
+  const std::string other = SubmitAs("a", Spec(20, 1));
+  const std::string idle = SubmitAs("a", Spec(20, 2, -10));
+  EXPECT_THAT(Leased(1), ElementsAre(Pair(other, 1)));
+  // It wants the first five of the other's subnets, each of which is one open task.
+  SubmitAs("b", Spec(5, 2, 10));
+  EXPECT_THAT(harness_.sqlite()->LoadTasks(3), IsOkAndHolds(IsEmpty()));
+  EXPECT_THAT(Leased(6), ElementsAre(Pair(other, 1), Pair(idle, 5)));
+  // Once it does not want them any more they are as idle as they were.
+  const std::string second = SubmitAs("b", Spec(9, 2, 10));
+  v1::CancelSearchJobRequest request;
+  request.set_name(second);
+  FORALL_ASSERT_OK(CallAndWait(harness_.controller(), &Controller::CancelSearchJob, request));
+  EXPECT_THAT(Leased(18), ElementsAre(Pair(other, 18)));
+}
+
+TEST_F(JobSharingTest, ATenantsTurnsAreItsOwnAlsoForWhatOthersOpened) {
+  harness_.Register("w");
+  const std::string first = SubmitAs("a", Spec(60, 1));
+  const std::string second = SubmitAs("a", Spec(40, 2));
+  // Ten turns of the one tenant, half of them for each of its jobs, and ten of the other.
+  SubmitAs("b", Spec(40, 2));
+  EXPECT_THAT(Leased(20), ElementsAre(Pair(first, 5), Pair(second, 15)));
+  harness_.Restart();
+  harness_.Register("w");
+  EXPECT_THAT(Leased(20), ElementsAre(Pair(first, 5), Pair(second, 15)));
 }
 
 TEST(JobSharingLogTest, WhatASearchFindsDoesNotDependOnItsShare) {

@@ -51,7 +51,6 @@ class TasksInFlight {
 
   // Pairs of a job and a task that it waits for.
   int64_t waits() const { return waits_; }
-  void Clear() { *this = TasksInFlight(); }
 
  private:
   absl::flat_hash_map<uint64_t, absl::InlinedVector<int64_t, 2>> by_hash_;

@@ -88,6 +88,7 @@ void Controller::AdoptRegistryLocked(std::unique_ptr<Registry> registry) {
   if (registry_ != nullptr) registry->durations.NumberAs(registry_->durations);
   registry_ = std::move(registry);
   open_ = CommitRound();
+  samples_place_ = 0;
   // Tasks that memory knew and the store does not, or not as open, are gone.
   for (const int64_t task : leases_->Tasks()) {
     const auto it = registry_->tasks.find(task);
@@ -219,8 +220,8 @@ void Controller::KickLocked(Outbox* outbox) {
   committing_round_.batch = StoreBatch();
   // The store takes deletions alone: they follow the rest.
   auto deletions = std::make_shared<StoreBatch>();
-  deletions->delete_jobs = std::move(batch->delete_jobs);
-  batch->delete_jobs.clear();
+  deletions->delete_jobs = std::exchange(batch->delete_jobs, {});
+  deletions->delete_supernets = std::exchange(batch->delete_supernets, {});
   for (const JobDeletion& deletion : deletions->delete_jobs) jobs.insert(deletion.job);
   committing_jobs_.assign(jobs.begin(), jobs.end());
   commit_started_ns_ = Clock::Real()->SteadyNanos();
@@ -249,10 +250,9 @@ void Controller::OnCommitted(const absl::Status& status, bool rest_kept) {
       if (rest_kept) {
         told = absl::Status(
             told.code(),
-            absl::StrCat(
-                status.message(),
-                "; a job that was to be deleted is still there. What else was asked for at "
-                "that moment was kept, or was not: look before you repeat it"));
+            absl::StrCat(status.message(),
+                         "; what was to be deleted is still there. What else was asked for at "
+                         "that moment was kept, or was not: look before you repeat it"));
       }
     }
     // To each a status of its own.
@@ -517,6 +517,7 @@ void Controller::Tick() {
     wait = !broken_.ok() && !reload;
     if (broken_.ok()) {
       SweepLocked(&outbox);
+      DropOldSamplesLocked();
       NotifyOfWaitingLocked(&outbox);
       KickLocked(&outbox);
     }

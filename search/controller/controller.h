@@ -73,6 +73,8 @@ class Controller : private JobHost {
     // Registered at once, those not heard of for an hour not counted: memory is kept for each.
     int max_workers = 20'000;
     std::map<std::string, double> tenant_weights = {};  // search/queue/fair_order.h
+    // Raw samples of latencies that are older are dropped, a few at every Tick. Infinite: kept.
+    absl::Duration keep_raw_samples = absl::InfiniteDuration();
     // False: no thread of its own; the owner calls Tick. For tests.
     bool background = true;
   };
@@ -141,6 +143,8 @@ class Controller : private JobHost {
   void GetSupernet(const v1::GetSupernetRequest& request, Done<v1::Supernet> done);
   void ListSupernets(const v1::ListSupernetsRequest& request, Done<v1::ListSupernetsResponse> done);
   void CreateSupernet(const v1::CreateSupernetRequest& request, Done<v1::Supernet> done);
+  void DeleteSupernet(const v1::DeleteSupernetRequest& request,
+                      Done<v1::DeleteSupernetResponse> done);
   void GetSearchSpace(const v1::GetSearchSpaceRequest& request, Done<v1::SearchSpace> done);
   void MeasureNetworks(const v1::MeasureNetworksRequest& request,
                        Done<v1::MeasureNetworksResponse> done);
@@ -315,6 +319,10 @@ class Controller : private JobHost {
                                                     std::shared_ptr<const Family> family,
                                                     const std::string& dataset)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<v1::DeleteSupernetResponse> DeleteSupernetLocked(
+      const v1::DeleteSupernetRequest& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Looks at the next measurements, and drops raw samples of those that are old.
+  void DropOldSamplesLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   v1::RetractMeasurementsResponse RetractLocked(const std::vector<int64_t>& ids,
                                                 const v1::RetractMeasurementsRequest& request)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -461,6 +469,11 @@ class Controller : private JobHost {
   std::vector<int64_t> swept_dropped_ ABSL_GUARDED_BY(mu_);
   // Of rounds that were not kept, until memory is read anew.
   std::vector<EndedLease> leases_to_restore_ ABSL_GUARDED_BY(mu_);
+  // Where the next look for old raw samples begins, in the index's all(), and how many this pass
+  // over all of them has dropped; when the next pass may begin.
+  size_t samples_place_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t samples_dropped_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t next_samples_pass_ns_ ABSL_GUARDED_BY(mu_) = 0;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   ControllerMetrics metrics_;
   int64_t commit_started_ns_ ABSL_GUARDED_BY(mu_) = 0;

@@ -53,6 +53,13 @@ absl::StatusOr<v1::Supernet> Controller::CreateSupernetLocked(const std::string&
                                                               std::shared_ptr<const Family> family,
                                                               const std::string& dataset) {
   FORALL_ASSIGN_OR_RETURN(const int64_t size, options_.artifacts->Size(sha256));
+  // The store still has it while the rest of the round is written.
+  for (const SupernetDeletion& deletion : open_.batch.delete_supernets) {
+    if (deletion.id != id) continue;
+    return absl::UnavailableError(
+        absl::StrCat("supernet_id: ", SupernetName(id),
+                     " is being deleted at this moment; repeat the call in a second"));
+  }
   const auto known = registry_->supernets.find(id);
   if (known != registry_->supernets.end()) {
     if (known->second.record.sha256 == sha256) return SupernetView(known->second, size);

@@ -86,6 +86,9 @@ void AddCounters(const ControllerMetrics& metrics, Families* families) {
   families->AddHistogram("forall_commit_results", "Task results in a group commit that held any.",
                          metrics.commit_results);
   families->AddCounter("forall_commits_total", "Group commits that were kept.", metrics.commits);
+  families->AddCounter("forall_raw_samples_dropped_total",
+                       "Latencies whose raw samples were dropped, for --keep-raw-samples.",
+                       metrics.samples_dropped);
   families->AddCounter("forall_commits_failed_total",
                        "Group commits that were not kept; nothing in them was acknowledged.",
                        metrics.failed_commits);

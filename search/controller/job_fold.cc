@@ -293,6 +293,9 @@ absl::Status JobFold::Know(const JobEvent& event) {
     known.constraint_violation = plan_->Violation(values);
     known_.push_back(std::move(known));
     known_measurements_.push_back(subnet.measurements);
+    for (const int64_t id : subnet.measurements) {
+      if (id != 0) named_beside_trials_.push_back(id);
+    }
   }
   return absl::OkStatus();
 }
@@ -466,6 +469,13 @@ RetractionEffect JobFold::EffectOfRetracting(const absl::flat_hash_set<int64_t>&
   return effect;
 }
 
+void JobFold::AddNamedTo(absl::flat_hash_set<int64_t>* ids) const {
+  ids->insert(named_beside_trials_.begin(), named_beside_trials_.end());
+  for (const TrialEntry& trial : trials_) {
+    ids->insert(trial.measurements.begin(), trial.measurements.end());
+  }
+}
+
 absl::Status JobFold::Retract(const JobEvent& event) {
   const absl::flat_hash_set<int64_t> gone(event.measurements.begin(), event.measurements.end());
   const RetractionEffect effect = EffectOfRetracting(gone);
@@ -520,6 +530,7 @@ absl::Status JobFold::Retract(const JobEvent& event) {
 void JobFold::LoseMeasurements(const absl::flat_hash_set<int64_t>& gone, TrialEntry* trial) {
   for (const int64_t id : trial->measurements) {
     const MeasurementRecord* const record = index_->Find(id);
+    if (gone.contains(id)) named_beside_trials_.push_back(id);
     if (gone.contains(id) && record != nullptr && record->key.split == "test") {
       trial->test_measured = false;
     }

@@ -127,6 +127,9 @@ class JobFold {
 
   // What the event "retracted" would do.
   RetractionEffect EffectOfRetracting(const absl::flat_hash_set<int64_t>& gone) const;
+  // Every measurement that the log names, also what was retracted since: without them it cannot be
+  // applied again.
+  void AddNamedTo(absl::flat_hash_set<int64_t>* ids) const;
 
   const JobRecord& record() const { return record_; }
   const JobPlan& plan() const { return *plan_; }
@@ -285,7 +288,9 @@ class JobFold {
   std::vector<ScoredTrial> history_;
   std::vector<ScoredTrial> known_;
   std::vector<std::vector<int64_t>> known_measurements_;  // as long as known_
-  std::vector<int64_t> decided_;                          // measured trials in order of decision
+  // That the log names and no trial holds: known ones, those that were retracted.
+  std::vector<int64_t> named_beside_trials_;
+  std::vector<int64_t> decided_;  // measured trials in order of decision
   absl::btree_set<int64_t> active_;
   absl::btree_set<int64_t> finalizing_;
   absl::btree_set<int64_t> contesting_;

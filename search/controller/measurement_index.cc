@@ -63,14 +63,17 @@ void MeasurementIndex::NotePlace(const MeasurementRecord& record) {
 
 const MeasurementRecord* MeasurementIndex::Find(int64_t id) const {
   const int64_t place = PlaceOf(id);
-  return place < 0 ? nullptr : &records_[static_cast<size_t>(place)];
+  if (place < 0 || IsRemoved(static_cast<size_t>(place))) return nullptr;
+  return &records_[static_cast<size_t>(place)];
 }
 
 int64_t MeasurementIndex::PlaceOf(int64_t id) const {
   if (records_.empty()) return -1;
   // Ids have no gaps, except where measurements were not kept.
   const int64_t place = id - records_.front().id;
-  if (place >= 0 && place < size() && records_[place].id == id) return place;
+  if (place >= 0 && place < static_cast<int64_t>(records_.size()) && records_[place].id == id) {
+    return place;
+  }
   const auto it = std::lower_bound(
       records_.begin(), records_.end(), id,
       [](const MeasurementRecord& record, int64_t wanted) { return record.id < wanted; });
@@ -91,21 +94,72 @@ void MeasurementIndex::Retract(const std::vector<int64_t>& ids, const std::strin
     std::string name = ColumnName(record.key);
     if (!name.empty()) cells.emplace(std::move(name), NumberOf(record.key.subject));
   }
-  for (const auto& [name, subject] : cells) {
-    MeasurementColumn& column = columns_[name];
-    column.Forget(subject);
-    for (const MeasurementRecord* record : about_[subject]) {
-      if (Counts(*record) && ColumnName(record->key) == name) {
-        column.Offer(subject, records_, static_cast<size_t>(PlaceOf(record->id)));
-      }
+  for (const auto& [name, subject] : cells) RefillCell(name, subject);
+  if (places) RefillPlaces();
+}
+
+void MeasurementIndex::RefillCell(const std::string& name, SubjectId subject) {
+  MeasurementColumn& column = columns_[name];
+  column.Forget(subject);
+  for (const MeasurementRecord* record : about_[subject]) {
+    if (Counts(*record) && ColumnName(record->key) == name) {
+      column.Offer(subject, records_, static_cast<size_t>(PlaceOf(record->id)));
     }
-    if (column.size() == 0) columns_.erase(name);
   }
-  if (!places) return;
+  if (column.size() == 0) columns_.erase(name);
+}
+
+void MeasurementIndex::RefillPlaces() {
   latency_places_.clear();
   for (const MeasurementRecord& record : records_) {
     if (Counts(record)) NotePlace(record);
   }
+}
+
+void MeasurementIndex::Remove(const std::vector<int64_t>& ids) {
+  std::set<std::pair<std::string, SubjectId>> cells;
+  std::set<SubjectId> subjects;
+  is_removed_.resize(records_.size());
+  std::vector<size_t> places;
+  for (const int64_t id : ids) {
+    const int64_t at = PlaceOf(id);
+    if (at < 0 || is_removed_[static_cast<size_t>(at)]) continue;
+    const size_t place = static_cast<size_t>(at);
+    is_removed_[place] = true;
+    places.push_back(place);
+    const MeasurementRecord& record = records_[place];
+    const SubjectId subject = NumberOf(record.key.subject);
+    subjects.insert(subject);
+    std::string name = ColumnName(record.key);
+    if (Counts(record) && !name.empty()) cells.emplace(std::move(name), subject);
+    bitmaps_.erase(id);
+    sources_.erase(id);
+  }
+  if (places.empty()) return;
+  removed_ += static_cast<int64_t>(places.size());
+  for (const SubjectId subject : subjects) {
+    std::erase_if(about_[subject], [&](const MeasurementRecord* record) {
+      return is_removed_[static_cast<size_t>(PlaceOf(record->id))];
+    });
+  }
+  for (const size_t place : places) {
+    MeasurementRecord gone;
+    gone.id = records_[place].id;
+    gone.retracted_by = "removed";
+    records_[place] = std::move(gone);
+  }
+  for (const auto& [name, subject] : cells) RefillCell(name, subject);
+  RefillPlaces();
+  worker_latencies_.clear();
+  for (const MeasurementRecord& record : records_) {
+    if (record.key.metric == kMedianLatency && !record.worker.empty()) {
+      worker_latencies_[record.worker].Note(record);
+    }
+  }
+}
+
+void MeasurementIndex::NoteSamplesDropped(int64_t id, absl::Time time) {
+  records_[static_cast<size_t>(PlaceOf(id))].samples_dropped = time;
 }
 
 int64_t MeasurementIndex::ForgetJob(int64_t job, const std::set<int64_t>& tasks) {
@@ -340,6 +394,26 @@ const ExportRecord* MeasurementIndex::FindExport(const std::string& supernet_sha
                                                  const std::string& calibration_id) const {
   const auto it = exports_.find(ExportKey(supernet_sha256, arch_key, recipe, calibration_id));
   return it == exports_.end() ? nullptr : &it->second;
+}
+
+std::vector<ExportRecord> MeasurementIndex::ExportsOf(const std::string& supernet_sha256) const {
+  std::vector<ExportRecord> found;
+  for (auto it = exports_.lower_bound(supernet_sha256 + "\n");
+       it != exports_.end() && it->second.supernet_sha256 == supernet_sha256; ++it) {
+    found.push_back(it->second);
+  }
+  return found;
+}
+
+void MeasurementIndex::RemoveExportsOf(const std::string& supernet_sha256) {
+  auto it = exports_.lower_bound(supernet_sha256 + "\n");
+  while (it != exports_.end() && it->second.supernet_sha256 == supernet_sha256) {
+    it = exports_.erase(it);
+  }
+}
+
+void MeasurementIndex::ForEachExport(absl::FunctionRef<void(const ExportRecord&)> visit) const {
+  for (const auto& [key, record] : exports_) visit(record);
 }
 
 void MeasurementIndex::AddBaseline(const BaselineRecord& record) {

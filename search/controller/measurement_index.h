@@ -78,7 +78,7 @@ class MeasurementIndex {
  public:
   // In order of id.
   void Add(MeasurementRecord record);
-  // nullptr when there is none. Pointers stay good while the index lives.
+  // nullptr when there is none, or it was removed. Pointers stay good while the index lives.
   const MeasurementRecord* Find(int64_t id) const;
   // What is known about an artifact or a graph, in order of id.
   absl::Span<const MeasurementRecord* const> About(absl::string_view subject) const;
@@ -89,9 +89,10 @@ class MeasurementIndex {
   // What was measured under this condition, whatever the subject (and the device's class); nullptr
   // when nothing that counts was. Cells name their records by place in all().
   const MeasurementColumn* FindColumn(const MeasurementKey& key) const;
-  // In order of id.
+  // In order of id. Of those that were removed the id is left, and that they do not count.
   const std::deque<MeasurementRecord>& all() const { return records_; }
-  int64_t size() const { return static_cast<int64_t>(records_.size()); }
+  // Without those that were removed.
+  int64_t size() const { return static_cast<int64_t>(records_.size()) - removed_; }
   int64_t highest_id() const { return highest_id_; }
   // Of all latencies of jobs that count: neither rejected nor retracted.
   const std::set<LatencyPlace>& latency_places() const { return latency_places_; }
@@ -107,6 +108,12 @@ class MeasurementIndex {
   // and queries find is what it would be had the index been filled anew. Ids that are not there, or
   // retracted already, are passed over. Some tens of milliseconds for a million records.
   void Retract(const std::vector<int64_t>& ids, const std::string& by);
+  // Removes these for good, with bitmaps and sources, as if they had never been added; but
+  // highest_id() stays, and their memory (some 700 bytes each) until the index is filled anew. Ids
+  // that are not there are passed over. A second for a million records.
+  void Remove(const std::vector<int64_t>& ids);
+  // The raw samples of this latency were dropped. It must be there.
+  void NoteSamplesDropped(int64_t id, absl::Time time);
   // The job is deleted, with these tasks: what was measured for it is of none from now on. Returns
   // how many were the job's. Some tens of milliseconds for a million records.
   int64_t ForgetJob(int64_t job, const std::set<int64_t>& tasks);
@@ -148,6 +155,11 @@ class MeasurementIndex {
   const ExportRecord* FindExport(const std::string& supernet_sha256, const std::string& arch_key,
                                  const std::string& recipe,
                                  const std::string& calibration_id) const;
+  // All of this supernet's, in no order that means anything.
+  std::vector<ExportRecord> ExportsOf(const std::string& supernet_sha256) const;
+  void RemoveExportsOf(const std::string& supernet_sha256);
+  // Of all supernets.
+  void ForEachExport(absl::FunctionRef<void(const ExportRecord&)> visit) const;
   void AddBaseline(const BaselineRecord& record);
   const BaselineRecord* FindBaseline(const std::string& id) const;
   // By id.
@@ -160,9 +172,16 @@ class MeasurementIndex {
 
   // In records_; -1 when there is none.
   int64_t PlaceOf(int64_t id) const;
+  bool IsRemoved(size_t place) const { return place < is_removed_.size() && is_removed_[place]; }
+  // Fills a cell anew from what counts of the subject.
+  void RefillCell(const std::string& column, SubjectId subject);
+  void RefillPlaces();
   void NotePlace(const MeasurementRecord& record);
 
   std::deque<MeasurementRecord> records_;
+  // By place; shorter than records_, or empty, where the rest is there.
+  std::vector<bool> is_removed_;
+  int64_t removed_ = 0;
   // Keys are names_.
   absl::flat_hash_map<absl::string_view, SubjectId> numbers_;
   std::deque<std::string> names_;

@@ -71,6 +71,7 @@ struct ControllerMetrics {
   std::atomic<int64_t> tasks_poisoned = 0;  // failed too often, or took too many workers' leases
   std::atomic<int64_t> tasks_shared = 0;    // waited for as another job's instead of opened
   std::atomic<int64_t> workers_quarantined = 0;
+  std::atomic<int64_t> samples_dropped = 0;  // latencies that lost their raw samples
 };
 
 }  // namespace forall

@@ -185,6 +185,9 @@ v1::Measurement MeasurementView(const Registry& registry, const MeasurementRecor
   view.set_reference_median_ms(record.reference_median_ms);
   view.set_baseline_reference_ms(record.baseline_reference_ms);
   view.set_baseline_id(record.baseline_id);
+  if (record.samples_dropped.has_value()) {
+    *view.mutable_samples_dropped_time() = ToTimestamp(*record.samples_dropped);
+  }
   return view;
 }
 

@@ -98,6 +98,12 @@ grpc::ServerUnaryReactor* SearchServiceImpl::CreateSupernet(
   return AnswerUnary(context, controller_, &Controller::CreateSupernet, *request, response);
 }
 
+grpc::ServerUnaryReactor* SearchServiceImpl::DeleteSupernet(
+    Context* context, const v1::DeleteSupernetRequest* request,
+    v1::DeleteSupernetResponse* response) {
+  return AnswerUnary(context, controller_, &Controller::DeleteSupernet, *request, response);
+}
+
 grpc::ServerUnaryReactor* SearchServiceImpl::GetSearchSpace(
     Context* context, const v1::GetSearchSpaceRequest* request, v1::SearchSpace* response) {
   return AnswerUnary(context, controller_, &Controller::GetSearchSpace, *request, response);

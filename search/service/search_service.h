@@ -52,6 +52,8 @@ class SearchServiceImpl : public v1::SearchService::CallbackService {
                        v1::ListSupernetsResponse* response) override;
   Unary* CreateSupernet(Context* context, const v1::CreateSupernetRequest* request,
                         v1::Supernet* response) override;
+  Unary* DeleteSupernet(Context* context, const v1::DeleteSupernetRequest* request,
+                        v1::DeleteSupernetResponse* response) override;
   Unary* GetSearchSpace(Context* context, const v1::GetSearchSpaceRequest* request,
                         v1::SearchSpace* response) override;
   Unary* MeasureNetworks(Context* context, const v1::MeasureNetworksRequest* request,

@@ -56,6 +56,9 @@ std::string NameOf(const DeviceRecord& device) { return absl::StrCat("device ", 
 std::string NameOf(const Retraction& retraction) {
   return absl::StrCat("retraction of measurement ", retraction.measurement_id);
 }
+std::string NameOf(const SampleDrop& drop) {
+  return absl::StrCat("samples of measurement ", drop.measurement_id);
+}
 
 }  // namespace
 
@@ -101,7 +104,8 @@ absl::Status BatchWriter::Apply(const StoreBatch& batch) {
   for (const int64_t task : batch.delete_parts) {
     FORALL_RETURN_IF_ERROR(db_->Run("DELETE FROM accuracy_parts WHERE task = ?", task));
   }
-  return UpdateAll(batch.retractions);
+  FORALL_RETURN_IF_ERROR(UpdateAll(batch.retractions));
+  return UpdateAll(batch.drop_samples);
 }
 
 absl::Status BatchWriter::Delete(const JobDeletion& deletion) {
@@ -141,6 +145,29 @@ absl::Status BatchWriter::Delete(const JobDeletion& deletion) {
     return absl::OkStatus();
   };
   return WithContext(run(), absl::StrCat("deletion of job ", job));
+}
+
+absl::Status BatchWriter::Delete(const SupernetDeletion& deletion) {
+  const auto run = [&]() -> absl::Status {
+    FORALL_ASSIGN_OR_RETURN(const int64_t hash, interner_.KeyId(deletion.sha256));
+    FORALL_RETURN_IF_ERROR(
+        db_->Run("DELETE FROM supernets WHERE id = ? AND hash = ?", deletion.id, hash));
+    if (db_->changes() != 1) return absl::NotFoundError("there is none to delete");
+    FORALL_RETURN_IF_ERROR(db_->Run(
+        "INSERT INTO deleted_supernets (id, hash, delete_time, last_measurement) VALUES (?, ?, ?, "
+        "(SELECT coalesce(max(id), 0) FROM measurements))",
+        deletion.id, hash, ToStoredTime(deletion.time)));
+    if (deletion.exports) {
+      FORALL_RETURN_IF_ERROR(db_->Run("DELETE FROM exports WHERE supernet = ?", hash));
+    }
+    for (const int64_t id : deletion.measurements) {
+      FORALL_RETURN_IF_ERROR(db_->Run("DELETE FROM evidence WHERE measurement = ?", id));
+      FORALL_RETURN_IF_ERROR(db_->Run("DELETE FROM latencies WHERE measurement = ?", id));
+      FORALL_RETURN_IF_ERROR(db_->Run("DELETE FROM measurements WHERE id = ?", id));
+    }
+    return absl::OkStatus();
+  };
+  return WithContext(run(), absl::StrCat("deletion of supernet ", deletion.id));
 }
 
 void BatchWriter::Forget() {
@@ -216,8 +243,9 @@ absl::Status BatchWriter::InsertLatency(const MeasurementRecord& m) {
   FORALL_ASSIGN_OR_RETURN(const int64_t baseline, interner_.KeyId(m.baseline_id));
   return db_->Run(
       "INSERT INTO latencies (measurement, ratio, raw_median_ms, reference_median_ms, "
-      "baseline_reference_ms, baseline) VALUES (?, ?, ?, ?, ?, ?)",
-      m.id, m.ratio, m.raw_median_ms, m.reference_median_ms, m.baseline_reference_ms, baseline);
+      "baseline_reference_ms, baseline, samples_dropped) VALUES (?, ?, ?, ?, ?, ?, ?)",
+      m.id, m.ratio, m.raw_median_ms, m.reference_median_ms, m.baseline_reference_ms, baseline,
+      ToStoredTime(m.samples_dropped));
 }
 
 absl::Status BatchWriter::Insert(const MeasurementEvidence& evidence) {
@@ -366,6 +394,15 @@ absl::Status BatchWriter::Update(const Retraction& retraction) {
   FORALL_RETURN_IF_ERROR(db_->Run("UPDATE measurements SET retracted_by = ? WHERE id = ?",
                                   retraction.by, retraction.measurement_id));
   return db_->changes() == 1 ? absl::OkStatus() : NotThere();
+}
+
+absl::Status BatchWriter::Update(const SampleDrop& drop) {
+  FORALL_RETURN_IF_ERROR(db_->Run("UPDATE latencies SET samples_dropped = ? WHERE measurement = ?",
+                                  ToStoredTime(drop.time), drop.measurement_id));
+  if (db_->changes() != 1) return absl::OkStatus();
+  return db_->Run(
+      "UPDATE evidence SET samples = x'', reference_samples = x'' WHERE measurement = ?",
+      drop.measurement_id);
 }
 
 }  // namespace forall

@@ -24,9 +24,10 @@ class BatchWriter {
   // batch may have been written. Errors as of ResultStore::CommitAsync.
   absl::Status Apply(const StoreBatch& batch);
 
-  // The same of StoreBatch::delete_jobs, which Apply leaves alone; with foreign keys off, which
-  // would take time in proportion to trials times measurements.
+  // The same of StoreBatch::delete_jobs and delete_supernets, which Apply leaves alone; with
+  // foreign keys off, which would take time in proportion to trials times measurements.
   absl::Status Delete(const JobDeletion& deletion);
+  absl::Status Delete(const SupernetDeletion& deletion);
 
   // Call when the transaction did not commit.
   void Forget();
@@ -56,6 +57,7 @@ class BatchWriter {
   absl::Status Update(const TaskRecord& task);
   absl::Status Update(const DeviceRecord& device);
   absl::Status Update(const Retraction& retraction);
+  absl::Status Update(const SampleDrop& drop);
 
   Db* const db_;
   Interner interner_;

@@ -98,7 +98,7 @@ TEST_F(MigrateTest, TheStoresOwnSchemaIsStrictAndWhole) {
               IsOkAndHolds(0));
   EXPECT_THAT(db_->QueryInt64("SELECT count(*) FROM pragma_table_list "
                               "WHERE schema = 'main' AND name NOT LIKE 'sqlite_%'"),
-              IsOkAndHolds(19));
+              IsOkAndHolds(20));
 }
 
 TEST_F(MigrateTest, DatasetsOfTheSecondSchemaAreKeptAndOfUnknownSize) {
@@ -157,6 +157,32 @@ TEST_F(MigrateTest, LogsOfTheFifthSchemaAreKept) {
   EXPECT_THAT(db_->QueryInt64("SELECT count(*) FROM deleted_jobs"), IsOkAndHolds(0));
   EXPECT_THAT(db_->Run("DELETE FROM job_events"),
               StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("append-only")));
+}
+
+TEST_F(MigrateTest, LatenciesOfEveryFormerSchemaKeepTheirSamples) {
+  const absl::Span<const Migration> all = StoreMigrations();
+  ASSERT_GE(all.size(), 7u);
+  for (size_t version = 1; version <= 6; ++version) {
+    FORALL_ASSERT_OK_AND_ASSIGN(const auto db, Db::Open({.path = ":memory:"}));
+    FORALL_ASSERT_OK(Migrate(db.get(), all.subspan(0, version)));
+    FORALL_ASSERT_OK(db->Execute(
+        "INSERT INTO keys (id, text) VALUES (1, '');"
+        "INSERT INTO conditions VALUES (1, 1, 1, 1, 1, 1, 1, 1, 1);"
+        "INSERT INTO measurements VALUES (5, NULL, NULL, NULL, 1, 1, 1, 2.5, 2, 3, 1, 20, 1, '[]', "
+        "1, 1, 1, '', 7, '');"
+        "INSERT INTO latencies VALUES (5, 1.5, 2, 3, 4, 1);"
+        "INSERT INTO evidence VALUES (5, x'01', x'02', x'', x'03');"
+        "INSERT INTO supernets (id, hash, spec, dataset, create_time) VALUES ('s', 1, '{}', 1, "
+        "0);"));
+    FORALL_ASSERT_OK(Migrate(db.get(), all));
+    EXPECT_THAT(db->QueryInt64("SELECT count(*) FROM latencies JOIN evidence USING (measurement) "
+                               "WHERE measurement = 5 AND ratio = 1.5 AND samples_dropped IS NULL "
+                               "AND samples = x'01' AND reference_samples = x'02'"),
+                IsOkAndHolds(1))
+        << version;
+    EXPECT_THAT(db->QueryInt64("SELECT count(*) FROM supernets"), IsOkAndHolds(1));
+    EXPECT_THAT(db->QueryInt64("SELECT count(*) FROM deleted_supernets"), IsOkAndHolds(0));
+  }
 }
 
 }  // namespace

@@ -178,6 +178,7 @@ absl::StatusOr<MeasurementRecord> MeasurementFrom(const Statement& row,
   if (!row.IsNull(24)) {
     FORALL_ASSIGN_OR_RETURN(m.baseline_id, dictionary.Text(row.Int64(24)));
   }
+  m.samples_dropped = OptionalTimeAt(row, 25);
   return m;
 }
 
@@ -188,7 +189,7 @@ absl::StatusOr<std::vector<MeasurementRecord>> MeasurementsInSnapshot(Db* db) {
       db->Query("SELECT id, job, trial, task, subject, metric, condition, value, low, high, "
                 "interval_kind, sample_count, verdict, reasons, fidelity, worker, worker_build, "
                 "lease_token, time, retracted_by, ratio, raw_median_ms, reference_median_ms, "
-                "baseline_reference_ms, baseline "
+                "baseline_reference_ms, baseline, samples_dropped "
                 "FROM measurements LEFT JOIN latencies ON measurement = id ORDER BY id"),
       [&](const Statement& row) { return MeasurementFrom(row, dictionary); });
 }
@@ -206,8 +207,10 @@ absl::StatusOr<StoreIds> ReadIds(Db* db) {
   FORALL_ASSIGN_OR_RETURN(
       ids.task, db->QueryInt64("SELECT max((SELECT coalesce(max(id), 0) FROM tasks), "
                                "(SELECT coalesce(max(last_task), 0) FROM deleted_jobs))"));
-  FORALL_ASSIGN_OR_RETURN(ids.measurement,
-                          db->QueryInt64("SELECT coalesce(max(id), 0) FROM measurements"));
+  FORALL_ASSIGN_OR_RETURN(
+      ids.measurement,
+      db->QueryInt64("SELECT max((SELECT coalesce(max(id), 0) FROM measurements), "
+                     "(SELECT coalesce(max(last_measurement), 0) FROM deleted_supernets))"));
   // No controller lives to give out so many: the row is damaged, and there is none after the last.
   constexpr int64_t kMost = int64_t{1} << 62;
   for (const auto& [what, id] : {std::pair("job", ids.job),

@@ -25,7 +25,7 @@ bool StoreBatch::empty() const {
          insert_supernets.empty() && insert_exports.empty() && insert_baselines.empty() &&
          insert_datasets.empty() && insert_parts.empty() && delete_parts.empty() &&
          upsert_devices.empty() && append_events.empty() && retractions.empty() &&
-         delete_jobs.empty();
+         delete_jobs.empty() && delete_supernets.empty() && drop_samples.empty();
 }
 
 absl::Status ResultStore::Commit(StoreBatch batch) {

@@ -126,6 +126,8 @@ struct MeasurementRecord {
   double reference_median_ms = 0;
   double baseline_reference_ms = 0;
   std::string baseline_id;
+  // When its raw samples were dropped; nullopt: they were not.
+  std::optional<absl::Time> samples_dropped;
   bool operator==(const MeasurementRecord&) const = default;
 };
 
@@ -251,6 +253,23 @@ struct JobDeletion {
   absl::Time time;
 };
 
+// Takes a supernet away for good: its row and, where no other supernet is the same file, its
+// exports, and these measurements with their latencies and evidence. The caller knows that nothing
+// refers to them. Ids of measurements are not free again.
+struct SupernetDeletion {
+  std::string id;
+  std::string sha256;
+  bool exports = true;
+  std::vector<int64_t> measurements;
+  absl::Time time;
+};
+
+// Takes the raw samples of a latency away for good; all else of it, and of its evidence, stays.
+struct SampleDrop {
+  int64_t measurement_id = 0;
+  absl::Time time;
+};
+
 // One batch: everything in it is applied in one transaction, inserts before updates. Ids are chosen
 // by the caller, positive and above those of LoadIds(); 0 is "none".
 struct StoreBatch {
@@ -282,8 +301,15 @@ struct StoreBatch {
   // in proportion to all measurements and to what goes: half a second for a job of 10,000 trials
   // beside a million measurements, in which nothing else is committed.
   std::vector<JobDeletion> delete_jobs;
+  // After delete_jobs; InvalidArgument beside anything else, too. NotFound: there is no such
+  // supernet. Some 3 microseconds a measurement, in which nothing else is committed.
+  std::vector<SupernetDeletion> delete_supernets;
+  // What is no latency, or not there, is passed over. Some 20 microseconds each.
+  std::vector<SampleDrop> drop_samples;
 
   bool empty() const;
+  // Whether it deletes jobs or supernets.
+  bool deletes() const { return !delete_jobs.empty() || !delete_supernets.empty(); }
 };
 
 struct StoreIds {
@@ -334,7 +360,7 @@ class ResultStore {
                                                               int64_t limit) = 0;
   // In order of id.
   virtual absl::StatusOr<std::vector<MeasurementRecord>> LoadMeasurements() = 0;
-  // NotFound when there is none.
+  // NotFound when there is none. Without samples once they were dropped, which the record says.
   virtual absl::StatusOr<MeasurementEvidence> LoadEvidence(int64_t measurement_id) = 0;
   virtual absl::StatusOr<std::vector<ArtifactRecord>> LoadArtifacts() = 0;
   virtual absl::StatusOr<std::vector<SupernetRecord>> LoadSupernets() = 0;

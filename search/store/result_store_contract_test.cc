@@ -558,6 +558,110 @@ TEST_P(ResultStoreContractTest, ADeletionThatIsRefusedChangesNothing) {
   }
 }
 
+// Supernets "one" and "two"; measurements 1 and 2 are "one"'s.
+StoreBatch TwoSupernets() {
+  StoreBatch batch;
+  for (const char letter : {'a', 'b'}) {
+    const std::string hash(64, letter);
+    batch.insert_artifacts.push_back({hash, 7, TestTime(1)});
+    batch.insert_supernets.push_back(
+        {letter == 'a' ? "one" : "two", hash, "{}", "images", TestTime(2)});
+    batch.insert_exports.push_back({hash, "arch", "fp32", "c", std::string(64, 'c'), 7});
+  }
+  for (int64_t id = 1; id <= 3; ++id) {
+    batch.insert_measurements.push_back(MakeMeasurement(id, 0, 0, 0));
+    batch.insert_evidence.push_back(MakeEvidence(id));
+  }
+  return batch;
+}
+
+TEST_P(ResultStoreContractTest, ADeletedSupernetGoesWithItsNumbers) {
+  FORALL_ASSERT_OK(store_->Commit(TwoSupernets()));
+  FORALL_ASSERT_OK_AND_ASSIGN(const StoreIds ids, store_->LoadIds());
+  StoreBatch batch;
+  batch.delete_supernets = {{"one", std::string(64, 'a'), true, {1, 3}, TestTime(9)}};
+  EXPECT_FALSE(batch.empty());
+  FORALL_ASSERT_OK(store_->Commit(batch));
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto supernets, store_->LoadSupernets());
+  ASSERT_THAT(supernets, SizeIs(1));
+  EXPECT_EQ(supernets[0].id, "two");
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto exports, store_->LoadExports());
+  ASSERT_THAT(exports, SizeIs(1));
+  EXPECT_EQ(exports[0].supernet_sha256, std::string(64, 'b'));
+  EXPECT_THAT(store_->LoadMeasurements(), IsOkAndHolds(ElementsAre(MakeMeasurement(2, 0, 0, 0))));
+  EXPECT_THAT(store_->LoadEvidence(1), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(store_->LoadEvidence(2), IsOkAndHolds(MakeEvidence(2)));
+  EXPECT_THAT(store_->LoadArtifacts(), IsOkAndHolds(SizeIs(2)));
+  // The highest number went and does not come back.
+  EXPECT_THAT(store_->LoadIds(), IsOkAndHolds(ids));
+  EXPECT_THAT(store_->Commit(batch), StatusIs(absl::StatusCode::kNotFound, HasSubstr("one")));
+  // Given again, and deleted again.
+  StoreBatch again;
+  again.insert_supernets = {{"one", std::string(64, 'a'), "{}", "images", TestTime(3)}};
+  FORALL_ASSERT_OK(store_->Commit(std::move(again)));
+  batch.delete_supernets[0].measurements.clear();
+  FORALL_EXPECT_OK(store_->Commit(std::move(batch)));
+}
+
+TEST_P(ResultStoreContractTest, ADeletedSupernetLeavesItsExportsToItsTwin) {
+  StoreBatch batch = TwoSupernets();
+  batch.insert_supernets.push_back({"twin", std::string(64, 'a'), "{}", "images", TestTime(2)});
+  FORALL_ASSERT_OK(store_->Commit(std::move(batch)));
+  StoreBatch deletion;
+  deletion.delete_supernets = {{"one", std::string(64, 'a'), false, {}, TestTime(9)}};
+  FORALL_ASSERT_OK(store_->Commit(std::move(deletion)));
+  EXPECT_THAT(store_->LoadSupernets(), IsOkAndHolds(SizeIs(2)));
+  EXPECT_THAT(store_->LoadExports(), IsOkAndHolds(SizeIs(2)));
+}
+
+TEST_P(ResultStoreContractTest, ASupernetDeletionThatIsRefusedChangesNothing) {
+  FORALL_ASSERT_OK(store_->Commit(TwoSupernets()));
+  StoreBatch batch;
+  batch.delete_supernets = {{"one", std::string(64, 'a'), true, {1}, TestTime(9)},
+                            {"one", std::string(64, 'b'), true, {2}, TestTime(9)}};
+  EXPECT_THAT(store_->Commit(batch), StatusIs(absl::StatusCode::kNotFound));
+  batch.delete_supernets.pop_back();
+  batch.append_events = {MakeEvent(1, 1)};
+  EXPECT_THAT(store_->Commit(batch), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(store_->LoadSupernets(), IsOkAndHolds(SizeIs(2)));
+  EXPECT_THAT(store_->LoadExports(), IsOkAndHolds(SizeIs(2)));
+  EXPECT_THAT(store_->LoadMeasurements(), IsOkAndHolds(SizeIs(3)));
+}
+
+TEST_P(ResultStoreContractTest, DroppedSamplesAreGoneAndSaidToBe) {
+  StoreBatch batch = TwoSupernets();
+  MeasurementRecord accuracy = MakeMeasurement(4, 0, 0, 0);
+  accuracy.ratio = accuracy.raw_median_ms = accuracy.reference_median_ms = 0;
+  accuracy.baseline_reference_ms = 0;
+  accuracy.baseline_id.clear();
+  batch.insert_measurements.push_back(accuracy);
+  batch.insert_evidence.push_back(MakeEvidence(4));
+  FORALL_ASSERT_OK(store_->Commit(std::move(batch)));
+  StoreBatch drop;
+  // What is no latency stays as it is, and so does what is not there.
+  drop.drop_samples = {{2, TestTime(9)}, {4, TestTime(9)}, {77, TestTime(9)}};
+  EXPECT_FALSE(drop.empty());
+  FORALL_ASSERT_OK(store_->Commit(std::move(drop)));
+  MeasurementRecord dropped = MakeMeasurement(2, 0, 0, 0);
+  dropped.samples_dropped = TestTime(9);
+  EXPECT_THAT(store_->LoadMeasurements(),
+              IsOkAndHolds(ElementsAre(MakeMeasurement(1, 0, 0, 0), dropped,
+                                       MakeMeasurement(3, 0, 0, 0), accuracy)));
+  MeasurementEvidence left = MakeEvidence(2);
+  left.samples_ns.clear();
+  left.reference_samples_ns.clear();
+  EXPECT_THAT(store_->LoadEvidence(2), IsOkAndHolds(left));
+  EXPECT_THAT(store_->LoadEvidence(1), IsOkAndHolds(MakeEvidence(1)));
+  EXPECT_THAT(store_->LoadEvidence(4), IsOkAndHolds(MakeEvidence(4)));
+  // A record keeps what it says when it is stored anew.
+  StoreBatch copy;
+  dropped.id = 5;
+  copy.insert_measurements = {dropped};
+  FORALL_ASSERT_OK(store_->Commit(std::move(copy)));
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto all, store_->LoadMeasurements());
+  EXPECT_EQ(all.back(), dropped);
+}
+
 TEST_P(ResultStoreContractTest, ReferencesAreCheckedBesideDeletions) {
   FORALL_ASSERT_OK(store_->Commit(TwoJobs()));
   StoreBatch deletion;

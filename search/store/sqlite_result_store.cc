@@ -269,8 +269,9 @@ absl::Status SqliteResultStore::Forgetful(absl::Status status) {
 absl::Status SqliteResultStore::CommitDeletion(const StoreBatch& batch) {
   StoreBatch rest = batch;
   rest.delete_jobs.clear();
+  rest.delete_supernets.clear();
   if (!rest.empty()) {
-    return absl::InvalidArgumentError("a batch that deletes jobs may hold nothing else");
+    return absl::InvalidArgumentError("a batch that deletes may hold nothing else");
   }
   // With them each deleted trial would be looked for in all tasks and measurements. What goes and
   // what refers to it is known, and the pragma does nothing within a transaction.
@@ -279,6 +280,9 @@ absl::Status SqliteResultStore::CommitDeletion(const StoreBatch& batch) {
     writer_.mu.AssertHeld();
     FORALL_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(writer_.db.get()));
     for (const JobDeletion& deletion : batch.delete_jobs) {
+      FORALL_RETURN_IF_ERROR(batch_writer_.Delete(deletion));
+    }
+    for (const SupernetDeletion& deletion : batch.delete_supernets) {
       FORALL_RETURN_IF_ERROR(batch_writer_.Delete(deletion));
     }
     return transaction.Commit();
@@ -294,7 +298,7 @@ absl::Status SqliteResultStore::CommitDeletion(const StoreBatch& batch) {
 
 bool SqliteResultStore::PopDeletion(std::vector<Pending>* group) {
   MutexLock lock(&queue_mu_);
-  if (queue_.empty() || queue_.front().batch.delete_jobs.empty()) return false;
+  if (queue_.empty() || !queue_.front().batch.deletes()) return false;
   group->push_back(std::move(queue_.front()));
   queue_.pop_front();
   return true;
@@ -303,7 +307,7 @@ bool SqliteResultStore::PopDeletion(std::vector<Pending>* group) {
 bool SqliteResultStore::PopQueued(std::vector<Pending>* group) {
   if (group->size() >= static_cast<size_t>(options_.max_batches_per_commit)) return false;
   MutexLock lock(&queue_mu_);
-  if (queue_.empty() || !queue_.front().batch.delete_jobs.empty()) return false;
+  if (queue_.empty() || queue_.front().batch.deletes()) return false;
   group->push_back(std::move(queue_.front()));
   queue_.pop_front();
   return true;

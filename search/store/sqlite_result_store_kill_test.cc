@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "base/random.h"
@@ -134,6 +135,49 @@ StoreBatch NthJob(int64_t n) {
   }
 }
 
+// Supernet n with its numbers, and three that are nobody's.
+StoreBatch NthSupernet(int64_t n, std::vector<int64_t>* own) {
+  StoreBatch batch;
+  const std::string hash = absl::StrCat("hash ", n);
+  batch.insert_supernets = {{absl::StrCat("net-", n), hash, "{}", "images", absl::UnixEpoch()}};
+  for (int64_t i = 1; i <= kTrialsOfAJob; ++i) {
+    const int64_t id = (n - 1) * kTrialsOfAJob + i;
+    batch.insert_measurements.push_back(MakeMeasurement(id, 0, 0, 0));
+    batch.insert_evidence.push_back(MakeEvidence(id));
+    batch.insert_exports.push_back({hash, absl::StrCat("arch ", i), "fp32", "c", "artifact", 1});
+    if (i > 3) own->push_back(id);
+  }
+  return batch;
+}
+
+// The process to be killed: adds supernets for ever, deletes each, and tells of each deletion.
+[[noreturn]] void DeleteSupernetsForEver(const std::string& path, int fd) {
+  auto store = SqliteResultStore::Create({.path = path, .checkpoint_pages = 50});
+  if (!store.ok()) _exit(2);
+  const auto ids = (*store)->LoadIds();
+  const auto left = (*store)->LoadSupernets();
+  if (!ids.ok() || !left.ok()) _exit(3);
+  const auto remove = [&](int64_t n, std::vector<int64_t> own) {
+    StoreBatch deletion;
+    deletion.delete_supernets = {{absl::StrCat("net-", n), absl::StrCat("hash ", n), true,
+                                  std::move(own), absl::UnixEpoch()}};
+    if (!(*store)->Commit(std::move(deletion)).ok()) _exit(5);
+  };
+  int64_t n = ids->measurement / kTrialsOfAJob;
+  // Of the one before, which was killed.
+  if (!left->empty()) {
+    std::vector<int64_t> own;
+    NthSupernet(n, &own);
+    remove(n, std::move(own));
+  }
+  for (++n;; ++n) {
+    std::vector<int64_t> own;
+    if (!(*store)->Commit(NthSupernet(n, &own)).ok()) _exit(4);
+    remove(n, std::move(own));
+    if (write(fd, &n, sizeof(n)) != sizeof(n)) _exit(6);
+  }
+}
+
 // Starts a process, kills it after `life_ns`, and returns the highest number that it was told.
 int64_t RunAndKill(const std::string& path, int64_t life_ns,
                    void (*work)(const std::string&, int) = CommitForEver) {
@@ -234,6 +278,39 @@ TEST(SqliteResultStoreKillTest, AJobIsDeletedWholeOrNotAtAll) {
       EXPECT_EQ(trials->size(), rows);
       EXPECT_EQ(tasks->size(), rows);
       EXPECT_EQ(events->size(), rows);
+    }
+    ASSERT_FALSE(HasFailure()) << "round " << round;
+    deleted_in_all = std::max(deleted_in_all, told);
+  }
+  EXPECT_GT(deleted_in_all, 0) << "too slow a machine for the test to mean anything";
+}
+
+TEST(SqliteResultStoreKillTest, ASupernetIsDeletedWholeOrNotAtAll) {
+  Random random(20260911);
+  const TempDir folder;
+  const std::string path = folder / "store.db";
+  int64_t deleted_in_all = 0;
+  for (int round = 0; round < kRounds; ++round) {
+    const int64_t told =
+        RunAndKill(path, static_cast<int64_t>(random.Uniform(60000000)), DeleteSupernetsForEver);
+    FORALL_ASSERT_OK_AND_ASSIGN(const auto store, SqliteResultStore::Create({.path = path}));
+    FORALL_ASSERT_OK_AND_ASSIGN(const StoreIds ids, store->LoadIds());
+    FORALL_ASSERT_OK_AND_ASSIGN(const auto supernets, store->LoadSupernets());
+    FORALL_ASSERT_OK_AND_ASSIGN(const auto exports, store->LoadExports());
+    FORALL_ASSERT_OK_AND_ASSIGN(const auto measurements, store->LoadMeasurements());
+    ASSERT_EQ(ids.measurement % kTrialsOfAJob, 0);
+    const int64_t added = ids.measurement / kTrialsOfAJob;
+    EXPECT_GE(added, told);
+    ASSERT_LE(supernets.size(), 1u);
+    if (!supernets.empty()) {
+      EXPECT_EQ(supernets[0].id, absl::StrCat("net-", added));
+      EXPECT_GT(added, told) << "it was deleted";
+    }
+    const int64_t there = static_cast<int64_t>(supernets.size());
+    EXPECT_EQ(static_cast<int64_t>(exports.size()), there * kTrialsOfAJob);
+    EXPECT_EQ(static_cast<int64_t>(measurements.size()), 3 * added + there * (kTrialsOfAJob - 3));
+    for (const MeasurementRecord& record : measurements) {
+      EXPECT_TRUE(store->LoadEvidence(record.id).ok());
     }
     ASSERT_FALSE(HasFailure()) << "round " << round;
     deleted_in_all = std::max(deleted_in_all, told);

@@ -146,6 +146,7 @@ void ControllerHarness::Start() {
                           .clock = &clock_,
                           .heartbeat_interval = kHeartbeat,
                           .max_workers = max_workers_,
+                          .keep_raw_samples = keep_raw_samples_,
                           .background = false});
   FORALL_CHECK(controller.ok()) << controller.status();
   controller_ = *std::move(controller);

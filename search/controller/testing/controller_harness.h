@@ -169,6 +169,7 @@ class ControllerHarness {
   void Restart();
   // From the next Restart on.
   void set_max_workers(int workers) { max_workers_ = workers; }
+  void set_keep_raw_samples(absl::Duration keep) { keep_raw_samples_ = keep; }
 
   // A spec that the harness's supernet and script can do.
   static v1::SearchJobSpec Spec(int trials);
@@ -211,6 +212,7 @@ class ControllerHarness {
   TempDir folder_;
   SteppingClock clock_;
   int max_workers_ = 20'000;
+  absl::Duration keep_raw_samples_ = absl::InfiniteDuration();
   std::unique_ptr<SqliteResultStore> sqlite_;
   FaultyStore faulty_;
   std::unique_ptr<ArtifactStore> artifacts_;

@@ -42,6 +42,8 @@ constexpr AccessRule kRules[] = {
     {"forall.v1.SearchService.ListSupernets", kSubmit, kNoWork, "", kQuiet},
     // A name is taken once and never moved, so that nobody changes another's supernet.
     {"forall.v1.SearchService.CreateSupernet", kSubmit, kNoWork, "", kAudited},
+    // Everybody's: for administrators alone.
+    {"forall.v1.SearchService.DeleteSupernet", kNoSubmit, kNoWork, "", kAudited},
     {"forall.v1.SearchService.GetSearchSpace", kSubmit, kNoWork, "", kQuiet},
     // Asked again every second while it runs: too often for the log.
     {"forall.v1.SearchService.MeasureNetworks", kSubmit, kNoWork, "", kQuiet},

@@ -708,6 +708,7 @@ const std::map<std::string, Driver>& Drivers() {
       {"SearchService_GetSupernet", Unary(&Controller::GetSupernet)},
       {"SearchService_ListSupernets", Unary(&Controller::ListSupernets)},
       {"SearchService_CreateSupernet", Unary(&Controller::CreateSupernet)},
+      {"SearchService_DeleteSupernet", Unary(&Controller::DeleteSupernet)},
       {"SearchService_GetSearchSpace", Unary(&Controller::GetSearchSpace)},
       {"SearchService_MeasureNetworks", Unary(&Controller::MeasureNetworks)},
   };
@@ -965,6 +966,9 @@ std::unique_ptr<Message> FilesAndNetworks() {
       .Work("w", 60)
       .Add("SearchService_MeasureNetworks", measure)
       .Add("SearchService_GetReport", Named<v1::GetReportRequest>("$job"))
+      .Add("SearchService_DeleteSearchJob", Named<v1::DeleteSearchJobRequest>("$job"))
+      .Add("SearchService_DeleteSupernet", Named<v1::DeleteSupernetRequest>("supernets/other"))
+      .Add("SearchService_CreateSupernet", create)
       .Done();
 }
 

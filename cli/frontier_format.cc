@@ -11,6 +11,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
+#include "absl/time/time.h"
 #include "cli/expressions.h"
 #include "cli/text_table.h"
 #include "cli/wrapped_text.h"
@@ -90,6 +91,11 @@ Json MeasurementJson(const v1::Measurement& measurement) {
   if (condition.batch() > 1) json["batch"] = condition.batch();
   if (condition.grid_grams_per_kwh() > 0) {
     json["grid_grams_per_kwh"] = condition.grid_grams_per_kwh();
+  }
+  if (measurement.has_samples_dropped_time()) {
+    json["samples_dropped"] = absl::FormatTime(
+        absl::RFC3339_sec, absl::FromUnixSeconds(measurement.samples_dropped_time().seconds()),
+        absl::UTCTimeZone());
   }
   if (measurement.ratio() > 0) {
     json["ratio"] = measurement.ratio();

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "base/status_macros.h"
@@ -54,7 +55,38 @@ absl::Status ShowTrial(const std::string& name, const CommandContext& context) {
   return absl::OkStatus();
 }
 
+// Asks, unless the answer is known, whether what the text says is to be deleted.
+absl::Status ConfirmDeletion(const std::string& text, bool yes) {
+  if (yes) return absl::OkStatus();
+  std::cerr << text;
+  if (isatty(STDIN_FILENO) == 0) {
+    return absl::InvalidArgumentError("a deletion cannot be taken back: say --yes");
+  }
+  std::cerr << "It cannot be taken back. Type yes to go on: ";
+  std::string answer;
+  std::getline(std::cin, answer);
+  return answer == "yes" ? absl::OkStatus() : absl::CancelledError("nothing was deleted");
+}
+
+absl::Status DeleteSupernet(const std::string& name, bool yes, const CommandContext& context) {
+  Client client(context.controller);
+  v1::DeleteSupernetRequest request;
+  request.set_name(name);
+  request.set_dry_run(true);
+  const auto call = [&] {
+    return client.Call(client.search(), &v1::SearchService::Stub::DeleteSupernet, request);
+  };
+  FORALL_ASSIGN_OR_RETURN(v1::DeleteSupernetResponse response, call());
+  FORALL_RETURN_IF_ERROR(ConfirmDeletion(
+      SupernetDeletionText(name, response, /*done=*/false, TerminalWidth(STDERR_FILENO)), yes));
+  request.set_dry_run(false);
+  FORALL_ASSIGN_OR_RETURN(response, call());
+  std::cout << SupernetDeletionText(name, response, /*done=*/true, OutputWidth());
+  return absl::OkStatus();
+}
+
 absl::Status DeleteJob(const std::string& name, bool yes, const CommandContext& context) {
+  if (absl::StartsWith(name, "supernets/")) return DeleteSupernet(name, yes, context);
   Client client(context.controller);
   FORALL_ASSIGN_OR_RETURN(const v1::SearchJob job,
                           client.GetJob(WithCollection("searchJobs", name)));
@@ -63,16 +95,8 @@ absl::Status DeleteJob(const std::string& name, bool yes, const CommandContext& 
         absl::StrCat(job.name(), " is ", StateName(job.state()),
                      ": wait for its end, or end it first with forall cancel ", name));
   }
-  if (!yes) {
-    std::cerr << DeletionText(job, /*done=*/false, TerminalWidth(STDERR_FILENO));
-    if (isatty(STDIN_FILENO) == 0) {
-      return absl::InvalidArgumentError("a deletion cannot be taken back: say --yes");
-    }
-    std::cerr << "It cannot be taken back. Type yes to go on: ";
-    std::string answer;
-    std::getline(std::cin, answer);
-    if (answer != "yes") return absl::CancelledError("nothing was deleted");
-  }
+  FORALL_RETURN_IF_ERROR(
+      ConfirmDeletion(DeletionText(job, /*done=*/false, TerminalWidth(STDERR_FILENO)), yes));
   v1::DeleteSearchJobRequest request;
   request.set_name(job.name());
   FORALL_RETURN_IF_ERROR(
@@ -129,8 +153,9 @@ void AddJobCommands(CLI::App* app, CommandContext* context) {
   auto deleted = std::make_shared<std::string>();
   auto yes = std::make_shared<bool>(false);
   command = app->add_subcommand("delete",
-                                "Remove a job that has ended, for good; what was measured stays");
-  command->add_option("job", *deleted, "searchJobs/N or N")->required();
+                                "Remove a job that has ended, for good; what was measured stays. "
+                                "Or a supernet that no job uses, with all its numbers");
+  command->add_option("name", *deleted, "searchJobs/N or N; supernets/NAME")->required();
   command->add_flag("--yes", *yes, "Do not ask");
   command->callback([=] { context->action = [=] { return DeleteJob(*deleted, *yes, *context); }; });
 }

@@ -11,6 +11,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
+#include "absl/time/time.h"
 #include "cli/expressions.h"
 #include "cli/frontier_format.h"
 #include "cli/progress.h"
@@ -236,6 +237,27 @@ std::string DeletionText(const v1::SearchJob& job, bool done, size_t width) {
              2, LineWidth(width));
 }
 
+std::string SupernetDeletionText(const std::string& name,
+                                 const v1::DeleteSupernetResponse& response, bool done,
+                                 size_t width) {
+  const auto measurements = [](int64_t count) {
+    return absl::StrCat(count, count == 1 ? " measurement" : " measurements");
+  };
+  const int64_t kept = response.kept_measurements();
+  return WrappedText(
+             done ? "Deleted: " : "To be deleted: ",
+             absl::StrCat(name, " with the record of ", response.exports(),
+                          response.exports() == 1 ? " exported model" : " exported models", " and ",
+                          measurements(response.measurements()), " of its subnets."),
+             2, LineWidth(width)) +
+         WrappedText(done ? "Kept: " : "To be kept: ",
+                     absl::StrCat(kept == 0 ? ""
+                                            : absl::StrCat(measurements(kept),
+                                                           " that another supernet has, too; "),
+                                  "files, until forall-controller gc."),
+                     2, LineWidth(width));
+}
+
 std::string TrialText(const v1::Trial& trial, size_t width) {
   std::string text = Section("trial",
                              absl::StrCat(trial.name(), ", ", TrialStateName(trial.state()),
@@ -264,6 +286,19 @@ std::string TrialText(const v1::Trial& trial, size_t width) {
                   Printable(absl::StrJoin(measurement.verdict().reasons(), ", "))});
   }
   if (!trial.measurements().empty()) absl::StrAppend(&text, table.Render(width));
+  for (const v1::Measurement& measurement : trial.measurements()) {
+    if (!measurement.has_samples_dropped_time()) continue;
+    absl::StrAppend(
+        &text,
+        WrappedText(absl::StrCat(MetricText(measurement.metric(), measurement.condition()), ": "),
+                    absl::StrCat("its raw samples were dropped on ",
+                                 absl::FormatTime("%Y-%m-%d",
+                                                  absl::FromUnixSeconds(
+                                                      measurement.samples_dropped_time().seconds()),
+                                                  absl::UTCTimeZone()),
+                                 " to save space; all else of it is as it was."),
+                    2, LineWidth(width)));
+  }
   return text;
 }
 

@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "proto/forall/v1/resources.pb.h"
+#include "proto/forall/v1/search_service.pb.h"
 
 namespace forall {
 
@@ -48,6 +49,10 @@ std::string JobText(const v1::SearchJob& job, const TrialReasons& reasons, size_
 
 // What `forall delete` takes away and what stays; `done`: has taken. `width` as above.
 std::string DeletionText(const v1::SearchJob& job, bool done, size_t width);
+// The same of a supernet, supernets/NAME.
+std::string SupernetDeletionText(const std::string& name,
+                                 const v1::DeleteSupernetResponse& response, bool done,
+                                 size_t width);
 
 // "12 trials were infeasible and 3 failed: forall jobs 1 says why", or "" where none was.
 std::string LostTrialsText(const v1::SearchJob& job);

@@ -92,6 +92,29 @@ TEST(JobsFormatTest, ADeletionSaysWhatGoesAndWhatStays) {
   }
 }
 
+TEST(JobsFormatTest, TheDeletionOfASupernetSaysWhatGoesAndWhatStays) {
+  v1::DeleteSupernetResponse response;
+  response.set_measurements(120);
+  response.set_exports(1);
+  std::string text = SupernetDeletionText("supernets/old", response, /*done=*/false, kWidth);
+  ExpectFits(text);
+  EXPECT_THAT(text, AllOf(HasSubstr("To be deleted: supernets/old with the record of 1 exported"),
+                          HasSubstr("120 measurements"), Not(HasSubstr("another supernet"))));
+  response.set_kept_measurements(7);
+  text = SupernetDeletionText("supernets/old", response, /*done=*/true, kWidth);
+  ExpectFits(text);
+  EXPECT_THAT(text, AllOf(HasSubstr("Deleted: "), HasSubstr("7 measurements that another")));
+}
+
+TEST(JobsFormatTest, ATrialSaysWhichRawSamplesWereDropped) {
+  v1::Trial trial = MakeTrial(1, v1::Trial::MEASURED, "");
+  v1::Measurement* const latency = trial.add_measurements();
+  latency->set_metric("latency_ms");
+  EXPECT_THAT(TrialText(trial, kWidth), Not(HasSubstr("dropped")));
+  latency->mutable_samples_dropped_time()->set_seconds(1'700'000'000);
+  EXPECT_THAT(TrialText(trial, kWidth), HasSubstr("were dropped on 2023-11-14"));
+}
+
 TEST(JobsFormatTest, CountsReasonsThatDifferByTheirValue) {
   TrialReasons reasons;
   for (int i = 0; i < 7; ++i) {

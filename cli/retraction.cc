@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/retraction.h"
 
-#include "absl/strings/numbers.h"
+#include <optional>
+
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
+#include "base/long_duration.h"
 #include "cli/text_table.h"
 
 namespace forall {
@@ -16,16 +17,8 @@ absl::StatusOr<absl::Time> ParseMoment(absl::string_view text, absl::Time now,
       absl::ParseTime("%Y-%m-%d", text, absl::UTCTimeZone(), &time, &error)) {
     return time;
   }
-  absl::string_view number = text;
-  int64_t days = 0;
-  absl::Duration ago;
-  if (absl::ConsumeSuffix(&number, "d") && absl::SimpleAtoi(number, &days) && days >= 0 &&
-      days < 100'000) {
-    return now - absl::Hours(24 * days);
-  }
-  if (absl::ParseDuration(text, &ago) && ago >= absl::ZeroDuration() &&
-      ago < absl::Hours(24 * 100'000)) {
-    return now - ago;
+  if (const std::optional<absl::Duration> ago = ParseLongDuration(text); ago.has_value()) {
+    return now - *ago;
   }
   return absl::InvalidArgumentError(
       absl::StrCat(flag,

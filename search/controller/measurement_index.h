@@ -110,7 +110,7 @@ class MeasurementIndex {
   void Retract(const std::vector<int64_t>& ids, const std::string& by);
   // Removes these for good, with bitmaps and sources, as if they had never been added; but
   // highest_id() stays, and their memory (some 700 bytes each) until the index is filled anew. Ids
-  // that are not there are passed over. A second for a million records.
+  // that are not there are passed over. Some seconds for a million records.
   void Remove(const std::vector<int64_t>& ids);
   // The raw samples of this latency were dropped. It must be there.
   void NoteSamplesDropped(int64_t id, absl::Time time);

@@ -5,6 +5,8 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/identifier.h"
+#include "base/long_duration.h"
+#include "base/status_macros.h"
 
 namespace forall {
 namespace {
@@ -57,6 +59,8 @@ absl::Status Apply(const std::string& name, const std::string& value, Controller
       return absl::InvalidArgumentError(
           absl::StrCat("--heartbeat: want a duration from 10ms to 1h, e.g. 5s, got ", value));
     }
+  } else if (name == "--keep-raw-samples") {
+    FORALL_ASSIGN_OR_RETURN(flags->keep_raw_samples, ParseKeepRawSamples(value));
   } else if (name == "--max-workers") {
     if (!absl::SimpleAtoi(value, &flags->max_workers) || flags->max_workers < 1 ||
         flags->max_workers > 1'000'000) {
@@ -70,6 +74,14 @@ absl::Status Apply(const std::string& name, const std::string& value, Controller
 }
 
 }  // namespace
+
+absl::StatusOr<absl::Duration> ParseKeepRawSamples(const std::string& text) {
+  const std::optional<absl::Duration> keep = ParseLongDuration(text);
+  // A slip must not take what was measured a moment ago.
+  if (keep.has_value() && *keep >= absl::Hours(1)) return *keep;
+  return absl::InvalidArgumentError(absl::StrCat(
+      "--keep-raw-samples: want for how long, 1h or more, e.g. 90d or 36h, got ", text));
+}
 
 absl::StatusOr<ControllerFlags> ParseControllerFlags(const std::vector<std::string>& arguments) {
   ControllerFlags flags;
@@ -139,6 +151,10 @@ Flags
                        token of that name submits (docs/jobs.md). May be repeated.
   --max-workers N      Registered at once; more are refused, and those not heard of for an hour do
                        not count. Default 20000.
+  --keep-raw-samples AGE
+                       Drops raw samples of latencies that were measured longer ago, e.g. 90d, a few
+                       every second; numbers, intervals and verdicts stay (docs/operations.md).
+                       Default: all are kept.
   --tls-cert FILE      Its certificate and those above it up to the authority, PEM, and
   --tls-key FILE       the private key: needed on an address that other machines reach. Files that
                        change are read again.
@@ -153,6 +169,7 @@ Commands on a store, also while a controller runs on it (each with --help)
   forall-controller backup FILE --db FILE   copies the store and what it refers to
   forall-controller check --db FILE         says whether it is whole, and what to do if not
   forall-controller gc --db FILE            removes artifacts that nothing refers to; stop it first
+  forall-controller compact --db FILE       makes the file smaller; stop it first
 )";
 }
 

@@ -22,6 +22,7 @@ struct ControllerFlags {
   absl::Duration heartbeat = absl::Seconds(5);
   std::map<std::string, double> tenant_weights;
   int max_workers = 20'000;
+  absl::Duration keep_raw_samples = absl::InfiniteDuration();
   std::string tls_certificate;
   std::string tls_key;
   std::string tls_client_authorities;
@@ -32,6 +33,9 @@ struct ControllerFlags {
 // `arguments` without the program's name; "--flag value" and "--flag=value" are both understood.
 // InvalidArgument naming the flag.
 absl::StatusOr<ControllerFlags> ParseControllerFlags(const std::vector<std::string>& arguments);
+
+// The value of --keep-raw-samples, here and in `forall-controller compact`.
+absl::StatusOr<absl::Duration> ParseKeepRawSamples(const std::string& text);
 
 std::string ControllerHelp();
 

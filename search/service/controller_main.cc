@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/long_duration.h"
 #include "base/status_macros.h"
 #include "search/controller/controller.h"
 #include "search/service/access/token_command.h"
@@ -52,7 +53,8 @@ absl::Status Serve(const ControllerFlags& flags, const sigset_t& signals) {
                                               .artifacts = artifacts.get(),
                                               .heartbeat_interval = flags.heartbeat,
                                               .max_workers = flags.max_workers,
-                                              .tenant_weights = flags.tenant_weights}));
+                                              .tenant_weights = flags.tenant_weights,
+                                              .keep_raw_samples = flags.keep_raw_samples}));
   for (const std::string& supernet : flags.supernets) {
     FORALL_RETURN_IF_ERROR(AddSupernet(supernet, *artifacts, controller.get()));
   }
@@ -86,7 +88,10 @@ absl::Status Serve(const ControllerFlags& flags, const sigset_t& signals) {
   const std::string host = flags.listen.substr(0, flags.listen.rfind(':'));
   FORALL_LOG(INFO) << "serving listen=" << host << ":" << server->port() << " db=" << flags.db
                    << " artifacts=" << flags.artifacts
-                   << " heartbeat=" << absl::FormatDuration(flags.heartbeat)
+                   << " heartbeat=" << absl::FormatDuration(flags.heartbeat) << " keep_raw_samples="
+                   << (flags.keep_raw_samples == absl::InfiniteDuration()
+                           ? "all"
+                           : LongDurationText(flags.keep_raw_samples))
                    << " tls=" << (flags.tls_key.empty() ? "no" : "yes");
   std::cout << "forall-controller listens on " << host << ":" << server->port() << std::endl;
   if (!flags.port_file.empty()) {

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "search/service/controller_tools.h"
 
+#include <stdlib.h>
+
 #include <algorithm>
+#include <filesystem>
 #include <map>
 #include <utility>
 
@@ -9,10 +12,13 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "base/status_macros.h"
 #include "proto/forall/v1/resources.pb.h"
+#include "search/service/controller_flags.h"
 #include "search/store/store_backup.h"
 #include "search/store/store_check.h"
+#include "search/store/store_compact.h"
 #include "search/store/store_garbage.h"
 
 namespace forall {
@@ -60,6 +66,26 @@ supernets, and what a job's spec names always stay. Stop the controller first.
 Exit code: 0 done; 1 it failed; 2 wrong usage.
 )";
 
+constexpr char kCompactHelp[] =
+    R"(forall-controller compact --db DB: makes a store's file smaller. Stop the controller first.
+
+Rewrites the file without its free pages, which deleted jobs, supernets and samples leave. With
+--keep-raw-samples it first drops the raw samples of latencies that were measured longer ago; numbers,
+intervals, verdicts, reasons, settings and baselines stay, and so does every frontier, ledger and
+report. What is dropped cannot be had again, but from a backup. Accuracies keep which images were
+right.
+
+  --db DB              Required.
+  --keep-raw-samples AGE
+                       90d, 36h: 1h or more. Without it no samples are dropped.
+  --dry-run            Only says what would be dropped. A controller may run meanwhile.
+
+The disk of DB must have room for about the file once more, twice while it is rewritten; SQLITE_TMPDIR
+names another folder for one of both. What interrupts it loses nothing: repeat the command.
+
+Exit code: 0 done; 1 it failed; 2 wrong usage.
+)";
+
 struct Tool {
   std::vector<std::string> values;    // flags that take one
   std::vector<std::string> switches;  // flags that do not
@@ -72,6 +98,7 @@ const std::map<std::string, Tool>& Tools() {
       {"backup", {{"--db", "--artifacts"}, {"--no-artifacts"}, 1, kBackupHelp}},
       {"gc", {{"--db", "--artifacts"}, {"--dry-run"}, 0, kGarbageHelp}},
       {"check", {{"--db", "--artifacts"}, {"--deep"}, 0, kCheckHelp}},
+      {"compact", {{"--db", "--keep-raw-samples"}, {"--dry-run"}, 0, kCompactHelp}},
   };
   return *tools;
 }
@@ -126,6 +153,9 @@ absl::StatusOr<Arguments> Parse(const Tool& tool, const std::vector<std::string>
   }
   if (parsed.Value("--db").empty()) {
     return absl::InvalidArgumentError("--db: required, the store's file");
+  }
+  if (parsed.Has("--keep-raw-samples")) {
+    FORALL_RETURN_IF_ERROR(ParseKeepRawSamples(parsed.Value("--keep-raw-samples")).status());
   }
   if (parsed.Value("--artifacts").empty()) {
     parsed.flags["--artifacts"] = parsed.Value("--db") + ".artifacts";
@@ -203,6 +233,42 @@ absl::StatusOr<int> RemoveGarbage(const Arguments& arguments, std::ostream& out,
   return 0;
 }
 
+absl::Duration Rounded(absl::Duration duration) {
+  return absl::Trunc(duration, absl::Milliseconds(1));
+}
+
+absl::StatusOr<int> Compact(const Arguments& arguments, std::ostream& out, std::ostream& err) {
+  CompactOptions options;
+  options.db = arguments.Value("--db");
+  options.dry_run = arguments.Has("--dry-run");
+  if (arguments.Has("--keep-raw-samples")) {
+    FORALL_ASSIGN_OR_RETURN(options.keep_raw_samples,
+                            ParseKeepRawSamples(arguments.Value("--keep-raw-samples")));
+  }
+  // Where there is room for the file there is room for it once more, rather than in /var/tmp.
+  const std::string folder = std::filesystem::absolute(options.db).parent_path().string();
+  setenv("SQLITE_TMPDIR", folder.c_str(), /*overwrite=*/0);
+  FORALL_ASSIGN_OR_RETURN(const CompactReport report, CompactStore(options));
+  if (arguments.Has("--keep-raw-samples")) {
+    out << options.db << ": raw samples of " << report.dropped << " latencies, "
+        << report.sample_bytes
+        << (options.dry_run ? " bytes, would be dropped\n" : " bytes, dropped\n");
+  }
+  if (options.dry_run) {
+    out << options.db << ": " << report.bytes_before << " bytes, " << report.free_bytes
+        << " of them free already\n";
+    return 0;
+  }
+  out << options.db << ": " << report.bytes_before << " bytes before, " << report.bytes_after
+      << " now; longest transaction " << absl::FormatDuration(Rounded(report.longest_slice))
+      << ", rewritten in " << absl::FormatDuration(Rounded(report.rewriting)) << "\n";
+  if (report.still_read) {
+    err << "note: another program reads the store: the file gets smaller once that has ended and "
+           "this command is repeated\n";
+  }
+  return 0;
+}
+
 }  // namespace
 
 bool IsControllerTool(const std::vector<std::string>& arguments) {
@@ -223,9 +289,10 @@ int RunControllerTool(const std::vector<std::string>& arguments, std::ostream& o
     out << tool.help;
     return 0;
   }
-  const absl::StatusOr<int> code = command == "backup"  ? BackUp(*parsed, out, err)
-                                   : command == "check" ? Check(*parsed, out, err)
-                                                        : RemoveGarbage(*parsed, out, err);
+  const absl::StatusOr<int> code = command == "backup"    ? BackUp(*parsed, out, err)
+                                   : command == "check"   ? Check(*parsed, out, err)
+                                   : command == "compact" ? Compact(*parsed, out, err)
+                                                          : RemoveGarbage(*parsed, out, err);
   if (code.ok()) return *code;
   err << "forall-controller " << command << ": " << code.status().message() << "\n";
   return 1;

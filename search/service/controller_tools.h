@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What an operator does with a store beside the controller: `forall-controller backup`, `check`,
-// `gc`.
+// `gc`, `compact`.
 #ifndef FORALL_SEARCH_SERVICE_CONTROLLER_TOOLS_H_
 #define FORALL_SEARCH_SERVICE_CONTROLLER_TOOLS_H_
 

@@ -590,6 +590,9 @@ TEST(ControllerFlagsTest, ReadsBothFormsAndNamesMistakes) {
   EXPECT_EQ(flags.tenant_weights, (std::map<std::string, double>{{"alice", 2}, {"nightly", 0.25}}));
   EXPECT_EQ(flags.max_workers, 20'000);
   EXPECT_EQ(ParseControllerFlags({"--db", "x.db", "--max-workers", "7"})->max_workers, 7);
+  EXPECT_EQ(flags.keep_raw_samples, absl::InfiniteDuration());
+  EXPECT_EQ(ParseControllerFlags({"--db", "x.db", "--keep-raw-samples=90d"})->keep_raw_samples,
+            absl::Hours(90 * 24));
   EXPECT_EQ(flags.artifacts, "x.db.artifacts");
   EXPECT_EQ(flags.heartbeat, absl::Milliseconds(200));
   EXPECT_THAT(flags.supernets, SizeIs(2));
@@ -607,6 +610,8 @@ TEST(ControllerFlagsTest, ReadsBothFormsAndNamesMistakes) {
            {{"--db", "x", "--tenant-weight=a=2", "--tenant-weight=a=3"}, "twice"},
            {{"--db", "x", "--max-workers", "0"}, "1 to 1000000"},
            {{"--db", "x", "--max-workers=many"}, "1 to 1000000"},
+           {{"--db", "x", "--keep-raw-samples", "90"}, "e.g. 90d"},
+           {{"--db", "x", "--keep-raw-samples=59m"}, "1h or more"},
            {{"x.db"}, "x.db"}}) {
     EXPECT_THAT(ParseControllerFlags(arguments),
                 StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(text)));

@@ -459,6 +459,27 @@ TEST_F(EveryRpcTest, AJobIsOfWhoeverSubmittedItAndIsDeletedByThemOrAnAdministrat
   EXPECT_EQ(logged, 5);
 }
 
+TEST_F(EveryRpcTest, ASupernetIsDeletedByAnAdministratorAlone) {
+  const auto remove = [this](const std::string& token) {
+    grpc::ClientContext context;
+    v1::DeleteSupernetRequest request;
+    request.set_name("supernets/fashion_mnist");
+    v1::DeleteSupernetResponse response;
+    return v1::SearchService::NewStub(WithToken(tokens_[token]))
+        ->DeleteSupernet(&context, request, &response);
+  };
+  for (const char* token : {"submit", "work"}) {
+    EXPECT_EQ(remove(token).error_code(), grpc::StatusCode::PERMISSION_DENIED) << token;
+  }
+  EXPECT_TRUE(remove("admin").ok());
+  EXPECT_EQ(remove("admin").error_code(), grpc::StatusCode::NOT_FOUND);
+  int logged = 0;
+  for (const nlohmann::json& line : AuditLines()) {
+    logged += line["method"] == "SearchService.DeleteSupernet" ? 1 : 0;
+  }
+  EXPECT_EQ(logged, 4);
+}
+
 TEST_F(EveryRpcTest, RevokedTokensEndAtOnceAndTheLastOpensNothing) {
   const std::string path = "/forall.v1.SearchService/ListSearchJobs";
   const auto submit = WithToken(tokens_["submit"]);

@@ -957,6 +957,8 @@ std::unique_ptr<Message> FilesAndNetworks() {
       .Add("ArtifactService_GetArtifact", get)
       .Add("ArtifactService_DownloadArtifact", download)
       .Add("SearchService_CreateSupernet", create)
+      .Add("SearchService_DeleteSupernet", Named<v1::DeleteSupernetRequest>("supernets/other"))
+      .Add("SearchService_CreateSupernet", create)
       .Add("SearchService_GetSupernet", Named<v1::GetSupernetRequest>("supernets/other"))
       .Add("SearchService_ListSupernets", v1::ListSupernetsRequest())
       .Add("SearchService_GetSearchSpace", Named<v1::GetSearchSpaceRequest>("searchSpaces/tiny"))
@@ -966,9 +968,6 @@ std::unique_ptr<Message> FilesAndNetworks() {
       .Work("w", 60)
       .Add("SearchService_MeasureNetworks", measure)
       .Add("SearchService_GetReport", Named<v1::GetReportRequest>("$job"))
-      .Add("SearchService_DeleteSearchJob", Named<v1::DeleteSearchJobRequest>("$job"))
-      .Add("SearchService_DeleteSupernet", Named<v1::DeleteSupernetRequest>("supernets/other"))
-      .Add("SearchService_CreateSupernet", create)
       .Done();
 }
 

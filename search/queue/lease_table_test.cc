@@ -757,6 +757,9 @@ TEST_F(LeaseTableTest, DrainedInstanceThatHoldsNothingMakesRoom) {
 }
 
 TEST_F(LeaseTableTest, SharedTaskIsGivenAtTheFirstTurnOfAnyJobAndChargedToIt) {
+  LeaseTable::Options options = Options();
+  options.cost = [](int32_t work) { return work == 7 ? 2.0 : 1.0; };
+  table_ = std::make_unique<LeaseTable>(options);
   table_->RegisterWorker("a", Offer());
   table_->SetShare(1, {.priority = -1});
   table_->SetShare(2, {.tenant = "t"});
@@ -765,7 +768,7 @@ TEST_F(LeaseTableTest, SharedTaskIsGivenAtTheFirstTurnOfAnyJobAndChargedToIt) {
   for (int64_t id = 11; id <= 19; ++id) table_->AddTask(Task(id, TaskKind::kAccuracy, 2));
   for (QueuedTask task : {Task(21), Task(22), Task(23)}) {
     task.job = 3;
-    task.cost = 2;  // Alone in its turn.
+    task.work = 7;  // Alone in its turn.
     table_->AddTask(task);
   }
   EXPECT_EQ(table_->waiting_tasks(), 21);

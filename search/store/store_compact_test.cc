@@ -245,7 +245,9 @@ TEST_F(StoreCompactTest, ADiskThatFailsAtAnyPointLosesNothing) {
       disk.Heal();
       failed += status.ok() ? 0 : 1;
       const int64_t gone = CheckOnlySamplesAreGone(world, db_);
-      if (status.ok()) EXPECT_EQ(gone, 15);
+      if (status.ok()) {
+        EXPECT_EQ(gone, 15);
+      }
       ASSERT_FALSE(HasFailure()) << "after " << after << ": " << status;
       // Another call does the rest.
       FORALL_ASSERT_OK(CompactStore(options).status());

@@ -550,6 +550,58 @@ TEST_F(SharedWorkTest, WhatTheOwnerDoesNotWantAnyMoreTheWaiterDoes) {
   ExpectAsAlone(second, second_spec);
 }
 
+TEST_F(SharedWorkTest, WhatTheWaiterDoesNotWantAnyMoreTheOwnerDoes) {
+  v1::SearchJobSpec first_spec = RandomSpec(1);
+  first_spec.mutable_objectives(1)->set_metric("macs");
+  const v1::SearchJobSpec second_spec = RandomSpec(1);
+  const std::string first = Submit(first_spec);
+  const std::string second = Submit(second_spec);
+  Finish(Lease(1)[0]);
+  EXPECT_EQ(Metric("forall_task_waiters"), 1) << "the accuracy is shared";
+  std::vector<v1::LeasedTask> leased = Lease(2);
+  ASSERT_THAT(leased, SizeIs(2));
+  if (leased[0].task().kind() != v1::Task::LATENCY) std::swap(leased[0], leased[1]);
+  ASSERT_EQ(JobOf(leased[0]), second);
+  Fail(leased[0], v1::TaskFailure::DETERMINISTIC);
+  EXPECT_EQ(StateOf(second), v1::SearchJob::FAILED);
+  EXPECT_EQ(Metric("forall_task_waiters"), 0);
+  Finish(leased[1]);
+  RunAll();
+  ExpectAsAlone(first, first_spec);
+}
+
+TEST_F(SharedWorkTest, AWaiterThatIsCancelledLeavesTheOwnerAlone) {
+  const v1::SearchJobSpec spec = RandomSpec(3);
+  const std::string first = Submit(spec);
+  const std::string second = Submit(spec);
+  EXPECT_EQ(Metric("forall_task_waiters"), 3);
+  FORALL_ASSERT_OK(Cancel(second));
+  EXPECT_EQ(Metric("forall_task_waiters"), 0);
+  FORALL_ASSERT_OK(Pause(first));
+  EXPECT_THAT(Lease(1), IsEmpty()) << "nobody wants them now";
+  FORALL_ASSERT_OK(Resume(first));
+  RunAll();
+  ExpectAsAlone(first, spec);
+  ExpectEachOnce();
+}
+
+TEST_F(SharedWorkTest, AWaiterThatWasNotKeptWantsNothing) {
+  const v1::SearchJobSpec spec = RandomSpec(3);
+  const std::string first = Submit(spec);
+  harness_->store()->FailFrom(1, FaultyStore::Fault::kLost,
+                              absl::ResourceExhaustedError("disk full"));
+  EXPECT_THAT(harness_->Submit(spec), StatusIs(absl::StatusCode::kResourceExhausted));
+  harness_->Tick();
+  harness_->store()->Heal();
+  harness_->clock()->Advance(absl::Seconds(1));
+  harness_->Tick();
+  FORALL_ASSERT_OK(Pause(first));
+  EXPECT_THAT(Lease(1), IsEmpty());
+  FORALL_ASSERT_OK(Resume(first));
+  RunAll();
+  ExpectAsAlone(first, spec);
+}
+
 TEST_F(SharedWorkTest, AnImpossibleResultFeedsNobody) {
   const v1::SearchJobSpec spec = RandomSpec(2);
   const std::string first = Submit(spec);

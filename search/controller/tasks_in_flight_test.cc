@@ -652,7 +652,8 @@ TEST_F(SharedWorkTest, ARejectedLatencyFeedsNobody) {
   EXPECT_EQ(rejected, 2);
   ExpectAsAlone(first, spec);
   ExpectAsAlone(second, spec);
-  for (const MeasurementRecord& record : harness_->sqlite()->LoadMeasurements().value()) {
+  const std::vector<MeasurementRecord> stored = harness_->sqlite()->LoadMeasurements().value();
+  for (const MeasurementRecord& record : stored) {
     if (record.verdict != VerdictState::kRejected) continue;
     for (const std::string& line : harness_->Log(second)) {
       if (JobName(record.job_id) == second) continue;

@@ -76,7 +76,7 @@ struct alignas(32) Step {
   double x;
   double a;
   double b;
-  uint32_t next;
+  uint32_t next;   // in the frontier: its offset from the first sentinel, in bytes
   int32_t bucket;  // of `a`
 };
 
@@ -197,50 +197,56 @@ class StepBelow {
   std::vector<uint16_t> below_;
 };
 
-// All ones or none.
-uint32_t Mask(bool yes) { return -static_cast<uint32_t>(yes); }
+// Without a branch: compilers make one of a conditional expression.
+uint32_t Choose(bool first, uint32_t a, uint32_t b) {
+  return b ^ ((a ^ b) & -static_cast<uint32_t>(first));
+}
 
 double AtLeast(double value, double least) { return value > least ? value : least; }
 
 std::optional<double> Sweep(Order order, int buckets, const double* reference) {
-  Step* const steps = order.steps();
-  const auto end = static_cast<uint32_t>(order.count() + 1);
-  steps[0] = {0, -kInfinity, reference[2], end, -1};
-  steps[end] = {0, reference[1], -kInfinity, end, buckets - 1};
+  constexpr uint32_t kSize = sizeof(Step);
+  char* const steps = reinterpret_cast<char*>(order.steps());
+  const auto at = [steps](uint32_t offset) -> Step& {
+    return *reinterpret_cast<Step*>(steps + offset);
+  };
+  const uint32_t end = static_cast<uint32_t>(order.count() + 1) * kSize;
+  at(0) = {0, -kInfinity, reference[2], end, -1};
+  at(end) = {0, reference[1], -kInfinity, end, buckets - 1};
   StepBelow below(buckets);
   int64_t patience = kPatience * order.count();
   double volume = 0;
-  for (uint32_t i = 1; i < end; ++i) {
-    Step& p = steps[i];
+  for (uint32_t i = kSize; i < end; i += kSize) {
+    Step& p = at(i);
     const double a = p.a;
     const double b = p.b;
     // The last step that is not to the right of the point: its bucket seldom has two others.
-    uint32_t left = below[p.bucket];
-    const uint32_t after = steps[left].next;
-    left ^= (left ^ after) & Mask(steps[after].a <= a);
-    while (steps[steps[left].next].a <= a) {
-      left = steps[left].next;
+    uint32_t left = kSize * below[p.bucket];
+    const uint32_t after = at(left).next;
+    left = Choose(at(after).a <= a, after, left);
+    uint32_t first = at(left).next;
+    while (at(first).a <= a) {
+      left = first;
+      first = at(left).next;
       if (--patience < 0) return std::nullopt;
     }
-    Step& before = steps[left];
+    Step& before = at(left);
     if (before.b <= b) continue;
     // It drives out none, one or two steps, seldom more.
-    const uint32_t first = before.next;
-    const Step& one = steps[first];
-    const Step& two = steps[one.next];
-    const Step& three = steps[two.next];
+    const Step& one = at(first);
+    const Step& two = at(one.next);
+    const Step& three = at(two.next);
     double area = (one.a - a) * (before.b - b) + (AtLeast(one.b, b) - b) * (two.a - one.a) +
                   (AtLeast(two.b, b) - b) * (three.a - two.a);
-    uint32_t next = first ^ ((first ^ one.next) & Mask(one.b >= b)) ^
-                    ((one.next ^ two.next) & Mask(two.b >= b));
-    while (steps[next].b >= b) {
-      const Step& step = steps[next];
-      area += (step.b - b) * (steps[step.next].a - step.a);
+    uint32_t next = Choose(two.b >= b, two.next, Choose(one.b >= b, one.next, first));
+    while (at(next).b >= b) {
+      const Step& step = at(next);
+      area += (step.b - b) * (at(step.next).a - step.a);
       next = step.next;
     }
     p.next = next;
     before.next = i;
-    below.Set(p.bucket, steps[next].bucket, static_cast<uint16_t>(i));
+    below.Set(p.bucket, at(next).bucket, static_cast<uint16_t>(i / kSize));
     volume += (reference[0] - p.x) * area;
   }
   return volume;

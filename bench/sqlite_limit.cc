@@ -131,9 +131,9 @@ class Loop {
     const std::string token = absl::StrCat("1-", id);
     const std::string fingerprint = Key("f", id);
     FORALL_RETURN_IF_ERROR(
-        db_->Run("UPDATE tasks SET state = ?, attempts = ?, completed_by = ?, completed_token = ?, "
-                 "result_fingerprint = ?, error = ?, seconds = ? WHERE id = ? AND state = ?",
-                 TaskState::kDone, 1, key_, token, fingerprint, "", 1.5, id, TaskState::kOpen));
+        db_->Run("INSERT INTO task_ends (task, state, attempts, completed_by, completed_token, "
+                 "result_fingerprint, error, seconds) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                 id, TaskState::kDone, 1, key_, token, fingerprint, "", 1.5));
     FORALL_RETURN_IF_ERROR(db_->Run(
         "INSERT INTO measurements (id, job, trial, task, subject, metric, condition, value, low, "
         "high, interval_kind, sample_count, verdict, reasons, fidelity, worker, worker_build, "

@@ -624,6 +624,17 @@ TEST(JobFileJsonTest, BoundsComeBackAsTheyAre) {
   EXPECT_THAT(json, HasSubstr("macs>=-1.7976931348623157e+308"));
 }
 
+TEST(JobFileJsonTest, RulesThatSayNothingAreNotShown) {
+  bool complete = false;
+  v1::SearchJobSpec spec;
+  spec.mutable_fidelity()->mutable_screening_latency();
+  spec.mutable_fidelity()->mutable_final_latency();
+  EXPECT_THAT(JobFileJson(spec, &complete), Not(HasSubstr("_latency")));
+  spec.mutable_fidelity()->mutable_final_latency()->set_fresh(false);
+  EXPECT_THAT(JobFileJson(spec, &complete),
+              AllOf(HasSubstr("final_latency"), Not(HasSubstr("screening_latency"))));
+}
+
 TEST(JobFileJsonTest, TellsWhatItCannotExpress) {
   bool complete = true;
   v1::SearchJobSpec spec;

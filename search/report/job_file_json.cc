@@ -149,12 +149,11 @@ std::string JobFileJson(const v1::SearchJobSpec& spec, bool* complete) {
                       {"tiers", fidelity.tiers()},
                       {"part_images", fidelity.part_images()},
                       {"test_split", fidelity.test_split()}};
-  if (fidelity.has_screening_latency()) {
-    json["fidelity"]["screening_latency"] = LatencyRulesJson(fidelity.screening_latency());
-  }
-  if (fidelity.has_final_latency()) {
-    json["fidelity"]["final_latency"] = LatencyRulesJson(fidelity.final_latency());
-  }
+  // Rules that say nothing are the same as none.
+  const Json screening = LatencyRulesJson(fidelity.screening_latency());
+  if (!screening.empty()) json["fidelity"]["screening_latency"] = screening;
+  const Json final_rules = LatencyRulesJson(fidelity.final_latency());
+  if (!final_rules.empty()) json["fidelity"]["final_latency"] = final_rules;
   json["seed"] = spec.seed();
   if (!spec.dataset().empty()) json["dataset"] = spec.dataset();
   if (spec.parallelism() > 0) json["parallelism"] = spec.parallelism();

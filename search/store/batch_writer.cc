@@ -118,8 +118,9 @@ absl::Status BatchWriter::Delete(const JobDeletion& deletion) {
     }
     {
       FORALL_ASSIGN_OR_RETURN(
-          Statement find,
-          db_->Query("SELECT id FROM tasks WHERE job = ? AND state = ?", job, TaskState::kOpen));
+          Statement find, db_->Query("SELECT id FROM tasks WHERE job = ? AND "
+                                     "NOT EXISTS (SELECT 1 FROM task_ends WHERE task = tasks.id)",
+                                     job));
       FORALL_ASSIGN_OR_RETURN(const bool open, find.Step());
       if (open) {
         return absl::FailedPreconditionError(absl::StrCat("its task ", find.Int64(0), " is open"));
@@ -136,6 +137,7 @@ absl::Status BatchWriter::Delete(const JobDeletion& deletion) {
           "WHERE task IN (SELECT id FROM tasks WHERE job = ?)",
           "UPDATE measurements SET job = NULL, trial = NULL WHERE job = ?",
           "DELETE FROM accuracy_parts WHERE task IN (SELECT id FROM tasks WHERE job = ?)",
+          "DELETE FROM task_ends WHERE task IN (SELECT id FROM tasks WHERE job = ?)",
           "DELETE FROM tasks WHERE job = ?", "DELETE FROM trials WHERE job = ?",
           // The log last: it may go once its job is gone.
           "DELETE FROM jobs WHERE id = ?", "DELETE FROM job_events WHERE job = ?"}) {
@@ -205,14 +207,11 @@ absl::Status BatchWriter::Insert(const TrialRecord& trial) {
 
 absl::Status BatchWriter::Insert(const TaskRecord& task) {
   FORALL_RETURN_IF_ERROR(CheckId(task.id));
-  FORALL_ASSIGN_OR_RETURN(const int64_t worker, interner_.KeyId(task.completed_by));
-  return db_->Run(
-      "INSERT INTO tasks (id, job, trial, kind, payload, state, attempts, completed_by, "
-      "completed_token, result_fingerprint, error, seconds) "
-      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-      task.id, task.job_id, Reference(task.trial_id), task.kind, Blob{task.payload}, task.state,
-      task.attempts, worker, task.completed_token, task.result_fingerprint, task.error,
-      task.seconds);
+  FORALL_RETURN_IF_ERROR(db_->Run(
+      "INSERT INTO tasks (id, job, trial, kind, payload, attempts) VALUES (?, ?, ?, ?, ?, ?)",
+      task.id, task.job_id, Reference(task.trial_id), task.kind, Blob{task.payload},
+      task.attempts));
+  return task.state == TaskState::kOpen ? absl::OkStatus() : End(task);
 }
 
 absl::Status BatchWriter::Insert(const MeasurementRecord& m) {
@@ -367,14 +366,27 @@ absl::Status BatchWriter::Update(const TrialRecord& trial) {
 }
 
 absl::Status BatchWriter::Update(const TaskRecord& task) {
+  if (task.state != TaskState::kOpen) return End(task);
+  FORALL_RETURN_IF_ERROR(
+      db_->Run("UPDATE tasks SET attempts = ? WHERE id = ? AND "
+               "NOT EXISTS (SELECT 1 FROM task_ends WHERE task = tasks.id)",
+               task.attempts, task.id));
+  return db_->changes() == 1 ? absl::OkStatus() : WhyNotOpen(task.id);
+}
+
+absl::Status BatchWriter::End(const TaskRecord& task) {
   FORALL_ASSIGN_OR_RETURN(const int64_t worker, interner_.KeyId(task.completed_by));
   FORALL_RETURN_IF_ERROR(
-      db_->Run("UPDATE tasks SET state = ?, attempts = ?, completed_by = ?, completed_token = ?, "
-               "result_fingerprint = ?, error = ?, seconds = ? WHERE id = ? AND state = ?",
+      db_->Run("INSERT INTO task_ends (task, state, attempts, completed_by, completed_token, "
+               "result_fingerprint, error, seconds) SELECT id, ?, ?, ?, ?, ?, ?, ? FROM tasks "
+               "WHERE id = ? ON CONFLICT (task) DO NOTHING",
                task.state, task.attempts, worker, task.completed_token, task.result_fingerprint,
-               task.error, task.seconds, task.id, TaskState::kOpen));
-  if (db_->changes() == 1) return absl::OkStatus();
-  FORALL_ASSIGN_OR_RETURN(Statement find, db_->Query("SELECT 1 FROM tasks WHERE id = ?", task.id));
+               task.error, task.seconds, task.id));
+  return db_->changes() == 1 ? absl::OkStatus() : WhyNotOpen(task.id);
+}
+
+absl::Status BatchWriter::WhyNotOpen(int64_t task) {
+  FORALL_ASSIGN_OR_RETURN(Statement find, db_->Query("SELECT 1 FROM tasks WHERE id = ?", task));
   FORALL_ASSIGN_OR_RETURN(const bool found, find.Step());
   return found ? absl::AbortedError("it is no longer open") : NotThere();
 }

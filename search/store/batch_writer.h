@@ -55,6 +55,9 @@ class BatchWriter {
   absl::Status Update(const JobRecord& job);
   absl::Status Update(const TrialRecord& trial);
   absl::Status Update(const TaskRecord& task);
+  // NotFound; Aborted when it has ended before.
+  absl::Status End(const TaskRecord& task);
+  absl::Status WhyNotOpen(int64_t task);
   absl::Status Update(const DeviceRecord& device);
   absl::Status Update(const Retraction& retraction);
   absl::Status Update(const SampleDrop& drop);

@@ -98,7 +98,7 @@ TEST_F(MigrateTest, TheStoresOwnSchemaIsStrictAndWhole) {
               IsOkAndHolds(0));
   EXPECT_THAT(db_->QueryInt64("SELECT count(*) FROM pragma_table_list "
                               "WHERE schema = 'main' AND name NOT LIKE 'sqlite_%'"),
-              IsOkAndHolds(20));
+              IsOkAndHolds(21));
 }
 
 TEST_F(MigrateTest, DatasetsOfTheSecondSchemaAreKeptAndOfUnknownSize) {
@@ -123,7 +123,7 @@ TEST_F(MigrateTest, TasksOfTheThirdSchemaAreKeptAndOfUnknownDuration) {
       "INSERT INTO tasks (id, job, kind, payload, state, attempts, completed_by, completed_token, "
       "result_fingerprint, error) VALUES (9, 1, 2, x'00', 2, 1, 1, 't', 'f', '')"));
   FORALL_ASSERT_OK(Migrate(db_.get(), StoreMigrations()));
-  EXPECT_THAT(db_->QueryInt64("SELECT count(*) FROM tasks WHERE id = 9 AND state = 2 AND "
+  EXPECT_THAT(db_->QueryInt64("SELECT count(*) FROM task_ends WHERE task = 9 AND state = 2 AND "
                               "completed_token = 't' AND seconds = 0"),
               IsOkAndHolds(1));
 }
@@ -182,6 +182,45 @@ TEST_F(MigrateTest, LatenciesOfEveryFormerSchemaKeepTheirSamples) {
         << version;
     EXPECT_THAT(db->QueryInt64("SELECT count(*) FROM supernets"), IsOkAndHolds(1));
     EXPECT_THAT(db->QueryInt64("SELECT count(*) FROM deleted_supernets"), IsOkAndHolds(0));
+  }
+}
+
+TEST_F(MigrateTest, TasksOfEveryFormerSchemaKeepHowTheyEnded) {
+  const absl::Span<const Migration> all = StoreMigrations();
+  ASSERT_GE(all.size(), 8u);
+  for (size_t version = 1; version <= 7; ++version) {
+    FORALL_ASSERT_OK_AND_ASSIGN(const auto db, Db::Open({.path = ":memory:"}));
+    FORALL_ASSERT_OK(Migrate(db.get(), all.subspan(0, version)));
+    FORALL_ASSERT_OK(db->Execute(
+        "INSERT INTO keys (id, text) VALUES (1, ''), (2, 'w');"
+        "INSERT INTO jobs (id, spec, supernet, state, error, history_snapshot, create_time, "
+        "update_time) VALUES (1, x'00', 1, 1, '', 0, 0, 0);"
+        "INSERT INTO tasks (id, job, kind, payload, state, attempts, completed_by, "
+        "completed_token, result_fingerprint, error) VALUES (7, 1, 1, x'07', 1, 2, 1, '', '', ''),"
+        "(8, 1, 2, x'08', 3, 3, 2, '', '', 'hot'), (9, 1, 3, x'09', 2, 1, 2, 't', 'f', '');"
+        "INSERT INTO conditions VALUES (1, 1, 1, 1, 1, 1, 1, 1, 1);"
+        "INSERT INTO measurements VALUES (5, 1, NULL, 9, 1, 1, 1, 2.5, 2, 3, 1, 20, 1, '[]', "
+        "1, 1, 1, '', 7, '');"));
+    FORALL_ASSERT_OK(Migrate(db.get(), all));
+    EXPECT_THAT(db->QueryInt64("SELECT attempts FROM tasks WHERE id = 7 AND job = 1 AND kind = 1 "
+                               "AND trial IS NULL AND payload = x'07'"),
+                IsOkAndHolds(2))
+        << version;
+    EXPECT_THAT(db->QueryInt64("SELECT count(*) FROM tasks WHERE job = 1"), IsOkAndHolds(3));
+    EXPECT_THAT(db->QueryInt64("SELECT count(*) FROM task_ends"), IsOkAndHolds(2));
+    EXPECT_THAT(db->QueryInt64("SELECT attempts FROM task_ends WHERE task = 8 AND state = 3 AND "
+                               "completed_by = 2 AND error = 'hot'"),
+                IsOkAndHolds(3));
+    EXPECT_THAT(db->QueryInt64("SELECT attempts FROM task_ends WHERE task = 9 AND state = 2 AND "
+                               "completed_token = 't' AND result_fingerprint = 'f'"),
+                IsOkAndHolds(1));
+    // What referred to the old table refers to the new one.
+    FORALL_ASSERT_OK(db->Execute("PRAGMA foreign_keys = ON"));
+    EXPECT_THAT(db->Run("DELETE FROM tasks WHERE id = 9"),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("FOREIGN KEY")));
+    EXPECT_THAT(db->Run("UPDATE measurements SET task = 10"),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("FOREIGN KEY")));
+    FORALL_EXPECT_OK(db->Run("UPDATE measurements SET task = 8"));
   }
 }
 

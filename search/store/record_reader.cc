@@ -87,14 +87,17 @@ absl::StatusOr<TaskRecord> TaskFrom(const Statement& row) {
   task.trial_id = row.Int64(2);
   FORALL_ASSIGN_OR_RETURN(task.kind, FromStoredEnum(row.Int64(3), TaskKind::kLatency, "task kind"));
   task.payload = row.Text(4);
+  task.attempts = static_cast<int32_t>(row.Int64(5));
+  if (row.IsNull(6)) return task;  // it is open
   FORALL_ASSIGN_OR_RETURN(task.state,
-                          FromStoredEnum(row.Int64(5), TaskState::kCancelled, "task state"));
-  task.attempts = static_cast<int32_t>(row.Int64(6));
-  task.completed_by = row.Text(7);
-  task.completed_token = row.Text(8);
-  task.result_fingerprint = row.Text(9);
-  task.error = row.Text(10);
-  task.seconds = row.Double(11);
+                          FromStoredEnum(row.Int64(6), TaskState::kCancelled, "task state"));
+  if (task.state == TaskState::kOpen) return absl::DataLossError("it has ended, but is open");
+  task.attempts = static_cast<int32_t>(row.Int64(7));
+  task.completed_by = row.Text(8);
+  task.completed_token = row.Text(9);
+  task.result_fingerprint = row.Text(10);
+  task.error = row.Text(11);
+  task.seconds = row.Double(12);
   return task;
 }
 
@@ -250,9 +253,10 @@ absl::StatusOr<std::vector<TrialRecord>> ReadTrials(Db* db, int64_t job_id) {
 absl::StatusOr<std::vector<TaskRecord>> ReadTasks(Db* db, int64_t job_id) {
   return ReadAll<TaskRecord>(
       "task",
-      db->Query("SELECT tasks.id, job, trial, kind, payload, state, attempts, w.text, "
-                "completed_token, result_fingerprint, error, seconds "
-                "FROM tasks JOIN keys AS w ON w.id = completed_by WHERE job = ? ORDER BY tasks.id",
+      db->Query("SELECT t.id, job, trial, kind, payload, t.attempts, state, e.attempts, w.text, "
+                "completed_token, result_fingerprint, error, seconds FROM tasks AS t "
+                "LEFT JOIN task_ends AS e ON e.task = t.id "
+                "LEFT JOIN keys AS w ON w.id = completed_by WHERE job = ? ORDER BY t.id",
                 job_id),
       TaskFrom);
 }

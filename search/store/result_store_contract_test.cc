@@ -320,6 +320,23 @@ TEST_P(ResultStoreContractTest, InsertsOfABatchPrecedeItsUpdates) {
               IsOkAndHolds(ElementsAre(MakeTask(1, 1, 1), Done(MakeTask(2, 1, 1)))));
 }
 
+TEST_P(ResultStoreContractTest, AnOpenTaskCountsItsAttemptsAndAnEndedOneStaysAsItEnded) {
+  CommitTask();
+  StoreBatch again;
+  again.update_tasks = {MakeTask(1, 1, 1)};
+  again.update_tasks[0].attempts = 3;
+  FORALL_ASSERT_OK(store_->Commit(again));
+  EXPECT_THAT(store_->LoadTasks(1), IsOkAndHolds(ElementsAre(again.update_tasks[0])));
+  StoreBatch failed;
+  failed.update_tasks = {Done(MakeTask(1, 1, 1))};
+  failed.update_tasks[0].state = TaskState::kFailed;
+  failed.update_tasks[0].attempts = 4;
+  failed.update_tasks[0].error = "too hot";
+  FORALL_ASSERT_OK(store_->Commit(failed));
+  EXPECT_THAT(store_->Commit(again), StatusIs(absl::StatusCode::kAborted));
+  EXPECT_THAT(store_->LoadTasks(1), IsOkAndHolds(ElementsAre(failed.update_tasks[0])));
+}
+
 // Invariant 2 of docs/architecture.md.
 TEST_P(ResultStoreContractTest, AMeasurementIsStoredExactlyOnce) {
   CommitTask();
@@ -383,6 +400,8 @@ TEST_P(ResultStoreContractTest, ARefusedBatchLeavesNothing) {
       {"no such trial", [](StoreBatch* b) { b->insert_tasks = {MakeTask(9, 1, 77)}; },
        absl::StatusCode::kInvalidArgument},
       {"no such task to update", [](StoreBatch* b) { b->update_tasks = {MakeTask(77, 1, 1)}; },
+       absl::StatusCode::kNotFound},
+      {"no such task to end", [](StoreBatch* b) { b->update_tasks = {Done(MakeTask(77, 1, 1))}; },
        absl::StatusCode::kNotFound},
       {"no such trial to update", [](StoreBatch* b) { b->update_trials = {MakeTrial(77, 1, 1)}; },
        absl::StatusCode::kNotFound},

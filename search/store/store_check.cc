@@ -72,25 +72,28 @@ constexpr Rule kRules[] = {
     {"SELECT 'trial ' || id || ' is in state ' || state || ', which does not exist' FROM trials "
      "WHERE state NOT BETWEEN 1 AND 5",
      kRestore},
-    {"SELECT 'task ' || id || ' is of kind ' || kind || ' in state ' || state || "
-     "', which does not exist' FROM tasks "
-     "WHERE state NOT BETWEEN 1 AND 4 OR kind NOT BETWEEN 1 AND 3",
+    {"SELECT 'task ' || id || ' is of kind ' || kind || ', which does not exist' FROM tasks "
+     "WHERE kind NOT BETWEEN 1 AND 3",
+     kRestore},
+    {"SELECT 'task ' || task || ' has ended in state ' || state || ', which is no end' "
+     "FROM task_ends WHERE state NOT BETWEEN 2 AND 4",
      kRestore},
     {"SELECT 'searchJobs/' || id || CASE WHEN end_time IS NULL THEN ' has ended, but not when' "
      "ELSE ' goes on, but has an end' END FROM jobs WHERE (state >= 4) = (end_time IS NULL)",
      kRestore},
     // A task that is done says by whom and with what, and has its number.
-    {"SELECT 'task ' || t.id || ' is done, but not by whom or with what' FROM tasks t "
-     "JOIN keys k ON k.id = t.completed_by "
-     "WHERE t.state = 2 AND (k.text = '' OR t.completed_token = '' OR t.result_fingerprint = '')",
+    {"SELECT 'task ' || e.task || ' is done, but not by whom or with what' FROM task_ends e "
+     "JOIN keys k ON k.id = e.completed_by "
+     "WHERE e.state = 2 AND (k.text = '' OR e.completed_token = '' OR e.result_fingerprint = '')",
      kRestore},
     {"SELECT 'task ' || t.id || ' has timed a network, but its latency is not stored' FROM tasks t "
-     "WHERE t.state = 2 AND t.kind = 3 AND "
+     "JOIN task_ends e ON e.task = t.id WHERE e.state = 2 AND t.kind = 3 AND "
      "NOT EXISTS (SELECT 1 FROM measurements m WHERE m.task = t.id)",
      kRestore},
     {"SELECT 'the part of an accuracy that task ' || p.task || ' was is stored, but the task is "
      "not "
-     "done' FROM accuracy_parts p JOIN tasks t ON t.id = p.task WHERE t.state != 2",
+     "done' FROM accuracy_parts p "
+     "WHERE NOT EXISTS (SELECT 1 FROM task_ends e WHERE e.task = p.task AND e.state = 2)",
      kRestore},
     // What belongs together is of one job.
     {"SELECT 'task ' || k.id || ' is of searchJobs/' || k.job || ', its trial of searchJobs/' || "

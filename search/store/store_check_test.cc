@@ -210,7 +210,7 @@ TEST_F(StoreCheckTest, EndsThatAreNoneAreFound) {
 }
 
 TEST_F(StoreCheckTest, DoneTasksWithoutTheirCompletionAreFound) {
-  Damage("UPDATE tasks SET completed_token = '' WHERE id = 12");
+  Damage("UPDATE task_ends SET completed_token = '' WHERE task = 12");
   EXPECT_THAT(Findings(), HasSubstr("task 12 is done, but not by whom or with what"));
 }
 
@@ -232,7 +232,7 @@ TEST_F(StoreCheckTest, NumbersThatCannotBeAreFound) {
 TEST_F(StoreCheckTest, PartsOfTasksThatAreNotDoneAreFound) {
   Damage(
       "INSERT INTO accuracy_parts SELECT 12, hash, hash, hash, 0, 1, 1, 1, x'', hash, hash, '', 0 "
-      "FROM artifacts; UPDATE tasks SET state = 1 WHERE id = 12");
+      "FROM artifacts; DELETE FROM task_ends WHERE task = 12");
   EXPECT_THAT(Findings(), HasSubstr("the part of an accuracy that task 12 was is stored"));
 }
 

@@ -57,7 +57,7 @@ inline TaskRecord MakeTask(int64_t id, int64_t job_id, int64_t trial_id) {
           .completed_by = "",
           .completed_token = "",
           .result_fingerprint = "",
-          .error = "task error",
+          .error = "",
           .seconds = 0};
 }
 
@@ -68,7 +68,6 @@ inline TaskRecord Done(TaskRecord task) {
   task.completed_by = "workers/w1";
   task.completed_token = "5-17";
   task.result_fingerprint = std::string(64, 'f');
-  task.error = "";
   task.seconds = 12.25;
   return task;
 }

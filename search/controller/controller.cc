@@ -433,6 +433,10 @@ bool Controller::Reload() {
     if (registry.ok()) {
       broken_ = absl::OkStatus();
       AdoptRegistryLocked(*std::move(registry));
+      // What a commit was told to have failed with may be there: watchers look for themselves.
+      for (const auto& [watch, subscription] : subscriptions_) {
+        outbox.push_back(subscription.changed);
+      }
     } else {
       FORALL_LOG(ERROR) << "the store cannot be read error=\"" << registry.status() << "\"";
       unreadable_ = true;

@@ -184,8 +184,9 @@ void Controller::DropOldSamplesLocked() {
          samples < kMostSamplesDropped;
        ++samples_place_, ++looked_at) {
     const MeasurementRecord& record = all[samples_place_];
-    if (record.key.metric != kMedianLatency || record.baseline_id.empty() ||
-        record.time >= oldest || record.samples_dropped.has_value()) {
+    if (record.key.metric != kMedianLatency ||
+        (record.baseline_id.empty() && record.raw_median_ms == 0) || record.time >= oldest ||
+        record.samples_dropped.has_value()) {
       continue;
     }
     registry_->index.NoteSamplesDropped(record.id, now);

@@ -2,6 +2,7 @@
 // What goes wrong around a job, and what its controller makes of it: failures while nothing can be
 // stored, workers that cannot or must not do what is asked, jobs that wait, numbers that cannot be
 // compared.
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cmath>
@@ -103,6 +104,28 @@ TEST_F(ControllerTroubleTest, FailureThatAFullDiskKeptOutCountsOnce) {
   const v1::SearchJob job = harness_.RunToEnd(name);
   EXPECT_EQ(job.state(), v1::SearchJob::SUCCEEDED);
   EXPECT_EQ(job.measured_trials(), 6);
+}
+
+TEST_F(ControllerTroubleTest, FailureThatIsToldAgainToTheNextLifeCountsOnce) {
+  harness_.Register("w");
+  const std::string name = SubmitOk(ControllerHarness::Spec(2));
+  const v1::LeasedTask leased = LeaseOne("w");
+  const v1::TaskResult failure = Failure(leased, v1::TaskFailure::TRANSIENT, "odd");
+  for (int life = 1; life <= 3; ++life) {
+    EXPECT_EQ(harness_.Complete("w", failure)->code(), 0) << life;
+    FORALL_ASSERT_OK_AND_ASSIGN(const std::vector<EventRecord> events,
+                                harness_.sqlite()->LoadEvents(ParseJobName(name).value(), 0, 1000));
+    EXPECT_EQ(std::count_if(events.begin(), events.end(),
+                            [](const EventRecord& event) { return event.kind == "failed"; }),
+              1)
+        << life;
+    harness_.Restart();
+    harness_.Register("w");
+  }
+  // Nor is anything else taken under a lease that has ended.
+  EXPECT_EQ(harness_.Complete("w", harness_.Evaluate(leased))->code(),
+            static_cast<int>(absl::StatusCode::kAlreadyExists));
+  EXPECT_EQ(harness_.RunToEnd(name).measured_trials(), 2);
 }
 
 TEST(ControllerOverloadTest, CallsBeyondTheLimitAreRefusedAtOnceAndTheOthersAreAnsweredLater) {
@@ -440,6 +463,51 @@ TEST_F(ControllerTroubleTest, WatchersHearWhenTheLastWorkerIsLost) {
   harness_.Tick();
   EXPECT_EQ(told, 1);
   controller()->Unsubscribe(subscription);
+}
+
+TEST_F(ControllerTroubleTest, WatchersHearOfAnEndThatWasKeptThoughItsCommitFailed) {
+  const std::string name = SubmitOk(ControllerHarness::Spec(4));
+  int told = 0;
+  const int64_t subscription = controller()->Subscribe(1, [&told] { ++told; });
+  harness_.store()->FailFrom(1, FaultyStore::Fault::kUnanswered,
+                             absl::UnavailableError("no answer"));
+  v1::CancelSearchJobRequest cancel;
+  cancel.set_name(name);
+  EXPECT_THAT(CallAndWait(controller(), &Controller::CancelSearchJob, cancel),
+              StatusIs(absl::StatusCode::kUnavailable));
+  told = 0;
+  harness_.store()->Heal();
+  harness_.clock()->Advance(absl::Seconds(1));
+  harness_.Tick();
+  EXPECT_GE(told, 1);
+  EXPECT_EQ(harness_.Job(name)->state(), v1::SearchJob::CANCELLED);
+  controller()->Unsubscribe(subscription);
+}
+
+TEST_F(ControllerTroubleTest, AnEndedJobStaysAsItIsAfterReadingTheStoreAnew) {
+  harness_.Register("w");
+  const std::string name = SubmitOk(ControllerHarness::Spec(4));
+  v1::LeasedTask leased = LeaseOne("w");
+  while (leased.task().kind() == v1::Task::EXPORT) {
+    ASSERT_EQ(harness_.Complete("w", harness_.Evaluate(leased))->code(), 0);
+    leased = LeaseOne("w");
+  }
+  v1::CancelSearchJobRequest cancel;
+  cancel.set_name(name);
+  FORALL_ASSERT_OK(CallAndWait(controller(), &Controller::CancelSearchJob, cancel));
+  harness_.store()->FailFrom(1, FaultyStore::Fault::kLost, absl::UnavailableError("no answer"));
+  EXPECT_THAT(harness_.Submit(ControllerHarness::Spec(1)),
+              StatusIs(absl::StatusCode::kUnavailable));
+  harness_.store()->Heal();
+  harness_.clock()->Advance(absl::Seconds(1));
+  harness_.Tick();
+  const auto events = [&] {
+    return harness_.sqlite()->LoadEvents(ParseJobName(name).value(), 0, 1000)->size();
+  };
+  const size_t before = events();
+  EXPECT_EQ(harness_.Complete("w", harness_.Evaluate(leased))->code(), 0);
+  EXPECT_EQ(events(), before);
+  EXPECT_EQ(harness_.Job(name)->state(), v1::SearchJob::CANCELLED);
 }
 
 TEST_F(ControllerTroubleTest, TimeThatIsOverBeforeADeviceCameIsTheReason) {

@@ -124,7 +124,8 @@ absl::Status LoadTasksOf(ResultStore* store, JobController* job, const FailedOn&
     record.payload.clear();
     const int64_t id = record.id;
     if (record.state == TaskState::kOpen) {
-      FORALL_RETURN_IF_ERROR(job->RestoreTask(record, *wire));
+      // What it measures changes no job that has ended.
+      if (!job->fold().ended()) FORALL_RETURN_IF_ERROR(job->RestoreTask(record, *wire));
       QueuedTask queued{
           id, job_id, NeedsOf(*wire, FingerprintOf(job->fold(), *wire)), record.attempts, {}};
       if (const auto it = failed_on.find(id); it != failed_on.end()) queued.failed_on = it->second;

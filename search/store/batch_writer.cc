@@ -207,11 +207,16 @@ absl::Status BatchWriter::Insert(const TrialRecord& trial) {
 
 absl::Status BatchWriter::Insert(const TaskRecord& task) {
   FORALL_RETURN_IF_ERROR(CheckId(task.id));
-  FORALL_RETURN_IF_ERROR(db_->Run(
-      "INSERT INTO tasks (id, job, trial, kind, payload, attempts) VALUES (?, ?, ?, ?, ?, ?)",
-      task.id, task.job_id, Reference(task.trial_id), task.kind, Blob{task.payload},
-      task.attempts));
-  return task.state == TaskState::kOpen ? absl::OkStatus() : End(task);
+  const bool open = task.state == TaskState::kOpen;
+  FORALL_ASSIGN_OR_RETURN(const int64_t worker,
+                          interner_.KeyId(open ? task.completed_by : std::string()));
+  FORALL_RETURN_IF_ERROR(
+      db_->Run("INSERT INTO tasks (id, job, trial, kind, payload, attempts, failed_by, "
+               "failed_token, failed_fingerprint) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+               task.id, task.job_id, Reference(task.trial_id), task.kind, Blob{task.payload},
+               task.attempts, worker, open ? task.completed_token : std::string(),
+               open ? task.result_fingerprint : std::string()));
+  return open ? absl::OkStatus() : End(task);
 }
 
 absl::Status BatchWriter::Insert(const MeasurementRecord& m) {
@@ -367,10 +372,12 @@ absl::Status BatchWriter::Update(const TrialRecord& trial) {
 
 absl::Status BatchWriter::Update(const TaskRecord& task) {
   if (task.state != TaskState::kOpen) return End(task);
+  FORALL_ASSIGN_OR_RETURN(const int64_t worker, interner_.KeyId(task.completed_by));
   FORALL_RETURN_IF_ERROR(
-      db_->Run("UPDATE tasks SET attempts = ? WHERE id = ? AND "
+      db_->Run("UPDATE tasks SET attempts = ?, failed_by = ?, failed_token = ?, "
+               "failed_fingerprint = ? WHERE id = ? AND "
                "NOT EXISTS (SELECT 1 FROM task_ends WHERE task = tasks.id)",
-               task.attempts, task.id));
+               task.attempts, worker, task.completed_token, task.result_fingerprint, task.id));
   return db_->changes() == 1 ? absl::OkStatus() : WhyNotOpen(task.id);
 }
 

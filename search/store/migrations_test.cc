@@ -196,14 +196,16 @@ TEST_F(MigrateTest, TasksOfEveryFormerSchemaKeepHowTheyEnded) {
         "INSERT INTO jobs (id, spec, supernet, state, error, history_snapshot, create_time, "
         "update_time) VALUES (1, x'00', 1, 1, '', 0, 0, 0);"
         "INSERT INTO tasks (id, job, kind, payload, state, attempts, completed_by, "
-        "completed_token, result_fingerprint, error) VALUES (7, 1, 1, x'07', 1, 2, 1, '', '', ''),"
+        "completed_token, result_fingerprint, error) VALUES (7, 1, 1, x'07', 1, 2, 2, 'u', 'e', "
+        "''),"
         "(8, 1, 2, x'08', 3, 3, 2, '', '', 'hot'), (9, 1, 3, x'09', 2, 1, 2, 't', 'f', '');"
         "INSERT INTO conditions VALUES (1, 1, 1, 1, 1, 1, 1, 1, 1);"
         "INSERT INTO measurements VALUES (5, 1, NULL, 9, 1, 1, 1, 2.5, 2, 3, 1, 20, 1, '[]', "
         "1, 1, 1, '', 7, '');"));
     FORALL_ASSERT_OK(Migrate(db.get(), all));
     EXPECT_THAT(db->QueryInt64("SELECT attempts FROM tasks WHERE id = 7 AND job = 1 AND kind = 1 "
-                               "AND trial IS NULL AND payload = x'07'"),
+                               "AND trial IS NULL AND payload = x'07' AND failed_by = 2 "
+                               "AND failed_token = 'u' AND failed_fingerprint = 'e'"),
                 IsOkAndHolds(2))
         << version;
     EXPECT_THAT(db->QueryInt64("SELECT count(*) FROM tasks WHERE job = 1"), IsOkAndHolds(3));

@@ -87,17 +87,18 @@ absl::StatusOr<TaskRecord> TaskFrom(const Statement& row) {
   task.trial_id = row.Int64(2);
   FORALL_ASSIGN_OR_RETURN(task.kind, FromStoredEnum(row.Int64(3), TaskKind::kLatency, "task kind"));
   task.payload = row.Text(4);
-  task.attempts = static_cast<int32_t>(row.Int64(5));
-  if (row.IsNull(6)) return task;  // it is open
-  FORALL_ASSIGN_OR_RETURN(task.state,
-                          FromStoredEnum(row.Int64(6), TaskState::kCancelled, "task state"));
-  if (task.state == TaskState::kOpen) return absl::DataLossError("it has ended, but is open");
-  task.attempts = static_cast<int32_t>(row.Int64(7));
-  task.completed_by = row.Text(8);
-  task.completed_token = row.Text(9);
-  task.result_fingerprint = row.Text(10);
-  task.error = row.Text(11);
-  task.seconds = row.Double(12);
+  const bool open = row.IsNull(9);
+  if (!open) {
+    FORALL_ASSIGN_OR_RETURN(task.state,
+                            FromStoredEnum(row.Int64(9), TaskState::kCancelled, "task state"));
+    if (task.state == TaskState::kOpen) return absl::DataLossError("it has ended, but is open");
+    task.error = row.Text(14);
+    task.seconds = row.Double(15);
+  }
+  task.attempts = static_cast<int32_t>(row.Int64(open ? 5 : 10));
+  task.completed_by = row.Text(open ? 6 : 11);
+  task.completed_token = row.Text(open ? 7 : 12);
+  task.result_fingerprint = row.Text(open ? 8 : 13);
   return task;
 }
 
@@ -253,8 +254,10 @@ absl::StatusOr<std::vector<TrialRecord>> ReadTrials(Db* db, int64_t job_id) {
 absl::StatusOr<std::vector<TaskRecord>> ReadTasks(Db* db, int64_t job_id) {
   return ReadAll<TaskRecord>(
       "task",
-      db->Query("SELECT t.id, job, trial, kind, payload, t.attempts, state, e.attempts, w.text, "
-                "completed_token, result_fingerprint, error, seconds FROM tasks AS t "
+      db->Query("SELECT t.id, job, trial, kind, payload, t.attempts, f.text, failed_token, "
+                "failed_fingerprint, state, e.attempts, w.text, completed_token, "
+                "result_fingerprint, error, seconds FROM tasks AS t "
+                "JOIN keys AS f ON f.id = failed_by "
                 "LEFT JOIN task_ends AS e ON e.task = t.id "
                 "LEFT JOIN keys AS w ON w.id = completed_by WHERE job = ? ORDER BY t.id",
                 job_id),

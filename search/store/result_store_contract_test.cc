@@ -325,6 +325,10 @@ TEST_P(ResultStoreContractTest, AnOpenTaskCountsItsAttemptsAndAnEndedOneStaysAsI
   StoreBatch again;
   again.update_tasks = {MakeTask(1, 1, 1)};
   again.update_tasks[0].attempts = 3;
+  // Of the attempt that failed: who repeats the call is known by it.
+  again.update_tasks[0].completed_by = "workers/w1";
+  again.update_tasks[0].completed_token = "5-16";
+  again.update_tasks[0].result_fingerprint = std::string(64, 'e');
   FORALL_ASSERT_OK(store_->Commit(again));
   EXPECT_THAT(store_->LoadTasks(1), IsOkAndHolds(ElementsAre(again.update_tasks[0])));
   StoreBatch failed;

@@ -22,9 +22,17 @@ CREATE TABLE kept_tasks (
   trial INTEGER REFERENCES trials,
   kind INTEGER NOT NULL,
   payload BLOB NOT NULL,
-  attempts INTEGER NOT NULL
+  attempts INTEGER NOT NULL,
+  -- Of the last attempt that failed and left the task open: a call that is repeated is known by it.
+  failed_by INTEGER NOT NULL REFERENCES keys,
+  failed_token TEXT NOT NULL,
+  failed_fingerprint TEXT NOT NULL
 ) STRICT;
-INSERT INTO kept_tasks SELECT id, job, trial, kind, payload, attempts FROM tasks ORDER BY id;
+INSERT INTO kept_tasks
+SELECT id, job, trial, kind, payload, attempts, completed_by,
+  CASE state WHEN 1 THEN completed_token ELSE '' END,
+  CASE state WHEN 1 THEN result_fingerprint ELSE '' END
+FROM tasks ORDER BY id;
 DROP TABLE tasks;
 ALTER TABLE kept_tasks RENAME TO tasks;
 CREATE INDEX tasks_by_job ON tasks (job);

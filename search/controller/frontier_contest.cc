@@ -2,6 +2,7 @@
 #include "search/controller/frontier_contest.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -155,6 +156,61 @@ class BarGrid {
   std::vector<double> highest_;  // by cell, a value per objective
 };
 
+// Rivals of all members, some at a time, so that both stay in the cache; one objective's hopes
+// beside each other, so that many are compared at once.
+class RivalBlock {
+ public:
+  // `bars` has those of each member, as many as objectives.
+  RivalBlock(const std::vector<double>& bars, size_t objectives)
+      : objectives_(objectives), hopes_(objectives * kSize) {
+    for (const double bar : bars) bars_.push_back(AtMost(bar));
+  }
+
+  // Whether the block is full now.
+  bool Add(size_t candidate, const float* hope) {
+    candidates_[size_] = candidate;
+    for (size_t i = 0; i < objectives_; ++i) hopes_[i * kSize + size_] = hope[i];
+    return ++size_ == kSize;
+  }
+  void Clear() { size_ = 0; }
+
+  // Calls visit(candidate), in order, until it returns true.
+  template <typename Visit>
+  void ForEachThatReaches(size_t member, Visit visit) {
+    std::fill_n(misses_.begin(), size_, 0);
+    for (size_t i = 0; i < objectives_; ++i) {
+      const float bar = bars_[member * objectives_ + i];
+      const float* const hopes = hopes_.data() + i * kSize;
+      int32_t all = 1;
+      for (size_t r = 0; r < size_; ++r) {
+        misses_[r] |= static_cast<int32_t>(!(hopes[r] <= bar));
+        all &= misses_[r];
+      }
+      if (all != 0) return;
+    }
+    for (size_t r = 0; r < size_; ++r) {
+      if (misses_[r] == 0 && visit(candidates_[r])) return;
+    }
+  }
+
+ private:
+  static constexpr size_t kSize = 512;
+
+  // The largest float that is not above: floats reach the one if and only if they reach the other.
+  static float AtMost(double bar) {
+    const auto rounded = static_cast<float>(bar);
+    return rounded > bar ? std::nextafter(rounded, -std::numeric_limits<float>::infinity())
+                         : rounded;
+  }
+
+  const size_t objectives_;
+  std::vector<float> bars_;
+  std::vector<float> hopes_;
+  std::array<size_t, kSize> candidates_ = {};
+  std::array<int32_t, kSize> misses_ = {};
+  size_t size_ = 0;
+};
+
 Chance ByIntervals(const Reading& other, const Reading& member, bool maximize) {
   const double theirs = BetterEnd(other, maximize);
   const double ours = WorseEnd(member, maximize);
@@ -224,24 +280,27 @@ std::vector<bool> FindReplaceable(const MeasurementIndex& index,
     for (size_t i = 0; i < k; ++i) bars.push_back(Bar(sides.back()[i], objectives.maximize[i]));
   }
   const BarGrid grid(bars, k);
-  std::vector<uint32_t> rivals;
-  std::vector<float> hopes;
+  RivalBlock block(bars, k);
+  const auto meet = [&] {
+    for (size_t m = 0; m < members.size(); ++m) {
+      if (replaceable[m]) continue;
+      block.ForEachThatReaches(m, [&](size_t candidate) {
+        if (candidate == members[m]) return false;
+        const TrialRef rival = candidates.trials[candidate];
+        replaceable[m] =
+            CouldReplace(SidesOf(index, objectives, rival), sides[m], objectives.maximize) &&
+            may_replace(rival);
+        return bool{replaceable[m]};
+      });
+    }
+    block.Clear();
+  };
   for (size_t rival = 0; rival < candidates.trials.size(); ++rival) {
     const float* const hope = candidates.hopes.data() + rival * k;
     if (!grid.MayReach(hope)) continue;
-    rivals.push_back(static_cast<uint32_t>(rival));
-    hopes.insert(hopes.end(), hope, hope + k);
+    if (block.Add(rival, hope)) meet();
   }
-  for (size_t m = 0; m < members.size(); ++m) {
-    const double* const bar = bars.data() + m * k;
-    for (size_t r = 0; r < rivals.size() && !replaceable[m]; ++r) {
-      if (!Reaches(hopes.data() + r * k, bar, k) || rivals[r] == members[m]) continue;
-      const TrialRef rival = candidates.trials[rivals[r]];
-      replaceable[m] =
-          CouldReplace(SidesOf(index, objectives, rival), sides[m], objectives.maximize) &&
-          may_replace(rival);
-    }
-  }
+  meet();
   return replaceable;
 }
 

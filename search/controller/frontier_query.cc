@@ -272,7 +272,9 @@ bool Holds(const v1::Constraint& constraint, double value) {
 class Collector {
  public:
   Collector(const Question& question, size_t most)
-      : question_(question), readings_(question.objectives.size()) {
+      : question_(question),
+        readings_(question.objectives.size()),
+        point_(question.objectives.size()) {
     candidates_.trials.reserve(most);
     candidates_.hopes.reserve(most * readings_.size());
   }
@@ -292,18 +294,20 @@ class Collector {
     candidates_.trials.push_back(trial);
     for (size_t i = 0; i < objectives.size(); ++i) {
       candidates_.hopes.push_back(Hope(readings_[i], objectives.maximize[i]));
-      if (!eligible) continue;
-      points_.push_back(objectives.maximize[i] ? -readings_[i].value : readings_[i].value);
+      point_[i] = objectives.maximize[i] ? -readings_[i].value : readings_[i].value;
     }
-    if (eligible) rows_.push_back(static_cast<int32_t>(candidates_.trials.size()) - 1);
-    return rows_.size() >= next_filter_ ? Filter() : absl::OkStatus();
+    if (!eligible || Beaten(pivots_, point_.data())) return absl::OkStatus();
+    points_.insert(points_.end(), point_.begin(), point_.end());
+    rows_.push_back(static_cast<int32_t>(candidates_.trials.size()) - 1);
+    return rows_.size() >= next_filter_ ? Filter(/*more=*/true) : absl::OkStatus();
   }
 
   // Leaves the members: their places among the candidates, ascending, and their points. Of equal
-  // points the first stays.
-  absl::Status Filter() {
+  // points the first stays. `more` are to come.
+  absl::Status Filter(bool more) {
     FORALL_ASSIGN_OR_RETURN(const std::vector<int32_t> kept, ParetoFilter(points()));
     const size_t k = readings_.size();
+    if (more) ChoosePivots(kept);
     for (size_t i = 0; i < kept.size(); ++i) {
       const size_t from = static_cast<size_t>(kept[i]);
       rows_[i] = rows_[from];
@@ -322,6 +326,51 @@ class Collector {
 
  private:
   static constexpr size_t kBlock = 8192;
+  static constexpr size_t kPivots = 4;
+
+  // Whether one of the members dominates the point.
+  bool Beaten(absl::Span<const double> members, const double* point) const {
+    const size_t k = point_.size();
+    for (size_t at = 0; at < members.size(); at += k) {
+      bool worse = false;
+      bool better = false;
+      for (size_t i = 0; i < k; ++i) {
+        worse |= members[at + i] < point[i];
+        better |= !(members[at + i] <= point[i]);
+      }
+      if (worse && !better) return true;
+    }
+    return false;
+  }
+
+  // A few members that dominate the most of a sample between them: of what comes next they spare
+  // the filter most.
+  void ChoosePivots(const std::vector<int32_t>& kept) {
+    constexpr size_t kSample = 128;
+    constexpr size_t kTried = 32;
+    const size_t k = point_.size();
+    const size_t step = std::max<size_t>(1, rows_.size() / kSample);
+    std::vector<size_t> sample;
+    for (size_t at = 0; at < rows_.size(); at += step) sample.push_back(at);
+    pivots_.clear();
+    for (size_t chosen = 0; chosen < kPivots; ++chosen) {
+      absl::Span<const double> best;
+      ptrdiff_t most = 0;
+      for (size_t m = 0; m < kept.size(); m += std::max<size_t>(1, kept.size() / kTried)) {
+        const absl::Span<const double> member(&points_[static_cast<size_t>(kept[m]) * k], k);
+        const ptrdiff_t beats = std::count_if(sample.begin(), sample.end(), [&](size_t at) {
+          return Beaten(member, &points_[at * k]);
+        });
+        if (beats > most) {
+          most = beats;
+          best = member;
+        }
+      }
+      if (most == 0) return;
+      pivots_.insert(pivots_.end(), best.begin(), best.end());
+      std::erase_if(sample, [&](size_t at) { return Beaten(best, &points_[at * k]); });
+    }
+  }
 
   const Question& question_;
   FrontierCandidates candidates_;
@@ -329,6 +378,8 @@ class Collector {
   std::vector<double> points_;
   size_t next_filter_ = kBlock;
   std::vector<Reading> readings_;
+  std::vector<double> point_;
+  std::vector<double> pivots_;  // points of members
 };
 
 absl::StatusOr<Collector> Collect(const Registry& registry, const Scope& scope,
@@ -349,7 +400,7 @@ absl::StatusOr<Collector> Collect(const Registry& registry, const Scope& scope,
     status.Update(collector.Add(ref, eligible));
   });
   FORALL_RETURN_IF_ERROR(status);
-  FORALL_RETURN_IF_ERROR(collector.Filter());
+  FORALL_RETURN_IF_ERROR(collector.Filter(/*more=*/false));
   return collector;
 }
 

@@ -281,6 +281,9 @@ class Collector {
 
   // Adds the trial when it has all values and meets the limits; it can be a member when `eligible`.
   absl::Status Add(TrialRef trial, bool eligible) {
+    for (const MetricReader& reader : question_.objectives.readers) {
+      reader.Prefetch({trial.job, trial.trial + kAhead});
+    }
     Reading limited;
     for (const Limit& limit : question_.limits) {
       if (!limit.reader.Read(trial, &limited) || !Holds(limit.constraint, limited.value)) {
@@ -327,6 +330,7 @@ class Collector {
  private:
   static constexpr size_t kBlock = 8192;
   static constexpr size_t kPivots = 4;
+  static constexpr uint32_t kAhead = 16;
 
   // Whether one of the members dominates the point.
   bool Beaten(absl::Span<const double> members, const double* point) const {

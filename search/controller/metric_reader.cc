@@ -24,7 +24,7 @@ MetricReader::MetricReader(const MeasurementIndex& index, absl::Span<const JobFo
                            const std::optional<DeploymentRecipe>& recipe)
     : index_(&index) {
   for (const JobFold* fold : jobs) {
-    jobs_.push_back({fold, fold->rows().data(), fold->EstimatorOf(metric.id)});
+    jobs_.push_back({fold, fold->rows().data(), fold->rows().size(), fold->EstimatorOf(metric.id)});
   }
   switch (metric.source) {
     case MetricSource::kExactCost:
@@ -56,7 +56,7 @@ MetricReader::MetricReader(const MeasurementIndex& index, absl::Span<const JobFo
 MetricReader::MetricReader(const JobFold& job, int slot) : slot_(slot) {
   const MetricInfo& metric = *job.plan().slots()[slot].metric;
   source_ = Source::kOwn;
-  jobs_.push_back({&job, job.rows().data(), job.EstimatorOf(metric.id)});
+  jobs_.push_back({&job, job.rows().data(), job.rows().size(), job.EstimatorOf(metric.id)});
 }
 
 const MeasurementCell& MetricReader::CellOf(TrialRef ref) const {

@@ -46,6 +46,17 @@ class MetricReader {
   // A slot of the job's plan, by the job's own numbers.
   MetricReader(const JobFold& job, int slot);
 
+  // The trial will be read soon; there need not be such a trial.
+  void Prefetch(TrialRef ref) const {
+    const Job& job = jobs_[ref.job];
+    if (ref.trial >= job.trials) return;
+    if (source_ == Source::kAccuracy) {
+      __builtin_prefetch(&(*column_)[job.rows[ref.trial].artifact]);
+    } else if (source_ == Source::kLatency) {
+      __builtin_prefetch(
+          &(*column_)[job.graphs == nullptr ? job.rows[ref.trial].graph : job.graphs[ref.trial]]);
+    }
+  }
   // False when the trial lacks the value.
   bool Read(TrialRef ref, Reading* reading) const;
   // What the trial's value was measured by; nullptr when it lacks one or it is known without.
@@ -56,6 +67,7 @@ class MetricReader {
   struct Job {
     const JobFold* fold = nullptr;
     const TrialRow* rows = nullptr;
+    size_t trials = 0;
     FinalEstimator estimator;
     const SubjectId* graphs = nullptr;  // nullptr: those of the rows
     bool has_graphs = true;             // false for a recipe that cannot be parsed

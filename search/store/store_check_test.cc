@@ -196,11 +196,13 @@ TEST_F(StoreCheckTest, StatesThatDoNotExistAreFound) {
   Damage(
       "UPDATE jobs SET state = 9, end_time = 1 WHERE id = 1; UPDATE trials SET state = 0 WHERE id "
       "= "
-      "11; UPDATE tasks SET kind = 8 WHERE id = 12; UPDATE measurements SET verdict = 0 WHERE id = "
+      "11; UPDATE task_ends SET state = 1 WHERE task = 13; UPDATE tasks SET kind = 8 WHERE id = "
+      "12; UPDATE measurements SET verdict = 0 WHERE id = "
       "13");
   EXPECT_THAT(Findings(),
               AllOf(HasSubstr("searchJobs/1 is in state 9"), HasSubstr("trial 11 is in state 0"),
-                    HasSubstr("task 12 is of kind 8"), HasSubstr("measurement 13 has verdict 0")));
+                    HasSubstr("task 12 is of kind 8"), HasSubstr("task 13 has ended in state 1"),
+                    HasSubstr("measurement 13 has verdict 0")));
 }
 
 TEST_F(StoreCheckTest, EndsThatAreNoneAreFound) {

@@ -2,7 +2,6 @@
 #include "search/controller/frontier_contest.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -160,42 +159,41 @@ class BarGrid {
 // beside each other, so that many are compared at once.
 class RivalBlock {
  public:
-  // `bars` has those of each member, as many as objectives.
-  RivalBlock(const std::vector<double>& bars, size_t objectives)
-      : objectives_(objectives), hopes_(objectives * kSize) {
+  // `bars` has those of each member, as many as objectives. The block is full at `size` rivals.
+  RivalBlock(const std::vector<double>& bars, size_t objectives, size_t size)
+      : objectives_(objectives), hopes_(objectives * size), candidates_(size), misses_(size) {
     for (const double bar : bars) bars_.push_back(AtMost(bar));
   }
 
   // Whether the block is full now.
   bool Add(size_t candidate, const float* hope) {
     candidates_[size_] = candidate;
-    for (size_t i = 0; i < objectives_; ++i) hopes_[i * kSize + size_] = hope[i];
-    return ++size_ == kSize;
+    for (size_t i = 0; i < objectives_; ++i) hopes_[i * candidates_.size() + size_] = hope[i];
+    return ++size_ == candidates_.size();
   }
   void Clear() { size_ = 0; }
 
   // Calls visit(candidate), in order, until it returns true.
   template <typename Visit>
   void ForEachThatReaches(size_t member, Visit visit) {
-    std::fill_n(misses_.begin(), size_, 0);
+    int32_t* const misses = misses_.data();
+    std::fill_n(misses, size_, 0);
     for (size_t i = 0; i < objectives_; ++i) {
       const float bar = bars_[member * objectives_ + i];
-      const float* const hopes = hopes_.data() + i * kSize;
+      const float* const hopes = hopes_.data() + i * candidates_.size();
       int32_t all = 1;
       for (size_t r = 0; r < size_; ++r) {
-        misses_[r] |= static_cast<int32_t>(!(hopes[r] <= bar));
-        all &= misses_[r];
+        misses[r] |= static_cast<int32_t>(!(hopes[r] <= bar));
+        all &= misses[r];
       }
       if (all != 0) return;
     }
     for (size_t r = 0; r < size_; ++r) {
-      if (misses_[r] == 0 && visit(candidates_[r])) return;
+      if (misses[r] == 0 && visit(candidates_[r])) return;
     }
   }
 
  private:
-  static constexpr size_t kSize = 512;
-
   // The largest float that is not above: floats reach the one if and only if they reach the other.
   static float AtMost(double bar) {
     const auto rounded = static_cast<float>(bar);
@@ -206,8 +204,8 @@ class RivalBlock {
   const size_t objectives_;
   std::vector<float> bars_;
   std::vector<float> hopes_;
-  std::array<size_t, kSize> candidates_ = {};
-  std::array<int32_t, kSize> misses_ = {};
+  std::vector<size_t> candidates_;
+  std::vector<int32_t> misses_;  // by rival: whether it falls short of a bar
   size_t size_ = 0;
 };
 
@@ -268,7 +266,7 @@ float Hope(const Reading& reading, bool maximize) {
 std::vector<bool> FindReplaceable(const MeasurementIndex& index,
                                   const FrontierObjectives& objectives,
                                   const FrontierCandidates& candidates,
-                                  absl::Span<const size_t> members,
+                                  absl::Span<const size_t> members, size_t block_size,
                                   absl::FunctionRef<bool(TrialRef)> may_replace) {
   const size_t k = objectives.size();
   std::vector<bool> replaceable(members.size(), false);
@@ -280,7 +278,7 @@ std::vector<bool> FindReplaceable(const MeasurementIndex& index,
     for (size_t i = 0; i < k; ++i) bars.push_back(Bar(sides.back()[i], objectives.maximize[i]));
   }
   const BarGrid grid(bars, k);
-  RivalBlock block(bars, k);
+  RivalBlock block(bars, k, block_size);
   const auto meet = [&] {
     for (size_t m = 0; m < members.size(); ++m) {
       if (replaceable[m]) continue;

@@ -36,13 +36,14 @@ float Hope(const Reading& reading, bool maximize);
 // in no objective the member is established to be better, and in one the other could be. For
 // maximised objectives whose evidence kept its bits over as many images "established" is the exact
 // paired test at 2.5 %, otherwise it is that the intervals do not meet. A trial that could is asked
-// for by `may_replace`; where that says no, it counts for nothing.
+// for by `may_replace`; where that says no, it counts for nothing. Rivals are compared `block_size`
+// (positive) at a time, which changes no answer.
 //
 // O(candidates x objectives) for the many that can replace nobody.
 std::vector<bool> FindReplaceable(const MeasurementIndex& index,
                                   const FrontierObjectives& objectives,
                                   const FrontierCandidates& candidates,
-                                  absl::Span<const size_t> members,
+                                  absl::Span<const size_t> members, size_t block_size,
                                   absl::FunctionRef<bool(TrialRef)> may_replace);
 
 }  // namespace forall

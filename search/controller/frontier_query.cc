@@ -271,8 +271,11 @@ bool Holds(const v1::Constraint& constraint, double value) {
 // thousand: what can be no member is dropped a block at a time, while the block is in the cache.
 class Collector {
  public:
-  Collector(const Question& question, size_t most)
+  // Room is made for `most` candidates; members are filtered at about `block` of them at a time.
+  Collector(const Question& question, size_t most, size_t block)
       : question_(question),
+        block_(block),
+        next_filter_(block),
         readings_(question.objectives.size()),
         point_(question.objectives.size()) {
     candidates_.trials.reserve(most);
@@ -319,7 +322,7 @@ class Collector {
     }
     rows_.resize(kept.size());
     points_.resize(kept.size() * k);
-    next_filter_ = 2 * kept.size() + kBlock;
+    next_filter_ = 2 * kept.size() + block_;
     return absl::OkStatus();
   }
 
@@ -328,7 +331,6 @@ class Collector {
   PointsView points() const { return {points_, static_cast<int>(readings_.size())}; }
 
  private:
-  static constexpr size_t kBlock = 8192;
   static constexpr size_t kPivots = 4;
   static constexpr uint32_t kAhead = 16;
 
@@ -377,20 +379,21 @@ class Collector {
   }
 
   const Question& question_;
+  const size_t block_;
+  size_t next_filter_;
   FrontierCandidates candidates_;
   std::vector<int32_t> rows_;
   std::vector<double> points_;
-  size_t next_filter_ = kBlock;
   std::vector<Reading> readings_;
   std::vector<double> point_;
   std::vector<double> pivots_;  // points of members
 };
 
 absl::StatusOr<Collector> Collect(const Registry& registry, const Scope& scope,
-                                  const Question& question) {
+                                  const Question& question, size_t block) {
   size_t most = 0;
   for (const JobFold* job : scope.jobs) most += job->rows().size();
-  Collector collector(question, most);
+  Collector collector(question, most, block);
   absl::Status status;
   VisitTrials(registry, scope, [&](TrialRef ref) {
     bool eligible = true;
@@ -424,7 +427,7 @@ bool IsDoubtful(const Scope& scope, const Question& question, TrialRef ref) {
 // Of each row whether its place is in doubt.
 std::vector<bool> FindContested(const Registry& registry, const Scope& scope,
                                 const Question& question, const FrontierCandidates& candidates,
-                                absl::Span<const int32_t> rows) {
+                                absl::Span<const int32_t> rows, size_t block) {
   std::vector<bool> contested(rows.size(), scope.predicted);
   std::vector<size_t> members;
   std::vector<size_t> places;
@@ -436,7 +439,7 @@ std::vector<bool> FindContested(const Registry& registry, const Scope& scope,
     places.push_back(i);
   }
   const std::vector<bool> replaceable = FindReplaceable(
-      registry.index, question.objectives, candidates, members, [&](TrialRef rival) {
+      registry.index, question.objectives, candidates, members, block, [&](TrialRef rival) {
         // What a race over these objectives has ruled out can replace nobody.
         return !scope.own_objectives ||
                scope.jobs[rival.job]->StoppedBy(TrialOf(scope, rival)) == 0;
@@ -475,8 +478,9 @@ void AddMember(const Registry& registry, const Scope& scope, const Question& que
 }
 
 absl::Status AddMembers(const Registry& registry, const Scope& scope, const Question& question,
-                        v1::QueryParetoFrontierResponse* response) {
-  FORALL_ASSIGN_OR_RETURN(const Collector collector, Collect(registry, scope, question));
+                        const FrontierBlocks& blocks, v1::QueryParetoFrontierResponse* response) {
+  FORALL_ASSIGN_OR_RETURN(const Collector collector,
+                          Collect(registry, scope, question, blocks.points));
   const FrontierCandidates& candidates = collector.candidates();
   const PointsView points = collector.points();
   const int objectives = response->objectives_size();
@@ -493,7 +497,8 @@ absl::Status AddMembers(const Registry& registry, const Scope& scope, const Ques
     frontier.insert(frontier.end(), points[member], points[member] + objectives);
   }
   FORALL_ASSIGN_OR_RETURN(const int32_t knee, KneeRow(PointsView{frontier, objectives}));
-  const std::vector<bool> contested = FindContested(registry, scope, question, candidates, rows);
+  const std::vector<bool> contested =
+      FindContested(registry, scope, question, candidates, rows, blocks.rivals);
   for (size_t i = 0; i < rows.size(); ++i) {
     AddMember(registry, scope, question, candidates.trials[static_cast<size_t>(rows[i])],
               contested[i], static_cast<int32_t>(i) == knee, response);
@@ -647,7 +652,8 @@ absl::Status CheckPredictions(const Scope& scope, const v1::QueryParetoFrontierR
 }  // namespace
 
 absl::StatusOr<v1::QueryParetoFrontierResponse> QueryFrontier(
-    const Registry& registry, const v1::QueryParetoFrontierRequest& request) {
+    const Registry& registry, const v1::QueryParetoFrontierRequest& request,
+    const FrontierBlocks& blocks) {
   FORALL_RETURN_IF_ERROR(ValidateObjectives(request.objectives(), request.constraints(), ""));
   FORALL_ASSIGN_OR_RETURN(Scope scope, FindScope(registry, request));
   FORALL_RETURN_IF_ERROR(CheckPredictions(scope, request));
@@ -679,7 +685,7 @@ absl::StatusOr<v1::QueryParetoFrontierResponse> QueryFrontier(
   for (const v1::Objective& objective : response.objectives()) {
     question.objectives.maximize.push_back(objective.goal() == v1::Objective::MAXIMIZE);
   }
-  FORALL_RETURN_IF_ERROR(AddMembers(registry, scope, question, &response));
+  FORALL_RETURN_IF_ERROR(AddMembers(registry, scope, question, blocks, &response));
   if (response.considered_trials() == 0) AddClosest(registry, scope, question, &response);
   return response;
 }

@@ -4,11 +4,19 @@
 #ifndef FORALL_SEARCH_CONTROLLER_FRONTIER_QUERY_H_
 #define FORALL_SEARCH_CONTROLLER_FRONTIER_QUERY_H_
 
+#include <cstddef>
+
 #include "absl/status/statusor.h"
 #include "proto/forall/v1/search_service.pb.h"
 #include "search/controller/registry.h"
 
 namespace forall {
+
+// How much is compared at a time: what stays in a core's cache. No answer depends on it.
+struct FrontierBlocks {
+  size_t points = 8192;  // that may be members, before the dominated among them are dropped
+  size_t rivals = 512;   // of the members; positive
+};
 
 // NotFound: the job or supernet. InvalidArgument: a field; an objective on a latency without a
 // device while several devices have measured (the message lists them).
@@ -26,7 +34,8 @@ namespace forall {
 // trials with all the values that were asked for or, when there is none, trials that broke a limit
 // before all was measured, whose missing values are NaN.
 absl::StatusOr<v1::QueryParetoFrontierResponse> QueryFrontier(
-    const Registry& registry, const v1::QueryParetoFrontierRequest& request);
+    const Registry& registry, const v1::QueryParetoFrontierRequest& request,
+    const FrontierBlocks& blocks = {});
 
 }  // namespace forall
 

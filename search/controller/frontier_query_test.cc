@@ -535,7 +535,10 @@ v1::QueryParetoFrontierRequest AnyQuestion(World* world) {
     if (world->Chance(0.3)) return request;
   }
   const std::string recipe = world->Chance(0.2) ? "fp16" : "";
-  const std::vector<std::string> metrics = {"accuracy_top1", "latency_ms", "macs", "model_bytes"};
+  std::vector<std::string> metrics = {"accuracy_top1", "latency_ms", "macs", "model_bytes"};
+  // Any may be the first.
+  std::rotate(metrics.begin(), metrics.begin() + static_cast<int64_t>(random->Uniform(4)),
+              metrics.end());
   const auto set = [&](const std::string& metric, v1::Condition* condition) {
     condition->set_recipe(recipe);
     if (metric != "latency_ms") return;
@@ -582,6 +585,13 @@ TEST(FrontierQueryTest, AnswersAreThoseOfTheRulesByBruteForce) {
       SCOPED_TRACE(absl::StrCat("seed ", seed, "\n", request.DebugString()));
       FORALL_ASSERT_OK_AND_ASSIGN(const v1::QueryParetoFrontierResponse answer,
                                   QueryFrontier(world.registry(), request));
+      // As with the hundred thousands of trials that fill blocks of the usual size.
+      const FrontierBlocks small{.points = world.random()->Uniform(8),
+                                 .rivals = 1 + world.random()->Uniform(4)};
+      FORALL_ASSERT_OK_AND_ASSIGN(const v1::QueryParetoFrontierResponse in_small_blocks,
+                                  QueryFrontier(world.registry(), request, small));
+      ASSERT_EQ(in_small_blocks.DebugString(), answer.DebugString())
+          << "in blocks of " << small.points << " and " << small.rivals;
       const Oracle oracle(world.registry(), request);
       const std::vector<Oracle::Candidate> candidates = oracle.Candidates();
       EXPECT_EQ(answer.considered_trials(), static_cast<int>(candidates.size()));

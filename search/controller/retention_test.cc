@@ -189,5 +189,31 @@ TEST_F(RetentionTest, ATickTakesALimitedNumber) {
   EXPECT_EQ(dropped, (std::vector<int64_t>{500, 1000, 1200, 1200}));
 }
 
+// What was rejected before its device had a baseline refers to none, and has samples all the same.
+TEST_F(RetentionTest, RejectedLatenciesOfBeforeABaselineGoToo) {
+  MeasurementRecord record;
+  record.id = 1;
+  record.key.subject = "t1-1";
+  record.key.metric = "latency_ms";
+  record.key.device = "pc";
+  record.value = record.low = record.high = record.ratio = 1;
+  record.raw_median_ms = 2;
+  record.verdict = VerdictState::kRejected;
+  record.sample_count = 20;
+  record.time = harness_.clock()->Now();
+  StoreBatch batch;
+  batch.insert_measurements.push_back(record);
+  batch.insert_evidence.push_back({1, std::vector<double>(20, 1e6), {2e6}, "", {{"a", "b"}}});
+  FORALL_ASSERT_OK(harness_.sqlite()->Commit(std::move(batch)));
+  harness_.set_keep_raw_samples(kDay);
+  harness_.Restart();
+  harness_.clock()->Advance(2 * kDay);
+  harness_.Tick();
+  FORALL_ASSERT_OK(harness_.sqlite()->Commit({}));
+  const Count count = CountSamples({});
+  EXPECT_EQ(count.dropped, 1);
+  EXPECT_EQ(count.kept, 0);
+}
+
 }  // namespace
 }  // namespace forall

@@ -219,6 +219,7 @@ class SimulatedFleet::Impl : public std::enable_shared_from_this<SimulatedFleet:
     request.mutable_profile()->set_runtime("none");
     request.set_build("bench");
     request.add_datasets("fashion_mnist");
+    for (const v1::Task::Kind kind : options_.kinds) request.add_kinds(kind);
     call->context.set_deadline(absl::ToChronoTime(Clock::Real()->Now() + absl::Seconds(30)));
     ++calls_;
     workers_[index]->stub->async()->RegisterWorker(

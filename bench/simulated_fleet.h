@@ -9,9 +9,11 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "proto/forall/v1/fleet_service.pb.h"
 
 namespace forall {
 
@@ -28,6 +30,7 @@ class SimulatedFleet {
     int devices = 1;
     int callers = 32;
     int results_per_call = 8;
+    std::vector<v1::Task::Kind> kinds;  // that they take; all when there are none
     // What every export yields: an artifact that was uploaded before.
     std::string artifact_sha256;
     int64_t artifact_bytes = 0;

@@ -144,19 +144,35 @@ TEST_F(MigrateTest, TheEventLogIsAppendOnly) {
   FORALL_EXPECT_OK(db_->Run("DELETE FROM job_events"));
 }
 
-TEST_F(MigrateTest, LogsOfTheFifthSchemaAreKept) {
-  ASSERT_GE(StoreMigrations().size(), 6u);
-  FORALL_ASSERT_OK(Migrate(db_.get(), StoreMigrations().subspan(0, 5)));
-  FORALL_ASSERT_OK(db_->Execute(
-      "INSERT INTO keys (id, text) VALUES (1, '');"
-      "INSERT INTO jobs (id, spec, supernet, state, error, history_snapshot, create_time, "
-      "update_time) VALUES (1, x'00', 1, 1, '', 0, 0, 0);"
-      "INSERT INTO job_events VALUES (1, 1, 'kind', '{}', 0)"));
-  FORALL_ASSERT_OK(Migrate(db_.get(), StoreMigrations()));
-  EXPECT_THAT(db_->QueryInt64("SELECT count(*) FROM job_events"), IsOkAndHolds(1));
-  EXPECT_THAT(db_->QueryInt64("SELECT count(*) FROM deleted_jobs"), IsOkAndHolds(0));
-  EXPECT_THAT(db_->Run("DELETE FROM job_events"),
-              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("append-only")));
+TEST_F(MigrateTest, LogsOfEveryFormerSchemaAreKept) {
+  const absl::Span<const Migration> all = StoreMigrations();
+  ASSERT_GE(all.size(), 9u);
+  for (size_t version = 1; version <= 8; ++version) {
+    SCOPED_TRACE(version);
+    FORALL_ASSERT_OK_AND_ASSIGN(const auto db, Db::Open({.path = ":memory:"}));
+    FORALL_ASSERT_OK(Migrate(db.get(), all.subspan(0, version)));
+    FORALL_ASSERT_OK(db->Execute(
+        "INSERT INTO keys (id, text) VALUES (1, '');"
+        "INSERT INTO jobs (id, spec, supernet, state, error, history_snapshot, create_time, "
+        "update_time) VALUES (1, x'00', 1, 1, '', 0, 0, 0), (2, x'00', 1, 1, '', 0, 0, 0);"
+        "INSERT INTO job_events VALUES (2, 1, 'submitted', '{}', 7), (1, 1, 'submitted', '{}', 8), "
+        "(2, 2, 'bound', '{\"target\":0}', 9)"));
+    FORALL_ASSERT_OK(Migrate(db.get(), all));
+    EXPECT_THAT(db->QueryInt64("SELECT count(*) FROM job_events"), IsOkAndHolds(3));
+    EXPECT_THAT(db->QueryInt64("SELECT time FROM job_events WHERE job = 2 AND seq = 2 AND "
+                               "kind = 'bound' AND payload = '{\"target\":0}'"),
+                IsOkAndHolds(9));
+    EXPECT_THAT(db->QueryInt64("SELECT count(*) FROM deleted_jobs"), IsOkAndHolds(0));
+    EXPECT_THAT(db->Run("UPDATE job_events SET time = 0"),
+                StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("append-only")));
+    EXPECT_THAT(db->Run("DELETE FROM job_events"),
+                StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("append-only")));
+    FORALL_ASSERT_OK(db->Execute("PRAGMA foreign_keys = ON"));
+    EXPECT_THAT(db->Run("INSERT INTO job_events VALUES (2, 2, 'kind', '{}', 0)"),
+                StatusIs(absl::StatusCode::kAlreadyExists));
+    EXPECT_THAT(db->Run("INSERT INTO job_events VALUES (3, 1, 'kind', '{}', 0)"),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("FOREIGN KEY")));
+  }
 }
 
 TEST_F(MigrateTest, LatenciesOfEveryFormerSchemaKeepTheirSamples) {

@@ -157,10 +157,14 @@ TEST_F(SqliteResultStoreTest, EveryOlderStoreBeginsALifeWithASecret) {
           "UPDATE controller SET epoch = 7;"
           "INSERT INTO keys (id, text) VALUES (1, '');"
           "INSERT INTO jobs (id, spec, supernet, state, error, history_snapshot, create_time, "
-          "update_time) VALUES (1, x'00', 1, 1, '', 0, 0, 0);"
-          "INSERT INTO tasks (id, job, kind, payload, state, attempts, completed_by, "
-          "completed_token, result_fingerprint, error) "
-          "VALUES (9, 1, 2, x'00', 1, 1, 1, '', '', '')"));
+          "update_time) VALUES (1, x'00', 1, 1, '', 0, 0, 0);"));
+      // An open task.
+      FORALL_ASSERT_OK(db->Execute(
+          version < 8 ? "INSERT INTO tasks (id, job, kind, payload, state, attempts, completed_by, "
+                        "completed_token, result_fingerprint, error) "
+                        "VALUES (9, 1, 2, x'00', 1, 1, 1, '', '', '')"
+                      : "INSERT INTO tasks (id, job, kind, payload, attempts, failed_by, "
+                        "failed_token, failed_fingerprint) VALUES (9, 1, 2, x'00', 1, 1, '', '')"));
     }
     FORALL_ASSERT_OK_AND_ASSIGN(const auto store, SqliteResultStore::Create({.path = path}));
     EXPECT_THAT(store->LoadLives(), IsOkAndHolds(::testing::IsEmpty()));

@@ -89,6 +89,7 @@ void Controller::AdoptRegistryLocked(std::unique_ptr<Registry> registry) {
   registry_ = std::move(registry);
   open_ = CommitRound();
   samples_place_ = 0;
+  unfinished_.clear();  // All are pumped when they go on.
   // Tasks that memory knew and the store does not, or not as open, are gone.
   for (const int64_t task : leases_->Tasks()) {
     const auto it = registry_->tasks.find(task);
@@ -361,8 +362,9 @@ void Controller::WatchReadOnly(std::function<void()> changed) {
 }
 
 void Controller::PumpUnfinishedLocked() {
-  for (const auto& [id, job] : registry_->jobs) {
-    if (job->more_to_do()) job->Pump();
+  for (const int64_t id : std::exchange(unfinished_, {})) {
+    const auto job = registry_->jobs.find(id);
+    if (job != registry_->jobs.end()) job->second->Pump();
   }
 }
 
@@ -723,6 +725,11 @@ void Controller::CancelTask(int64_t task) {
   const auto it = registry_->tasks.find(task);
   if (it != registry_->tasks.end())
     CloseTaskLocked(&it->second, TaskState::kCancelled, "not wanted any more");
+}
+
+void Controller::PumpAgain(int64_t job) {
+  mu_.AssertHeld();
+  unfinished_.insert(job);
 }
 
 void Controller::JobStateChanged(int64_t job, JobState state) {

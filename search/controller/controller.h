@@ -22,6 +22,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -425,6 +426,7 @@ class Controller : private JobHost {
   int64_t DeriveMeasurement(int64_t source, const MetricInfo& metric,
                             double grid_grams_per_kwh) override;
   void CancelTask(int64_t task) override;
+  void PumpAgain(int64_t job) override;
   void JobStateChanged(int64_t job, JobState state) override;
   std::vector<TargetBinding> DevicesForLocked(const LatencyTarget& target) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -467,6 +469,7 @@ class Controller : private JobHost {
   // Of sweeps while nothing could be stored.
   std::vector<int64_t> swept_poisoned_ ABSL_GUARDED_BY(mu_);
   std::vector<int64_t> swept_dropped_ ABSL_GUARDED_BY(mu_);
+  std::set<int64_t> unfinished_ ABSL_GUARDED_BY(mu_);  // jobs to be pumped again
   // Of rounds that were not kept, until memory is read anew.
   std::vector<EndedLease> leases_to_restore_ ABSL_GUARDED_BY(mu_);
   // Where the next look for old raw samples begins, in the index's all(), and how many this pass

@@ -153,7 +153,6 @@ JobShare JobController::Share() const {
 }
 
 void JobController::Pump() {
-  more_to_do_ = false;
   if (fold_.sequence() == 0) {
     Emit({.kind = "submitted", .tenant = std::move(tenant_), .warnings = std::move(warnings_)});
   }
@@ -162,11 +161,12 @@ void JobController::Pump() {
   }
   if (fold_.record().state == JobState::kRunning) {
     Bind();
+    bool done = true;
     if (fold_.AllBound()) {
       LearnHistory();
-      FillSlots();
+      done = FillSlots();
     }
-    if (!more_to_do_ && fold_.active().empty() && BudgetIsSpent()) StartFinalizing();
+    if (done && fold_.active().empty() && BudgetIsSpent()) StartFinalizing();
   }
   if (fold_.record().state == JobState::kFinalizing) Finalize();
 }
@@ -266,7 +266,7 @@ JobEvent JobController::ProposedEvent(int64_t ordinal, const Proposal& proposal)
   return event;
 }
 
-void JobController::FillSlots() {
+bool JobController::FillSlots() {
   const int parallelism = Parallelism();
   int made = 0;
   // Of the active trials, in their order. Kept from one proposal to the next: with hundreds of
@@ -274,8 +274,8 @@ void JobController::FillSlots() {
   std::vector<Architecture> pending;
   while (!BudgetIsSpent() && static_cast<int>(fold_.active().size()) < parallelism) {
     if (made >= kProposalsPerPump) {
-      more_to_do_ = true;
-      return;
+      host_->PumpAgain(fold_.record().id);
+      return false;
     }
     if (pending.size() != fold_.active().size()) {
       pending.clear();
@@ -303,6 +303,7 @@ void JobController::FillSlots() {
       ++made;
     }
   }
+  return true;
 }
 
 std::string JobController::ScreeningFidelity() const {

@@ -62,10 +62,9 @@ class JobController {
     return fold_.sequence() == 0 ? warnings_ : fold_.warnings();
   }
 
-  // Does whatever can be done now: binds, proposes, creates tasks, decides. Bounded: when it
-  // stopped with more to do, more_to_do() is true.
+  // Does whatever can be done now: binds, proposes, creates tasks, decides. Bounded: what is left
+  // is asked for by JobHost::PumpAgain.
   void Pump();
-  bool more_to_do() const { return more_to_do_; }
   // Takes up every undecided trial again, after loading.
   void AdvanceAll();
 
@@ -121,7 +120,8 @@ class JobController {
   void SetState(JobState state, const std::string& message);
   void Bind();
   void LearnHistory();
-  void FillSlots();
+  // Whether as much was proposed as may be in flight.
+  bool FillSlots();
   JobEvent ProposedEvent(int64_t ordinal, const Proposal& proposal);
   bool TimeIsUp() const;
   bool BudgetIsSpent() const;
@@ -196,7 +196,6 @@ class JobController {
   std::string tenant_;                 // until the log has it
   std::vector<std::string> warnings_;  // until the log has them
   bool exhausted_ = false;             // the sampler knew nothing more for the history so far
-  bool more_to_do_ = false;
 };
 
 // Puts what a sampler predicted of a proposal into its event, in the objectives' own orientation.

@@ -54,6 +54,8 @@ class JobHost {
                                     double grid_grams_per_kwh) = 0;
   // An open task of its own is not wanted any more.
   virtual void CancelTask(int64_t task) = 0;
+  // A Pump of the job stopped with more to do: another one follows once this round is durable.
+  virtual void PumpAgain(int64_t job) = 0;
   // The job's state has changed: which of its tasks may be leased follows from it.
   virtual void JobStateChanged(int64_t job, JobState state) = 0;
 };

@@ -335,17 +335,22 @@ absl::Status CheckNumbers(const v1::TaskResult& result) {
 }
 
 std::string ResultFingerprint(const v1::TaskResult& result) {
-  v1::TaskResult said = result;
-  said.clear_task();
-  said.clear_lease_token();
   std::string bytes;
   {
     google::protobuf::io::StringOutputStream stream(&bytes);
     google::protobuf::io::CodedOutputStream coded(&stream);
     coded.SetSerializationDeterministic(true);
-    said.SerializeToCodedStream(&coded);
+    result.SerializeToCodedStream(&coded);
   }
-  return Sha256Hex(bytes);
+  // Fields are written in the order of their numbers: task and lease_token, 1 and 2, come first.
+  size_t names = 0;
+  for (const std::string* const name : {&result.task(), &result.lease_token()}) {
+    const auto length = static_cast<uint32_t>(name->size());
+    if (length > 0) {
+      names += 1 + google::protobuf::io::CodedOutputStream::VarintSize32(length) + length;
+    }
+  }
+  return Sha256Hex(absl::string_view(bytes).substr(names));
 }
 
 void WilsonInterval(int64_t correct, int64_t images, double* low, double* high) {

@@ -200,7 +200,9 @@ void LeaseTable::Enqueue(TaskEntry* entry) {
 }
 
 bool LeaseTable::PutInto(int64_t job, const TaskEntry& entry) {
-  const bool inserted = jobs_[job].waiting[entry.queue].insert(entry.task.id).second;
+  const auto [queue, is_new] = jobs_[job].waiting.try_emplace(entry.queue);
+  if (is_new) queue->second.needs = entry.task.needs;
+  const bool inserted = queue->second.tasks.insert(entry.task.id).second;
   Reorder(job);
   return inserted;
 }
@@ -224,8 +226,8 @@ bool LeaseTable::TakeFrom(int64_t job, const TaskEntry& entry) {
   if (it == jobs_.end()) return false;
   const auto queue = it->second.waiting.find(entry.queue);
   if (queue == it->second.waiting.end()) return false;
-  const bool erased = queue->second.erase(entry.task.id) > 0;
-  if (queue->second.empty()) it->second.waiting.erase(queue);
+  const bool erased = queue->second.tasks.erase(entry.task.id) > 0;
+  if (queue->second.tasks.empty()) it->second.waiting.erase(queue);
   if (it->second.waiting.empty() && !it->second.held) jobs_.erase(it);
   Reorder(job);
   return erased;
@@ -308,15 +310,21 @@ void LeaseTable::HoldJob(int64_t job, bool held) {
 
 std::vector<int64_t> LeaseTable::EndJob(int64_t job) {
   std::vector<int64_t> left;
-  for (auto& [id, entry] : tasks_) {
-    if (entry.task.job != job) {
-      std::erase(entry.sharers, job);
-      continue;
+  const auto part = [job](TaskEntry* entry) {
+    if (entry->task.job != job) std::erase(entry->sharers, job);
+    return entry->task.job == job;
+  };
+  if (const auto it = jobs_.find(job); it != jobs_.end()) {
+    for (const auto& [key, queue] : it->second.waiting) {
+      for (const int64_t task : queue.tasks) {
+        if (part(&tasks_.at(task))) left.push_back(task);
+      }
     }
-    if (entry.leased) {
-      entry.ended = true;
-    } else {
-      left.push_back(id);
+  }
+  for (const auto& [name, worker] : workers_) {
+    for (const int64_t task : worker.leases) {
+      TaskEntry& entry = tasks_.at(task);
+      if (part(&entry)) entry.ended = true;
     }
   }
   std::sort(left.begin(), left.end());
@@ -357,10 +365,9 @@ bool LeaseTable::Unlease(TaskEntry* entry) {
 
 int64_t LeaseTable::FindIn(const JobQueues& queues, const std::string& worker,
                            const WorkerEntry& entry, bool* excluded) const {
-  for (const auto& [key, waiting] : queues.waiting) {
-    // All tasks of a queue need the same.
-    if (!Satisfies(entry.offer, tasks_.at(*waiting.begin()).task.needs)) continue;
-    for (const int64_t task : waiting) {
+  for (const auto& [key, queue] : queues.waiting) {
+    if (!Satisfies(entry.offer, queue.needs)) continue;
+    for (const int64_t task : queue.tasks) {
       if (tasks_.at(task).unable.count(worker) == 0) return task;
       *excluded = true;
     }
@@ -625,13 +632,13 @@ std::optional<StuckTask> LeaseTable::FindStuck(int64_t job) const {
   const auto queues = jobs_.find(job);
   if (queues == jobs_.end() || queues->second.held) return std::nullopt;
   for (const auto& [key, waiting] : queues->second.waiting) {
-    // All tasks of a queue need the same: the workers are looked through once for it.
-    const TaskNeeds& needs = tasks_.at(*waiting.begin()).task.needs;
+    // The workers are looked through once for all of the queue.
+    const TaskNeeds& needs = waiting.needs;
     size_t able = 0;
     for (const auto& [name, worker] : workers_) {
       able += worker.state == WorkerState::kActive && Satisfies(worker.offer, needs);
     }
-    for (const int64_t id : waiting) {
+    for (const int64_t id : waiting.tasks) {
       const TaskEntry& entry = tasks_.at(id);
       if (entry.unable.size() < able) continue;
       StuckTask stuck{id, needs, {}};
@@ -652,20 +659,19 @@ std::vector<WaitingTasks> LeaseTable::Waiting() const {
   std::map<std::pair<TaskKind, std::string>, WaitingTasks> found;
   const int64_t now = options_.clock->SteadyNanos();
   for (const auto& [id, job] : jobs_) {
-    for (const auto& [key, tasks] : job.waiting) {
-      const TaskNeeds& needs = tasks_.at(*tasks.begin()).task.needs;
+    for (const auto& [key, queue] : job.waiting) {
       WaitingTasks* waiting = nullptr;
-      for (const int64_t task : tasks) {
+      for (const int64_t task : queue.tasks) {
         const TaskEntry& entry = tasks_.at(task);
         if (entry.task.job != id) continue;  // Shared with it: counted with its own job.
-        if (waiting == nullptr) waiting = &found[{needs.kind, needs.device}];
+        if (waiting == nullptr) waiting = &found[{queue.needs.kind, queue.needs.device}];
         ++waiting->tasks;
         waiting->oldest_seconds =
             std::max(waiting->oldest_seconds, 1e-9 * static_cast<double>(now - entry.queued_ns));
       }
       if (waiting == nullptr) continue;
-      waiting->kind = needs.kind;
-      waiting->device = needs.device;
+      waiting->kind = queue.needs.kind;
+      waiting->device = queue.needs.device;
     }
   }
   std::vector<WaitingTasks> all;

@@ -284,10 +284,14 @@ class LeaseTable {
     std::set<int64_t> leases;
     std::set<int64_t> unable_tasks;  // that have it in their `unable`
   };
+  // Tasks that all need the same.
+  struct Queue {
+    TaskNeeds needs;
+    std::set<int64_t> tasks;
+  };
   struct JobQueues {
     bool held = false;
-    // Keys sort by kind, see QueueKey.
-    std::map<std::string, std::set<int64_t>> waiting;
+    std::map<std::string, Queue> waiting;  // keys sort by kind, see NeedsKey
   };
   struct Poll {
     std::string worker;

@@ -50,8 +50,8 @@ class LeaseTablePeer {
       wanted.insert(entry.sharers.begin(), entry.sharers.end());
       if (wanted.size() != entry.sharers.size() + 1) return absl::StrCat(id, " is shared twice");
       for (const auto& [number, job] : table.jobs_) {
-        const bool queued =
-            job.waiting.count(entry.queue) > 0 && job.waiting.at(entry.queue).count(id) > 0;
+        const auto queue = job.waiting.find(entry.queue);
+        const bool queued = queue != job.waiting.end() && queue->second.tasks.count(id) > 0;
         if (!queued) continue;
         if (entry.leased) return absl::StrCat("task ", id, " is leased and queued alike");
         if (wanted.erase(number) == 0) return absl::StrCat("job ", number, " has a stranger's");
@@ -74,8 +74,10 @@ class LeaseTablePeer {
       if (in_turn.erase(id) != (!job.held && !job.waiting.empty() ? 1U : 0U)) {
         return absl::StrCat("whether job ", id, " gets turns is in dispute");
       }
-      for (const auto& [key, tasks] : job.waiting) {
-        for (const int64_t task : tasks) {
+      for (const auto& [key, queue] : job.waiting) {
+        if (key != NeedsKey(queue.needs)) return "a queue is not of what its tasks need";
+        if (queue.tasks.empty()) return "a queue is empty";
+        for (const int64_t task : queue.tasks) {
           if (table.tasks_.count(task) == 0) return absl::StrCat("task ", task, " is a ghost");
           waiting += table.tasks_.at(task).task.job == id;
         }

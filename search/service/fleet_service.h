@@ -6,13 +6,16 @@
 
 #include "proto/forall/v1/fleet_service.grpc.pb.h"
 #include "search/service/access/guarded_controller.h"
+#include "search/service/arena_requests.h"
 
 namespace forall {
 
-// FleetService over a controller, which must outlive it. Stateless; thread-safe.
+// FleetService over a controller, which must outlive it. Thread-safe.
 class FleetServiceImpl : public v1::FleetService::CallbackService {
  public:
-  explicit FleetServiceImpl(const GuardedController* controller) : controller_(controller) {}
+  explicit FleetServiceImpl(const GuardedController* controller) : controller_(controller) {
+    SetMessageAllocatorFor_CompleteTasks(&results_);
+  }
 
   using Context = grpc::CallbackServerContext;
   using Unary = grpc::ServerUnaryReactor;
@@ -39,6 +42,7 @@ class FleetServiceImpl : public v1::FleetService::CallbackService {
 
  private:
   const GuardedController* const controller_;
+  ArenaRequests<v1::CompleteTasksRequest, v1::CompleteTasksResponse> results_;
 };
 
 }  // namespace forall

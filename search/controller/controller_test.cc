@@ -431,6 +431,26 @@ TEST_F(ControllerTest, DeterministicFailureMakesATrialInfeasibleAtOnce) {
   EXPECT_THAT(harness_.Trials(name)[2].error(), HasSubstr("unsupported operator"));
 }
 
+// A commit takes some of them; nobody but the next ones asks for the rest.
+TEST_F(ControllerTest, AsManyAsMayBeInFlightAreProposedOverSeveralCommits) {
+  constexpr int kInFlight = 200;
+  harness_.Register("a");
+  v1::SearchJobSpec spec = ControllerHarness::Spec(kInFlight + 100);
+  spec.mutable_sampler()->set_algorithm("random");
+  spec.set_parallelism(kInFlight);
+  for (const bool restart : {false, true}) {
+    spec.set_seed(restart ? 1 : 2);
+    const std::string name = SubmitOk(spec);
+    if (restart) harness_.Restart();
+    size_t proposed = 0;
+    // Each answer waits for a commit.
+    for (int round = 0; round < kInFlight && proposed < kInFlight; ++round) {
+      proposed = harness_.Trials(name).size();
+    }
+    EXPECT_EQ(proposed, kInFlight);
+  }
+}
+
 TEST_F(ControllerTest, TaskThatFailsOnTwoWorkersFailsItsTrialAlsoAcrossARestart) {
   harness_.Register("a");
   v1::SearchJobSpec spec = ControllerHarness::Spec(2);

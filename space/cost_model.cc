@@ -42,15 +42,18 @@ int64_t PeakActivationElements(const Network& network) {
     }
   }
   last_use[buffer[count - 1] + 1] = count;
+  std::vector<int64_t> freed(count + 1, 0);  // after each layer; the last entry is never freed
+  for (int slot = 0; slot <= count; ++slot) {
+    if (last_use[slot] < 0) continue;
+    freed[last_use[slot]] +=
+        slot == 0 ? network.input.elements() : network.layers[slot - 1].out.elements();
+  }
   int64_t live = network.input.elements();
   int64_t peak = live;
   for (int i = 0; i < count; ++i) {
     if (buffer[i] == i) live += network.layers[i].out.elements();
     peak = std::max(peak, live);
-    if (last_use[0] == i) live -= network.input.elements();
-    for (int j = 0; j <= i; ++j) {
-      if (buffer[j] == j && last_use[j + 1] == i) live -= network.layers[j].out.elements();
-    }
+    live -= freed[i];
   }
   return peak;
 }

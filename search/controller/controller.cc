@@ -171,11 +171,17 @@ void Controller::AnswerLoop() {
   }
 }
 
-void Controller::WhenDurableLocked(std::function<void(absl::Status)> answer, Outbox* outbox) {
+void Controller::WhenDurableLocked(std::function<void(absl::Status)> answer, size_t request_bytes,
+                                   Outbox* outbox) {
+  CommitRound* round = nullptr;
   if (!open_.batch.empty() || !open_.answers.empty()) {
-    open_.answers.push_back(std::move(answer));
+    round = &open_;
   } else if (committing_) {
-    committing_round_.answers.push_back(std::move(answer));
+    round = &committing_round_;
+  }
+  if (round != nullptr) {
+    round->answers.push_back(std::move(answer));
+    round->request_bytes += request_bytes;
   } else {
     outbox->push_back([answer = std::move(answer)] { answer(absl::OkStatus()); });
   }
@@ -324,14 +330,17 @@ void Controller::BackOffLocked() {
   next_attempt_ns_ = options_.clock->SteadyNanos() + absl::ToInt64Nanoseconds(back_off_);
 }
 
-absl::Status Controller::OverloadLocked() const {
+absl::Status Controller::OverloadLocked(size_t request_bytes) const {
   const size_t waiting =
       open_.answers.size() + committing_round_.answers.size() + parked_reads_.size();
-  if (waiting < static_cast<size_t>(options_.max_waiting_calls)) return absl::OkStatus();
+  const size_t bytes = open_.request_bytes + committing_round_.request_bytes;
+  const bool too_many = waiting >= static_cast<size_t>(options_.max_waiting_calls);
+  const bool too_large =
+      bytes > 0 && request_bytes > 0 && bytes + request_bytes > options_.max_waiting_bytes;
+  if (!too_many && !too_large) return absl::OkStatus();
   return absl::ResourceExhaustedError(
-      absl::StrCat("the controller is overloaded: ", waiting,
-                   " calls wait for its disk; nothing of this call was done, repeat it in a "
-                   "second"));
+      absl::StrCat("the controller is overloaded: ", waiting, " calls of ", bytes >> 20,
+                   " MiB wait for its disk; nothing of this call was done, repeat it in a second"));
 }
 
 absl::Status Controller::RefusalLocked() const {

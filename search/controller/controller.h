@@ -71,6 +71,9 @@ class Controller : private JobHost {
     // Calls that may wait for the store at once. Beyond, calls that need it are ResourceExhausted
     // at once, so that a disk that hangs does not gather calls without end.
     int max_waiting_calls = 10'000;
+    // Nor requests of so many bytes together, as they are on the wire; one alone is always taken.
+    // What is kept of each takes some three times as much.
+    size_t max_waiting_bytes = size_t{256} << 20;
     // Registered at once, those not heard of for an hour not counted: memory is kept for each.
     int max_workers = 20'000;
     std::map<std::string, double> tenant_weights = {};  // search/queue/fair_order.h
@@ -224,21 +227,21 @@ class Controller : private JobHost {
   absl::Status Load();
 
   // Runs `compute` under the lock and answers when what it did is durable. For calls that change
-  // something: refused while the store cannot be written.
+  // something: refused while the store cannot be written. `request_bytes`: what is kept until then.
   template <typename T, typename Compute>
-  void Answer(Done<T> done, Compute compute);
+  void Answer(Done<T> done, Compute compute, size_t request_bytes = 0);
   // The same for calls that change nothing, or nothing that is stored: answered also while the
   // store cannot be written, and computed anew when what it saw was not kept. `compute` outlives
   // the call that made it.
   template <typename T>
   void Read(Done<T> done, std::function<absl::StatusOr<T>()> compute);
   // Why a call that would wait for the store is not taken now; OK while there is room.
-  absl::Status OverloadLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status OverloadLocked(size_t request_bytes) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // What to tell who wanted something stored; OK while the store can be written.
   absl::Status RefusalLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   static void Run(Outbox* outbox);
-  void WhenDurableLocked(std::function<void(absl::Status)> answer, Outbox* outbox)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void WhenDurableLocked(std::function<void(absl::Status)> answer, size_t request_bytes,
+                         Outbox* outbox) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // The answers thread: runs what OnCommitted leaves to it. answers_mu_ may be taken under mu_, and
   // never the other way round.
   void AnswerLoop();

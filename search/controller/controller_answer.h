@@ -11,12 +11,12 @@
 namespace forall {
 
 template <typename T, typename Compute>
-void Controller::Answer(Done<T> done, Compute compute) {
+void Controller::Answer(Done<T> done, Compute compute, size_t request_bytes) {
   Outbox outbox;
   absl::Status overload;
   {
     MutexLock lock(&mu_);
-    overload = OverloadLocked();
+    overload = OverloadLocked(request_bytes);
     if (overload.ok()) {
       absl::StatusOr<T> answer = absl::UnavailableError("the controller is stopping");
       if (!stopping_) {
@@ -35,7 +35,7 @@ void Controller::Answer(Done<T> done, Compute compute) {
               done(std::move(answer));
             }
           },
-          &outbox);
+          request_bytes, &outbox);
       KickLocked(&outbox);
     }
   }
@@ -49,7 +49,7 @@ void Controller::Read(Done<T> done, std::function<absl::StatusOr<T>()> compute) 
   absl::Status overload;
   {
     MutexLock lock(&mu_);
-    overload = OverloadLocked();
+    overload = OverloadLocked(/*request_bytes=*/0);
     if (overload.ok()) {
       absl::StatusOr<T> answer = absl::UnavailableError("the controller is stopping");
       if (!stopping_ && broken_.ok()) {
@@ -68,7 +68,7 @@ void Controller::Read(Done<T> done, std::function<absl::StatusOr<T>()> compute) 
               done(answer);
             }
           },
-          &outbox);
+          /*request_bytes=*/0, &outbox);
       KickLocked(&outbox);
     }
   }

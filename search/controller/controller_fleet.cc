@@ -829,7 +829,8 @@ void Controller::CompleteTasks(const v1::CompleteTasksRequest& request,
   }
   if (request.max_next_tasks() > 0) done = AndLeaseNext(request, std::move(done));
   Answer<v1::CompleteTasksResponse>(
-      std::move(done), [&]() -> absl::StatusOr<v1::CompleteTasksResponse> {
+      std::move(done),
+      [&]() -> absl::StatusOr<v1::CompleteTasksResponse> {
         mu_.AssertHeld();
         FORALL_RETURN_IF_ERROR(leases_->CheckInstance(*worker, request.instance()));
         v1::CompleteTasksResponse response;
@@ -841,7 +842,8 @@ void Controller::CompleteTasks(const v1::CompleteTasksRequest& request,
           completion->set_message(std::string(status.message()));
         }
         return response;
-      });
+      },
+      request.ByteSizeLong());
 }
 
 Done<v1::CompleteTasksResponse> Controller::AndLeaseNext(const v1::CompleteTasksRequest& request,

@@ -376,10 +376,13 @@ void Controller::SubmitSearchJobAs(const Principal& by, const v1::SubmitSearchJo
                                                     " bytes, got ", request.request_id().size()));
   }
   if (!valid.ok()) return done(valid);
-  Answer<v1::SearchJob>(std::move(done), [&]() -> absl::StatusOr<v1::SearchJob> {
-    mu_.AssertHeld();
-    return SubmitLocked(by.tenant, request);
-  });
+  Answer<v1::SearchJob>(
+      std::move(done),
+      [&]() -> absl::StatusOr<v1::SearchJob> {
+        mu_.AssertHeld();
+        return SubmitLocked(by.tenant, request);
+      },
+      request.ByteSizeLong());
 }
 
 void Controller::GetSearchJob(const v1::GetSearchJobRequest& request, Done<v1::SearchJob> done) {

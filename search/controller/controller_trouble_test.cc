@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <functional>
 #include <future>
 #include <map>
+#include <memory>
 #include <string>
 #include <thread>
 #include <utility>
@@ -191,6 +193,58 @@ TEST(ControllerOverloadTest, CallsBeyondTheLimitAreRefusedAtOnceAndTheOthersAreA
     EXPECT_THAT(answers, ::testing::Each(IsOk()));
   }
   controller->Stop();
+}
+
+TEST_F(ControllerTroubleTest, RequestsOfTooManyBytesAreRefusedWhileOthersWaitForTheStore) {
+  harness_.set_max_waiting_bytes(3'000);
+  harness_.Restart();
+  harness_.Register("w");
+  v1::SearchJobSpec spec = ControllerHarness::Spec(8);
+  spec.set_parallelism(8);
+  SubmitOk(spec);
+  FORALL_ASSERT_OK_AND_ASSIGN(const v1::LeaseTasksResponse leased, harness_.Lease("w", 8));
+  ASSERT_EQ(leased.tasks_size(), 8);
+  const auto complete = [&](int i, size_t bytes) {
+    v1::CompleteTasksRequest request;
+    request.set_worker("w");
+    *request.add_results() =
+        Failure(leased.tasks(i), v1::TaskFailure::TRANSIENT, std::string(bytes, 'x'));
+    const auto answer = std::make_shared<std::promise<absl::Status>>();
+    controller()->CompleteTasks(
+        request, [answer](const auto& response) { answer->set_value(response.status()); });
+    return answer->get_future();
+  };
+  const auto is_answered = [](const std::future<absl::Status>& answer) {
+    return answer.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+  };
+  const auto overloaded =
+      StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("calls of 0 MiB wait"));
+  harness_.store()->Hang();
+  std::future<absl::Status> large = complete(0, 5'000);  // One alone is always taken.
+  std::future<absl::Status> small = complete(1, 100);
+  ASSERT_TRUE(is_answered(small));
+  EXPECT_THAT(small.get(), overloaded);
+  EXPECT_FALSE(is_answered(large));
+  harness_.store()->GoOn();
+  EXPECT_THAT(large.get(), IsOk());
+  v1::HeartbeatRequest heartbeat;
+  heartbeat.set_worker("w");
+  // Several that fit together, and one more that does not; they are forgotten with their rounds.
+  for (const int first : {1, 4}) {
+    harness_.store()->Hang();
+    std::future<absl::Status> one = complete(first, 1'000);
+    std::future<absl::Status> two = complete(first + 1, 1'000);
+    std::future<absl::Status> three = complete(first + 2, 1'000);
+    ASSERT_TRUE(is_answered(three));
+    EXPECT_THAT(three.get(), overloaded);
+    EXPECT_FALSE(is_answered(one) || is_answered(two));
+    // Heartbeats keep nothing, and are not held up.
+    FORALL_EXPECT_OK(CallAndWait(controller(), &Controller::Heartbeat, heartbeat).status());
+    harness_.store()->GoOn();
+    EXPECT_THAT(one.get(), IsOk());
+    EXPECT_THAT(two.get(), IsOk());
+    FORALL_ASSERT_OK(harness_.sqlite()->Commit({}));
+  }
 }
 
 // The store writes the rest of a round while it still has the job that the round deletes.

@@ -145,6 +145,7 @@ void ControllerHarness::Start() {
                           .artifacts = artifacts_.get(),
                           .clock = &clock_,
                           .heartbeat_interval = kHeartbeat,
+                          .max_waiting_bytes = max_waiting_bytes_,
                           .max_workers = max_workers_,
                           .keep_raw_samples = keep_raw_samples_,
                           .background = false});

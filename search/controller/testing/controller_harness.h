@@ -169,6 +169,7 @@ class ControllerHarness {
   void Restart();
   // From the next Restart on.
   void set_max_workers(int workers) { max_workers_ = workers; }
+  void set_max_waiting_bytes(size_t bytes) { max_waiting_bytes_ = bytes; }
   void set_keep_raw_samples(absl::Duration keep) { keep_raw_samples_ = keep; }
 
   // A spec that the harness's supernet and script can do.
@@ -212,6 +213,7 @@ class ControllerHarness {
   TempDir folder_;
   SteppingClock clock_;
   int max_workers_ = 20'000;
+  size_t max_waiting_bytes_ = size_t{256} << 20;
   absl::Duration keep_raw_samples_ = absl::InfiniteDuration();
   std::unique_ptr<SqliteResultStore> sqlite_;
   FaultyStore faulty_;

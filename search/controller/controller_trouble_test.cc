@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <chrono>
 #include <cmath>
 #include <functional>
 #include <future>
@@ -215,7 +214,8 @@ TEST_F(ControllerTroubleTest, RequestsOfTooManyBytesAreRefusedWhileOthersWaitFor
     return answer->get_future();
   };
   const auto is_answered = [](const std::future<absl::Status>& answer) {
-    return answer.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+    return answer.wait_for(absl::ToChronoSeconds(absl::ZeroDuration())) ==
+           std::future_status::ready;
   };
   const auto overloaded =
       StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("calls of 0 MiB wait"));

@@ -71,8 +71,8 @@ class Controller : private JobHost {
     // Calls that may wait for the store at once. Beyond, calls that need it are ResourceExhausted
     // at once, so that a disk that hangs does not gather calls without end.
     int max_waiting_calls = 10'000;
-    // Nor requests of so many bytes together, as they are on the wire; one alone is always taken.
-    // What is kept of each takes some three times as much.
+    // Nor requests of so many bytes together, as they are on the wire: what is kept of them takes
+    // more. One alone is always taken.
     size_t max_waiting_bytes = size_t{256} << 20;
     // Registered at once, those not heard of for an hour not counted: memory is kept for each.
     int max_workers = 20'000;

@@ -139,7 +139,10 @@ absl::Status CheckCondition(const std::string& field, const v1::Condition& condi
     return Invalid(absl::StrCat(field, ".recipe"),
                    ParseRecipe(condition.recipe()).status().message());
   }
-  if (condition.grid_grams_per_kwh() != 0 && metric != kCarbon) {
+  // A minus zero is not none, but would be shown as none.
+  const bool has_grid =
+      condition.grid_grams_per_kwh() != 0 || std::signbit(condition.grid_grams_per_kwh());
+  if (has_grid && metric != kCarbon) {
     return Invalid(field, metric, " does not depend on a grid; leave grid_grams_per_kwh out");
   }
   if (!(condition.grid_grams_per_kwh() >= 0 &&

@@ -101,6 +101,13 @@ TEST(JobValidatorTest, NamesTheFieldOfEveryMistake) {
        [](auto* s) { s->mutable_objectives(1)->mutable_condition()->set_device("pi5"); }},
       {"spec.objectives[0].condition",
        [](auto* s) { s->mutable_objectives(0)->mutable_condition()->set_device("devices/pi5"); }},
+      {"spec.objectives[1].condition",
+       [](auto* s) { s->mutable_objectives(1)->mutable_condition()->set_grid_grams_per_kwh(386); }},
+      {"spec.objectives[2].condition",
+       [](auto* s) {
+         s->add_objectives()->set_metric("latency_ms");
+         s->mutable_objectives(2)->mutable_condition()->set_grid_grams_per_kwh(-0.0);
+       }},
       {"spec.objectives[1].condition.batch",
        [](auto* s) { s->mutable_objectives(1)->mutable_condition()->set_batch(-1); }},
       {"spec.objectives[0].condition.split",

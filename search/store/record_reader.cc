@@ -215,16 +215,18 @@ absl::StatusOr<StoreIds> ReadIds(Db* db) {
       ids.measurement,
       db->QueryInt64("SELECT max((SELECT coalesce(max(id), 0) FROM measurements), "
                      "(SELECT coalesce(max(last_measurement), 0) FROM deleted_supernets))"));
-  // No controller lives to give out so many: the row is damaged, and there is none after the last.
+  // They are counted from 1, and no controller lives to give out so many: the row is damaged.
   constexpr int64_t kMost = int64_t{1} << 62;
-  for (const auto& [what, id] : {std::pair("job", ids.job),
-                                 {"trial", ids.trial},
-                                 {"task", ids.task},
-                                 {"measurement", ids.measurement}}) {
-    if (id > kMost) {
-      return absl::DataLossError(
-          absl::StrCat("no ", what, " can have the number ", id, ": restore a backup"));
-    }
+  for (const auto& [what, highest] : {std::pair("job", ids.job),
+                                      {"trial", ids.trial},
+                                      {"task", ids.task},
+                                      {"measurement", ids.measurement}}) {
+    FORALL_ASSIGN_OR_RETURN(
+        const int64_t lowest,
+        db->QueryInt64(absl::StrCat("SELECT coalesce(min(id), 1) FROM ", what, "s")));
+    if (lowest >= 1 && highest <= kMost) continue;
+    return absl::DataLossError(absl::StrCat("no ", what, " can have the number ",
+                                            lowest < 1 ? lowest : highest, ": restore a backup"));
   }
   return ids;
 }

@@ -133,6 +133,16 @@ TEST_F(SqliteResultStoreTest, NumbersWithoutASuccessorAreRefused) {
   FORALL_ASSERT_OK(db->Execute("INSERT INTO deleted_jobs VALUES (1, 0, 9223372036854775807, 0)"));
   EXPECT_THAT(store->BeginEpoch(),
               StatusIs(absl::StatusCode::kDataLoss, HasSubstr("no trial can have the number")));
+  FORALL_ASSERT_OK(db->Execute("DELETE FROM deleted_jobs"));
+  FORALL_ASSERT_OK(store->LoadIds().status());
+  for (const char* id : {"0", "-9223372036854775808"}) {
+    FORALL_ASSERT_OK(db->Execute(absl::StrCat(
+        "DELETE FROM measurements; INSERT INTO measurements VALUES (", id,
+        ", NULL, NULL, NULL, 1, 1, 1, 2.5, 2, 3, 1, 20, 1, '[]', 1, 1, 1, '', 7, '')")));
+    EXPECT_THAT(store->LoadIds(),
+                StatusIs(absl::StatusCode::kDataLoss,
+                         HasSubstr(absl::StrCat("no measurement can have the number ", id))));
+  }
 }
 
 TEST_F(SqliteResultStoreTest, LivesAreThereAfterReopening) {

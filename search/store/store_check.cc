@@ -65,6 +65,12 @@ constexpr Rule kRules[] = {
     {"SELECT 'the trials of searchJobs/' || job || ' are not numbered 1 to ' || count(*) "
      "FROM trials GROUP BY job HAVING min(ordinal) != 1 OR max(ordinal) != count(*)",
      kRestore},
+    // Numbers are counted from 1 (record_reader.cc).
+    {"SELECT what || ' ' || id || ' has a number that none can have' FROM "
+     "(SELECT 'job' AS what, id FROM jobs UNION ALL SELECT 'trial', id FROM trials "
+     "UNION ALL SELECT 'task', id FROM tasks UNION ALL SELECT 'measurement', id FROM measurements) "
+     "WHERE id < 1 OR id > 4611686018427387904",
+     kRestore},
     // States are those that there are, and what has ended says when.
     {"SELECT 'searchJobs/' || id || ' is in state ' || state || ', which does not exist' FROM jobs "
      "WHERE state NOT BETWEEN 1 AND 6",

@@ -192,6 +192,16 @@ TEST_F(StoreCheckTest, TrialsOutOfOrderAreFound) {
   EXPECT_THAT(Findings(), HasSubstr("the trials of searchJobs/2 are not numbered 1 to 3"));
 }
 
+TEST_F(StoreCheckTest, NumbersThatNoneCanHaveAreFound) {
+  Damage(
+      "UPDATE measurements SET id = -9223372036854775808 WHERE id = 13; UPDATE tasks SET id = 0 "
+      "WHERE id = 13; UPDATE trials SET id = 4611686018427387905 WHERE id = 22");
+  EXPECT_THAT(
+      Findings(),
+      AllOf(HasSubstr("measurement -9223372036854775808 has a number that none can have"),
+            HasSubstr("task 0 has a number"), HasSubstr("trial 4611686018427387905 has a number")));
+}
+
 TEST_F(StoreCheckTest, StatesThatDoNotExistAreFound) {
   Damage(
       "UPDATE jobs SET state = 9, end_time = 1 WHERE id = 1; UPDATE trials SET state = 0 WHERE id "

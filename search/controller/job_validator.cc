@@ -32,7 +32,7 @@ constexpr int kPartMultiple = 64;
 constexpr int kMaxTiers = 8;
 constexpr int kMaxTables = 16;
 constexpr int kMaxObjectives = 8;
-constexpr int kMaxConstraints = 16;
+constexpr int kMaxBounds = 32;  // of constraints, which have one or two
 constexpr int kMaxTrials = 1'000'000;
 constexpr int kMaxImages = 100'000'000;
 constexpr int kMaxParallelism = 10'000;
@@ -450,7 +450,7 @@ absl::Status CheckStoredSpec(const v1::SearchJobSpec& spec) {
   const v1::Fidelity& fidelity = spec.fidelity();
   std::vector<Bound> bounds = {
       {"spec.objectives", spec.objectives_size(), 1, kMaxObjectives},
-      {"spec.constraints", spec.constraints_size(), 0, kMaxConstraints},
+      {"spec.constraints", spec.constraints_size(), 0, kMaxBounds},
       {"spec.latency_tables", spec.latency_tables_size(), 0, kMaxTables},
       {"spec.fidelity.tiers", fidelity.tiers_size(), 0, kMaxTiers},
       {"spec.budget.max_trials", spec.budget().max_trials(), 1, kMaxTrials},
@@ -492,9 +492,16 @@ absl::Status ValidateObjectives(
   if (objectives.size() > kMaxObjectives) {
     return Invalid(prefix + "objectives", "at most ", kMaxObjectives, ", got ", objectives.size());
   }
-  if (constraints.size() > kMaxConstraints) {
-    return Invalid(prefix + "constraints", "at most ", kMaxConstraints, ", got ",
-                   constraints.size());
+  if (constraints.size() > kMaxBounds) {
+    return Invalid(prefix + "constraints", "at most ", kMaxBounds, ", got ", constraints.size());
+  }
+  // A job file gives each a line of its own: what it shows must be as good as what was given.
+  int bounds = 0;
+  for (const v1::Constraint& constraint : constraints) {
+    bounds += (constraint.has_at_most() ? 1 : 0) + (constraint.has_at_least() ? 1 : 0);
+  }
+  if (bounds > kMaxBounds) {
+    return Invalid(prefix + "constraints", "at most ", kMaxBounds, " bounds, got ", bounds);
   }
   std::set<std::string> seen;
   for (int i = 0; i < objectives.size(); ++i) {

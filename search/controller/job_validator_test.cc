@@ -230,6 +230,28 @@ TEST(JobValidatorTest, NamesTheFieldOfEveryMistake) {
   }
 }
 
+// However they are spread over constraints: a job file shows one on each line.
+TEST(JobValidatorTest, ThirtyTwoBoundsAreTheMost) {
+  const auto with = [](int both, int one) {
+    v1::SearchJobSpec spec = GoodSpec();
+    spec.clear_constraints();
+    for (int i = 0; i < both + one; ++i) {
+      v1::Constraint* const constraint = spec.add_constraints();
+      constraint->set_metric("macs");
+      constraint->set_at_most(1e9 + i);
+      if (i < both) constraint->set_at_least(i);
+    }
+    return ValidateSearchJobSpec(spec);
+  };
+  FORALL_EXPECT_OK(with(16, 0));
+  FORALL_EXPECT_OK(with(0, 32));
+  FORALL_EXPECT_OK(with(10, 12));
+  for (const absl::Status& refused : {with(16, 1), with(17, 0), with(0, 33), with(32, 0)}) {
+    EXPECT_THAT(refused, StatusIs(absl::StatusCode::kInvalidArgument,
+                                  HasSubstr("spec.constraints: at most 32")));
+  }
+}
+
 TEST(JobValidatorTest, PriorityAndWeightReachToTheirBounds) {
   for (const auto& [priority, weight] : {std::pair(-100, 0.01F), {100, 100.0F}}) {
     v1::SearchJobSpec spec = GoodSpec();

@@ -28,7 +28,7 @@ class ControllerProcess {
                                                                   bool mtls);
   ~ControllerProcess();
 
-  const std::string& folder() const { return folder_; }
+  std::string db() const { return folder_ + "/forall.db"; }
   std::string address() const;
   // As somebody who may do everything.
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }

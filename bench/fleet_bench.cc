@@ -35,6 +35,7 @@ constexpr double kMostPerSecond = 24'000;
 // Workers that export what the others then time.
 constexpr int kExporters = 32;
 constexpr int kSpareFiles = 256;
+constexpr int64_t kMostReplayed = 60'000;
 constexpr double kBarShare = 0.5;
 constexpr double kBarGrantMs = 5;
 constexpr int kBarThreads = 24;
@@ -101,6 +102,7 @@ class Run {
                             ControllerProcess::Start(options_.supernet, options_.mtls));
     FORALL_RETURN_IF_ERROR(MeasureIdle());
     FORALL_RETURN_IF_ERROR(QueueLatencies());
+    FORALL_ASSIGN_OR_RETURN(sqlite_, SqliteLimit::Begin(controller_->db()));
     FORALL_RETURN_IF_ERROR(MeasureCompletions());
     rpc_limit_ = fleet_->MeasureEmptyCalls(std::min(2.0, options_.seconds));
     FORALL_RETURN_IF_ERROR(MeasureSqlite());
@@ -220,13 +222,15 @@ class Run {
   }
 
   absl::Status MeasureSqlite() {
-    const SqliteLimitOptions limits{.folder = controller_->folder(),
-                                    .callers = std::min(options_.callers, workers_),
+    FORALL_RETURN_IF_ERROR(sqlite_->Load(kMostReplayed));
+    const SqliteLimitOptions limits{.callers = std::min(options_.callers, workers_),
                                     .results_per_call = options_.results_per_call,
                                     .seconds = std::min(2.0, options_.seconds)};
-    FORALL_ASSIGN_OR_RETURN(sqlite_limit_, MeasureSqliteLimit(limits));
-    FORALL_ASSIGN_OR_RETURN(full_batches_, MeasureFullBatches(limits));
-    FORALL_ASSIGN_OR_RETURN(store_limit_, MeasureStoreLimit(limits));
+    const auto as_stored = SqliteLimit::Order::kAsStored;
+    FORALL_ASSIGN_OR_RETURN(sqlite_limit_, sqlite_->Measure(limits, as_stored, true));
+    FORALL_ASSIGN_OR_RETURN(full_batches_, sqlite_->Measure(limits, as_stored, false));
+    FORALL_ASSIGN_OR_RETURN(by_job_, sqlite_->Measure(limits, SqliteLimit::Order::kByJob, true));
+    sqlite_.reset();
     return absl::OkStatus();
   }
 
@@ -265,10 +269,10 @@ class Run {
             absl::StrFormat(R"({"benchmark":"fleet","workers":%d,"completions_per_second":%.0f,)"
                             R"("sqlite_limit_per_second":%.0f,"share_of_sqlite":%.3f,)"
                             R"("sqlite_full_batches_per_second":%.0f,)"
-                            R"("store_limit_per_second":%.0f,"rpc_limit_per_second":%.0f,)"
+                            R"("sqlite_by_job_per_second":%.0f,"rpc_limit_per_second":%.0f,)"
                             R"("callers":%d,"results_per_call":%d,)",
                             workers_, completions_, sqlite_limit_, completions_ / sqlite_limit_,
-                            full_batches_, store_limit_, rpc_limit_,
+                            full_batches_, by_job_, rpc_limit_,
                             std::min(options_.callers, workers_), options_.results_per_call),
             absl::StrFormat(R"("results_per_commit":%.1f,"results_per_commit_p99":%.0f,)"
                             R"("commit_ms":%.3f,"controller_cores":%.2f,)",
@@ -294,6 +298,7 @@ class Run {
   const int workers_;
   const std::string artifact_ = std::string(4096, 'm');
   std::unique_ptr<ControllerProcess> controller_;
+  std::unique_ptr<SqliteLimit> sqlite_;
   std::unique_ptr<SimulatedFleet> fleet_;  // before the controller goes
   ControllerProcess::Usage idle_;
   double worker_kib_ = 0;
@@ -304,7 +309,7 @@ class Run {
   double commit_ms_ = 0;
   double sqlite_limit_ = 0;
   double full_batches_ = 0;
-  double store_limit_ = 0;
+  double by_job_ = 0;
   double rpc_limit_ = 0;
   double grants_ = 0;
   double grant_p50_ms_ = 0;

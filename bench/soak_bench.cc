@@ -98,6 +98,7 @@ class Soak {
                                   .first_worker = first,
                                   .workers = workers,
                                   .devices = kDevices,
+                                  .kinds = {},
                                   .artifact_sha256 = artifact_sha256_,
                                   .artifact_bytes = artifact_bytes_});
   }

@@ -1,247 +1,108 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench/sqlite_limit.h"
 
+#include <sqlite3.h>
+
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <filesystem>
-#include <functional>
-#include <future>
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "base/status_macros.h"
 #include "base/thread.h"
-#include "search/store/evidence_codec.h"
 #include "search/store/sqlite_db.h"
-#include "search/store/sqlite_result_store.h"
-#include "search/store/stored_value.h"
+#include "search/store/store_backup.h"
 
 namespace forall {
 namespace {
 
-constexpr int64_t kResults = 60'000;  // at most
+// One column of a row.
+struct Value {
+  int type = SQLITE_NULL;
+  int64_t integer = 0;
+  double real = 0;
+  std::string bytes;  // of a text or a blob
+};
+using Row = std::vector<Value>;
 
-std::string Key(const char* what, int64_t number) {
-  return absl::StrFormat("%s%063d", what, number);
-}
+// Rows of a result, in the order in which they are written.
+enum Table { kEnds, kMeasurements, kLatencies, kEvidence, kEvents, kTrials, kTables };
 
-std::map<std::string, std::string> Environment() {
-  return {{"governor", "performance"},
-          {"load_average", "0.42"},
-          {"temperature_celsius", "51.0"},
-          {"frequency_khz", "2450000"},
-          {"core", "1"},
-          {"warnings", "no turbo control, a virtual machine"}};
-}
-
-std::string MeasuredEvent(int64_t id) {
-  return absl::StrCat(R"({"trial":)", id, R"(,"task":)", id, R"(,"target":0,"measurements":[)", id,
-                      R"(],"fidelity":"screening"})");
-}
-
-std::string DecidedEvent(int64_t id) {
-  return absl::StrCat(
-      R"({"trial":)", id,
-      R"(,"state":2,"values":[1.2512345678,23456789.0],"hypervolume":0.41234567,"frontier":12})");
-}
-
-// A job whose tasks are all open, as they are when workers complete them.
-absl::Status Prepare(const std::string& path) {
-  FORALL_ASSIGN_OR_RETURN(std::unique_ptr<SqliteResultStore> store,
-                          SqliteResultStore::Create({.path = path}));
-  FORALL_RETURN_IF_ERROR(store->BeginEpoch().status());
-  const absl::Time now = Clock::Real()->Now();
-  StoreBatch batch;
-  JobRecord job;
-  job.id = 1;
-  job.spec = std::string(200, 's');
-  job.supernet_sha256 = Key("s", 1);
-  job.create_time = job.update_time = now;
-  batch.insert_jobs.push_back(job);
-  for (int64_t id = 1; id <= kResults; ++id) {
-    TrialRecord trial;
-    trial.id = trial.ordinal = id;
-    trial.job_id = 1;
-    trial.search_space = "fashion_mnist";
-    trial.choices = std::vector<int32_t>(20, 1);
-    trial.arch_key = Key("a", id);
-    trial.graph_key = Key("g", id);
-    trial.artifact_sha256 = Key("o", 1);
-    trial.create_time = now;
-    batch.insert_trials.push_back(std::move(trial));
-    TaskRecord task;
-    task.id = id;
-    task.job_id = 1;
-    task.trial_id = id;
-    task.kind = TaskKind::kLatency;
-    task.payload = std::string(450, 'p');
-    batch.insert_tasks.push_back(std::move(task));
-  }
-  FORALL_RETURN_IF_ERROR(store->Commit(std::move(batch)));
-  store->Stop();
-  return absl::OkStatus();
-}
-
-class Loop {
+// A prepared statement of the loop.
+class Prepared {
  public:
-  explicit Loop(std::unique_ptr<Db> db) : db_(std::move(db)) {}
+  static absl::StatusOr<Prepared> Make(Db* db, const std::string& sql) {
+    sqlite3_stmt* statement = nullptr;
+    const int code = sqlite3_prepare_v3(db->handle(), sql.c_str(), -1, SQLITE_PREPARE_PERSISTENT,
+                                        &statement, nullptr);
+    if (code != SQLITE_OK) return SqliteError(code, sqlite3_errmsg(db->handle()));
+    return Prepared(statement);
+  }
+  Prepared(Prepared&& other) noexcept : statement_(std::exchange(other.statement_, nullptr)) {}
+  Prepared& operator=(Prepared&&) = delete;
+  ~Prepared() { sqlite3_finalize(statement_); }
 
-  absl::Status Start() {
-    FORALL_RETURN_IF_ERROR(
-        db_->Execute("PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA temp_store = "
-                     "MEMORY; PRAGMA journal_mode = WAL"));
-    // What all results share.
-    for (const char* text : {"", "w", "latency_ms", "bench", "prediction", "build", "fp32"}) {
-      FORALL_RETURN_IF_ERROR(db_->Run("INSERT OR IGNORE INTO keys (text) VALUES (?)", text));
+  void Bind(int index, int64_t value) { sqlite3_bind_int64(statement_, index, value); }
+
+  // Rows of the statement, whose parameters are bound.
+  absl::StatusOr<std::vector<Row>> Read() {
+    std::vector<Row> rows;
+    int code = SQLITE_ROW;
+    while ((code = sqlite3_step(statement_)) == SQLITE_ROW) {
+      Row& row = rows.emplace_back(sqlite3_column_count(statement_));
+      for (int i = 0; i < static_cast<int>(row.size()); ++i) {
+        Value& value = row[i];
+        value.type = sqlite3_column_type(statement_, i);
+        if (value.type == SQLITE_INTEGER) value.integer = sqlite3_column_int64(statement_, i);
+        if (value.type == SQLITE_FLOAT) value.real = sqlite3_column_double(statement_, i);
+        if (value.type == SQLITE_TEXT || value.type == SQLITE_BLOB) {
+          const auto* const bytes = static_cast<const char*>(sqlite3_column_blob(statement_, i));
+          value.bytes.assign(bytes, bytes + sqlite3_column_bytes(statement_, i));
+        }
+      }
     }
-    FORALL_ASSIGN_OR_RETURN(key_, db_->QueryInt64("SELECT id FROM keys WHERE text = 'bench'"));
-    FORALL_RETURN_IF_ERROR(
-        db_->Run("INSERT INTO conditions (device, device_class, device_fingerprint, profile, "
-                 "dataset, split, recipe, batch) VALUES (?1, ?1, ?1, ?1, ?1, ?1, ?1, 1)",
-                 key_));
-    FORALL_ASSIGN_OR_RETURN(Statement rows, db_->Query("SELECT graph FROM trials ORDER BY id"));
-    FORALL_RETURN_IF_ERROR(rows.ForEachRow([&] {
-      graphs_.push_back(rows.Int64(0));
-      return absl::OkStatus();
-    }));
-    FORALL_ASSIGN_OR_RETURN(artifact_, db_->QueryInt64("SELECT artifact FROM trials WHERE id = 1"));
-    FORALL_ASSIGN_OR_RETURN(nothing_, CompressBytes(""));
-    FORALL_ASSIGN_OR_RETURN(environment_, CompressBytes(ToStoredMap(Environment())));
-    return absl::OkStatus();
+    sqlite3_reset(statement_);
+    if (code != SQLITE_DONE) return SqliteError(code, sqlite3_errstr(code));
+    return rows;
   }
 
-  absl::Status Commit(int results) {
-    FORALL_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(db_.get()));
-    for (int i = 0; i < results; ++i) FORALL_RETURN_IF_ERROR(Store(++stored_));
-    return transaction.Commit();
+  // One row written; it must stay where it is until then.
+  absl::Status Write(const Row& row) {
+    for (int i = 0; i < static_cast<int>(row.size()); ++i) {
+      const Value& value = row[i];
+      const int size = static_cast<int>(value.bytes.size());
+      if (value.type == SQLITE_INTEGER) sqlite3_bind_int64(statement_, i + 1, value.integer);
+      if (value.type == SQLITE_FLOAT) sqlite3_bind_double(statement_, i + 1, value.real);
+      if (value.type == SQLITE_NULL) sqlite3_bind_null(statement_, i + 1);
+      if (value.type == SQLITE_TEXT) {
+        sqlite3_bind_text(statement_, i + 1, value.bytes.data(), size, SQLITE_STATIC);
+      }
+      if (value.type == SQLITE_BLOB) {
+        sqlite3_bind_blob(statement_, i + 1, value.bytes.data(), size, SQLITE_STATIC);
+      }
+    }
+    sqlite3_step(statement_);
+    const int code = sqlite3_reset(statement_);
+    return code == SQLITE_OK ? absl::OkStatus() : SqliteError(code, sqlite3_errstr(code));
   }
-
-  int64_t stored() const { return stored_; }
 
  private:
-  absl::Status Store(int64_t id) {
-    const int64_t now = ToStoredTime(Clock::Real()->Now());
-    const std::string token = absl::StrCat("1-", id);
-    const std::string fingerprint = Key("f", id);
-    FORALL_RETURN_IF_ERROR(
-        db_->Run("INSERT INTO task_ends (task, state, attempts, completed_by, completed_token, "
-                 "result_fingerprint, error, seconds) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                 id, TaskState::kDone, 1, key_, token, fingerprint, "", 1.5));
-    FORALL_RETURN_IF_ERROR(db_->Run(
-        "INSERT INTO measurements (id, job, trial, task, subject, metric, condition, value, low, "
-        "high, interval_kind, sample_count, verdict, reasons, fidelity, worker, worker_build, "
-        "lease_token, time, retracted_by) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        id, 1, id, id, graphs_[id - 1], key_, 1, 1.25, 1.24, 1.26, key_, 64, 1, "[]", 1, key_, key_,
-        token, now, ""));
-    FORALL_RETURN_IF_ERROR(
-        db_->Run("INSERT INTO latencies (measurement, ratio, raw_median_ms, reference_median_ms, "
-                 "baseline_reference_ms, baseline) VALUES (?, ?, ?, ?, ?, ?)",
-                 id, 1.25, 1.27, 1.02, 1.0, key_));
-    FORALL_RETURN_IF_ERROR(db_->Run(
-        "INSERT INTO evidence (measurement, samples, reference_samples, top1_bitmap, environment) "
-        "VALUES (?, ?, ?, ?, ?)",
-        id, Blob{nothing_}, Blob{nothing_}, Blob{nothing_}, Blob{environment_}));
-    FORALL_RETURN_IF_ERROR(AppendEvent("measured", MeasuredEvent(id), now));
-    FORALL_RETURN_IF_ERROR(AppendEvent("decided", DecidedEvent(id), now));
-    return db_->Run(
-        "UPDATE trials SET artifact = ?, state = ?, error = ?, reused = ?, end_time = ? "
-        "WHERE id = ?",
-        artifact_, TrialState::kMeasured, "", 0, now, id);
-  }
-
-  absl::Status AppendEvent(const char* kind, const std::string& payload, int64_t now) {
-    return db_->Run("INSERT INTO job_events (job, seq, kind, payload, time) VALUES (1, ?, ?, ?, ?)",
-                    ++sequence_, kind, payload, now);
-  }
-
-  const std::unique_ptr<Db> db_;
-  int64_t key_ = 0;
-  std::vector<int64_t> graphs_;  // of the trials
-  int64_t artifact_ = 0;
-  int64_t stored_ = 0;
-  int64_t sequence_ = 0;
-  std::string nothing_;
-  std::string environment_;
+  explicit Prepared(sqlite3_stmt* statement) : statement_(statement) {}
+  sqlite3_stmt* statement_;
 };
 
-// What Loop writes for the same number, as the controller hands it to its store.
-void AddResult(int64_t id, StoreBatch* batch) {
-  const absl::Time now = Clock::Real()->Now();
-  const std::string token = absl::StrCat("1-", id);
-  TaskRecord task;
-  task.id = id;
-  task.job_id = 1;
-  task.trial_id = id;
-  task.kind = TaskKind::kLatency;
-  task.state = TaskState::kDone;
-  task.attempts = 1;
-  task.completed_by = "bench";
-  task.completed_token = token;
-  task.result_fingerprint = Key("f", id);
-  task.seconds = 1.5;
-  batch->update_tasks.push_back(std::move(task));
-  MeasurementRecord measurement;
-  measurement.id = measurement.trial_id = measurement.task_id = id;
-  measurement.job_id = 1;
-  measurement.key = {Key("g", id), "latency_ms", "bench", "bench", "fp", "p", "", "", "fp32", 1};
-  measurement.value = 1.25;
-  measurement.low = 1.24;
-  measurement.high = 1.26;
-  measurement.interval_kind = "prediction";
-  measurement.sample_count = 64;
-  measurement.worker = "bench";
-  measurement.worker_build = "build";
-  measurement.lease_token = token;
-  measurement.time = now;
-  measurement.ratio = 1.25;
-  measurement.raw_median_ms = 1.27;
-  measurement.reference_median_ms = 1.02;
-  measurement.baseline_reference_ms = 1;
-  measurement.baseline_id = "bench";
-  batch->insert_measurements.push_back(std::move(measurement));
-  batch->insert_evidence.push_back({id, {}, {}, "", Environment()});
-  batch->append_events.push_back({1, 2 * id - 1, "measured", MeasuredEvent(id), now});
-  batch->append_events.push_back({1, 2 * id, "decided", DecidedEvent(id), now});
-  TrialRecord trial;
-  trial.id = trial.ordinal = id;
-  trial.job_id = 1;
-  trial.artifact_sha256 = Key("o", 1);
-  trial.state = TrialState::kMeasured;
-  trial.end_time = now;
-  batch->update_trials.push_back(std::move(trial));
-}
-
-// The next batch is made while the one before it is stored, as the controller does it.
-absl::StatusOr<double> TimeStore(SqliteResultStore* store, const SqliteLimitOptions& options) {
-  const int64_t start = Clock::Real()->SteadyNanos();
-  const int64_t end = start + static_cast<int64_t>(options.seconds * 1e9);
-  int64_t stored = 0;
-  std::optional<std::future<absl::Status>> before;
-  const int full = options.callers * options.results_per_call;
-  while (Clock::Real()->SteadyNanos() < end && stored + full <= kResults) {
-    StoreBatch batch;
-    for (int i = 0; i < full; ++i) AddResult(++stored, &batch);
-    if (before.has_value()) FORALL_RETURN_IF_ERROR(before->get());
-    const auto promise = std::make_shared<std::promise<absl::Status>>();
-    before = promise->get_future();
-    store->CommitAsync(std::move(batch),
-                       [promise](absl::Status status) { promise->set_value(std::move(status)); });
-  }
-  if (before.has_value()) FORALL_RETURN_IF_ERROR(before->get());
-  return static_cast<double>(stored) /
-         (1e-9 * static_cast<double>(Clock::Real()->SteadyNanos() - start));
-}
-
-void Remove(const std::string& path) {
-  for (const char* suffix : {"", "-wal", "-shm", ".lock"}) std::filesystem::remove(path + suffix);
+std::string Insert(const char* table, int columns) {
+  return absl::StrCat("INSERT INTO ", table, " VALUES (",
+                      absl::StrJoin(std::vector<std::string>(columns, "?"), ", "), ")");
 }
 
 // Threads that hand over a call's results and wait for them, as often as they can.
@@ -296,58 +157,161 @@ class Callers {
   std::vector<Thread> threads_;
 };
 
-absl::Status CommitForCallers(const SqliteLimitOptions& options, Loop* loop) {
-  const int64_t end = Clock::Real()->SteadyNanos() + static_cast<int64_t>(options.seconds * 1e9);
-  const int full = options.callers * options.results_per_call;
-  Callers callers(options.callers, options.results_per_call);
-  while (Clock::Real()->SteadyNanos() < end && loop->stored() + full <= kResults) {
-    FORALL_RETURN_IF_ERROR(loop->Commit(callers.Collect()));
-    callers.Answer();
-  }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<double> WithLoop(const SqliteLimitOptions& options,
-                                const std::function<absl::Status(Loop*)>& run) {
-  const std::string path = options.folder + "/sqlite_limit.db";
-  FORALL_RETURN_IF_ERROR(Prepare(path));
-  FORALL_ASSIGN_OR_RETURN(std::unique_ptr<Db> db, Db::Open({.path = path}));
-  Loop loop(std::move(db));
-  FORALL_RETURN_IF_ERROR(loop.Start());
-  const int64_t start = Clock::Real()->SteadyNanos();
-  FORALL_RETURN_IF_ERROR(run(&loop));
-  const double seconds = 1e-9 * static_cast<double>(Clock::Real()->SteadyNanos() - start);
-  Remove(path);
-  return static_cast<double>(loop.stored()) / seconds;
+void Remove(const std::string& path) {
+  for (const char* suffix : {"", "-wal", "-shm"}) std::filesystem::remove(path + suffix);
 }
 
 }  // namespace
 
-absl::StatusOr<double> MeasureStoreLimit(const SqliteLimitOptions& options) {
-  const std::string path = options.folder + "/store_limit.db";
-  FORALL_RETURN_IF_ERROR(Prepare(path));
-  FORALL_ASSIGN_OR_RETURN(std::unique_ptr<SqliteResultStore> store,
-                          SqliteResultStore::Create({.path = path}));
-  const absl::StatusOr<double> rate = TimeStore(store.get(), options);
-  store->Stop();
-  store.reset();
+struct SqliteLimit::Result {
+  int64_t job = 0;
+  std::array<std::vector<Row>, kTables> rows;
+};
+
+SqliteLimit::SqliteLimit(std::string db, std::string copy)
+    : db_(std::move(db)), copy_(std::move(copy)) {}
+
+SqliteLimit::~SqliteLimit() { Remove(copy_); }
+
+absl::StatusOr<std::unique_ptr<SqliteLimit>> SqliteLimit::Begin(const std::string& db) {
+  const std::string copy = db + ".before";
+  FORALL_RETURN_IF_ERROR(
+      BackUpStore({.db = db, .artifacts = "", .file = copy, .with_artifacts = false}).status());
+  return std::unique_ptr<SqliteLimit>(new SqliteLimit(db, copy));
+}
+
+absl::Status SqliteLimit::Load(int64_t most) {
+  FORALL_ASSIGN_OR_RETURN(std::unique_ptr<Db> db, Db::Open({.path = copy_}));
+  FORALL_RETURN_IF_ERROR(db->Execute(absl::StrCat("ATTACH '", db_, "' AS after")));
+  // What results share, made by the first of them.
+  FORALL_RETURN_IF_ERROR(db->Execute(
+      "INSERT INTO keys SELECT * FROM after.keys WHERE id > (SELECT max(id) FROM main.keys); "
+      "INSERT OR IGNORE INTO conditions SELECT * FROM after.conditions; "
+      "INSERT OR IGNORE INTO baselines SELECT * FROM after.baselines"));
+  FORALL_ASSIGN_OR_RETURN(const int64_t last,
+                          db->QueryInt64("SELECT coalesce(max(id), 0) FROM main.measurements"));
+  FORALL_ASSIGN_OR_RETURN(const int64_t last_event,
+                          db->QueryInt64("SELECT coalesce(max(rowid), 0) FROM main.job_events"));
+  std::vector<Prepared> read;
+  for (const char* sql :
+       {"SELECT * FROM after.task_ends WHERE task = ?",
+        "SELECT * FROM after.measurements WHERE id > ?1 AND task NOT IN (SELECT task FROM "
+        "main.task_ends) ORDER BY id LIMIT ?2",
+        "SELECT * FROM after.latencies WHERE measurement = ?",
+        "SELECT * FROM after.evidence WHERE measurement = ?",
+        "SELECT * FROM after.job_events WHERE rowid > ?1 AND kind IN ('measured', 'decided') "
+        "ORDER BY rowid LIMIT 2 * ?2",
+        "SELECT artifact, state, error, reused, end_time, id FROM after.trials WHERE id = ?"}) {
+    FORALL_ASSIGN_OR_RETURN(Prepared statement, Prepared::Make(db.get(), sql));
+    read.push_back(std::move(statement));
+  }
+  // Columns 0 to 3 of a measurement are its number, job, trial and task.
+  read[kMeasurements].Bind(1, last);
+  read[kMeasurements].Bind(2, most);
+  FORALL_ASSIGN_OR_RETURN(std::vector<Row> measurements, read[kMeasurements].Read());
+  std::map<int64_t, std::vector<size_t>> of_job;
+  for (Row& row : measurements) {
+    Result result;
+    result.job = row[1].integer;
+    const std::array<std::pair<Table, int64_t>, 4> others = {{{kEnds, row[3].integer},
+                                                              {kLatencies, row[0].integer},
+                                                              {kEvidence, row[0].integer},
+                                                              {kTrials, row[2].integer}}};
+    for (const auto& [table, key] : others) {
+      read[table].Bind(1, key);
+      FORALL_ASSIGN_OR_RETURN(result.rows[table], read[table].Read());
+    }
+    result.rows[kMeasurements].push_back(std::move(row));
+    of_job[result.job].push_back(results_.size());
+    results_.push_back(std::move(result));
+  }
+  // Each result of a job yields two events of it.
+  read[kEvents].Bind(1, last_event);
+  read[kEvents].Bind(2, most);
+  FORALL_ASSIGN_OR_RETURN(std::vector<Row> events, read[kEvents].Read());
+  std::map<int64_t, size_t> next;
+  for (Row& row : events) {
+    const int64_t job = row[0].integer;
+    const size_t at = next[job]++ / 2;
+    if (at < of_job[job].size()) {
+      results_[of_job[job][at]].rows[kEvents].push_back(std::move(row));
+    }
+  }
+  if (results_.empty()) return absl::NotFoundError("no latency was stored since");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<double> SqliteLimit::Measure(const SqliteLimitOptions& options, Order order,
+                                            bool callers) const {
+  std::vector<Result> results = results_;
+  if (order == Order::kByJob) {
+    std::vector<Value> numbers;
+    for (const Result& result : results) numbers.push_back(result.rows[kMeasurements][0][0]);
+    std::stable_sort(results.begin(), results.end(),
+                     [](const Result& a, const Result& b) { return a.job < b.job; });
+    for (size_t i = 0; i < results.size(); ++i) {
+      for (const Table table : {kMeasurements, kLatencies, kEvidence}) {
+        for (Row& row : results[i].rows[table]) row[0] = numbers[i];
+      }
+    }
+  }
+  const std::string path = copy_ + ".written";
+  std::filesystem::copy_file(copy_, path, std::filesystem::copy_options::overwrite_existing);
+  absl::StatusOr<double> rate = absl::InternalError("");
+  {
+    FORALL_ASSIGN_OR_RETURN(std::unique_ptr<Db> db, Db::Open({.path = path}));
+    // As the store sets it, but for its checkpoints, which have a thread of their own.
+    FORALL_RETURN_IF_ERROR(
+        db->Execute("PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA temp_store = "
+                    "MEMORY; PRAGMA journal_mode = WAL; PRAGMA cache_size = -16384"));
+    std::vector<Prepared> write;
+    for (const auto& [table, name] :
+         std::initializer_list<std::pair<Table, const char*>>{{kEnds, "task_ends"},
+                                                              {kMeasurements, "measurements"},
+                                                              {kLatencies, "latencies"},
+                                                              {kEvidence, "evidence"},
+                                                              {kEvents, "job_events"}}) {
+      const auto columns = static_cast<int>(results[0].rows[table].at(0).size());
+      FORALL_ASSIGN_OR_RETURN(Prepared statement, Prepared::Make(db.get(), Insert(name, columns)));
+      write.push_back(std::move(statement));
+    }
+    FORALL_ASSIGN_OR_RETURN(Prepared update,
+                            Prepared::Make(db.get(),
+                                           "UPDATE trials SET artifact = ?, state = ?, error = ?, "
+                                           "reused = ?, end_time = ? WHERE id = ?"));
+    write.push_back(std::move(update));
+    size_t stored = 0;
+    const auto commit = [&](int count) -> absl::Status {
+      FORALL_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(db.get()));
+      for (const size_t end = stored + count; stored < end; ++stored) {
+        for (int table = 0; table < kTables; ++table) {
+          for (const Row& row : results[stored].rows[table]) {
+            FORALL_RETURN_IF_ERROR(write[table].Write(row));
+          }
+        }
+      }
+      return transaction.Commit();
+    };
+    const int full = options.callers * options.results_per_call;
+    const int64_t start = Clock::Real()->SteadyNanos();
+    const int64_t end = start + static_cast<int64_t>(options.seconds * 1e9);
+    const auto go_on = [&] {
+      return Clock::Real()->SteadyNanos() < end && stored + full <= results.size();
+    };
+    if (callers) {
+      Callers threads(options.callers, options.results_per_call);
+      while (go_on()) {
+        FORALL_RETURN_IF_ERROR(commit(threads.Collect()));
+        threads.Answer();
+      }
+    } else {
+      while (go_on()) FORALL_RETURN_IF_ERROR(commit(full));
+    }
+    rate = static_cast<double>(stored) /
+           (1e-9 * static_cast<double>(Clock::Real()->SteadyNanos() - start));
+  }
   Remove(path);
   return rate;
-}
-
-absl::StatusOr<double> MeasureSqliteLimit(const SqliteLimitOptions& options) {
-  return WithLoop(options, [&](Loop* loop) { return CommitForCallers(options, loop); });
-}
-
-absl::StatusOr<double> MeasureFullBatches(const SqliteLimitOptions& options) {
-  return WithLoop(options, [&](Loop* loop) -> absl::Status {
-    const int64_t end = Clock::Real()->SteadyNanos() + static_cast<int64_t>(options.seconds * 1e9);
-    const int full = options.callers * options.results_per_call;
-    while (Clock::Real()->SteadyNanos() < end && loop->stored() + full <= kResults) {
-      FORALL_RETURN_IF_ERROR(loop->Commit(full));
-    }
-    return absl::OkStatus();
-  });
 }
 
 }  // namespace forall

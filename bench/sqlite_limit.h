@@ -1,34 +1,61 @@
 // SPDX-License-Identifier: Apache-2.0
-// What SQLite alone could store: the rows that a controller writes for latency results, in the
-// same schema, with nothing around them.
+// What SQLite alone could store: the very rows that a controller has stored for latency results,
+// once more into a copy of its database as it was before them, with nothing around it.
 #ifndef FORALL_BENCH_SQLITE_LIMIT_H_
 #define FORALL_BENCH_SQLITE_LIMIT_H_
 
+#include <cstdint>
+#include <memory>
 #include <string>
+#include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
 namespace forall {
 
 struct SqliteLimitOptions {
-  std::string folder;  // on the disk in question; a file is made in it
-  int callers = 32;    // threads, each of which waits until its results are durable
+  int callers = 32;  // threads, each of which waits until its results are durable
   int results_per_call = 8;
   double seconds = 2;
 };
 
-// Results per second of a loop of durable transactions with prepared statements on one connection.
-// A transaction takes what all callers have handed over meanwhile. A result is one closed task, one
-// measurement with its latency and evidence, two job events and one updated trial.
-absl::StatusOr<double> MeasureSqliteLimit(const SqliteLimitOptions& options);
+// Thread-compatible.
+class SqliteLimit {
+ public:
+  // Copies the database, which a controller may be writing, and remembers how far it went. The copy
+  // and those that are written to lie beside it, on the same disk.
+  static absl::StatusOr<std::unique_ptr<SqliteLimit>> Begin(const std::string& db);
+  ~SqliteLimit();
+  SqliteLimit(const SqliteLimit&) = delete;
+  SqliteLimit& operator=(const SqliteLimit&) = delete;
 
-// The same by a caller without equal: every transaction holds what all callers could hand over, and
-// nobody waits for it.
-absl::StatusOr<double> MeasureFullBatches(const SqliteLimitOptions& options);
+  // Reads what was stored since, up to `most` latency results. A result is how its task ended, its
+  // measurement with the latency and evidence that belong to it, the events of its job, and its
+  // trial's state.
+  absl::Status Load(int64_t most);
 
-// Full batches through SqliteResultStore, one made while another is stored: what the store takes
-// beside SQLite.
-absl::StatusOr<double> MeasureStoreLimit(const SqliteLimitOptions& options);
+  // In which order results come.
+  enum class Order {
+    kAsStored,  // of all jobs that were searched at the time
+    kByJob,     // one job after the other: neighbours in every index
+  };
+
+  // Results per second of a loop of durable transactions with prepared statements on one
+  // connection. A transaction takes what all callers have handed over meanwhile; without `callers`
+  // it holds what all of them could hand over, and nobody waits for it.
+  absl::StatusOr<double> Measure(const SqliteLimitOptions& options, Order order,
+                                 bool callers) const;
+
+ private:
+  struct Result;
+
+  SqliteLimit(std::string db, std::string copy);
+
+  const std::string db_;
+  const std::string copy_;
+  std::vector<Result> results_;
+};
 
 }  // namespace forall
 

@@ -72,6 +72,8 @@ write evaluator/bad.cc '#include "search/store/store.h"'
 expect_caught "evaluator includes search" evaluator/bad.cc "evaluator/ may not include"
 write search/queue/bad.cc '#include <sqlite3.h>'
 expect_caught "SQLite outside the store" search/queue/bad.cc "SQLite stays behind search/store"
+write bench/bad.cc '#include <sqlite3.h>'
+expect_caught "SQLite in another benchmark" bench/bad.cc "SQLite stays behind search/store"
 write search/sampler/bad.cc '#include <grpcpp/channel.h>'
 expect_caught "gRPC inside a sampler" search/sampler/bad.cc "gRPC stays at the edges"
 write supernet/bad.cc '#include "onnx/onnx_pb.h"'

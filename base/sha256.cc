@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/sha256.h"
 
+#include <openssl/core_names.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
@@ -12,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "base/log.h"
 
 namespace forall {
 
@@ -60,6 +62,45 @@ std::string HmacSha256(absl::string_view key, absl::string_view message) {
   HMAC(Algorithm(), key.data(), static_cast<int>(key.size()),
        reinterpret_cast<const unsigned char*>(message.data()), message.size(),
        reinterpret_cast<unsigned char*>(mac.data()), &size);
+  return mac;
+}
+
+struct HmacSha256Key::Context {
+  explicit Context(EVP_MAC* mac) : evp(EVP_MAC_CTX_new(mac)) {}
+  ~Context() { EVP_MAC_CTX_free(evp); }
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+  EVP_MAC_CTX* const evp;
+};
+
+HmacSha256Key::HmacSha256Key(absl::string_view key) {
+  static EVP_MAC* const hmac = EVP_MAC_fetch(nullptr, "HMAC", nullptr);
+  FORALL_CHECK(hmac != nullptr) << "OpenSSL has no HMAC";
+  context_ = std::make_unique<Context>(hmac);
+  std::string digest = "SHA256";
+  const std::array<OSSL_PARAM, 2> parameters = {
+      OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest.data(), 0),
+      OSSL_PARAM_construct_end()};
+  FORALL_CHECK(EVP_MAC_init(context_->evp, reinterpret_cast<const unsigned char*>(key.data()),
+                            key.size(), parameters.data()) == 1)
+      << "OpenSSL has no HMAC-SHA256";
+}
+HmacSha256Key::~HmacSha256Key() = default;
+HmacSha256Key::HmacSha256Key(HmacSha256Key&&) noexcept = default;
+HmacSha256Key& HmacSha256Key::operator=(HmacSha256Key&&) noexcept = default;
+
+std::string HmacSha256Key::Sign(absl::string_view message) {
+  std::string mac(32, '\0');
+  size_t size = 0;
+  // Without a key: with the one that it has.
+  const bool done =
+      EVP_MAC_init(context_->evp, nullptr, 0, nullptr) == 1 &&
+      EVP_MAC_update(context_->evp, reinterpret_cast<const unsigned char*>(message.data()),
+                     message.size()) == 1 &&
+      EVP_MAC_final(context_->evp, reinterpret_cast<unsigned char*>(mac.data()), &size,
+                    mac.size()) == 1;
+  // Anybody could make what it would be otherwise.
+  FORALL_CHECK(done && size == mac.size()) << "OpenSSL cannot sign";
   return mac;
 }
 

@@ -2,6 +2,7 @@
 #include "base/sha256.h"
 
 #include <string>
+#include <utility>
 
 #include "absl/strings/escaping.h"
 #include "base/file.h"
@@ -43,6 +44,19 @@ TEST(HmacSha256Test, MatchesPublishedVectors) {
       absl::BytesToHexString(HmacSha256(std::string(131, '\xaa'),
                                         "Test Using Larger Than Block-Size Key - Hash Key First")),
       "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+}
+
+TEST(HmacSha256Test, AKeyThatSignsManyMessagesSignsAsOneDoes) {
+  for (const std::string& key :
+       {std::string("Jefe"), std::string(20, '\x0b'), std::string(131, '\xaa')}) {
+    HmacSha256Key many(key);
+    for (const std::string& message : {std::string("Hi There"), std::string(),
+                                       std::string(1000, 'x'), std::string("Hi There")}) {
+      EXPECT_EQ(many.Sign(message), HmacSha256(key, message));
+    }
+    HmacSha256Key moved = std::move(many);
+    EXPECT_EQ(moved.Sign("Hi There"), HmacSha256(key, "Hi There"));
+  }
 }
 
 }  // namespace

@@ -354,11 +354,12 @@ class Controller : private JobHost {
   bool IsEndingLocked(const std::string& worker, const std::string& token) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   v1::Worker WorkerViewLocked(const std::string& worker) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  absl::Status CompleteLocked(const std::string& worker, const v1::TaskResult& result)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // `fingerprint` is the result's.
+  absl::Status CompleteLocked(const std::string& worker, const v1::TaskResult& result,
+                              const std::string& fingerprint) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // The same for a task of no job.
   absl::Status CompleteNetworkLocked(const std::string& worker, int64_t id,
-                                     const v1::TaskResult& result)
+                                     const v1::TaskResult& result, const std::string& fingerprint)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // A record without ids of a checked latency; begins a baseline where there is none.
   std::vector<MeasurementRecord> LatencyRecordsLocked(const v1::Task& wire,
@@ -371,9 +372,10 @@ class Controller : private JobHost {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // A result with numbers that cannot be: the attempt has failed. What to answer.
   absl::Status RejectLocked(const std::string& worker, const v1::TaskResult& result,
-                            const absl::Status& judged, TaskEntry* task)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  absl::Status AlreadyClosedLocked(const TaskEntry& task, const v1::TaskResult& result)
+                            const absl::Status& judged, const std::string& fingerprint,
+                            TaskEntry* task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status AlreadyClosedLocked(const TaskEntry& task, const v1::TaskResult& result,
+                                   const std::string& fingerprint)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status CheckArtifact(const v1::ExportResult& result) const;
   // Why the result cannot stand beside others, empty when it can.

@@ -472,7 +472,8 @@ bool Controller::IsEndingLocked(const std::string& worker, const std::string& to
   return false;
 }
 
-absl::Status Controller::AlreadyClosedLocked(const TaskEntry& task, const v1::TaskResult& result) {
+absl::Status Controller::AlreadyClosedLocked(const TaskEntry& task, const v1::TaskResult& result,
+                                             const std::string& fingerprint) {
   const TaskRecord& record = task.record;
   if (record.completed_token.empty() || record.completed_token != result.lease_token()) {
     return absl::AbortedError(
@@ -480,7 +481,7 @@ absl::Status Controller::AlreadyClosedLocked(const TaskEntry& task, const v1::Ta
                      record.error.empty() ? "" : absl::StrCat(": ", record.error),
                      "; this result is not counted"));
   }
-  if (record.result_fingerprint == ResultFingerprint(result)) {
+  if (record.result_fingerprint == fingerprint) {
     const absl::Status numbers = CheckNumbers(result);  // as RejectLocked answered
     return numbers.ok() ? numbers : absl::InvalidArgumentError(numbers.message());
   }
@@ -499,9 +500,11 @@ absl::Status Controller::CheckArtifact(const v1::ExportResult& result) const {
                  result.size_bytes());
 }
 
-absl::Status Controller::CompleteLocked(const std::string& worker, const v1::TaskResult& result) {
+absl::Status Controller::CompleteLocked(const std::string& worker, const v1::TaskResult& result,
+                                        const std::string& fingerprint) {
   FORALL_ASSIGN_OR_RETURN(const int64_t id, ParseTaskName(result.task()));
-  if (NetworkTasks::IsNetworkTask(id)) return CompleteNetworkLocked(worker, id, result);
+  if (NetworkTasks::IsNetworkTask(id))
+    return CompleteNetworkLocked(worker, id, result, fingerprint);
   const auto it = registry_->tasks.find(id);
   if (it == registry_->tasks.end()) {
     return absl::AbortedError(absl::StrCat("there is no ", result.task()));
@@ -509,13 +512,13 @@ absl::Status Controller::CompleteLocked(const std::string& worker, const v1::Tas
   TaskEntry& task = it->second;
   const bool repeated =
       !result.lease_token().empty() && task.record.completed_token == result.lease_token();
-  if (repeated || task.record.state != TaskState::kOpen) return AlreadyClosedLocked(task, result);
+  if (repeated || task.record.state != TaskState::kOpen)
+    return AlreadyClosedLocked(task, result, fingerprint);
   const absl::Status judged = CheckResult(*task.wire, result);
-  if (absl::IsOutOfRange(judged)) return RejectLocked(worker, result, judged, &task);
+  if (absl::IsOutOfRange(judged)) return RejectLocked(worker, result, judged, fingerprint, &task);
   FORALL_RETURN_IF_ERROR(judged);
   if (result.has_export_result()) FORALL_RETURN_IF_ERROR(CheckArtifact(result.export_result()));
   FORALL_RETURN_IF_ERROR(leases_->CheckLease(id, result.lease_token(), worker));
-  const std::string fingerprint = ResultFingerprint(result);
   const std::string mismatch = MismatchLocked(*task.wire, result);
   if (mismatch.empty()) {
     AcceptLocked(worker, result, fingerprint, &task);
@@ -528,11 +531,12 @@ absl::Status Controller::CompleteLocked(const std::string& worker, const v1::Tas
 }
 
 absl::Status Controller::RejectLocked(const std::string& worker, const v1::TaskResult& result,
-                                      const absl::Status& judged, TaskEntry* task) {
+                                      const absl::Status& judged, const std::string& fingerprint,
+                                      TaskEntry* task) {
   FORALL_RETURN_IF_ERROR(leases_->CheckLease(task->record.id, result.lease_token(), worker));
   const std::string why = absl::StrCat("its result cannot be true: ", judged.message());
-  AcceptLocked(worker, FailureInsteadOf(result, v1::TaskFailure::TRANSIENT, why),
-               ResultFingerprint(result), task);
+  AcceptLocked(worker, FailureInsteadOf(result, v1::TaskFailure::TRANSIENT, why), fingerprint,
+               task);
   return absl::InvalidArgumentError(judged.message());
 }
 
@@ -654,9 +658,9 @@ std::vector<MeasurementRecord> Controller::LatencyRecordsLocked(const v1::Task& 
 }
 
 absl::Status Controller::CompleteNetworkLocked(const std::string& worker, int64_t id,
-                                               const v1::TaskResult& result) {
+                                               const v1::TaskResult& result,
+                                               const std::string& fingerprint) {
   const v1::Task* const open = networks_->Find(id);
-  const std::string fingerprint = ResultFingerprint(result);
   const std::string& token = result.lease_token();
   if (open == nullptr) return networks_->Closed(id, token, fingerprint);
   const v1::Task wire = *open;
@@ -828,14 +832,21 @@ void Controller::CompleteTasks(const v1::CompleteTasksRequest& request,
                         request.max_next_tasks()));
   }
   if (request.max_next_tasks() > 0) done = AndLeaseNext(request, std::move(done));
+  // Before anybody waits for the lock; in vain where the call is refused.
+  std::vector<std::string> fingerprints;
+  fingerprints.reserve(request.results_size());
+  for (const v1::TaskResult& result : request.results()) {
+    fingerprints.push_back(ResultFingerprint(result));
+  }
   Answer<v1::CompleteTasksResponse>(
       std::move(done),
       [&]() -> absl::StatusOr<v1::CompleteTasksResponse> {
         mu_.AssertHeld();
         FORALL_RETURN_IF_ERROR(leases_->CheckInstance(*worker, request.instance()));
         v1::CompleteTasksResponse response;
-        for (const v1::TaskResult& result : request.results()) {
-          const absl::Status status = CompleteLocked(*worker, result);
+        for (int i = 0; i < request.results_size(); ++i) {
+          const v1::TaskResult& result = request.results(i);
+          const absl::Status status = CompleteLocked(*worker, result, fingerprints[i]);
           v1::TaskCompletion* completion = response.add_completions();
           completion->set_task(result.task());
           completion->set_code(static_cast<int32_t>(status.code()));

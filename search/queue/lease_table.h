@@ -329,7 +329,8 @@ class LeaseTable {
   void Unpark(int64_t poll);
 
   const Options options_;
-  const std::shared_ptr<const LeaseTokens> tokens_;
+  // Of copies, too, which may therefore not be used at once.
+  const std::shared_ptr<LeaseTokens> tokens_;
   int64_t next_token_ = 1;
   int64_t next_poll_ = 1;
   int active_workers_ = 0;

@@ -16,13 +16,12 @@ namespace {
 
 constexpr size_t kMacBytes = 12;
 
-std::string TokenOf(const LifeRecord& life, int64_t number, int64_t task,
-                    absl::string_view worker) {
+std::string TokenOf(int64_t epoch, int64_t number, int64_t task, absl::string_view worker,
+                    HmacSha256Key* key) {
   // The worker comes last: nothing else can hold a space.
-  const std::string message =
-      absl::StrCat("forall.lease.v1 ", life.epoch, " ", number, " ", task, " ", worker);
-  const std::string mac = HmacSha256(life.secret, message);
-  return absl::StrCat(life.epoch, "-", number, "-",
+  const std::string mac =
+      key->Sign(absl::StrCat("forall.lease.v1 ", epoch, " ", number, " ", task, " ", worker));
+  return absl::StrCat(epoch, "-", number, "-",
                       absl::WebSafeBase64Escape(absl::string_view(mac).substr(0, kMacBytes)));
 }
 
@@ -32,10 +31,11 @@ LeaseTokens::LeaseTokens(const std::vector<LifeRecord>& lives) {
   for (const LifeRecord& life : lives) lives_[life.epoch] = life;
   FORALL_CHECK(!lives_.empty()) << "a controller without a life";
   life_ = lives_.rbegin()->first;
+  key_.emplace(lives_.rbegin()->second.secret);
 }
 
-std::string LeaseTokens::Make(int64_t number, int64_t task, absl::string_view worker) const {
-  return TokenOf(lives_.at(life_), number, task, worker);
+std::string LeaseTokens::Make(int64_t number, int64_t task, absl::string_view worker) {
+  return TokenOf(life_, number, task, worker, &*key_);
 }
 
 bool LeaseTokens::GivenEarlier(absl::string_view token, int64_t task,
@@ -52,7 +52,8 @@ bool LeaseTokens::GivenEarlier(absl::string_view token, int64_t task,
   if (life == lives_.end() || next == lives_.end() || task > next->second.tasks_before) {
     return false;
   }
-  return EqualsInConstantTime(TokenOf(life->second, number, task, worker), token);
+  HmacSha256Key key(life->second.secret);
+  return EqualsInConstantTime(TokenOf(epoch, number, task, worker, &key), token);
 }
 
 }  // namespace forall

@@ -8,22 +8,24 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "base/sha256.h"
 #include "search/store/result_store.h"
 
 namespace forall {
 
-// Thread-safe: it never changes.
+// Thread-compatible.
 class LeaseTokens {
  public:
   // The last life is the one that gives leases now; there must be one.
   explicit LeaseTokens(const std::vector<LifeRecord>& lives);
 
   // Of lease `number` of this life. At most 64 characters, in microseconds.
-  std::string Make(int64_t number, int64_t task, absl::string_view worker) const;
+  std::string Make(int64_t number, int64_t task, absl::string_view worker);
 
   // Whether a life before this one, of this very store, gave `token` for this task to this worker.
   // Never for a task that the store has only had since that life ended: where a copy of a store
@@ -35,6 +37,7 @@ class LeaseTokens {
  private:
   std::map<int64_t, LifeRecord> lives_;  // by epoch
   int64_t life_ = 0;
+  std::optional<HmacSha256Key> key_;  // of that life
 };
 
 }  // namespace forall

@@ -19,7 +19,7 @@ LifeRecord Life(int64_t epoch, char secret, int64_t tasks_before = 0) {
 }
 
 TEST(LeaseTokensTest, ATokenIsPrintableShortAndNoOtherLease) {
-  const LeaseTokens tokens({Life(3, 'a')});
+  LeaseTokens tokens({Life(3, 'a')});
   std::set<std::string> made;
   for (const int64_t number : {1, 2}) {
     for (const int64_t task : {7, 8}) {
@@ -57,7 +57,7 @@ TEST(LeaseTokensTest, ALaterLifeKnowsWhatItsOwnStoreHasGiven) {
 }
 
 TEST(LeaseTokensTest, NothingThatWasMadeUpIsTaken) {
-  const LeaseTokens tokens({Life(3, 'a'), Life(4, 'b', 50)});
+  LeaseTokens tokens({Life(3, 'a'), Life(4, 'b', 50)});
   const std::string real = LeaseTokens({Life(3, 'a')}).Make(17, 42, "w");
   std::vector<std::string> bad = {"",      "3",       "3-17",          "3-17-",   "2-8",
                                   "x-y-z", "3-17-AA", "-3-17-" + real, real + "A"};

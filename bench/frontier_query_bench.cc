@@ -98,7 +98,7 @@ class World {
   absl::Status Finalize(int64_t ordinal, JobController* job) {
     const JobFold& fold = job->fold();
     const TrialEntry& trial = *fold.FindTrial(ordinal);
-    const std::string& artifact = trial.record.artifact_sha256;
+    const std::string& artifact = trial.artifact_sha256;
     std::vector<int64_t> finals;
     for (const int64_t id : trial.measurements) {
       MeasurementRecord record = *registry_.index.Find(id);

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -15,10 +16,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "base/status_macros.h"
 #include "base/thread.h"
+#include "search/store/batch_writer.h"
 #include "search/store/sqlite_db.h"
 #include "search/store/store_backup.h"
 
@@ -35,7 +38,7 @@ struct Value {
 using Row = std::vector<Value>;
 
 // Rows of a result, in the order in which they are written.
-enum Table { kEnds, kMeasurements, kLatencies, kEvidence, kEvents, kTrials, kTables };
+enum Table { kEnds, kMeasurements, kLatencies, kEvidence, kEvents, kTables };
 
 // A prepared statement of the loop.
 class Prepared {
@@ -182,7 +185,8 @@ absl::StatusOr<std::unique_ptr<SqliteLimit>> SqliteLimit::Begin(const std::strin
 
 absl::Status SqliteLimit::Load(int64_t most) {
   FORALL_ASSIGN_OR_RETURN(std::unique_ptr<Db> db, Db::Open({.path = copy_}));
-  FORALL_RETURN_IF_ERROR(db->Execute(absl::StrCat("ATTACH '", db_, "' AS after")));
+  FORALL_RETURN_IF_ERROR(
+      db->Execute(absl::StrCat("ATTACH '", absl::StrReplaceAll(db_, {{"'", "''"}}), "' AS after")));
   // What results share, made by the first of them.
   FORALL_RETURN_IF_ERROR(db->Execute(
       "INSERT INTO keys SELECT * FROM after.keys WHERE id > (SELECT max(id) FROM main.keys); "
@@ -191,7 +195,7 @@ absl::Status SqliteLimit::Load(int64_t most) {
   FORALL_ASSIGN_OR_RETURN(const int64_t last,
                           db->QueryInt64("SELECT coalesce(max(id), 0) FROM main.measurements"));
   FORALL_ASSIGN_OR_RETURN(const int64_t last_event,
-                          db->QueryInt64("SELECT coalesce(max(rowid), 0) FROM main.job_events"));
+                          db->QueryInt64("SELECT coalesce(max(id), 0) FROM main.job_events"));
   std::vector<Prepared> read;
   for (const char* sql :
        {"SELECT * FROM after.task_ends WHERE task = ?",
@@ -199,9 +203,7 @@ absl::Status SqliteLimit::Load(int64_t most) {
         "main.task_ends) ORDER BY id LIMIT ?2",
         "SELECT * FROM after.latencies WHERE measurement = ?",
         "SELECT * FROM after.evidence WHERE measurement = ?",
-        "SELECT * FROM after.job_events WHERE rowid > ?1 AND kind IN ('measured', 'decided') "
-        "ORDER BY rowid LIMIT 2 * ?2",
-        "SELECT artifact, state, error, reused, end_time, id FROM after.trials WHERE id = ?"}) {
+        "SELECT * FROM after.job_events WHERE id > ?1 ORDER BY id LIMIT 2 * ?2"}) {
     FORALL_ASSIGN_OR_RETURN(Prepared statement, Prepared::Make(db.get(), sql));
     read.push_back(std::move(statement));
   }
@@ -213,10 +215,8 @@ absl::Status SqliteLimit::Load(int64_t most) {
   for (Row& row : measurements) {
     Result result;
     result.job = row[1].integer;
-    const std::array<std::pair<Table, int64_t>, 4> others = {{{kEnds, row[3].integer},
-                                                              {kLatencies, row[0].integer},
-                                                              {kEvidence, row[0].integer},
-                                                              {kTrials, row[2].integer}}};
+    const std::array<std::pair<Table, int64_t>, 3> others = {
+        {{kEnds, row[3].integer}, {kLatencies, row[0].integer}, {kEvidence, row[0].integer}}};
     for (const auto& [table, key] : others) {
       read[table].Bind(1, key);
       FORALL_ASSIGN_OR_RETURN(result.rows[table], read[table].Read());
@@ -225,14 +225,15 @@ absl::Status SqliteLimit::Load(int64_t most) {
     of_job[result.job].push_back(results_.size());
     results_.push_back(std::move(result));
   }
-  // Each result of a job yields two events of it.
+  // A result's are those of its job to the next decision.
   read[kEvents].Bind(1, last_event);
   read[kEvents].Bind(2, most);
   FORALL_ASSIGN_OR_RETURN(std::vector<Row> events, read[kEvents].Read());
-  std::map<int64_t, size_t> next;
+  std::map<int64_t, size_t> decided;
   for (Row& row : events) {
-    const int64_t job = row[0].integer;
-    const size_t at = next[job]++ / 2;
+    const int64_t job = row[1].integer;  // after its number
+    const size_t at = decided[job];
+    decided[job] += row[3].bytes == "decided";
     if (at < of_job[job].size()) {
       results_[of_job[job][at]].rows[kEvents].push_back(std::move(row));
     }
@@ -245,14 +246,19 @@ absl::StatusOr<double> SqliteLimit::Measure(const SqliteLimitOptions& options, O
                                             bool callers) const {
   std::vector<Result> results = results_;
   if (order == Order::kByJob) {
-    std::vector<Value> numbers;
-    for (const Result& result : results) numbers.push_back(result.rows[kMeasurements][0][0]);
     std::stable_sort(results.begin(), results.end(),
                      [](const Result& a, const Result& b) { return a.job < b.job; });
-    for (size_t i = 0; i < results.size(); ++i) {
-      for (const Table table : {kMeasurements, kLatencies, kEvidence}) {
-        for (Row& row : results[i].rows[table]) row[0] = numbers[i];
-      }
+    // Numbers rise in the order of writing, as they did: column 0 of each of these.
+    for (const Table table : {kMeasurements, kLatencies, kEvidence, kEvents}) {
+      std::vector<int64_t> numbers;
+      const auto each = [&](const std::function<void(Value*)>& visit) {
+        for (Result& result : results) {
+          for (Row& row : result.rows[table]) visit(&row[0]);
+        }
+      };
+      each([&](Value* value) { numbers.push_back(value->integer); });
+      std::sort(numbers.begin(), numbers.end());
+      each([&, next = size_t{0}](Value* value) mutable { value->integer = numbers[next++]; });
     }
   }
   const std::string path = copy_ + ".written";
@@ -275,12 +281,11 @@ absl::StatusOr<double> SqliteLimit::Measure(const SqliteLimitOptions& options, O
       FORALL_ASSIGN_OR_RETURN(Prepared statement, Prepared::Make(db.get(), Insert(name, columns)));
       write.push_back(std::move(statement));
     }
-    FORALL_ASSIGN_OR_RETURN(Prepared update,
-                            Prepared::Make(db.get(),
-                                           "UPDATE trials SET artifact = ?, state = ?, error = ?, "
-                                           "reused = ?, end_time = ? WHERE id = ?"));
-    write.push_back(std::move(update));
     size_t stored = 0;
+    FORALL_ASSIGN_OR_RETURN(int64_t indexed_event,
+                            db->QueryInt64("SELECT indexed_event FROM controller"));
+    int64_t last_event = indexed_event;
+    BatchWriter index(db.get());
     const auto commit = [&](int count) -> absl::Status {
       FORALL_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(db.get()));
       for (const size_t end = stored + count; stored < end; ++stored) {
@@ -289,6 +294,13 @@ absl::StatusOr<double> SqliteLimit::Measure(const SqliteLimitOptions& options, O
             FORALL_RETURN_IF_ERROR(write[table].Write(row));
           }
         }
+        for (const Row& row : results[stored].rows[kEvents]) last_event = row[0].integer;
+      }
+      // As the store does it.
+      if (last_event - indexed_event >= kMostEventsUnindexed) {
+        index.Forget();
+        FORALL_RETURN_IF_ERROR(index.IndexEvents());
+        indexed_event = last_event;
       }
       return transaction.Commit();
     };

@@ -581,9 +581,9 @@ absl::StatusOr<v1::Trial> Controller::TrialByKeyLocked(const std::string& key) {
       const TrialRecord& record = trial.record;
       if (!absl::StartsWith(record.arch_key, key)) continue;
       keys.insert(record.arch_key);
-      if (record.artifact_sha256.empty()) continue;
+      if (trial.artifact_sha256.empty()) continue;
       v1::Trial view = TrialView(*registry_, job->fold(), trial);
-      v1::Trial& best = models[record.artifact_sha256];
+      v1::Trial& best = models[trial.artifact_sha256];
       if (best.name().empty() || view.finalized() || !best.finalized()) best = std::move(view);
     }
   }

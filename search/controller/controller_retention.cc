@@ -72,7 +72,7 @@ SupernetNumbers NumbersOf(const Registry& registry, const SupernetEntry& superne
     job->fold().AddNamedTo(&named);
     for (const TrialEntry& trial : job->fold().trials()) {
       others.insert(trial.record.arch_key);
-      others.insert(trial.record.artifact_sha256);
+      others.insert(trial.artifact_sha256);
     }
   }
   std::set<int32_t> batches;

@@ -398,11 +398,11 @@ absl::StatusOr<Collector> Collect(const Registry& registry, const Scope& scope,
   VisitTrials(registry, scope, [&](TrialRef ref) {
     bool eligible = true;
     if (scope.job != nullptr) {
-      const TrialRecord& trial = TrialOf(scope, ref).record;
+      const TrialEntry& trial = TrialOf(scope, ref);
       // A job's frontier keeps the job's hard constraints, under any objectives.
       if (trial.state != TrialState::kMeasured) return;
       // Of its own objectives, only what its frontier holds can be a member.
-      eligible = !scope.own_objectives || scope.jobs[ref.job]->OnFrontier(trial.ordinal);
+      eligible = !scope.own_objectives || scope.jobs[ref.job]->OnFrontier(trial.record.ordinal);
     }
     status.Update(collector.Add(ref, eligible));
   });
@@ -586,7 +586,7 @@ void AddClosest(const Registry& registry, const Scope& scope, const Question& qu
   VisitTrials(registry, scope, [&](TrialRef ref) {
     if (scope.job != nullptr) {
       const TrialEntry& trial = TrialOf(scope, ref);
-      const TrialState state = trial.record.state;
+      const TrialState state = trial.state;
       if (!trial.failure.empty() ||
           (state != TrialState::kMeasured && state != TrialState::kInfeasible)) {
         return;

@@ -90,7 +90,7 @@ class World {
     const JobFold& fold = AnyJob()->fold();
     if (fold.trials().empty()) return;
     const TrialEntry& trial = fold.trials()[random_.Uniform(fold.trials().size())];
-    const std::string& artifact = trial.record.artifact_sha256;
+    const std::string& artifact = trial.artifact_sha256;
     if (Chance(0.5)) {
       if (!artifact.empty()) Accuracy(artifact, Chance(0.5) ? 0 : 1);
       return;
@@ -110,11 +110,11 @@ class World {
     const JobFold& fold = job->fold();
     std::vector<int64_t> measured;
     for (const TrialEntry& trial : fold.trials()) {
-      if (trial.record.state == TrialState::kMeasured) measured.push_back(trial.record.ordinal);
+      if (trial.state == TrialState::kMeasured) measured.push_back(trial.record.ordinal);
     }
     if (measured.empty()) return absl::OkStatus();
     const int64_t ordinal = measured[random_.Uniform(measured.size())];
-    const std::string artifact = fold.FindTrial(ordinal)->record.artifact_sha256;
+    const std::string artifact = fold.FindTrial(ordinal)->artifact_sha256;
     const FidelityLevel level = Chance(0.8) ? FidelityLevel::kFinal : FidelityLevel::kScreening;
     const int64_t accuracy = Accuracy(artifact, 1, level, /*counts=*/true);
     return Apply(job, {.kind = "measured",
@@ -281,7 +281,7 @@ class Oracle {
   std::vector<Candidate> Candidates() const {
     std::vector<Candidate> found;
     for (Candidate candidate : trials_) {
-      if (job_ != nullptr && candidate.trial->record.state != TrialState::kMeasured) continue;
+      if (job_ != nullptr && candidate.trial->state != TrialState::kMeasured) continue;
       bool good = true;
       for (const v1::Constraint& constraint : request_.constraints()) {
         const auto value = ValueOf(candidate, constraint.metric(), constraint.condition()).first;
@@ -324,7 +324,7 @@ class Oracle {
     std::vector<std::pair<double, std::string>> complete;
     std::vector<std::pair<double, std::string>> incomplete;
     for (Candidate candidate : trials_) {
-      const TrialState state = candidate.trial->record.state;
+      const TrialState state = candidate.trial->state;
       if (job_ != nullptr && state != TrialState::kMeasured && state != TrialState::kInfeasible) {
         continue;
       }
@@ -355,9 +355,9 @@ class Oracle {
   void DropRepeated() {
     std::set<std::string> seen;
     std::erase_if(trials_, [&](const Candidate& candidate) {
-      const TrialRecord& record = candidate.trial->record;
+      const TrialEntry& trial = *candidate.trial;
       const std::string& key =
-          record.artifact_sha256.empty() ? record.arch_key : record.artifact_sha256;
+          trial.artifact_sha256.empty() ? trial.record.arch_key : trial.artifact_sha256;
       return !seen.insert(key).second;
     });
   }
@@ -412,14 +412,14 @@ class Oracle {
         key.metric != metric || key.recipe != recipe) {
       return false;
     }
-    const TrialRecord& trial = candidate.trial->record;
+    const TrialEntry& trial = *candidate.trial;
     const bool artifact = !trial.artifact_sha256.empty() && key.subject == trial.artifact_sha256;
     if (metric == "accuracy_top1") {
       return artifact && key.dataset == kSupernet && key.split == "validation";
     }
     const int batch = std::max(condition.batch(), 1);
     const std::string graph =
-        GraphKey(trial.arch_key, candidate.trial->resolution, batch, ParseRecipe(recipe).value());
+        GraphKey(trial.record.arch_key, trial.resolution, batch, ParseRecipe(recipe).value());
     return (artifact || key.subject == graph) && DeviceName(key.device) == condition.device() &&
            key.device_fingerprint == FingerprintFor(condition) &&
            key.profile == condition.profile() && key.batch == batch;

@@ -120,7 +120,6 @@ void JobController::Emit(JobEvent event) {
 }
 
 void JobController::SetState(JobState state, const std::string& message) {
-  const absl::btree_set<int64_t> active = fold_.active();
   Emit({.kind = "state", .state = static_cast<int>(state), .message = message});
   host_->batch()->update_jobs.push_back(fold_.record());
   // Models and compiled tables of some megabytes, of no more use.
@@ -132,7 +131,6 @@ void JobController::SetState(JobState state, const std::string& message) {
     parts_over_.clear();
     tasks_of_trials_.clear();
     open_tasks_.clear();  // What still comes is kept as a measurement, and changes no ended job.
-    for (const int64_t ordinal : active) StoreTrial(ordinal);
   }
   FORALL_LOG(INFO) << "job changed state job=" << JobName(fold_.record().id)
                    << " state=" << v1::SearchJob::State_Name(static_cast<int>(state))
@@ -141,10 +139,6 @@ void JobController::SetState(JobState state, const std::string& message) {
                                                     : " reason=\"")
                    << message << (message.empty() ? "" : "\"");
   host_->JobStateChanged(fold_.record().id, state);
-}
-
-void JobController::StoreTrial(int64_t ordinal) {
-  host_->batch()->update_trials.push_back(fold_.FindTrial(ordinal)->record);
 }
 
 JobShare JobController::Share() const {
@@ -313,7 +307,7 @@ std::string JobController::ScreeningFidelity() const {
 
 void JobController::Advance(int64_t ordinal) {
   const TrialEntry* trial = fold_.FindTrial(ordinal);
-  if (trial->record.state != TrialState::kActive) return;
+  if (trial->state != TrialState::kActive) return;
   if (!trial->failure.empty()) return Decide(ordinal, trial->failure_state, trial->failure);
   for (const auto& [key, count] : trial->rejections) {
     if (count >= kMaxRejections) {
@@ -355,7 +349,7 @@ bool JobController::AccuracyIsKnown(int64_t ordinal) const {
     if (metric.source != MetricSource::kAccuracy) continue;
     if (fold_.Evidence(trial, static_cast<int>(slot)) == nullptr) metrics.push_back(metric.id);
   }
-  if (metrics.empty() || trial.record.artifact_sha256.empty()) return false;
+  if (metrics.empty() || trial.artifact_sha256.empty()) return false;
   return !FindAccuracies(AccuracyWire(ordinal, ScreeningFidelity(), "validation"), metrics).empty();
 }
 
@@ -371,7 +365,6 @@ void JobController::Decide(int64_t ordinal, TrialState state, const std::string&
   event.stopped_by = stopped_by;
   if (const auto values = fold_.Values(*trial); values.has_value()) event.values = *values;
   Emit(std::move(event));
-  StoreTrial(ordinal);
   if (state != TrialState::kMeasured) CancelTasksOf(ordinal);
 }
 
@@ -382,10 +375,10 @@ void JobController::StartFinalizing() {
 
 std::string JobController::WhyNothingWasMeasured() const {
   for (const TrialEntry& trial : fold_.trials()) {
-    if (trial.record.error.empty()) continue;
+    if (trial.error.empty()) continue;
     return absl::StrCat("of ", fold_.trials().size(), " trials, ", fold_.infeasible(),
                         " break a constraint and ", fold_.failed(),
-                        " could not be measured; the first one: ", trial.record.error);
+                        " could not be measured; the first one: ", trial.error);
   }
   if (!exhausted_ && TimeIsUp()) {
     const std::string waited = WaitingReason();
@@ -493,7 +486,6 @@ void JobController::OnExported(int64_t task, const std::string& artifact) {
   const int64_t ordinal = it->second.trial;
   Close(it);
   Emit({.kind = "exported", .trial = ordinal, .task = task, .artifact = artifact});
-  StoreTrial(ordinal);
   AfterResult(ordinal);
 }
 
@@ -592,8 +584,6 @@ void JobController::OnDevice(const std::string& device, const std::string& finge
 
 void JobController::OnRetracted(const RetractionEffect& effect, const std::string& why) {
   Emit({.kind = "retracted", .measurements = effect.measurements, .message = why});
-  for (const int64_t ordinal : effect.remeasured) StoreTrial(ordinal);
-  for (const int64_t ordinal : effect.lost) StoreTrial(ordinal);
   if (fold_.ended()) return;
   // The sampler may know more for another history.
   exhausted_ = false;

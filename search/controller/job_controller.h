@@ -179,7 +179,6 @@ class JobController {
   // Accuracy tasks of one evaluation only.
   void CancelEvaluation(int64_t ordinal, const std::string& fidelity, const std::string& split);
   void AfterResult(int64_t ordinal);
-  void StoreTrial(int64_t ordinal);
 
   JobFold fold_;
   std::unique_ptr<Sampler> sampler_;

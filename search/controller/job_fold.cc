@@ -158,16 +158,16 @@ absl::Status JobFold::Apply(const JobEvent& event) {
     TrialEntry* trial = &trials_[event.trial - 1];
     trial->changed = event.sequence;
     if (event.kind == "exported") {
-      trial->record.artifact_sha256 = event.artifact;
+      trial->artifact_sha256 = event.artifact;
       rows_[event.trial - 1].artifact =
           event.artifact.empty() ? kNoSubject : index_->NumberOf(event.artifact);
       trial->needed_measuring |= event.task != 0;
     } else if (event.kind == "part") {
-      trial->needed_measuring |= trial->record.state == TrialState::kActive;
+      trial->needed_measuring |= trial->state == TrialState::kActive;
     } else if (event.kind == "measured") {
       FORALL_RETURN_IF_ERROR(Measured(event, trial));
     } else if (event.kind == "climbed") {
-      if (trial->record.state != TrialState::kActive || !HasNextTier(*trial)) {
+      if (trial->state != TrialState::kActive || !HasNextTier(*trial)) {
         return Broken(event, "there is no further tier for the trial");
       }
       ++trial->tier;
@@ -301,7 +301,7 @@ absl::Status JobFold::Know(const JobEvent& event) {
 }
 
 absl::Status JobFold::Measured(const JobEvent& event, TrialEntry* trial) {
-  trial->needed_measuring |= event.task != 0 && trial->record.state == TrialState::kActive;
+  trial->needed_measuring |= event.task != 0 && trial->state == TrialState::kActive;
   for (const int64_t id : event.measurements) {
     const MeasurementRecord* measurement = index_->Find(id);
     if (measurement == nullptr) {
@@ -334,13 +334,13 @@ absl::Status JobFold::Measured(const JobEvent& event, TrialEntry* trial) {
       CountBoth(*trial, slot, 1);
     }
   }
-  if (event.fidelity == "final" && trial->record.state == TrialState::kMeasured) RebuildFrontier();
+  if (event.fidelity == "final" && trial->state == TrialState::kMeasured) RebuildFrontier();
   return absl::OkStatus();
 }
 
 absl::Status JobFold::Decide(const JobEvent& event, TrialEntry* trial) {
   const TrialState to = static_cast<TrialState>(event.state);
-  const TrialState from = trial->record.state;
+  const TrialState from = trial->state;
   if (!MayBecome(from, to)) {
     return Broken(event, absl::StrCat("a trial cannot go from state ", static_cast<int>(from),
                                       " to ", event.state));
@@ -351,14 +351,14 @@ absl::Status JobFold::Decide(const JobEvent& event, TrialEntry* trial) {
   }
   if (event.stopped_by != 0) {
     const TrialEntry* better = FindTrial(event.stopped_by);
-    if (better == nullptr || better->record.state != TrialState::kMeasured || better == trial) {
+    if (better == nullptr || better->state != TrialState::kMeasured || better == trial) {
       return Broken(event, "the trial that stopped it was not measured");
     }
   }
-  trial->record.state = to;
-  trial->record.error = event.message;
-  trial->record.end_time = event.time;
-  trial->record.reused = event.reused;
+  trial->state = to;
+  trial->error = event.message;
+  trial->end_time = event.time;
+  trial->reused = event.reused;
   trial->stopped_by = event.stopped_by;
   ++counts_[event.state];
   if (from != TrialState::kActive) {
@@ -418,8 +418,8 @@ absl::Status JobFold::ChangeState(const JobEvent& event) {
     known_measurements_ = {};
     for (const int64_t ordinal : active_) {
       TrialEntry& trial = trials_[ordinal - 1];
-      trial.record.state = TrialState::kCancelled;
-      trial.record.end_time = event.time;
+      trial.state = TrialState::kCancelled;
+      trial.end_time = event.time;
       trial.changed = event.sequence;
     }
     active_.clear();
@@ -449,7 +449,7 @@ RetractionEffect JobFold::EffectOfRetracting(const absl::flat_hash_set<int64_t>&
       complete &= stays(trial.final[slot]) || stays(trial.screening[slot]);
     }
     if (!value_changed || !trial.failure.empty()) continue;
-    const TrialState state = trial.record.state;
+    const TrialState state = trial.state;
     if (state == TrialState::kMeasured && !complete) {
       (ended() ? effect.lost : effect.remeasured).push_back(ordinal);
     } else if (state == TrialState::kInfeasible && !ended()) {
@@ -507,17 +507,17 @@ absl::Status JobFold::Retract(const JobEvent& event) {
   for (const int64_t ordinal : effect.remeasured) Reopen(&trials_[ordinal - 1]);
   for (const int64_t ordinal : effect.lost) {
     TrialEntry& trial = trials_[ordinal - 1];
-    --counts_[static_cast<int>(trial.record.state)];
-    trial.record.state = TrialState::kFailed;
-    ++counts_[static_cast<int>(trial.record.state)];
-    trial.record.error = absl::StrCat("a measurement of it was retracted: ", event.message);
+    --counts_[static_cast<int>(trial.state)];
+    trial.state = TrialState::kFailed;
+    ++counts_[static_cast<int>(trial.state)];
+    trial.error = absl::StrCat("a measurement of it was retracted: ", event.message);
   }
   std::erase_if(decided_, [&](int64_t ordinal) {
-    return trials_[ordinal - 1].record.state != TrialState::kMeasured &&
-           trials_[ordinal - 1].record.state != TrialState::kInfeasible;
+    return trials_[ordinal - 1].state != TrialState::kMeasured &&
+           trials_[ordinal - 1].state != TrialState::kInfeasible;
   });
   std::erase_if(history_, [&](const ScoredTrial& scored) {
-    return trials_[scored.id - 1].record.state == TrialState::kActive;
+    return trials_[scored.id - 1].state == TrialState::kActive;
   });
   RebuildHistory(scale);
   warnings_.push_back(absl::StrCat(gone.size(), gone.size() == 1 ? " measurement" : " measurements",
@@ -559,23 +559,22 @@ void JobFold::LoseMeasurements(const absl::flat_hash_set<int64_t>& gone, TrialEn
 
 // A decided trial is undecided again.
 void JobFold::Reopen(TrialEntry* trial) {
-  TrialRecord& record = trial->record;
-  --counts_[static_cast<int>(record.state)];
-  reused_ -= record.reused ? 1 : 0;
+  --counts_[static_cast<int>(trial->state)];
+  reused_ -= trial->reused ? 1 : 0;
   spared_accuracies_ -= trial->spared_accuracy ? 1 : 0;
-  record.state = TrialState::kActive;
-  record.error.clear();
-  record.end_time.reset();
-  record.reused = false;
+  trial->state = TrialState::kActive;
+  trial->error.clear();
+  trial->end_time.reset();
+  trial->reused = false;
   trial->stopped_by = 0;
   trial->spared_accuracy = false;
   trial->finalizing = false;
   trial->finalized = false;
   trial->finalize_error.clear();
   trial->contested = false;
-  finalizing_.erase(record.ordinal);
-  contesting_.erase(record.ordinal);
-  active_.insert(record.ordinal);
+  finalizing_.erase(trial->record.ordinal);
+  contesting_.erase(trial->record.ordinal);
+  active_.insert(trial->record.ordinal);
 }
 
 void JobFold::RebuildHistory(bool scale) {
@@ -595,7 +594,7 @@ void JobFold::RebuildHistory(bool scale) {
   hypervolume_ = 0;
   for (const ScoredTrial& scored : history_) {
     const TrialEntry& trial = trials_[scored.id - 1];
-    if (trial.record.state == TrialState::kMeasured) {
+    if (trial.state == TrialState::kMeasured) {
       LearnScale(trial);
       AddToFrontier(trial);
       hypervolume_ = ComputeHypervolume();
@@ -738,7 +737,7 @@ int64_t JobFold::FindBetter(const TrialEntry& trial) const {
   double lowest = 1;
   for (const int64_t ordinal : decided_) {
     const TrialEntry& rival = trials_[ordinal - 1];
-    if (rival.record.state != TrialState::kMeasured || &rival == &trial) continue;
+    if (rival.state != TrialState::kMeasured || &rival == &trial) continue;
     const MeasurementRecord* theirs = Evidence(rival, slot->slot);
     if (theirs == nullptr || index_->Bitmap(theirs->id).empty() ||
         !NoWorseElsewhere(rival, trial)) {
@@ -761,7 +760,7 @@ int64_t JobFold::FindBetter(const TrialEntry& trial) const {
 
 int64_t JobFold::StoppedBy(const TrialEntry& trial) const {
   const TrialEntry* better = FindTrial(trial.stopped_by);
-  return better != nullptr && better->record.state == TrialState::kMeasured ? trial.stopped_by : 0;
+  return better != nullptr && better->state == TrialState::kMeasured ? trial.stopped_by : 0;
 }
 
 void JobFold::LearnScale(const TrialEntry& trial) {
@@ -852,7 +851,7 @@ std::vector<int64_t> JobFold::Contesting() const {
   for (const int64_t ordinal : decided_) {
     const TrialEntry& trial = trials_[ordinal - 1];
     named += trial.contested;
-    if (trial.record.state != TrialState::kMeasured || trial.contested || trial.finalized ||
+    if (trial.state != TrialState::kMeasured || trial.contested || trial.finalized ||
         OnFrontier(ordinal)) {
       continue;
     }
@@ -871,7 +870,7 @@ void JobFold::RebuildFrontier() {
   points_ = NewFrontier(*plan_);
   for (const int64_t ordinal : decided_) {
     const TrialEntry& trial = trials_[ordinal - 1];
-    if (trial.record.state == TrialState::kMeasured) AddToFrontier(trial);
+    if (trial.state == TrialState::kMeasured) AddToFrontier(trial);
   }
   PublishFrontier();
 }

@@ -29,6 +29,11 @@ namespace forall {
 // One subnet in the job.
 struct TrialEntry {
   TrialRecord record;
+  TrialState state = TrialState::kActive;
+  std::string error;
+  std::string artifact_sha256;  // "" until exported
+  bool reused = false;          // needed no new measurement
+  std::optional<absl::Time> end_time;
   Architecture architecture;
   Costs costs;
   std::optional<double> predicted_accuracy;  // where the job names a predictor

@@ -122,7 +122,7 @@ TEST_F(JobFoldTest, Invariant3TrialMovesOnlyAlongTheListedEdges) {
       const absl::Status moved = SetTrial(&fold, to);
       EXPECT_EQ(moved.ok(), allowed.count(to) == 1)
           << static_cast<int>(from) << " to " << static_cast<int>(to) << ": " << moved;
-      EXPECT_EQ(fold.FindTrial(1)->record.state, moved.ok() ? to : from);
+      EXPECT_EQ(fold.FindTrial(1)->state, moved.ok() ? to : from);
     }
   }
 }

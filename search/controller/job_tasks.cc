@@ -73,13 +73,11 @@ bool JobController::ReuseExport(int64_t ordinal) {
       fold_.record().supernet_sha256, trial.record.arch_key, spec.recipe(), CalibrationKey(spec));
   if (known == nullptr) return false;
   Emit({.kind = "exported", .trial = ordinal, .artifact = known->artifact_sha256});
-  StoreTrial(ordinal);
   return true;
 }
 
 bool JobController::EnsureArtifact(int64_t ordinal) {
-  if (!fold_.FindTrial(ordinal)->record.artifact_sha256.empty() || ReuseExport(ordinal))
-    return true;
+  if (!fold_.FindTrial(ordinal)->artifact_sha256.empty() || ReuseExport(ordinal)) return true;
   if (!HasOpenTask(ordinal, TaskKind::kExport, -1, "", "")) AddExportTask(ordinal);
   return false;
 }
@@ -192,7 +190,7 @@ bool JobController::HaveLatency(int64_t ordinal, int target, const std::string& 
   }
   if (known) return true;
   if (HasOpenTask(ordinal, TaskKind::kLatency, target, fidelity, "")) return false;
-  if (trial->record.artifact_sha256.empty()) ReuseExport(ordinal);
+  if (trial->artifact_sha256.empty()) ReuseExport(ordinal);
   trial = fold_.FindTrial(ordinal);
   // A graph's speed does not depend on weights: good enough for screening, never for a final
   // number. A known screening goes first, so that a job that is run again meets the same numbers
@@ -202,8 +200,7 @@ bool JobController::HaveLatency(int64_t ordinal, int target, const std::string& 
                    FidelityLevel::kScreening)) {
     return true;
   }
-  if (ReuseLatency(ordinal, target, trial->record.artifact_sha256, FidelityLevel::kFinal))
-    return true;
+  if (ReuseLatency(ordinal, target, trial->artifact_sha256, FidelityLevel::kFinal)) return true;
   if (EnsureArtifact(ordinal)) AddLatencyTask(ordinal, target, fidelity);
   return false;
 }
@@ -216,7 +213,7 @@ v1::Task JobController::WireTask(int64_t ordinal, TaskKind kind,
   wire.set_trial(TrialName(fold_.record().id, ordinal));
   wire.set_arch_key(trial.record.arch_key);
   wire.set_graph_key(trial.record.graph_key);
-  wire.set_artifact_sha256(trial.record.artifact_sha256);
+  wire.set_artifact_sha256(trial.artifact_sha256);
   wire.set_fidelity(fidelity);
   wire.set_recipe(fold_.plan().spec().recipe());
   wire.set_supernet_sha256(fold_.record().supernet_sha256);

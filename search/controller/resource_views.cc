@@ -83,17 +83,17 @@ v1::Trial TrialView(const Registry& registry, const JobFold& fold, const TrialEn
   view.set_architecture_json(fold.plan().family().search_space().ToJson(trial.architecture));
   view.set_arch_key(record.arch_key);
   view.set_graph_key(record.graph_key);
-  view.set_artifact_sha256(record.artifact_sha256);
-  view.set_state(static_cast<v1::Trial::State>(record.state));
-  view.set_error(record.error.empty() ? trial.finalize_error : record.error);
-  if (record.state == TrialState::kActive && !trial.attempt_failure.empty()) {
+  view.set_artifact_sha256(trial.artifact_sha256);
+  view.set_state(static_cast<v1::Trial::State>(trial.state));
+  view.set_error(trial.error.empty() ? trial.finalize_error : trial.error);
+  if (trial.state == TrialState::kActive && !trial.attempt_failure.empty()) {
     view.set_error(absl::StrCat("tried again after ", trial.attempt_failure));
   }
   *view.mutable_create_time() = ToTimestamp(record.create_time);
-  if (record.end_time.has_value()) *view.mutable_end_time() = ToTimestamp(*record.end_time);
+  if (trial.end_time.has_value()) *view.mutable_end_time() = ToTimestamp(*trial.end_time);
   view.set_on_frontier(fold.OnFrontier(record.ordinal));
   view.set_finalized(trial.finalized && trial.finalize_error.empty());
-  view.set_reused(record.reused);
+  view.set_reused(trial.reused);
   for (size_t slot = 0; slot < fold.plan().slots().size(); ++slot) {
     if (fold.plan().slots()[slot].metric->source != MetricSource::kAccuracy) continue;
     const MeasurementRecord* evidence = fold.Evidence(trial, static_cast<int>(slot));

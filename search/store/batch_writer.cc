@@ -1,19 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "search/store/batch_writer.h"
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/log.h"
 #include "search/store/evidence_codec.h"
 #include "search/store/stored_value.h"
 
 namespace forall {
 namespace {
 
-// Bounds memory. A miss costs one look-up in an index.
+// Bounds memory. A miss costs a look-up, and one through the events that are in no run.
 constexpr size_t kMostJobsRemembered = 10'000;
+// No log is so long: a row that says so is damaged, and nothing is counted from it.
+constexpr int64_t kMostNumber = int64_t{1} << 62;  // as ReadIds
+// Bounds memory where a whole store is indexed.
+constexpr int64_t kMostEventsIndexedAtOnce = 100'000;
 
 // 0 is "none" in records, NULL in the database, where references are checked.
 std::optional<int64_t> Reference(int64_t id) {
@@ -98,8 +104,10 @@ absl::Status BatchWriter::Apply(const StoreBatch& batch) {
   FORALL_RETURN_IF_ERROR(InsertAll(batch.insert_datasets));
   FORALL_RETURN_IF_ERROR(InsertAll(batch.insert_parts));
   FORALL_RETURN_IF_ERROR(InsertAll(batch.append_events));
+  if (events_.has_value() && events_->last - events_->indexed >= kMostEventsUnindexed) {
+    FORALL_RETURN_IF_ERROR(IndexEvents());
+  }
   FORALL_RETURN_IF_ERROR(UpdateAll(batch.update_jobs));
-  FORALL_RETURN_IF_ERROR(UpdateAll(batch.update_trials));
   FORALL_RETURN_IF_ERROR(UpdateAll(batch.upsert_devices));
   for (const int64_t task : batch.delete_parts) {
     FORALL_RETURN_IF_ERROR(db_->Run("DELETE FROM accuracy_parts WHERE task = ?", task));
@@ -131,6 +139,7 @@ absl::Status BatchWriter::Delete(const JobDeletion& deletion) {
         "(SELECT coalesce(max(id), 0) FROM trials WHERE job = ?1), "
         "(SELECT coalesce(max(id), 0) FROM tasks WHERE job = ?1))",
         job, ToStoredTime(deletion.time)));
+    FORALL_RETURN_IF_ERROR(IndexEvents());
     // Of other jobs, too: an accuracy that was joined is of the task that came last.
     for (const char* sql :
          {"UPDATE measurements SET task = NULL "
@@ -140,9 +149,20 @@ absl::Status BatchWriter::Delete(const JobDeletion& deletion) {
           "DELETE FROM task_ends WHERE task IN (SELECT id FROM tasks WHERE job = ?)",
           "DELETE FROM tasks WHERE job = ?", "DELETE FROM trials WHERE job = ?",
           // The log last: it may go once its job is gone.
-          "DELETE FROM jobs WHERE id = ?", "DELETE FROM job_events WHERE job = ?"}) {
+          "DELETE FROM jobs WHERE id = ?"}) {
       FORALL_RETURN_IF_ERROR(db_->Run(sql, job));
     }
+    FORALL_ASSIGN_OR_RETURN(const int64_t* const events, LastEvent(job));
+    FORALL_RETURN_IF_ERROR(
+        db_->Run("DELETE FROM job_events WHERE id IN (SELECT value FROM event_runs, "
+                 "json_each('[' || iif(json_valid('[' || events || ']'), events, '') || ']') "
+                 "WHERE job = ?)",
+                 job));
+    if (db_->changes() != *events) {
+      return absl::DataLossError(absl::StrCat("of ", *events, " events ", db_->changes(),
+                                              " are found: forall-controller check says more"));
+    }
+    FORALL_RETURN_IF_ERROR(db_->Run("DELETE FROM event_runs WHERE job = ?", job));
     last_events_.erase(job);
     return absl::OkStatus();
   };
@@ -175,6 +195,7 @@ absl::Status BatchWriter::Delete(const SupernetDeletion& deletion) {
 void BatchWriter::Forget() {
   interner_.Forget();
   last_events_.clear();
+  events_.reset();
 }
 
 absl::Status BatchWriter::Insert(const JobRecord& job) {
@@ -186,6 +207,7 @@ absl::Status BatchWriter::Insert(const JobRecord& job) {
       "VALUES (?1, nullif(?2, ''), ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
       job.id, job.request_id, Blob{job.spec}, supernet, job.state, job.error, job.history_snapshot,
       ToStoredTime(job.create_time), ToStoredTime(job.update_time), ToStoredTime(job.end_time)));
+  RememberLastEvent(job.id, 0);
   return absl::OkStatus();
 }
 
@@ -194,15 +216,12 @@ absl::Status BatchWriter::Insert(const TrialRecord& trial) {
   FORALL_ASSIGN_OR_RETURN(const int64_t space, interner_.KeyId(trial.search_space));
   FORALL_ASSIGN_OR_RETURN(const int64_t arch, interner_.KeyId(trial.arch_key));
   FORALL_ASSIGN_OR_RETURN(const int64_t graph, interner_.KeyId(trial.graph_key));
-  FORALL_ASSIGN_OR_RETURN(const int64_t artifact, interner_.KeyId(trial.artifact_sha256));
   const std::string choices = ToStoredInts(trial.choices);
   return db_->Run(
       "INSERT INTO trials (id, job, ordinal, search_space, revision, choices, arch, graph, "
-      "artifact, state, error, reused, create_time, end_time) "
-      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-      trial.id, trial.job_id, trial.ordinal, space, trial.revision, choices, arch, graph, artifact,
-      trial.state, trial.error, trial.reused, ToStoredTime(trial.create_time),
-      ToStoredTime(trial.end_time));
+      "create_time) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      trial.id, trial.job_id, trial.ordinal, space, trial.revision, choices, arch, graph,
+      ToStoredTime(trial.create_time));
 }
 
 absl::Status BatchWriter::Insert(const TaskRecord& task) {
@@ -336,37 +355,124 @@ absl::Status BatchWriter::Insert(const EventRecord& event) {
   if (event.sequence < 1 || event.sequence > *last + 1) {
     return absl::InvalidArgumentError("its predecessor is missing");
   }
-  // A taken number fails on the primary key.
+  if (event.sequence <= *last) return absl::AlreadyExistsError("its number is taken");
   FORALL_RETURN_IF_ERROR(
-      db_->Run("INSERT INTO job_events (job, seq, kind, payload, time) VALUES (?, ?, ?, ?, ?)",
-               event.job_id, event.sequence, event.kind, event.payload, ToStoredTime(event.time)));
+      db_->Run("INSERT INTO job_events (id, job, seq, kind, payload, time) "
+               "VALUES (?, ?, ?, ?, ?, ?)",
+               ++events_->last, event.job_id, event.sequence, event.kind, event.payload,
+               ToStoredTime(event.time)));
   *last = event.sequence;
   return absl::OkStatus();
 }
 
+absl::Status BatchWriter::LoadEventNumbers() {
+  if (events_.has_value()) return absl::OkStatus();
+  EventNumbers numbers;
+  FORALL_ASSIGN_OR_RETURN(numbers.indexed, db_->QueryInt64("SELECT indexed_event FROM controller"));
+  // The last may have gone with its job.
+  FORALL_ASSIGN_OR_RETURN(
+      numbers.last, db_->QueryInt64("SELECT max(coalesce((SELECT max(id) FROM job_events), 0), "
+                                    "indexed_event) FROM controller"));
+  if (numbers.indexed < 0 || numbers.last > kMostNumber) {
+    return absl::DataLossError(absl::StrCat("no event can have the number ",
+                                            numbers.indexed < 0 ? numbers.indexed : numbers.last,
+                                            ": restore a backup"));
+  }
+  events_ = numbers;
+  return absl::OkStatus();
+}
+
+absl::Status BatchWriter::RepairEventRuns() {
+  FORALL_RETURN_IF_ERROR(LoadEventNumbers());
+  FORALL_ASSIGN_OR_RETURN(
+      const int64_t whole,
+      db_->QueryInt64("SELECT (SELECT count(*) FROM job_events WHERE id <= indexed_event) = "
+                      "(SELECT total(last - first + 1) FROM event_runs) FROM controller"));
+  if (whole != 0) return absl::OkStatus();
+  FORALL_LOG(WARNING) << "event_runs of the store do not hold all events: made anew";
+  FORALL_RETURN_IF_ERROR(db_->Run("DELETE FROM event_runs"));
+  events_->indexed = 0;
+  return IndexEvents();
+}
+
+absl::Status BatchWriter::IndexEvents() {
+  FORALL_RETURN_IF_ERROR(LoadEventNumbers());
+  while (events_->indexed < events_->last) {
+    struct Event {
+      int64_t job, sequence, id;
+    };
+    std::vector<Event> events;
+    {
+      FORALL_ASSIGN_OR_RETURN(
+          Statement rows,
+          db_->Query("SELECT job, seq, id FROM job_events WHERE id > ? ORDER BY id LIMIT ?",
+                     events_->indexed, kMostEventsIndexedAtOnce));
+      FORALL_RETURN_IF_ERROR(rows.ForEachRow([&] {
+        events.push_back({rows.Int64(0), rows.Int64(1), rows.Int64(2)});
+        return absl::OkStatus();
+      }));
+    }
+    const int64_t last = events.empty() ? events_->last : events.back().id;
+    std::stable_sort(events.begin(), events.end(),
+                     [](const Event& a, const Event& b) { return a.job < b.job; });
+    for (size_t i = 0; i < events.size();) {
+      const Event& first = events[i];
+      if (first.sequence < 1 || first.sequence > kMostNumber) {
+        return absl::DataLossError(absl::StrCat("the log of job ", first.job, " has an event ",
+                                                first.sequence, ": restore a backup"));
+      }
+      std::string ids;
+      int64_t sequence = first.sequence;
+      for (; i < events.size() && events[i].job == first.job; ++i, ++sequence) {
+        if (events[i].sequence != sequence) {
+          return absl::DataLossError(absl::StrCat("the log of job ", first.job, " has event ",
+                                                  events[i].sequence, " where ", sequence,
+                                                  " should be: restore a backup"));
+        }
+        absl::StrAppend(&ids, ids.empty() ? "" : ",", events[i].id);
+      }
+      const absl::Status entered =
+          db_->Run("INSERT INTO event_runs (job, first, last, events) VALUES (?, ?, ?, ?)",
+                   first.job, first.sequence, sequence - 1, ids);
+      if (absl::IsAlreadyExists(entered)) {
+        return absl::DataLossError(absl::StrCat("event ", first.sequence, " of job ", first.job,
+                                                " is there twice: restore a backup"));
+      }
+      FORALL_RETURN_IF_ERROR(entered);
+    }
+    FORALL_RETURN_IF_ERROR(db_->Run("UPDATE controller SET indexed_event = ?", last));
+    events_->indexed = last;
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<int64_t*> BatchWriter::LastEvent(int64_t job) {
+  FORALL_RETURN_IF_ERROR(LoadEventNumbers());
   const auto known = last_events_.find(job);
   if (known != last_events_.end()) return &known->second;
   FORALL_ASSIGN_OR_RETURN(
       Statement find,
-      db_->Query("SELECT coalesce(max(seq), 0) FROM job_events WHERE job = ?", job));
+      db_->Query("SELECT max(coalesce((SELECT last FROM event_runs WHERE job = ?1 "
+                 "ORDER BY first DESC LIMIT 1), 0), "
+                 "coalesce((SELECT max(seq) FROM job_events WHERE id > ?2 AND job = ?1), 0))",
+                 job, events_->indexed));
   FORALL_RETURN_IF_ERROR(find.Step().status());
+  if (find.Int64(0) < 0 || find.Int64(0) > kMostNumber) {
+    return absl::DataLossError(absl::StrCat("the log of job ", job, " has an event ", find.Int64(0),
+                                            ": restore a backup"));
+  }
+  return RememberLastEvent(job, find.Int64(0));
+}
+
+int64_t* BatchWriter::RememberLastEvent(int64_t job, int64_t sequence) {
   if (last_events_.size() >= kMostJobsRemembered) last_events_.clear();
-  return &last_events_.emplace(job, find.Int64(0)).first->second;
+  return &last_events_.insert_or_assign(job, sequence).first->second;
 }
 
 absl::Status BatchWriter::Update(const JobRecord& job) {
   FORALL_RETURN_IF_ERROR(db_->Run(
       "UPDATE jobs SET state = ?, error = ?, update_time = ?, end_time = ? WHERE id = ?", job.state,
       job.error, ToStoredTime(job.update_time), ToStoredTime(job.end_time), job.id));
-  return db_->changes() == 1 ? absl::OkStatus() : NotThere();
-}
-
-absl::Status BatchWriter::Update(const TrialRecord& trial) {
-  FORALL_ASSIGN_OR_RETURN(const int64_t artifact, interner_.KeyId(trial.artifact_sha256));
-  FORALL_RETURN_IF_ERROR(db_->Run(
-      "UPDATE trials SET artifact = ?, state = ?, error = ?, reused = ?, end_time = ? WHERE id = ?",
-      artifact, trial.state, trial.error, trial.reused, ToStoredTime(trial.end_time), trial.id));
   return db_->changes() == 1 ? absl::OkStatus() : NotThere();
 }
 
@@ -383,13 +489,16 @@ absl::Status BatchWriter::Update(const TaskRecord& task) {
 
 absl::Status BatchWriter::End(const TaskRecord& task) {
   FORALL_ASSIGN_OR_RETURN(const int64_t worker, interner_.KeyId(task.completed_by));
-  FORALL_RETURN_IF_ERROR(
-      db_->Run("INSERT INTO task_ends (task, state, attempts, completed_by, completed_token, "
-               "result_fingerprint, error, seconds) SELECT id, ?, ?, ?, ?, ?, ?, ? FROM tasks "
-               "WHERE id = ? ON CONFLICT (task) DO NOTHING",
-               task.state, task.attempts, worker, task.completed_token, task.result_fingerprint,
-               task.error, task.seconds, task.id));
-  return db_->changes() == 1 ? absl::OkStatus() : WhyNotOpen(task.id);
+  const absl::Status ended = db_->Run(
+      "INSERT INTO task_ends (task, state, attempts, completed_by, completed_token, "
+      "result_fingerprint, error, seconds) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+      "ON CONFLICT (task) DO NOTHING",
+      task.id, task.state, task.attempts, worker, task.completed_token, task.result_fingerprint,
+      task.error, task.seconds);
+  if (ended.ok() ? db_->changes() == 1 : !absl::IsInvalidArgument(ended)) return ended;
+  // Either it has ended, or there is no such task to refer to.
+  const absl::Status why = WhyNotOpen(task.id);
+  return ended.ok() || absl::IsNotFound(why) ? why : ended;
 }
 
 absl::Status BatchWriter::WhyNotOpen(int64_t task) {

@@ -4,6 +4,7 @@
 #define FORALL_SEARCH_STORE_BATCH_WRITER_H_
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -14,6 +15,10 @@
 #include "search/store/sqlite_db.h"
 
 namespace forall {
+
+// Whoever looks for a job's events looks through so many that are in no run, at most, in half a
+// millisecond.
+inline constexpr int64_t kMostEventsUnindexed = 4096;
 
 // Thread-compatible.
 class BatchWriter {
@@ -28,6 +33,12 @@ class BatchWriter {
   // foreign keys off, which would take time in proportion to trials times measurements.
   absl::Status Delete(const JobDeletion& deletion);
   absl::Status Delete(const SupernetDeletion& deletion);
+
+  // Within a transaction: enters all events in event_runs. Apply does it by the thousands.
+  absl::Status IndexEvents();
+  // The same for all that there are, where some that should be there are not: a store that somebody
+  // has repaired. Takes time in proportion to all events.
+  absl::Status RepairEventRuns();
 
   // Call when the transaction did not commit.
   void Forget();
@@ -50,10 +61,11 @@ class BatchWriter {
   absl::Status Insert(const DatasetRecord& dataset);
   absl::Status Insert(const AccuracyPartRecord& part);
   absl::Status Insert(const EventRecord& event);
+  absl::Status LoadEventNumbers();
   // Number of the job's last event, 0 before the first.
   absl::StatusOr<int64_t*> LastEvent(int64_t job);
+  int64_t* RememberLastEvent(int64_t job, int64_t sequence);
   absl::Status Update(const JobRecord& job);
-  absl::Status Update(const TrialRecord& trial);
   absl::Status Update(const TaskRecord& task);
   // NotFound; Aborted when it has ended before.
   absl::Status End(const TaskRecord& task);
@@ -64,7 +76,13 @@ class BatchWriter {
 
   Db* const db_;
   Interner interner_;
-  absl::flat_hash_map<int64_t, int64_t> last_events_;  // by job
+  absl::flat_hash_map<int64_t, int64_t> last_events_;  // by job, its sequence
+  // Ids of the last event there ever was and of the last in event_runs, once they are known.
+  struct EventNumbers {
+    int64_t last = 0;
+    int64_t indexed = 0;
+  };
+  std::optional<EventNumbers> events_;
 };
 
 }  // namespace forall

@@ -98,7 +98,7 @@ TEST_F(MigrateTest, TheStoresOwnSchemaIsStrictAndWhole) {
               IsOkAndHolds(0));
   EXPECT_THAT(db_->QueryInt64("SELECT count(*) FROM pragma_table_list "
                               "WHERE schema = 'main' AND name NOT LIKE 'sqlite_%'"),
-              IsOkAndHolds(21));
+              IsOkAndHolds(22));
 }
 
 TEST_F(MigrateTest, DatasetsOfTheSecondSchemaAreKeptAndOfUnknownSize) {
@@ -134,7 +134,7 @@ TEST_F(MigrateTest, TheEventLogIsAppendOnly) {
       "INSERT INTO keys (id, text) VALUES (1, '');"
       "INSERT INTO jobs (id, spec, supernet, state, error, history_snapshot, create_time, "
       "update_time) VALUES (1, x'00', 1, 1, '', 0, 0, 0);"
-      "INSERT INTO job_events VALUES (1, 1, 'kind', '{}', 0)"));
+      "INSERT INTO job_events VALUES (1, 1, 1, 'kind', '{}', 0)"));
   EXPECT_THAT(db_->Run("UPDATE job_events SET kind = 'other'"),
               StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("append-only")));
   EXPECT_THAT(db_->Run("DELETE FROM job_events"),
@@ -146,8 +146,8 @@ TEST_F(MigrateTest, TheEventLogIsAppendOnly) {
 
 TEST_F(MigrateTest, LogsOfEveryFormerSchemaAreKept) {
   const absl::Span<const Migration> all = StoreMigrations();
-  ASSERT_GE(all.size(), 9u);
-  for (size_t version = 1; version <= 8; ++version) {
+  ASSERT_GE(all.size(), 10u);
+  for (size_t version = 1; version <= 9; ++version) {
     SCOPED_TRACE(version);
     FORALL_ASSERT_OK_AND_ASSIGN(const auto db, Db::Open({.path = ":memory:"}));
     FORALL_ASSERT_OK(Migrate(db.get(), all.subspan(0, version)));
@@ -162,15 +162,48 @@ TEST_F(MigrateTest, LogsOfEveryFormerSchemaAreKept) {
     EXPECT_THAT(db->QueryInt64("SELECT time FROM job_events WHERE job = 2 AND seq = 2 AND "
                                "kind = 'bound' AND payload = '{\"target\":0}'"),
                 IsOkAndHolds(9));
+    // The next start enters them.
+    EXPECT_THAT(db->QueryInt64("SELECT count(*) FROM event_runs"), IsOkAndHolds(0));
+    EXPECT_THAT(db->QueryInt64("SELECT indexed_event FROM controller"), IsOkAndHolds(0));
     EXPECT_THAT(db->QueryInt64("SELECT count(*) FROM deleted_jobs"), IsOkAndHolds(0));
     EXPECT_THAT(db->Run("UPDATE job_events SET time = 0"),
                 StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("append-only")));
     EXPECT_THAT(db->Run("DELETE FROM job_events"),
                 StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("append-only")));
     FORALL_ASSERT_OK(db->Execute("PRAGMA foreign_keys = ON"));
-    EXPECT_THAT(db->Run("INSERT INTO job_events VALUES (2, 2, 'kind', '{}', 0)"),
-                StatusIs(absl::StatusCode::kAlreadyExists));
-    EXPECT_THAT(db->Run("INSERT INTO job_events VALUES (3, 1, 'kind', '{}', 0)"),
+    EXPECT_THAT(db->Run("INSERT INTO job_events VALUES (4, 3, 1, 'kind', '{}', 0)"),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("FOREIGN KEY")));
+  }
+}
+
+TEST_F(MigrateTest, TrialsOfEveryFormerSchemaAreKeptAsProposed) {
+  const absl::Span<const Migration> all = StoreMigrations();
+  ASSERT_GE(all.size(), 10u);
+  for (size_t version = 1; version <= 9; ++version) {
+    SCOPED_TRACE(version);
+    FORALL_ASSERT_OK_AND_ASSIGN(const auto db, Db::Open({.path = ":memory:"}));
+    FORALL_ASSERT_OK(Migrate(db.get(), all.subspan(0, version)));
+    FORALL_ASSERT_OK(db->Execute(
+        "INSERT INTO keys (id, text) VALUES (1, ''), (2, 'arch'), (3, 'graph'), (4, 'file');"
+        "INSERT INTO jobs (id, spec, supernet, state, error, history_snapshot, create_time, "
+        "update_time) VALUES (5, x'00', 1, 1, '', 0, 0, 0);"
+        "INSERT INTO trials VALUES (8, 5, 2, 1, 3, '1,2', 2, 3, 4, 2, '', 1, 7, 9), "
+        "(6, 5, 1, 1, 3, '0,2', 1, 3, 1, 1, '', 0, 6, NULL);"
+        "INSERT INTO conditions VALUES (1, 1, 1, 1, 1, 1, 1, 1, 1);"
+        "INSERT INTO measurements VALUES (5, 5, 8, NULL, 1, 1, 1, 2.5, 2, 3, 1, 20, 1, '[]', "
+        "1, 1, 1, '', 7, '');"));
+    FORALL_ASSERT_OK(Migrate(db.get(), all));
+    EXPECT_THAT(db->QueryInt64("SELECT create_time FROM trials WHERE id = 8 AND job = 5 AND "
+                               "ordinal = 2 AND search_space = 1 AND revision = 3 AND "
+                               "choices = '1,2' AND arch = 2 AND graph = 3"),
+                IsOkAndHolds(7));
+    EXPECT_THAT(db->QueryInt64("SELECT count(*) FROM trials"), IsOkAndHolds(2));
+    // What referred to the old table refers to the new one.
+    FORALL_ASSERT_OK(db->Execute("PRAGMA foreign_keys = ON"));
+    EXPECT_THAT(db->Run("UPDATE measurements SET trial = 7"),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("FOREIGN KEY")));
+    FORALL_EXPECT_OK(db->Run("UPDATE measurements SET trial = 6"));
+    EXPECT_THAT(db->Run("DELETE FROM trials WHERE id = 6"),
                 StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("FOREIGN KEY")));
   }
 }

@@ -1,17 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "search/store/record_reader.h"
 
+#include <algorithm>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_split.h"
 #include "base/cut_text.h"
 #include "search/store/evidence_codec.h"
 #include "search/store/stored_value.h"
 
 namespace forall {
 namespace {
+
+// Numbers are counted from 1, and no controller lives to give out so many: a row with a higher one
+// is damaged.
+constexpr int64_t kMostNumber = int64_t{1} << 62;
 
 // A split has fewer; sums of two of them do not overflow.
 constexpr int64_t kMostImages = int64_t{1} << 40;
@@ -70,13 +79,7 @@ absl::StatusOr<TrialRecord> TrialFrom(const Statement& row) {
   FORALL_ASSIGN_OR_RETURN(trial.choices, FromStoredInts(row.Text(5)));
   trial.arch_key = row.Text(6);
   trial.graph_key = row.Text(7);
-  trial.artifact_sha256 = row.Text(8);
-  FORALL_ASSIGN_OR_RETURN(trial.state,
-                          FromStoredEnum(row.Int64(9), TrialState::kCancelled, "trial state"));
-  trial.error = row.Text(10);
-  trial.reused = row.Int64(11) != 0;
-  trial.create_time = TimeAt(row, 12);
-  trial.end_time = OptionalTimeAt(row, 13);
+  trial.create_time = TimeAt(row, 8);
   return trial;
 }
 
@@ -198,6 +201,72 @@ absl::StatusOr<std::vector<MeasurementRecord>> MeasurementsInSnapshot(Db* db) {
       [&](const Statement& row) { return MeasurementFrom(row, dictionary); });
 }
 
+template <typename T>
+absl::StatusOr<T> InSnapshot(Db* db, absl::FunctionRef<absl::StatusOr<T>()> read) {
+  FORALL_RETURN_IF_ERROR(db->Run("BEGIN"));
+  absl::StatusOr<T> result = read();
+  if (db->in_transaction()) db->Run("ROLLBACK").IgnoreError();
+  return result;
+}
+
+EventRecord EventFrom(const Statement& row) {
+  return {.job_id = row.Int64(0),
+          .sequence = row.Int64(1),
+          .kind = row.Text(2),
+          .payload = row.Text(3),
+          .time = TimeAt(row, 4)};
+}
+
+absl::Status EventIsLost(int64_t job_id, int64_t sequence) {
+  return absl::DataLossError(absl::StrCat("event ", sequence, " of job ", job_id,
+                                          " is not where it should be: restore a backup"));
+}
+
+absl::StatusOr<std::vector<EventRecord>> EventsInSnapshot(Db* db, int64_t job_id, int64_t after,
+                                                          int64_t limit) {
+  std::vector<EventRecord> events;
+  const auto full = [&] { return static_cast<int64_t>(events.size()) >= limit; };
+  FORALL_ASSIGN_OR_RETURN(Statement runs,
+                          db->Query("SELECT first, events FROM event_runs "
+                                    "WHERE job = ?1 AND first >= coalesce((SELECT max(first) FROM "
+                                    "event_runs WHERE job = ?1 AND first <= ?2), 0) ORDER BY first",
+                                    job_id, after));
+  while (!full()) {
+    FORALL_ASSIGN_OR_RETURN(const bool more, runs.Step());
+    if (!more) break;
+    if (runs.Int64(0) < 1 || runs.Int64(0) > kMostNumber) return EventIsLost(job_id, runs.Int64(0));
+    int64_t sequence = runs.Int64(0) - 1;
+    const std::string ids = runs.Text(1);
+    for (const absl::string_view text : absl::StrSplit(ids, ',')) {
+      ++sequence;
+      if (sequence <= after) continue;
+      if (full()) break;
+      int64_t id = 0;
+      if (!absl::SimpleAtoi(text, &id)) return EventIsLost(job_id, sequence);
+      FORALL_ASSIGN_OR_RETURN(
+          Statement row,
+          db->Query("SELECT job, seq, kind, payload, time FROM job_events WHERE id = ?", id));
+      FORALL_ASSIGN_OR_RETURN(const bool found, row.Step());
+      if (!found || row.Int64(0) != job_id || row.Int64(1) != sequence) {
+        return EventIsLost(job_id, sequence);
+      }
+      events.push_back(EventFrom(row));
+    }
+  }
+  if (full()) return events;
+  FORALL_ASSIGN_OR_RETURN(
+      std::vector<EventRecord> rest,
+      ReadAll<EventRecord>(
+          "an event of job",
+          db->Query("SELECT job, seq, kind, payload, time FROM job_events "
+                    "WHERE id > (SELECT indexed_event FROM controller) "
+                    "AND job = ? AND seq > ? ORDER BY id LIMIT ?",
+                    job_id, after, limit - static_cast<int64_t>(events.size())),
+          [](const Statement& row) -> absl::StatusOr<EventRecord> { return EventFrom(row); }));
+  std::move(rest.begin(), rest.end(), std::back_inserter(events));
+  return events;
+}
+
 }  // namespace
 
 absl::StatusOr<StoreIds> ReadIds(Db* db) {
@@ -215,8 +284,6 @@ absl::StatusOr<StoreIds> ReadIds(Db* db) {
       ids.measurement,
       db->QueryInt64("SELECT max((SELECT coalesce(max(id), 0) FROM measurements), "
                      "(SELECT coalesce(max(last_measurement), 0) FROM deleted_supernets))"));
-  // They are counted from 1, and no controller lives to give out so many: the row is damaged.
-  constexpr int64_t kMost = int64_t{1} << 62;
   for (const auto& [what, highest] : {std::pair("job", ids.job),
                                       {"trial", ids.trial},
                                       {"task", ids.task},
@@ -224,7 +291,7 @@ absl::StatusOr<StoreIds> ReadIds(Db* db) {
     FORALL_ASSIGN_OR_RETURN(
         const int64_t lowest,
         db->QueryInt64(absl::StrCat("SELECT coalesce(min(id), 1) FROM ", what, "s")));
-    if (lowest >= 1 && highest <= kMost) continue;
+    if (lowest >= 1 && highest <= kMostNumber) continue;
     return absl::DataLossError(absl::StrCat("no ", what, " can have the number ",
                                             lowest < 1 ? lowest : highest, ": restore a backup"));
   }
@@ -244,10 +311,9 @@ absl::StatusOr<std::vector<TrialRecord>> ReadTrials(Db* db, int64_t job_id) {
   return ReadAll<TrialRecord>(
       "trial",
       db->Query(
-          "SELECT trials.id, job, ordinal, s.text, revision, choices, a.text, g.text, f.text, "
-          "state, error, reused, create_time, end_time FROM trials "
-          "JOIN keys AS s ON s.id = search_space JOIN keys AS a ON a.id = arch "
-          "JOIN keys AS g ON g.id = graph JOIN keys AS f ON f.id = artifact "
+          "SELECT trials.id, job, ordinal, s.text, revision, choices, a.text, g.text, create_time "
+          "FROM trials JOIN keys AS s ON s.id = search_space JOIN keys AS a ON a.id = arch "
+          "JOIN keys AS g ON g.id = graph "
           "WHERE job = ? ORDER BY ordinal",
           job_id),
       TrialFrom);
@@ -268,26 +334,14 @@ absl::StatusOr<std::vector<TaskRecord>> ReadTasks(Db* db, int64_t job_id) {
 
 absl::StatusOr<std::vector<EventRecord>> ReadEvents(Db* db, int64_t job_id, int64_t after,
                                                     int64_t limit) {
-  // A negative LIMIT would mean none at all.
-  return ReadAll<EventRecord>("an event of job",
-                              db->Query("SELECT job, seq, kind, payload, time FROM job_events "
-                                        "WHERE job = ? AND seq > ? ORDER BY seq LIMIT max(?, 0)",
-                                        job_id, after, limit),
-                              [](const Statement& row) -> absl::StatusOr<EventRecord> {
-                                return EventRecord{.job_id = row.Int64(0),
-                                                   .sequence = row.Int64(1),
-                                                   .kind = row.Text(2),
-                                                   .payload = row.Text(3),
-                                                   .time = TimeAt(row, 4)};
-                              });
+  // One snapshot: an event is in event_runs, or comes after all that are.
+  return InSnapshot<std::vector<EventRecord>>(
+      db, [&] { return EventsInSnapshot(db, job_id, after, limit); });
 }
 
 absl::StatusOr<std::vector<MeasurementRecord>> ReadMeasurements(Db* db) {
   // One snapshot, so that every key that a measurement names is among those read before.
-  FORALL_RETURN_IF_ERROR(db->Run("BEGIN"));
-  absl::StatusOr<std::vector<MeasurementRecord>> measurements = MeasurementsInSnapshot(db);
-  if (db->in_transaction()) db->Run("ROLLBACK").IgnoreError();
-  return measurements;
+  return InSnapshot<std::vector<MeasurementRecord>>(db, [&] { return MeasurementsInSnapshot(db); });
 }
 
 absl::StatusOr<MeasurementEvidence> ReadEvidence(Db* db, int64_t measurement_id) {

@@ -50,6 +50,7 @@ struct JobRecord {
   bool operator==(const JobRecord&) const = default;
 };
 
+// What was proposed. What became of it, its job's log says.
 struct TrialRecord {
   int64_t id = 0;
   int64_t job_id = 0;
@@ -59,12 +60,7 @@ struct TrialRecord {
   std::vector<int32_t> choices;
   std::string arch_key;
   std::string graph_key;
-  std::string artifact_sha256;  // "" until exported
-  TrialState state = TrialState::kActive;
-  std::string error;
-  bool reused = false;  // needed no new measurement
   absl::Time create_time;
-  std::optional<absl::Time> end_time;
   bool operator==(const TrialRecord&) const = default;
 };
 
@@ -276,7 +272,6 @@ struct StoreBatch {
   std::vector<JobRecord> insert_jobs;
   std::vector<JobRecord> update_jobs;  // state, error, times
   std::vector<TrialRecord> insert_trials;
-  std::vector<TrialRecord> update_trials;  // artifact, state, error, reused, end_time
   std::vector<TaskRecord> insert_tasks;
   // Attempts, state, completion, seconds. A task that is no longer open in the store refuses every
   // update: the whole batch fails with Aborted.

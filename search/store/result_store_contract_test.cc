@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <limits>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -32,6 +33,7 @@ using ::forall::testing::StatusIs;
 using ::forall::testing::TempDir;
 using ::forall::testing::TestTime;
 using ::testing::ElementsAre;
+using ::testing::ElementsAreArray;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
@@ -96,8 +98,6 @@ TEST_P(ResultStoreContractTest, KeepsEveryFieldOfAJob) {
 TEST_P(ResultStoreContractTest, KeepsEveryFieldOfTrialsTasksAndMeasurements) {
   TrialRecord plain = MakeTrial(2, 1, 2);
   plain.choices = {};
-  plain.reused = true;
-  plain.end_time = TestTime(5);
   MeasurementRecord accuracy = MakeMeasurement(2, 0, 0, 0);
   accuracy.key = MeasurementKey();
   accuracy.key.subject = "artifact";
@@ -280,21 +280,13 @@ TEST_P(ResultStoreContractTest, UpdatesChangeWhatMayChange) {
   job.error = "changed";
   job.update_time = TestTime(20);
   job.end_time = TestTime(21);
-  TrialRecord trial = MakeTrial(1, 1, 1);
-  trial.artifact_sha256 = "artifact";
-  trial.state = TrialState::kMeasured;
-  trial.error = "";
-  trial.reused = true;
-  trial.end_time = TestTime(22);
   TaskRecord task = MakeTask(1, 1, 1);
   task.attempts = 1;
   StoreBatch batch;
   batch.update_jobs = {job};
-  batch.update_trials = {trial};
   batch.update_tasks = {task};
   FORALL_ASSERT_OK(store_->Commit(batch));
   EXPECT_THAT(store_->LoadJobs(), IsOkAndHolds(ElementsAre(job)));
-  EXPECT_THAT(store_->LoadTrials(1), IsOkAndHolds(ElementsAre(trial)));
   EXPECT_THAT(store_->LoadTasks(1), IsOkAndHolds(ElementsAre(task)));
 
   // Identity does not change, whatever the record says.
@@ -302,12 +294,8 @@ TEST_P(ResultStoreContractTest, UpdatesChangeWhatMayChange) {
   other.update_jobs = {job};
   other.update_jobs[0].request_id = "another";
   other.update_jobs[0].spec = "another";
-  other.update_trials = {trial};
-  other.update_trials[0].arch_key = "another";
-  other.update_trials[0].choices = {9};
   FORALL_ASSERT_OK(store_->Commit(other));
   EXPECT_THAT(store_->LoadJobs(), IsOkAndHolds(ElementsAre(job)));
-  EXPECT_THAT(store_->LoadTrials(1), IsOkAndHolds(ElementsAre(trial)));
 }
 
 TEST_P(ResultStoreContractTest, InsertsOfABatchPrecedeItsUpdates) {
@@ -407,8 +395,6 @@ TEST_P(ResultStoreContractTest, ARefusedBatchLeavesNothing) {
        absl::StatusCode::kNotFound},
       {"no such task to end", [](StoreBatch* b) { b->update_tasks = {Done(MakeTask(77, 1, 1))}; },
        absl::StatusCode::kNotFound},
-      {"no such trial to update", [](StoreBatch* b) { b->update_trials = {MakeTrial(77, 1, 1)}; },
-       absl::StatusCode::kNotFound},
       {"no such job to update", [](StoreBatch* b) { b->update_jobs = {MakeJob(77)}; },
        absl::StatusCode::kNotFound},
       {"not a number",
@@ -460,6 +446,76 @@ TEST_P(ResultStoreContractTest, LoadsEventsInPages) {
   EXPECT_THAT(store_->LoadEvents(1, 5, 100), IsOkAndHolds(IsEmpty()));
   EXPECT_THAT(store_->LoadEvents(1, 0, 0), IsOkAndHolds(IsEmpty()));
   EXPECT_THAT(store_->LoadEvents(1, 0, -1), IsOkAndHolds(IsEmpty()));
+}
+
+// More than the store leaves out of its index, of jobs in turn.
+TEST_P(ResultStoreContractTest, LongLogsAreReadWholeAndInOrder) {
+  constexpr int64_t kEvents = 3000;
+  StoreBatch jobs;
+  jobs.insert_jobs = {MakeJob(1), MakeJob(2), MakeJob(3)};
+  FORALL_ASSERT_OK(store_->Commit(std::move(jobs)));
+  std::map<int64_t, int64_t> last;
+  const auto append = [&](int64_t job, int64_t count, StoreBatch* batch) {
+    for (int64_t i = 0; i < count; ++i) batch->append_events.push_back(MakeEvent(job, ++last[job]));
+  };
+  const auto expect_whole = [&](int64_t job) {
+    std::vector<EventRecord> expected;
+    for (int64_t i = 1; i <= last[job]; ++i) expected.push_back(MakeEvent(job, i));
+    EXPECT_THAT(store_->LoadEvents(job, 0, 1 << 30), IsOkAndHolds(ElementsAreArray(expected)));
+    std::vector<EventRecord> pages;
+    do {
+      FORALL_ASSERT_OK_AND_ASSIGN(const auto page, store_->LoadEvents(job, pages.size(), 7));
+      if (page.empty()) break;
+      pages.insert(pages.end(), page.begin(), page.end());
+    } while (true);
+    EXPECT_THAT(pages, ElementsAreArray(expected));
+  };
+  while (last[1] < kEvents) {
+    StoreBatch batch;
+    append(1, 2, &batch);
+    append(3, 1, &batch);
+    append(2, last[1] % 3, &batch);
+    FORALL_ASSERT_OK(store_->Commit(std::move(batch)));
+  }
+  for (const int64_t job : {1, 2, 3}) expect_whole(job);
+  // The last events of all go; what comes after them is found as well, and so is what came before.
+  StoreBatch tail;
+  append(3, 100, &tail);
+  FORALL_ASSERT_OK(store_->Commit(std::move(tail)));
+  StoreBatch deletion;
+  deletion.delete_jobs = {{.job = 3, .time = TestTime(9)}};
+  FORALL_ASSERT_OK(store_->Commit(std::move(deletion)));
+  last[3] = 0;
+  StoreBatch more;
+  append(2, 50, &more);
+  append(1, 50, &more);
+  FORALL_ASSERT_OK(store_->Commit(std::move(more)));
+  for (const int64_t job : {1, 2, 3}) expect_whole(job);
+  StoreBatch taken;
+  taken.append_events = {MakeEvent(1, last[1])};
+  EXPECT_THAT(store_->Commit(std::move(taken)), StatusIs(absl::StatusCode::kAlreadyExists));
+}
+
+// What a refused batch has entered in the index is taken back with it.
+TEST_P(ResultStoreContractTest, EventsOfARefusedBatchLeaveNoTraceInLongLogs) {
+  constexpr int64_t kEvents = 5000;
+  StoreBatch first;
+  first.insert_jobs = {MakeJob(1)};
+  first.append_events = {MakeEvent(1, 1)};
+  FORALL_ASSERT_OK(store_->Commit(std::move(first)));
+  StoreBatch batch;
+  for (int64_t i = 2; i <= kEvents; ++i) batch.append_events.push_back(MakeEvent(1, i));
+  StoreBatch refused = batch;
+  refused.update_jobs = {MakeJob(77)};
+  EXPECT_THAT(store_->Commit(std::move(refused)), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(store_->LoadEvents(1, 0, kEvents), IsOkAndHolds(ElementsAre(MakeEvent(1, 1))));
+  FORALL_ASSERT_OK(store_->Commit(batch));
+  StoreBatch more;
+  more.append_events = {MakeEvent(1, kEvents + 1)};
+  FORALL_ASSERT_OK(store_->Commit(std::move(more)));
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto events, store_->LoadEvents(1, 0, 1 << 30));
+  ASSERT_THAT(events, SizeIs(kEvents + 1));
+  for (int64_t i = 1; i <= kEvents + 1; ++i) EXPECT_EQ(events[i - 1], MakeEvent(1, i));
 }
 
 TEST_P(ResultStoreContractTest, ARetractedMeasurementStaysWithItsReason) {

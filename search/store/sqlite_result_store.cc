@@ -153,9 +153,14 @@ absl::StatusOr<std::unique_ptr<SqliteResultStore>> SqliteResultStore::Create(Opt
   if (!reader.ok()) return context(reader.status());
   auto checkpointer = OpenBeside(options, "");
   if (!checkpointer.ok()) return context(checkpointer.status());
-  return std::unique_ptr<SqliteResultStore>(
+  std::unique_ptr<SqliteResultStore> store(
       new SqliteResultStore(std::move(options), std::move(file_lock), std::move(*writer),
                             std::move(*reader), std::move(*checkpointer)));
+  // Logs are read now, all of them.
+  if (const absl::Status indexed = store->IndexEvents(); !indexed.ok()) {
+    return WithContext(indexed, absl::StrCat("store ", store->options_.path));
+  }
+  return store;
 }
 
 SqliteResultStore::SqliteResultStore(Options options, std::unique_ptr<FileLock> file_lock,
@@ -174,6 +179,18 @@ SqliteResultStore::SqliteResultStore(Options options, std::unique_ptr<FileLock> 
 }
 
 SqliteResultStore::~SqliteResultStore() { Stop(); }
+
+absl::Status SqliteResultStore::IndexEvents() {
+  MutexLock lock(&writer_.mu);
+  const auto index = [&]() -> absl::Status {
+    writer_.mu.AssertHeld();
+    FORALL_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(writer_.db.get()));
+    FORALL_RETURN_IF_ERROR(batch_writer_.RepairEventRuns());
+    FORALL_RETURN_IF_ERROR(batch_writer_.IndexEvents());
+    return transaction.Commit();
+  };
+  return Forgetful(index());
+}
 
 void SqliteResultStore::Stop() {
   MutexLock stop(&stop_mu_);

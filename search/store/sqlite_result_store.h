@@ -115,6 +115,7 @@ class SqliteResultStore : public ResultStore {
                     std::unique_ptr<Db> writer_db, std::unique_ptr<Db> reader_db,
                     std::unique_ptr<Db> checkpoint_db);
 
+  absl::Status IndexEvents();
   void WriterLoop();
   void CheckpointLoop();
   // One transaction of what is queued. Empty when there was nothing.

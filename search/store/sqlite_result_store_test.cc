@@ -335,6 +335,38 @@ TEST_F(SqliteResultStoreTest, ADamagedRowIsNamed) {
   EXPECT_THAT(store->LoadDevices().status(), damaged("device pi5", "JSON"));
 }
 
+TEST_F(SqliteResultStoreTest, AStartFindsEventsAnewWhereSomeAreInNoRun) {
+  StoreBatch batch = NewJob(1);
+  const int64_t first = static_cast<int64_t>(batch.append_events.size()) + 1;
+  for (int64_t i = first; i <= 9; ++i) batch.append_events.push_back(MakeEvent(1, i));
+  {
+    FORALL_ASSERT_OK_AND_ASSIGN(const auto store, Open());
+    FORALL_ASSERT_OK(store->Commit(std::move(batch)));
+  }
+  const auto run = [&](const std::string& sql) {
+    sqlite3* db = nullptr;
+    ASSERT_EQ(sqlite3_open(path_.c_str(), &db), SQLITE_OK);
+    EXPECT_EQ(sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK) << sql;
+    sqlite3_close(db);
+  };
+  const auto events = [&]() -> absl::StatusOr<size_t> {
+    FORALL_ASSIGN_OR_RETURN(const auto store, Open());
+    FORALL_ASSIGN_OR_RETURN(const auto all, store->LoadEvents(1, 0, 100));
+    return all.size();
+  };
+  EXPECT_THAT(events(), IsOkAndHolds(9));
+  run("UPDATE event_runs SET last = 4, events = '1,2,3,4'");
+  EXPECT_THAT(events(), IsOkAndHolds(9));
+  run("DELETE FROM event_runs");
+  EXPECT_THAT(events(), IsOkAndHolds(9));
+  // What is lost in the log itself is not made up.
+  run("DROP TRIGGER job_events_keep_rows; DELETE FROM job_events WHERE seq = 5");
+  EXPECT_THAT(events(), StatusIs(absl::StatusCode::kDataLoss, HasSubstr("event 6 where 5")));
+  run("DROP TRIGGER job_events_keep_content; "
+      "UPDATE job_events SET seq = 9223372036854775807 WHERE seq = 1");
+  EXPECT_THAT(events(), StatusIs(absl::StatusCode::kDataLoss, HasSubstr("an event 92233720368")));
+}
+
 TEST_F(SqliteResultStoreTest, QueuedBatchesShareOneCommit) {
   FORALL_ASSERT_OK_AND_ASSIGN(
       const auto store,

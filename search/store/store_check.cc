@@ -30,6 +30,10 @@ constexpr char kRecover[] =
     "stop the controller and restore a backup, or save what can be read (docs/operations.md has "
     "both)";
 
+constexpr char kReindex[] =
+    "stop the controller and run DELETE FROM event_runs; UPDATE controller SET indexed_event = 0; "
+    "in "
+    "SQLite's shell: the next start makes them anew";
 constexpr char kForget[] =
     "somebody has changed the database by hand: stop the controller and run DELETE FROM lives in "
     "SQLite's shell; tasks that workers hold are then done again";
@@ -51,17 +55,43 @@ constexpr Rule kRules[] = {
     // A job's log is numbered 1, 2, ... without gaps, and says what the tables say.
     {"SELECT 'the log of searchJobs/' || job || ' has a gap: ' || count(*) || ' events, numbered ' "
      "|| min(seq) || ' to ' || max(seq) FROM job_events GROUP BY job "
-     "HAVING min(seq) != 1 OR max(seq) != count(*)",
+     "HAVING min(seq) != 1 OR max(seq) != count(*) OR count(DISTINCT seq) != count(*)",
      kRestore},
     {"SELECT 'searchJobs/' || id || ' has no log' FROM jobs "
-     "WHERE NOT EXISTS (SELECT 1 FROM job_events e WHERE e.job = jobs.id)",
+     "WHERE id NOT IN (SELECT job FROM job_events)",
      kRestore},
-    {"SELECT 'the log of searchJobs/' || j.id || ' proposes ' || "
-     "(SELECT count(*) FROM job_events e WHERE e.job = j.id AND e.kind = 'proposed') || "
-     "' trials, but ' || (SELECT count(*) FROM trials t WHERE t.job = j.id) || ' are stored' "
-     "FROM jobs j WHERE (SELECT count(*) FROM job_events e WHERE e.job = j.id AND "
-     "e.kind = 'proposed') != (SELECT count(*) FROM trials t WHERE t.job = j.id)",
+    {"SELECT 'the log of searchJobs/' || j.id || ' proposes ' || coalesce(proposed, 0) || "
+     "' trials, but ' || coalesce(stored, 0) || ' are stored' FROM jobs j "
+     "LEFT JOIN (SELECT job, count(*) AS proposed FROM job_events WHERE kind = 'proposed' "
+     "GROUP BY job) e ON e.job = j.id "
+     "LEFT JOIN (SELECT job, count(*) AS stored FROM trials GROUP BY job) t ON t.job = j.id "
+     "WHERE coalesce(proposed, 0) != coalesce(stored, 0)",
      kRestore},
+    // Its events are found by event_runs, or come after those that are.
+    {"SELECT 'the log of searchJobs/' || job || ' cannot be read from event ' || first "
+     "FROM event_runs WHERE CASE WHEN json_valid('[' || events || ']') "
+     "THEN json_array_length('[' || events || ']') != last - first + 1 ELSE true END",
+     kReindex},
+    {"SELECT 'event ' || (r.first + i.key) || ' of searchJobs/' || r.job || ' is not where it "
+     "should be' FROM event_runs r, json_each(CASE WHEN json_valid('[' || events || ']') "
+     "THEN '[' || events || ']' ELSE '[]' END) i LEFT JOIN job_events e ON e.id = i.value "
+     "WHERE e.job IS NOT r.job OR e.seq IS NOT r.first + i.key OR i.type != 'integer' OR "
+     "i.value > (SELECT indexed_event FROM controller)",
+     kReindex},
+    {"SELECT 'the log of searchJobs/' || job || ' is found twice, or not, before event ' || first "
+     "FROM (SELECT job, first, lag(last, 1, 0) OVER (PARTITION BY job ORDER BY first) AS before "
+     "FROM event_runs) WHERE before + 1 != first",
+     kReindex},
+    {"SELECT 'of ' || there || ' events of searchJobs/' || e.job || ' ' || cast(coalesce(found, 0) "
+     "AS INTEGER) || "
+     "' are found' FROM (SELECT job, count(*) AS there FROM job_events WHERE id <= "
+     "(SELECT indexed_event FROM controller) GROUP BY job) e LEFT JOIN "
+     "(SELECT job, total(last - first + 1) AS found FROM event_runs GROUP BY job) r "
+     "ON r.job = e.job WHERE there IS NOT found",
+     kReindex},
+    {"SELECT 'logs are indexed to event ' || indexed_event || ', which there cannot be' FROM "
+     "controller WHERE indexed_event NOT BETWEEN 0 AND 4611686018427387904",
+     kReindex},
     {"SELECT 'the trials of searchJobs/' || job || ' are not numbered 1 to ' || count(*) "
      "FROM trials GROUP BY job HAVING min(ordinal) != 1 OR max(ordinal) != count(*)",
      kRestore},
@@ -74,9 +104,6 @@ constexpr Rule kRules[] = {
     // States are those that there are, and what has ended says when.
     {"SELECT 'searchJobs/' || id || ' is in state ' || state || ', which does not exist' FROM jobs "
      "WHERE state NOT BETWEEN 1 AND 6",
-     kRestore},
-    {"SELECT 'trial ' || id || ' is in state ' || state || ', which does not exist' FROM trials "
-     "WHERE state NOT BETWEEN 1 AND 5",
      kRestore},
     {"SELECT 'task ' || id || ' is of kind ' || kind || ', which does not exist' FROM tasks "
      "WHERE kind NOT BETWEEN 1 AND 3",
@@ -140,9 +167,10 @@ constexpr Rule kRules[] = {
      "FROM supernets s JOIN keys k ON k.id = s.hash "
      "WHERE NOT EXISTS (SELECT 1 FROM artifacts f WHERE f.hash = s.hash)",
      kRestore},
-    {"SELECT 'trial ' || t.id || ' has a model ' || k.text || ' that was never exported' "
-     "FROM trials t JOIN keys k ON k.id = t.artifact WHERE k.text != '' AND "
-     "NOT EXISTS (SELECT 1 FROM artifacts f WHERE f.hash = t.artifact)",
+    {"SELECT 'the log of searchJobs/' || job || ' has a model ' || artifact || ' that was never "
+     "exported' FROM (SELECT job, CASE WHEN json_valid(payload) THEN payload ->> 'artifact' END AS "
+     "artifact FROM job_events WHERE kind = 'exported') WHERE artifact != '' AND artifact NOT IN "
+     "(SELECT text FROM artifacts JOIN keys ON id = hash)",
      kRestore},
 };
 

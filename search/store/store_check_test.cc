@@ -36,7 +36,7 @@ using ::testing::IsEmpty;
 class StoreCheckTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    FORALL_ASSERT_OK_AND_ASSIGN(const auto store, SqliteResultStore::Create({.path = db_}));
+    FORALL_ASSERT_OK_AND_ASSIGN(auto store, SqliteResultStore::Create({.path = db_}));
     FORALL_ASSERT_OK_AND_ASSIGN(const auto artifacts,
                                 ArtifactStore::Create({.folder = db_ + ".artifacts"}));
     model_ = artifacts->Put("a model").value();
@@ -48,17 +48,22 @@ class StoreCheckTest : public ::testing::Test {
         batch.append_events.push_back(MakeEvent(job, i));
         const int64_t id = 10 * job + i;
         batch.insert_trials.push_back(MakeTrial(id, job, i));
-        batch.insert_trials.back().artifact_sha256 = i == 1 ? model_ : "";
         batch.insert_tasks.push_back(MakeTask(id, job, id));
         batch.update_tasks.push_back(Done(batch.insert_tasks.back()));
         batch.insert_measurements.push_back(MakeMeasurement(id, job, id, id));
         batch.insert_evidence.push_back(MakeEvidence(id));
       }
+      batch.append_events.push_back({job, 4, "exported",
+                                     absl::StrCat(R"({"trial":1,"artifact":")", model_, "\"}"),
+                                     TestTime(4)});
     }
     batch.insert_artifacts = {{model_, 7, TestTime(1)}};
     batch.insert_exports = {{"supernet", "arch-11", "fp32", "calibration", model_, 7}};
     batch.insert_supernets = {{"tiny", model_, "{}", "images", TestTime(1)}};
     FORALL_ASSERT_OK(store->Commit(std::move(batch)));
+    // Logs are entered where they are read from.
+    store.reset();
+    FORALL_ASSERT_OK(SqliteResultStore::Create({.path = db_}).status());
   }
 
   // As somebody with the sqlite3 shell would; rules are switched off where they can be.
@@ -176,10 +181,41 @@ TEST_F(StoreCheckTest, GapsInALogAreFound) {
   const std::string without_trigger = "DROP TRIGGER job_events_keep_rows; DELETE FROM job_events ";
   Damage(without_trigger + "WHERE job = 2 AND seq = 2");
   EXPECT_THAT(Findings(),
-              AllOf(HasSubstr("the log of searchJobs/2 has a gap: 2 events, numbered 1 to 3"),
+              AllOf(HasSubstr("the log of searchJobs/2 has a gap: 3 events, numbered 1 to 4"),
+                    HasSubstr("event 2 of searchJobs/2 is not where it should be"),
                     HasSubstr("the log of searchJobs/2 proposes 2 trials, but 3 are stored")));
   Damage("DELETE FROM job_events WHERE job = 1");
   EXPECT_THAT(Findings(), HasSubstr("searchJobs/1 has no log"));
+}
+
+TEST_F(StoreCheckTest, AnIndexOfLogsThatMisleadsIsFound) {
+  Damage("UPDATE event_runs SET last = 3, events = '1,2,3' WHERE job = 1");
+  EXPECT_THAT(Findings(), HasSubstr("of 4 events of searchJobs/1 3 are found"));
+  Damage("UPDATE event_runs SET events = '1,,2' WHERE job = 1");
+  EXPECT_THAT(Findings(), HasSubstr("the log of searchJobs/1 cannot be read from event 1"));
+  Damage("UPDATE controller SET indexed_event = -1");
+  EXPECT_THAT(Findings(), HasSubstr("logs are indexed to event -1"));
+}
+
+TEST_F(StoreCheckTest, EventsThatWouldBeReadTwiceAreFound) {
+  Damage("UPDATE controller SET indexed_event = 0");
+  EXPECT_THAT(Findings(), HasSubstr("event 1 of searchJobs/1 is not where it should be"));
+  Damage(
+      "UPDATE controller SET indexed_event = 8; DELETE FROM event_runs WHERE job = 1; "
+      "INSERT INTO event_runs VALUES (1, 1, 2, '1,2'), (1, 2, 3, '2,3')");
+  EXPECT_THAT(Findings(),
+              HasSubstr("the log of searchJobs/1 is found twice, or not, before event 2"));
+  Damage(
+      "DELETE FROM event_runs WHERE job = 1; INSERT INTO event_runs VALUES (1, 1, 4, '1,2,3,4');"
+      "INSERT INTO job_events VALUES (9, 2, 6, 'kind', '{}', 0), (10, 2, 6, 'kind', '{}', 0)");
+  EXPECT_THAT(Findings(),
+              HasSubstr("the log of searchJobs/2 has a gap: 6 events, numbered 1 to 6"));
+  // A model that is no model, and one of no name, are nobody's.
+  Damage(
+      "DROP TRIGGER job_events_keep_rows; DROP TRIGGER job_events_keep_content; "
+      "DELETE FROM job_events WHERE id > 8; "
+      "UPDATE job_events SET payload = iif(id = 4, '{}', '{\"artifact\"') WHERE kind = 'exported'");
+  EXPECT_THAT(Findings(), Not(HasSubstr("that was never exported")));
 }
 
 TEST_F(StoreCheckTest, AJobThatCameBackIsFound) {
@@ -204,15 +240,14 @@ TEST_F(StoreCheckTest, NumbersThatNoneCanHaveAreFound) {
 
 TEST_F(StoreCheckTest, StatesThatDoNotExistAreFound) {
   Damage(
-      "UPDATE jobs SET state = 9, end_time = 1 WHERE id = 1; UPDATE trials SET state = 0 WHERE id "
-      "= "
-      "11; UPDATE task_ends SET state = 1 WHERE task = 13; UPDATE tasks SET kind = 8 WHERE id = "
+      "UPDATE jobs SET state = 9, end_time = 1 WHERE id = 1; UPDATE task_ends SET state = 1 WHERE "
+      "task = 13; UPDATE tasks SET kind = 8 WHERE id = "
       "12; UPDATE measurements SET verdict = 0 WHERE id = "
       "13");
-  EXPECT_THAT(Findings(),
-              AllOf(HasSubstr("searchJobs/1 is in state 9"), HasSubstr("trial 11 is in state 0"),
-                    HasSubstr("task 12 is of kind 8"), HasSubstr("task 13 has ended in state 1"),
-                    HasSubstr("measurement 13 has verdict 0")));
+  EXPECT_THAT(
+      Findings(),
+      AllOf(HasSubstr("searchJobs/1 is in state 9"), HasSubstr("task 12 is of kind 8"),
+            HasSubstr("task 13 has ended in state 1"), HasSubstr("measurement 13 has verdict 0")));
 }
 
 TEST_F(StoreCheckTest, EndsThatAreNoneAreFound) {
@@ -252,7 +287,8 @@ TEST_F(StoreCheckTest, ArtifactsThatAreInNoTableAreFound) {
   Damage("DELETE FROM artifacts");
   EXPECT_THAT(Findings(), AllOf(HasSubstr(absl::StrCat("the model ", model_, " of a subnet")),
                                 HasSubstr(absl::StrCat("the weights ", model_)),
-                                HasSubstr("trial 11 has a model")));
+                                HasSubstr(absl::StrCat("the log of searchJobs/1 has a model ",
+                                                       model_, " that was never exported"))));
 }
 
 TEST_F(StoreCheckTest, LostShortenedAndDamagedArtifactsAreFound) {

@@ -26,11 +26,19 @@ absl::StatusOr<std::set<std::string>> Referenced(Db* db, const GarbageOptions& o
   {
     FORALL_ASSIGN_OR_RETURN(
         Statement rows,
-        db->Query(
-            "SELECT text FROM keys WHERE id IN (SELECT artifact FROM exports UNION SELECT "
-            "hash FROM supernets UNION SELECT artifact FROM trials UNION SELECT supernet FROM "
-            "jobs UNION SELECT artifact FROM accuracy_parts UNION SELECT subject FROM "
-            "measurements)"));
+        db->Query("SELECT text FROM keys WHERE id IN (SELECT artifact FROM exports UNION SELECT "
+                  "hash FROM supernets UNION SELECT supernet FROM jobs UNION SELECT artifact FROM "
+                  "accuracy_parts UNION SELECT subject FROM "
+                  "measurements)"));
+    FORALL_RETURN_IF_ERROR(rows.ForEachRow([&] {
+      hashes.insert(rows.Text(0));
+      return absl::OkStatus();
+    }));
+  }
+  {
+    FORALL_ASSIGN_OR_RETURN(Statement rows,
+                            db->Query("SELECT DISTINCT payload ->> 'artifact' FROM job_events "
+                                      "WHERE kind = 'exported' AND json_valid(payload)"));
     FORALL_RETURN_IF_ERROR(rows.ForEachRow([&] {
       hashes.insert(rows.Text(0));
       return absl::OkStatus();

@@ -30,18 +30,21 @@ class StoreGarbageTest : public ::testing::Test {
   void SetUp() override {
     FORALL_ASSERT_OK_AND_ASSIGN(store_, SqliteResultStore::Create({.path = db_}));
     FORALL_ASSERT_OK_AND_ASSIGN(artifacts_, ArtifactStore::Create({.folder = db_ + ".artifacts"}));
-    for (std::string* hash : {&exported_, &weights_, &table_, &unused_}) {
+    for (std::string* hash : {&exported_, &weights_, &table_, &unused_, &logged_}) {
       *hash = artifacts_->Put(std::string("content ") + static_cast<char>('a' + count_++)).value();
     }
     stray_ = artifacts_->Put("a file without a row").value();
     StoreBatch batch;
-    for (const std::string& hash : {exported_, weights_, table_, unused_}) {
+    for (const std::string& hash : {exported_, weights_, table_, unused_, logged_}) {
       batch.insert_artifacts.push_back({hash, 9, TestTime(1)});
     }
     batch.insert_jobs = {testing::MakeJob(1)};
     batch.append_events = {testing::MakeEvent(1, 1)};
     batch.append_events[0].kind = "submitted";
     batch.insert_exports = {{"supernet", "arch", "fp32", "calibration", exported_, 9}};
+    batch.append_events.push_back(testing::MakeEvent(1, 2));
+    batch.append_events[1].kind = "exported";
+    batch.append_events[1].payload = absl::StrCat(R"({"artifact":")", logged_, "\"}");
     batch.insert_supernets = {{"tiny", weights_, "{}", "images", TestTime(1)}};
     FORALL_ASSERT_OK(store_->Commit(std::move(batch)));
   }
@@ -72,14 +75,14 @@ class StoreGarbageTest : public ::testing::Test {
   int count_ = 0;
   std::unique_ptr<SqliteResultStore> store_;
   std::unique_ptr<ArtifactStore> artifacts_;
-  std::string exported_, weights_, table_, unused_, stray_;
+  std::string exported_, weights_, table_, unused_, logged_, stray_;
 };
 
 TEST_F(StoreGarbageTest, WhatNothingRefersToGoesOnceItIsOld) {
-  for (const std::string& hash : {exported_, weights_, table_, stray_}) Age(hash);
+  for (const std::string& hash : {exported_, weights_, table_, logged_, stray_}) Age(hash);
   FORALL_ASSERT_OK_AND_ASSIGN(GarbageReport report, Collect(/*dry_run=*/true));
   EXPECT_THAT(report.removed, UnorderedElementsAre(stray_));
-  EXPECT_EQ(report.kept, 3);
+  EXPECT_EQ(report.kept, 4);
   EXPECT_EQ(report.young, 1);
   EXPECT_TRUE(artifacts_->Exists(stray_));
   Age(unused_);
@@ -93,19 +96,19 @@ TEST_F(StoreGarbageTest, WhatNothingRefersToGoesOnceItIsOld) {
   FORALL_ASSERT_OK_AND_ASSIGN(const CheckReport check,
                               CheckStore({.db = db_, .artifacts = db_ + ".artifacts"}));
   EXPECT_THAT(check.findings, IsEmpty());
-  EXPECT_EQ(check.artifacts, 3);
+  EXPECT_EQ(check.artifacts, 4);
   FORALL_ASSERT_OK_AND_ASSIGN(report, Collect(/*dry_run=*/false));
   EXPECT_THAT(report.removed, IsEmpty());
 }
 
 TEST_F(StoreGarbageTest, WhatOnlyADeletedJobNamedGoesAndItsModelsStay) {
-  for (const std::string& hash : {exported_, weights_, table_}) Age(hash);
+  for (const std::string& hash : {exported_, weights_, table_, logged_}) Age(hash);
   StoreBatch batch;
   batch.delete_jobs = {{.job = 1, .time = TestTime(2)}};
   FORALL_ASSERT_OK(store_->Commit(std::move(batch)));
   Stop();
   FORALL_ASSERT_OK_AND_ASSIGN(const GarbageReport report, Collect(/*dry_run=*/false));
-  EXPECT_THAT(report.removed, UnorderedElementsAre(table_));
+  EXPECT_THAT(report.removed, UnorderedElementsAre(table_, logged_));
   FORALL_ASSERT_OK_AND_ASSIGN(const CheckReport check,
                               CheckStore({.db = db_, .artifacts = db_ + ".artifacts"}));
   EXPECT_THAT(check.findings, IsEmpty());

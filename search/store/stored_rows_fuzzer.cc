@@ -235,6 +235,8 @@ struct Base {
       std::filesystem::copy(harness.artifacts_path(), folder / "artifacts",
                             std::filesystem::copy_options::recursive);
     }
+    // A start enters all events in event_runs.
+    FORALL_CHECK(SqliteResultStore::Create({.path = path}).ok());
     RawDb db(path);
     db.Run("PRAGMA wal_checkpoint(TRUNCATE)");
     for (const std::string& name : db.Texts(
@@ -247,7 +249,8 @@ struct Base {
       if (table.rows > 0) tables.push_back(std::move(table));
     }
     triggers = db.Texts("SELECT sql FROM sqlite_schema WHERE type = 'trigger'");
-    for (const char* name : {"accuracy_parts", "evidence", "latencies", "job_events", "exports"}) {
+    for (const char* name :
+         {"accuracy_parts", "evidence", "latencies", "job_events", "event_runs", "exports"}) {
       FORALL_CHECK(std::any_of(tables.begin(), tables.end(),
                                [&](const Table& table) { return table.name == name; }))
           << "the base has no " << name;

@@ -38,12 +38,7 @@ inline TrialRecord MakeTrial(int64_t id, int64_t job_id, int64_t ordinal) {
           .choices = {0, 2, -1, 2147483647},
           .arch_key = absl::StrCat("arch-", id),
           .graph_key = absl::StrCat("graph-", id),
-          .artifact_sha256 = "",
-          .state = TrialState::kActive,
-          .error = "trial error",
-          .reused = false,
-          .create_time = TestTime(3),
-          .end_time = std::nullopt};
+          .create_time = TestTime(3)};
 }
 
 inline TaskRecord MakeTask(int64_t id, int64_t job_id, int64_t trial_id) {

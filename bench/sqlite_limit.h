@@ -31,8 +31,7 @@ class SqliteLimit {
   SqliteLimit& operator=(const SqliteLimit&) = delete;
 
   // Reads what was stored since, up to `most` latency results. A result is how its task ended, its
-  // measurement with the latency and evidence that belong to it, the events of its job, and its
-  // trial's state.
+  // measurement with the latency and evidence that belong to it, and the events of its job.
   absl::Status Load(int64_t most);
 
   // In which order results come.

@@ -376,7 +376,7 @@ absl::Status BatchWriter::LoadEventNumbers() {
   if (numbers.indexed < 0 || numbers.last > kMostNumber) {
     return absl::DataLossError(absl::StrCat("no event can have the number ",
                                             numbers.indexed < 0 ? numbers.indexed : numbers.last,
-                                            ": restore a backup"));
+                                            ": forall-controller check says what to do"));
   }
   events_ = numbers;
   return absl::OkStatus();

@@ -218,8 +218,9 @@ EventRecord EventFrom(const Statement& row) {
 }
 
 absl::Status EventIsLost(int64_t job_id, int64_t sequence) {
-  return absl::DataLossError(absl::StrCat("event ", sequence, " of job ", job_id,
-                                          " is not where it should be: restore a backup"));
+  return absl::DataLossError(
+      absl::StrCat("event ", sequence, " of job ", job_id,
+                   " is not where it should be: forall-controller check says what to do"));
 }
 
 absl::StatusOr<std::vector<EventRecord>> EventsInSnapshot(Db* db, int64_t job_id, int64_t after,

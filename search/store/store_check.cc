@@ -138,7 +138,8 @@ constexpr Rule kRules[] = {
      kRestore},
     // Numbers are numbers, within their intervals, but for what rounding may do.
     {"SELECT 'measurement ' || id || ' is ' || value || ' in ' || low || ' to ' || high FROM "
-     "measurements WHERE verdict != 3 AND (abs(value) > 1.7e308 OR abs(low) > 1.7e308 OR "
+     "measurements WHERE verdict != 3 AND retracted_by = '' AND (abs(value) > 1.7e308 OR abs(low) "
+     "> 1.7e308 OR "
      "abs(high) > 1.7e308 OR low - value > 1e-9 * abs(value) OR value - high > 1e-9 * abs(value))",
      "find out who measured it (forall workers), and retract it: forall measurements retract"},
     {"SELECT 'measurement ' || id || ' has verdict ' || verdict || ' and fidelity ' || fidelity "

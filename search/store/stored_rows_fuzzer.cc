@@ -236,7 +236,7 @@ struct Base {
                             std::filesystem::copy_options::recursive);
     }
     // A start enters all events in event_runs.
-    FORALL_CHECK(SqliteResultStore::Create({.path = path}).ok());
+    FORALL_CHECK(forall::SqliteResultStore::Create({.path = path}).ok());
     RawDb db(path);
     db.Run("PRAGMA wal_checkpoint(TRUNCATE)");
     for (const std::string& name : db.Texts(

@@ -3,7 +3,6 @@
 
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
 
 #include <algorithm>
 #include <array>
@@ -57,12 +56,7 @@ std::string Sha256Hex(absl::string_view bytes) {
 }
 
 std::string HmacSha256(absl::string_view key, absl::string_view message) {
-  std::string mac(32, '\0');
-  unsigned int size = 0;
-  HMAC(Algorithm(), key.data(), static_cast<int>(key.size()),
-       reinterpret_cast<const unsigned char*>(message.data()), message.size(),
-       reinterpret_cast<unsigned char*>(mac.data()), &size);
-  return mac;
+  return HmacSha256Key(key).Sign(message);
 }
 
 struct HmacSha256Key::Context {

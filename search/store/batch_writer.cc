@@ -16,8 +16,6 @@ namespace {
 
 // Bounds memory. A miss costs a look-up, and one through the events that are in no run.
 constexpr size_t kMostJobsRemembered = 10'000;
-// No log is so long: a row that says so is damaged, and nothing is counted from it.
-constexpr int64_t kMostNumber = int64_t{1} << 62;  // as ReadIds
 // Bounds memory where a whole store is indexed.
 constexpr int64_t kMostEventsIndexedAtOnce = 100'000;
 
@@ -388,10 +386,11 @@ absl::Status BatchWriter::RepairEventRuns() {
       const int64_t whole,
       db_->QueryInt64("SELECT (SELECT count(*) FROM job_events WHERE id <= indexed_event) = "
                       "(SELECT total(last - first + 1) FROM event_runs) FROM controller"));
-  if (whole != 0) return absl::OkStatus();
-  FORALL_LOG(WARNING) << "event_runs of the store do not hold all events: made anew";
-  FORALL_RETURN_IF_ERROR(db_->Run("DELETE FROM event_runs"));
-  events_->indexed = 0;
+  if (whole == 0) {
+    FORALL_LOG(WARNING) << "event_runs of the store do not hold all events: made anew";
+    FORALL_RETURN_IF_ERROR(db_->Run("DELETE FROM event_runs"));
+    events_->indexed = 0;
+  }
   return IndexEvents();
 }
 

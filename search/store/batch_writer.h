@@ -36,8 +36,8 @@ class BatchWriter {
 
   // Within a transaction: enters all events in event_runs. Apply does it by the thousands.
   absl::Status IndexEvents();
-  // The same for all that there are, where some that should be there are not: a store that somebody
-  // has repaired. Takes time in proportion to all events.
+  // The same at a start; makes event_runs anew where events are in none that should be, in a store
+  // that somebody has repaired. Takes time in proportion to all events.
   absl::Status RepairEventRuns();
 
   // Call when the transaction did not commit.

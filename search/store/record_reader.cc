@@ -18,10 +18,6 @@
 namespace forall {
 namespace {
 
-// Numbers are counted from 1, and no controller lives to give out so many: a row with a higher one
-// is damaged.
-constexpr int64_t kMostNumber = int64_t{1} << 62;
-
 // A split has fewer; sums of two of them do not overflow.
 constexpr int64_t kMostImages = int64_t{1} << 40;
 // Of what a message repeats of a damaged row.

@@ -186,7 +186,6 @@ absl::Status SqliteResultStore::IndexEvents() {
     writer_.mu.AssertHeld();
     FORALL_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(writer_.db.get()));
     FORALL_RETURN_IF_ERROR(batch_writer_.RepairEventRuns());
-    FORALL_RETURN_IF_ERROR(batch_writer_.IndexEvents());
     return transaction.Commit();
   };
   return Forgetful(index());

@@ -103,6 +103,13 @@ class SqliteResultStoreTest : public ::testing::Test {
     return SqliteResultStore::Create({.path = path_, .max_pages = max_pages});
   }
   absl::Status OpenError() { return Open().status(); }
+  // As somebody with the sqlite3 shell would.
+  void RunSql(const std::string& sql) {
+    sqlite3* db = nullptr;
+    ASSERT_EQ(sqlite3_open(path_.c_str(), &db), SQLITE_OK);
+    EXPECT_EQ(sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK) << sql;
+    sqlite3_close(db);
+  }
 
   TempDir folder_;
   const std::string path_ = folder_ / "store.db";
@@ -313,19 +320,13 @@ TEST_F(SqliteResultStoreTest, ADamagedRowIsNamed) {
     batch.upsert_devices = {{"pi5", "arm", "a board", "f1", {{"cores", "4"}}}};
     FORALL_ASSERT_OK(store->Commit(std::move(batch)));
   }
-  const auto damage = [&](const std::string& sql) {
-    sqlite3* db = nullptr;
-    ASSERT_EQ(sqlite3_open(path_.c_str(), &db), SQLITE_OK);
-    EXPECT_EQ(sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK) << sql;
-    sqlite3_close(db);
-  };
   const auto damaged = [](const char* row, const char* why) {
     return StatusIs(absl::StatusCode::kDataLoss, AllOf(HasSubstr(row), HasSubstr(why)));
   };
-  damage(absl::StrCat("UPDATE trials SET choices = '0,1,", std::string(100'000, 'x'), "'"));
-  damage("UPDATE tasks SET kind = 99");
-  damage("UPDATE measurements SET reasons = '[1'");
-  damage("UPDATE devices SET properties = '[[['");
+  RunSql(absl::StrCat("UPDATE trials SET choices = '0,1,", std::string(100'000, 'x'), "'"));
+  RunSql("UPDATE tasks SET kind = 99");
+  RunSql("UPDATE measurements SET reasons = '[1'");
+  RunSql("UPDATE devices SET properties = '[[['");
   FORALL_ASSERT_OK_AND_ASSIGN(const auto store, Open());
   const absl::Status trial = store->LoadTrials(1).status();
   EXPECT_THAT(trial, damaged("trial 17", "list of integers"));
@@ -343,26 +344,21 @@ TEST_F(SqliteResultStoreTest, AStartFindsEventsAnewWhereSomeAreInNoRun) {
     FORALL_ASSERT_OK_AND_ASSIGN(const auto store, Open());
     FORALL_ASSERT_OK(store->Commit(std::move(batch)));
   }
-  const auto run = [&](const std::string& sql) {
-    sqlite3* db = nullptr;
-    ASSERT_EQ(sqlite3_open(path_.c_str(), &db), SQLITE_OK);
-    EXPECT_EQ(sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK) << sql;
-    sqlite3_close(db);
-  };
   const auto events = [&]() -> absl::StatusOr<size_t> {
     FORALL_ASSIGN_OR_RETURN(const auto store, Open());
     FORALL_ASSIGN_OR_RETURN(const auto all, store->LoadEvents(1, 0, 100));
     return all.size();
   };
   EXPECT_THAT(events(), IsOkAndHolds(9));
-  run("UPDATE event_runs SET last = 4, events = '1,2,3,4'");
+  RunSql("UPDATE event_runs SET last = 4, events = '1,2,3,4'");
   EXPECT_THAT(events(), IsOkAndHolds(9));
-  run("DELETE FROM event_runs");
+  RunSql("DELETE FROM event_runs");
   EXPECT_THAT(events(), IsOkAndHolds(9));
   // What is lost in the log itself is not made up.
-  run("DROP TRIGGER job_events_keep_rows; DELETE FROM job_events WHERE seq = 5");
+  RunSql("DROP TRIGGER job_events_keep_rows; DELETE FROM job_events WHERE seq = 5");
   EXPECT_THAT(events(), StatusIs(absl::StatusCode::kDataLoss, HasSubstr("event 6 where 5")));
-  run("DROP TRIGGER job_events_keep_content; "
+  RunSql(
+      "DROP TRIGGER job_events_keep_content; "
       "UPDATE job_events SET seq = 9223372036854775807 WHERE seq = 1");
   EXPECT_THAT(events(), StatusIs(absl::StatusCode::kDataLoss, HasSubstr("an event 92233720368")));
 }

@@ -31,9 +31,8 @@ constexpr char kRecover[] =
     "both)";
 
 constexpr char kReindex[] =
-    "stop the controller and run DELETE FROM event_runs; UPDATE controller SET indexed_event = 0; "
-    "in "
-    "SQLite's shell: the next start makes them anew";
+    "stop the controller and run, in SQLite's shell, DELETE FROM event_runs; UPDATE controller SET "
+    "indexed_event = 0; the next start makes them anew";
 constexpr char kForget[] =
     "somebody has changed the database by hand: stop the controller and run DELETE FROM lives in "
     "SQLite's shell; tasks that workers hold are then done again";
@@ -82,9 +81,9 @@ constexpr Rule kRules[] = {
      "FROM (SELECT job, first, lag(last, 1, 0) OVER (PARTITION BY job ORDER BY first) AS before "
      "FROM event_runs) WHERE before + 1 != first",
      kReindex},
-    {"SELECT 'of ' || there || ' events of searchJobs/' || e.job || ' ' || cast(coalesce(found, 0) "
-     "AS INTEGER) || "
-     "' are found' FROM (SELECT job, count(*) AS there FROM job_events WHERE id <= "
+    {"SELECT 'of ' || there || ' events of searchJobs/' || e.job || ' ' || "
+     "cast(coalesce(found, 0) AS INTEGER) || ' are found' FROM (SELECT job, count(*) AS there FROM "
+     "job_events WHERE id <= "
      "(SELECT indexed_event FROM controller) GROUP BY job) e LEFT JOIN "
      "(SELECT job, total(last - first + 1) AS found FROM event_runs GROUP BY job) r "
      "ON r.job = e.job WHERE there IS NOT found",
@@ -138,9 +137,9 @@ constexpr Rule kRules[] = {
      kRestore},
     // Numbers are numbers, within their intervals, but for what rounding may do.
     {"SELECT 'measurement ' || id || ' is ' || value || ' in ' || low || ' to ' || high FROM "
-     "measurements WHERE verdict != 3 AND retracted_by = '' AND (abs(value) > 1.7e308 OR abs(low) "
-     "> 1.7e308 OR "
-     "abs(high) > 1.7e308 OR low - value > 1e-9 * abs(value) OR value - high > 1e-9 * abs(value))",
+     "measurements WHERE verdict != 3 AND retracted_by = '' AND "
+     "(abs(value) > 1.7e308 OR abs(low) > 1.7e308 OR abs(high) > 1.7e308 OR low - value > 1e-9 * "
+     "abs(value) OR value - high > 1e-9 * abs(value))",
      "find out who measured it (forall workers), and retract it: forall measurements retract"},
     {"SELECT 'measurement ' || id || ' has verdict ' || verdict || ' and fidelity ' || fidelity "
      "FROM measurements WHERE verdict NOT BETWEEN 1 AND 3 OR fidelity NOT BETWEEN 1 AND 2",

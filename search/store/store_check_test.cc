@@ -214,7 +214,8 @@ TEST_F(StoreCheckTest, EventsThatWouldBeReadTwiceAreFound) {
   Damage(
       "DROP TRIGGER job_events_keep_rows; DROP TRIGGER job_events_keep_content; "
       "DELETE FROM job_events WHERE id > 8; "
-      "UPDATE job_events SET payload = iif(id = 4, '{}', '{\"artifact\"') WHERE kind = 'exported'");
+      "UPDATE job_events SET payload = iif(id = 4, '{}', '{\"artifact\"') WHERE kind = 'exported'; "
+      "DELETE FROM artifacts");
   EXPECT_THAT(Findings(), Not(HasSubstr("that was never exported")));
 }
 

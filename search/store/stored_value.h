@@ -17,6 +17,10 @@
 
 namespace forall {
 
+// Numbers (ids, and events within a log) are counted from 1, and no controller lives to give out so
+// many: a row with a higher one is damaged. store_check.cc has it in SQL.
+inline constexpr int64_t kMostNumber = int64_t{1} << 62;
+
 // Nanoseconds since 1970; what lies beyond (years 1678 to 2262) is clamped.
 inline int64_t ToStoredTime(absl::Time time) { return absl::ToUnixNanos(time); }
 inline absl::Time FromStoredTime(int64_t time) { return absl::FromUnixNanos(time); }

@@ -216,7 +216,9 @@ TEST_F(StoreCheckTest, EventsThatWouldBeReadTwiceAreFound) {
       "DELETE FROM job_events WHERE id > 8; "
       "UPDATE job_events SET payload = iif(id = 4, '{}', '{\"artifact\"') WHERE kind = 'exported'; "
       "DELETE FROM artifacts");
-  EXPECT_THAT(Findings(), Not(HasSubstr("that was never exported")));
+  const std::string findings = absl::StrCat("\n", Findings());
+  EXPECT_THAT(findings, Not(HasSubstr("that was never exported")));
+  EXPECT_THAT(findings, Not(HasSubstr("\n\n"))) << "a finding of nothing";
 }
 
 TEST_F(StoreCheckTest, AJobThatCameBackIsFound) {

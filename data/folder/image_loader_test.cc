@@ -73,6 +73,11 @@ std::vector<ImageRequest> Requests(int64_t begin, int64_t end) {
 
 class ImageLoaderTest : public ::testing::Test {
  protected:
+  explicit ImageLoaderTest(int threads = 3)
+      : loader_(threads, 10 * 3 * kSide * kSide,
+                [this](const ImageRequest& request, absl::Span<uint8_t> bytes) {
+                  return maker_(request, bytes);
+                }) {}
   // How many images `Load` gave, each with its own bytes.
   absl::StatusOr<int> Load(const std::vector<ImageRequest>& requests) {
     int taken = 0;
@@ -90,10 +95,14 @@ class ImageLoaderTest : public ::testing::Test {
   }
 
   Maker maker_;
-  ImageLoader loader_{3, 10 * 3 * kSide* kSide,
-                      [this](const ImageRequest& request, absl::Span<uint8_t> bytes) {
-                        return maker_(request, bytes);
-                      }};
+  ImageLoader loader_;
+};
+
+// The loader takes note of an image a moment after the maker has finished it. With one thread it
+// has taken note of all but the newest that is finished.
+class OneThreadImageLoaderTest : public ImageLoaderTest {
+ protected:
+  OneThreadImageLoaderTest() : ImageLoaderTest(1) {}
 };
 
 TEST_F(ImageLoaderTest, MakesEachImageOfABatchOnce) {
@@ -120,7 +129,7 @@ TEST_F(ImageLoaderTest, WhatWasPrefetchedIsNotMadeAgain) {
   for (int64_t i = 20; i < 30; ++i) EXPECT_EQ(maker_.made(i), 1) << i;
 }
 
-TEST_F(ImageLoaderTest, KeepsTheNewestOfWhatNobodyAskedFor) {
+TEST_F(OneThreadImageLoaderTest, KeepsTheNewestOfWhatNobodyAskedFor) {
   loader_.Prefetch(Requests(20, 30));
   maker_.WaitForFinished(10);
   loader_.Prefetch(Requests(30, 35));

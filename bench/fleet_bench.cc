@@ -17,6 +17,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "base/clock.h"
+#include "base/library_locks.h"
 #include "base/sha256.h"
 #include "base/status_macros.h"
 #include "bench/controller_process.h"
@@ -340,6 +341,7 @@ absl::Status RaiseFileLimit(int workers) {
 }  // namespace
 
 absl::Status RunFleetBench(const FleetBenchOptions& options) {
+  StopOrderingLibraryLocks();
   bool good = true;
   for (const int workers : options.workers) {
     FORALL_RETURN_IF_ERROR(RaiseFileLimit(workers));

@@ -9,6 +9,8 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,6 +21,7 @@
 #include "base/random.h"
 #include "base/sha256.h"
 #include "base/thread.h"
+#include "net/flow_window.h"
 #include "proto/forall/v1/fleet_service.grpc.pb.h"
 #include "space/identity.h"
 
@@ -82,6 +85,13 @@ HeldTask ToHeld(const v1::LeasedTask& leased) {
   return held;
 }
 
+std::vector<HeldTask> ToHeldTasks(const v1::LeaseTasksResponse& response) {
+  std::vector<HeldTask> held;
+  held.reserve(static_cast<size_t>(response.tasks_size()));
+  for (const v1::LeasedTask& task : response.tasks()) held.push_back(ToHeld(task));
+  return held;
+}
+
 }  // namespace
 
 class SimulatedFleet::Impl : public std::enable_shared_from_this<SimulatedFleet::Impl> {
@@ -99,6 +109,8 @@ class SimulatedFleet::Impl : public std::enable_shared_from_this<SimulatedFleet:
       arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 20'000);
       arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
       arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+      arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+      arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kFlowWindowBytes);
       worker->channel =
           grpc::CreateCustomChannel(options_.address, options_.credentials, arguments);
       worker->stub = v1::FleetService::NewStub(worker->channel);
@@ -126,15 +138,19 @@ class SimulatedFleet::Impl : public std::enable_shared_from_this<SimulatedFleet:
   }
 
   void SetMode(bool at_once, double seconds) {
-    MutexLock lock(&mu_);
-    at_once_ = at_once;
-    think_seconds_ = seconds;
-    if (think_seconds_ > 0) {
-      // Spread over one round, as they would be after a while.
-      for (const int worker : ready_) CompleteAt(worker, think_seconds_ * random_.Double());
-      ready_.clear();
+    std::vector<int> starting;
+    {
+      MutexLock lock(&mu_);
+      at_once_ = at_once;
+      think_seconds_ = seconds;
+      if (think_seconds_ > 0) {
+        // Spread over one round, as they would be after a while.
+        for (const int worker : ready_) CompleteAt(worker, think_seconds_ * random_.Double());
+        ready_.clear();
+      }
+      starting = TakeReady();
     }
-    Pump();
+    for (const int worker : starting) Complete(worker, true);
   }
 
   Counts counts() const {
@@ -151,7 +167,7 @@ class SimulatedFleet::Impl : public std::enable_shared_from_this<SimulatedFleet:
       int64_t end_ns = 0;
       std::vector<std::unique_ptr<grpc::GenericStub>> stubs;
     };
-    struct Call {
+    struct EmptyCall {
       grpc::ClientContext context;
       grpc::Slice nothing;
       grpc::ByteBuffer request{&nothing, 1};  // an empty message, not a missing one
@@ -163,7 +179,7 @@ class SimulatedFleet::Impl : public std::enable_shared_from_this<SimulatedFleet:
       state->stubs.push_back(std::make_unique<grpc::GenericStub>(workers_[i]->channel));
     }
     const std::function<void(int)> call_once = [&call_once, state](int caller) {
-      const auto call = std::make_shared<Call>();
+      const auto call = std::make_shared<EmptyCall>();
       state->stubs[caller]->UnaryCall(
           &call->context, "/grpc.health.v1.Health/Check", {}, &call->request, &call->response,
           [state, &call_once, caller, call](const grpc::Status& status) {
@@ -192,8 +208,9 @@ class SimulatedFleet::Impl : public std::enable_shared_from_this<SimulatedFleet:
     std::string name;
     std::shared_ptr<grpc::Channel> channel;
     std::unique_ptr<v1::FleetService::Stub> stub;
-    // Guarded by mu_.
-    grpc::ClientContext* poll = nullptr;
+    grpc::ClientContext* poll = nullptr;  // guarded by mu_
+    // Changed under mu_ by whoever ends the worker's poll or completion, and read without it by
+    // whoever starts the next.
     std::vector<HeldTask> held;
   };
   template <typename Request, typename Response>
@@ -202,6 +219,29 @@ class SimulatedFleet::Impl : public std::enable_shared_from_this<SimulatedFleet:
     google::protobuf::Arena arena;
     Request& request = *google::protobuf::Arena::CreateMessage<Request>(&arena);
     Response& response = *google::protobuf::Arena::CreateMessage<Response>(&arena);
+  };
+  // Of a completion: used again and again, for its parts are many.
+  class Completion {
+   public:
+    Completion() : arena_(first_, sizeof(first_)) {}
+
+    void Begin() {
+      context.emplace();
+      request = google::protobuf::Arena::CreateMessage<v1::CompleteTasksRequest>(&arena_);
+      response = google::protobuf::Arena::CreateMessage<v1::CompleteTasksResponse>(&arena_);
+    }
+    void End() {
+      context.reset();
+      arena_.Reset();
+    }
+
+    std::optional<grpc::ClientContext> context;
+    v1::CompleteTasksRequest* request = nullptr;
+    v1::CompleteTasksResponse* response = nullptr;
+
+   private:
+    alignas(std::max_align_t) char first_[size_t{32} << 10];  // of 8 results and 8 tasks
+    google::protobuf::Arena arena_;
   };
 
   void RegisterNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
@@ -290,61 +330,83 @@ class SimulatedFleet::Impl : public std::enable_shared_from_this<SimulatedFleet:
   }
 
   void OnPolled(int index, const grpc::Status& status, const v1::LeaseTasksResponse& response) {
-    MutexLock lock(&mu_);
-    --calls_;
-    changed_.SignalAll();
-    Worker& worker = *workers_[index];
-    worker.poll = nullptr;
-    if (stopping_) return;
-    if (!status.ok()) {
-      ++counts_.failed_calls;
-      At(1, [this, index] {
-        mu_.AssertHeld();
-        Poll(index);
-      });
-      return;
+    std::vector<HeldTask> leased = ToHeldTasks(response);
+    std::vector<int> starting;
+    {
+      MutexLock lock(&mu_);
+      --calls_;
+      changed_.SignalAll();
+      workers_[index]->poll = nullptr;
+      if (stopping_) return;
+      if (!status.ok()) {
+        ++counts_.failed_calls;
+        At(1, [this, index] {
+          mu_.AssertHeld();
+          Poll(index);
+        });
+        return;
+      }
+      Take(index, std::move(leased));
+      starting = TakeReady();
     }
-    Take(index, response);
+    for (const int worker : starting) Complete(worker, true);
   }
 
   // What a poll or a completion leased.
-  void Take(int index, const v1::LeaseTasksResponse& leased) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    if (leased.tasks().empty()) return Poll(index);
-    for (const v1::LeasedTask& task : leased.tasks()) {
-      workers_[index]->held.push_back(ToHeld(task));
-    }
+  void Take(int index, std::vector<HeldTask> leased) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    workers_[index]->held = std::move(leased);
+    if (workers_[index]->held.empty()) return Poll(index);
     if (think_seconds_ > 0) {
       CompleteAt(index, think_seconds_ * (0.5 + random_.Double()));
     } else {
       ready_.push_back(index);
-      Pump();
     }
   }
 
   void CompleteAt(int index, double seconds) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     At(seconds, [this, index] {
       mu_.AssertHeld();
-      Complete(index, false);
+      ++calls_;
+      CompleteBy(TakeSpare(), index, false);
     });
   }
 
-  void Pump() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    while (at_once_ && !ready_.empty() && completing_ < options_.callers) {
-      const int index = ready_.front();
+  // The workers that are to complete what they hold, by calls to Complete without the lock.
+  std::vector<int> TakeReady() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    std::vector<int> starting;
+    while (at_once_ && !stopping_ && !ready_.empty() && completing_ < options_.callers) {
+      starting.push_back(ready_.front());
       ready_.pop_front();
       ++completing_;
-      Complete(index, true);
+      ++calls_;
     }
+    return starting;
   }
 
-  void Complete(int index, bool counted) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    if (stopping_) return;
+  std::unique_ptr<Completion> TakeSpare() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    if (spare_.empty()) return std::make_unique<Completion>();
+    std::unique_ptr<Completion> call = std::move(spare_.back());
+    spare_.pop_back();
+    return call;
+  }
+
+  void Complete(int index, bool counted) ABSL_LOCKS_EXCLUDED(mu_) {
+    std::unique_ptr<Completion> call;
+    {
+      MutexLock lock(&mu_);
+      call = TakeSpare();
+    }
+    CompleteBy(std::move(call), index, counted);
+  }
+
+  void CompleteBy(std::unique_ptr<Completion> spare, int index, bool counted) {
     Worker& worker = *workers_[index];
-    const auto call = std::make_shared<Call<v1::CompleteTasksRequest, v1::CompleteTasksResponse>>();
-    call->request.set_worker(worker.name);
-    call->request.set_max_next_tasks(options_.results_per_call);
+    Completion* const call = spare.release();
+    call->Begin();
+    call->request->set_worker(worker.name);
+    call->request->set_max_next_tasks(options_.results_per_call);
     for (const HeldTask& task : worker.held) {
-      v1::TaskResult* result = call->request.add_results();
+      v1::TaskResult* result = call->request->add_results();
       result->set_task(task.name);
       result->set_lease_token(task.token);
       if (task.is_export) {
@@ -357,26 +419,41 @@ class SimulatedFleet::Impl : public std::enable_shared_from_this<SimulatedFleet:
         SetRatio(task.ratio, result->mutable_latency_result());
       }
     }
-    ++calls_;
     worker.stub->async()->CompleteTasks(
-        &call->context, &call->request, &call->response,
+        &*call->context, call->request, call->response,
         [self = shared_from_this(), call, index, counted](const grpc::Status& status) {
-          MutexLock lock(&self->mu_);
-          --self->calls_;
-          if (counted) --self->completing_;
-          self->counts_.failed_calls += !status.ok();
-          std::vector<HeldTask> done = std::exchange(self->workers_[index]->held, {});
-          for (int i = 0; i < call->response.completions_size(); ++i) {
-            if (call->response.completions(i).code() != 0) {
-              ++self->counts_.refused;
-            } else {
-              ++(done[i].is_export ? self->counts_.exports : self->counts_.latencies);
-            }
-          }
-          self->Take(index, call->response.next());
-          self->Pump();
-          self->changed_.SignalAll();
+          self->OnCompleted(std::unique_ptr<Completion>(call), index, counted, status);
         });
+  }
+
+  void OnCompleted(std::unique_ptr<Completion> call, int index, bool counted,
+                   const grpc::Status& status) {
+    Counts counts;
+    counts.failed_calls = !status.ok();
+    for (int i = 0; i < call->response->completions_size(); ++i) {
+      if (call->response->completions(i).code() != 0) {
+        ++counts.refused;
+      } else {
+        ++(workers_[index]->held[i].is_export ? counts.exports : counts.latencies);
+      }
+    }
+    std::vector<HeldTask> leased = ToHeldTasks(call->response->next());
+    call->End();
+    std::vector<int> starting;
+    {
+      MutexLock lock(&mu_);
+      --calls_;
+      if (counted) --completing_;
+      counts_.failed_calls += counts.failed_calls;
+      counts_.refused += counts.refused;
+      counts_.exports += counts.exports;
+      counts_.latencies += counts.latencies;
+      spare_.push_back(std::move(call));
+      Take(index, std::move(leased));
+      starting = TakeReady();
+      changed_.SignalAll();
+    }
+    for (const int worker : starting) Complete(worker, true);
   }
 
   void At(double seconds, std::function<void()> action) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
@@ -419,6 +496,7 @@ class SimulatedFleet::Impl : public std::enable_shared_from_this<SimulatedFleet:
   double heartbeat_seconds_ ABSL_GUARDED_BY(mu_) = 5;
   int completing_ ABSL_GUARDED_BY(mu_) = 0;
   std::deque<int> ready_ ABSL_GUARDED_BY(mu_);
+  std::vector<std::unique_ptr<Completion>> spare_ ABSL_GUARDED_BY(mu_);
   Counts counts_ ABSL_GUARDED_BY(mu_);
   Random random_ ABSL_GUARDED_BY(mu_){1};
   std::multimap<int64_t, std::function<void()>> timers_ ABSL_GUARDED_BY(mu_);

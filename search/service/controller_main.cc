@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/library_locks.h"
 #include "base/log.h"
 #include "base/long_duration.h"
 #include "base/status_macros.h"
@@ -123,6 +124,7 @@ int Main(const std::vector<std::string>& arguments) {
     std::cout << (flags->help ? ControllerHelp() : "forall-controller " FORALL_VERSION "\n");
     return 0;
   }
+  StopOrderingLibraryLocks();
   // gRPC's own lines say nothing that our messages do not say better.
   setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
   const sigset_t signals = BlockStopSignals();

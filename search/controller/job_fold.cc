@@ -389,8 +389,7 @@ absl::Status JobFold::Decide(const JobEvent& event, TrialEntry* trial) {
   if (to == TrialState::kMeasured) {
     decided_.push_back(event.trial);
     LearnScale(*trial);
-    AddToFrontier(*trial);
-    PublishFrontier();
+    if (AddToFrontier(*trial)) PublishFrontier();
     hypervolume_history_.emplace_back(event.trial, hypervolume_);
   }
   hypervolumes_.push_back(hypervolume_);
@@ -800,13 +799,13 @@ void JobFold::CountBoth(const TrialEntry& trial, size_t slot, int sign) {
   both_[slot].final += sign * index_->Find(trial.final[slot])->value;
 }
 
-void JobFold::AddToFrontier(const TrialEntry& trial) {
+bool JobFold::AddToFrontier(const TrialEntry& trial) {
   const std::optional<std::vector<double>> values = Values(trial);
-  if (!values.has_value() || StoppedBy(trial) != 0) return;
+  if (!values.has_value() || StoppedBy(trial) != 0) return false;
   // Values are finite: results are checked before they are stored.
-  points_.Insert(trial.record.ordinal, plan_->Oriented(ComparedValues(trial, *values)))
-      .status()
-      .IgnoreError();
+  const absl::StatusOr<Frontier::Insertion> insertion =
+      points_.Insert(trial.record.ordinal, plan_->Oriented(ComparedValues(trial, *values)));
+  return insertion.ok() && insertion->inserted;
 }
 
 std::vector<double> JobFold::ComparedValues(const TrialEntry& trial,

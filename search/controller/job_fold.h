@@ -273,7 +273,8 @@ class JobFold {
   void CountBoth(const TrialEntry& trial, size_t slot, int sign);
   std::vector<double> ComparedValues(const TrialEntry& trial, std::vector<double> values) const;
   std::optional<double> LuckToJoin(const TrialEntry& trial) const;
-  void AddToFrontier(const TrialEntry& trial);
+  // Whether it is a member now.
+  bool AddToFrontier(const TrialEntry& trial);
   void PublishFrontier();
   double ComputeHypervolume() const;
 

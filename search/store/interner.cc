@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "search/store/interner.h"
 
+#include <algorithm>
 #include <cstddef>
 
 namespace forall {
@@ -39,10 +40,24 @@ absl::StatusOr<int64_t> Interner::ConditionId(const MeasurementKey& key) {
   const std::array<const std::string*, 7> texts = {
       &key.device, &key.device_class, &key.device_fingerprint, &key.profile, &key.dataset,
       &key.split,  &key.recipe};
+  // What is stored together was mostly measured together.
+  if (last_.id != 0 && last_.batch == key.batch &&
+      std::equal(texts.begin(), texts.end(), last_.texts.begin(),
+                 [](const std::string* a, const std::string& b) { return *a == b; })) {
+    return last_.id;
+  }
   for (size_t i = 0; i < texts.size(); ++i) {
     FORALL_ASSIGN_OR_RETURN(c[i], KeyId(*texts[i]));
   }
   c[7] = key.batch;
+  FORALL_ASSIGN_OR_RETURN(const int64_t id, ConditionId(c));
+  for (size_t i = 0; i < texts.size(); ++i) last_.texts[i] = *texts[i];
+  last_.batch = key.batch;
+  last_.id = id;
+  return id;
+}
+
+absl::StatusOr<int64_t> Interner::ConditionId(const Condition& c) {
   const auto known = conditions_.find(c);
   if (known != conditions_.end()) return known->second;
   int64_t id = 0;
@@ -75,6 +90,7 @@ absl::StatusOr<int64_t> Interner::ConditionId(const MeasurementKey& key) {
 void Interner::Forget() {
   keys_.clear();
   conditions_.clear();
+  last_.id = 0;
 }
 
 }  // namespace forall

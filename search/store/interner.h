@@ -30,10 +30,18 @@ class Interner {
 
  private:
   using Condition = std::array<int64_t, 8>;
+  struct LastCondition {
+    std::array<std::string, 7> texts;
+    int batch = 0;
+    int64_t id = 0;  // 0: none
+  };
+
+  absl::StatusOr<int64_t> ConditionId(const Condition& c);
 
   Db* const db_;
   absl::flat_hash_map<std::string, int64_t> keys_;
   absl::flat_hash_map<Condition, int64_t> conditions_;
+  LastCondition last_;
 };
 
 }  // namespace forall

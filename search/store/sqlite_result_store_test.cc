@@ -412,6 +412,29 @@ TEST_F(SqliteResultStoreTest, ARefusedBatchLeavesItsNeighboursAlone) {
   EXPECT_EQ(CountEvents(store.get()), 3);
 }
 
+TEST_F(SqliteResultStoreTest, WhatARefusedBatchMadeIsNotTakenForThere) {
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto store, Open());
+  const auto measured_on = [](int64_t id, const std::string& device, const std::string& subject) {
+    MeasurementRecord record = MakeMeasurement(id, 0, 0, 0);
+    record.key.device = device;
+    record.key.subject = subject;
+    return record;
+  };
+  StoreBatch refused;
+  refused.insert_measurements = {measured_on(1, "devices/a", "a"),
+                                 measured_on(1, "devices/a", "b")};
+  EXPECT_THAT(store->Commit(std::move(refused)), StatusIs(absl::StatusCode::kAlreadyExists));
+  const std::vector<MeasurementRecord> kept = {measured_on(1, "devices/a", "c"),
+                                               measured_on(2, "devices/b", "d"),
+                                               measured_on(3, "devices/a", "a")};
+  for (const MeasurementRecord& record : kept) {
+    StoreBatch batch;
+    batch.insert_measurements = {record};
+    FORALL_ASSERT_OK(store->Commit(std::move(batch)));
+  }
+  EXPECT_THAT(store->LoadMeasurements(), IsOkAndHolds(::testing::ElementsAreArray(kept)));
+}
+
 TEST_F(SqliteResultStoreTest, ATransactionTakesNoMoreThanItsWindowAndItsLimit) {
   FakeClock clock;
   FORALL_ASSERT_OK_AND_ASSIGN(

@@ -227,7 +227,6 @@ class SimulatedFleet::Impl : public std::enable_shared_from_this<SimulatedFleet:
 
     void Begin() {
       context.emplace();
-      request = google::protobuf::Arena::CreateMessage<v1::CompleteTasksRequest>(&arena_);
       response = google::protobuf::Arena::CreateMessage<v1::CompleteTasksResponse>(&arena_);
     }
     void End() {
@@ -236,11 +235,11 @@ class SimulatedFleet::Impl : public std::enable_shared_from_this<SimulatedFleet:
     }
 
     std::optional<grpc::ClientContext> context;
-    v1::CompleteTasksRequest* request = nullptr;
+    v1::CompleteTasksRequest request;  // what all latencies have in common stays in it
     v1::CompleteTasksResponse* response = nullptr;
 
    private:
-    alignas(std::max_align_t) char first_[size_t{32} << 10];  // of 8 results and 8 tasks
+    alignas(std::max_align_t) char first_[size_t{16} << 10];  // of 8 tasks
     google::protobuf::Arena arena_;
   };
 
@@ -403,10 +402,15 @@ class SimulatedFleet::Impl : public std::enable_shared_from_this<SimulatedFleet:
     Worker& worker = *workers_[index];
     Completion* const call = spare.release();
     call->Begin();
-    call->request->set_worker(worker.name);
-    call->request->set_max_next_tasks(options_.results_per_call);
-    for (const HeldTask& task : worker.held) {
-      v1::TaskResult* result = call->request->add_results();
+    v1::CompleteTasksRequest& request = call->request;
+    request.set_worker(worker.name);
+    request.set_max_next_tasks(options_.results_per_call);
+    const int results = static_cast<int>(worker.held.size());
+    while (request.results_size() < results) request.add_results();
+    while (request.results_size() > results) request.mutable_results()->RemoveLast();
+    for (int i = 0; i < results; ++i) {
+      const HeldTask& task = worker.held[i];
+      v1::TaskResult* result = request.mutable_results(i);
       result->set_task(task.name);
       result->set_lease_token(task.token);
       if (task.is_export) {
@@ -415,12 +419,12 @@ class SimulatedFleet::Impl : public std::enable_shared_from_this<SimulatedFleet:
         exported->set_size_bytes(options_.artifact_bytes);
         exported->set_calibration_id(task.calibration_id);
       } else {
-        *result->mutable_latency_result() = latency_;
+        if (!result->has_latency_result()) *result->mutable_latency_result() = latency_;
         SetRatio(task.ratio, result->mutable_latency_result());
       }
     }
     worker.stub->async()->CompleteTasks(
-        &*call->context, call->request, call->response,
+        &*call->context, &request, call->response,
         [self = shared_from_this(), call, index, counted](const grpc::Status& status) {
           self->OnCompleted(std::unique_ptr<Completion>(call), index, counted, status);
         });

@@ -21,7 +21,6 @@
 #include "base/random.h"
 #include "base/sha256.h"
 #include "base/thread.h"
-#include "net/flow_window.h"
 #include "proto/forall/v1/fleet_service.grpc.pb.h"
 #include "space/identity.h"
 
@@ -109,8 +108,7 @@ class SimulatedFleet::Impl : public std::enable_shared_from_this<SimulatedFleet:
       arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 20'000);
       arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
       arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-      arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-      arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kFlowWindowBytes);
+      arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);  // as a worker does
       worker->channel =
           grpc::CreateCustomChannel(options_.address, options_.credentials, arguments);
       worker->stub = v1::FleetService::NewStub(worker->channel);

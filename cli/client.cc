@@ -15,12 +15,12 @@
 #include "base/status_macros.h"
 #include "base/thread.h"
 #include "cli/command.h"
+#include "net/artifact_chunk.h"
 #include "net/host_port.h"
 
 namespace forall {
 namespace {
 
-constexpr size_t kChunkBytes = 512 << 10;
 constexpr int kPageSize = 1000;
 
 std::shared_ptr<grpc::Channel> OpenChannel(const ControllerEndpoint& controller) {
@@ -261,8 +261,8 @@ absl::StatusOr<std::string> Client::UploadArtifact(const std::string& path) {
   v1::UploadArtifactRequest request;
   request.set_sha256(sha256);
   request.set_size_bytes(static_cast<int64_t>(content.size()));
-  for (size_t offset = 0; offset == 0 || offset < content.size(); offset += kChunkBytes) {
-    request.set_content(content.substr(offset, kChunkBytes));
+  for (size_t offset = 0; offset == 0 || offset < content.size(); offset += kArtifactChunkBytes) {
+    request.set_content(content.substr(offset, kArtifactChunkBytes));
     if (!stream->Write(request)) break;  // The server has its answer already; Finish tells it.
     request.Clear();
   }

@@ -23,11 +23,11 @@
 #include "base/sha256.h"
 #include "base/status_macros.h"
 #include "evaluator/worker/grpc_status.h"
+#include "net/artifact_chunk.h"
 
 namespace forall {
 namespace {
 
-constexpr size_t kChunkBytes = size_t{256} << 10;
 constexpr absl::Duration kQuestionTimeout = absl::Seconds(20);
 
 absl::Status FileError(int error, const std::string& path) {
@@ -226,7 +226,7 @@ absl::Status ArtifactClient::Send(absl::string_view bytes, const std::string& sh
   bool open = writer->Write(request);
   request.Clear();
   while (open && !bytes.empty()) {
-    const absl::string_view chunk = bytes.substr(0, kChunkBytes);
+    const absl::string_view chunk = bytes.substr(0, kArtifactChunkBytes);
     request.set_content(chunk.data(), chunk.size());
     open = writer->Write(request);
     bytes.remove_prefix(chunk.size());

@@ -7,7 +7,6 @@
 #include "base/clock.h"
 #include "base/status_macros.h"
 #include "evaluator/worker/grpc_status.h"
-#include "net/flow_window.h"
 
 namespace forall {
 namespace {
@@ -44,8 +43,7 @@ std::shared_ptr<grpc::Channel> ConnectToController(
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
   // A proxy for the web is none for a fleet.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-  arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kFlowWindowBytes);
+  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);  // see net/artifact_chunk.h
   return grpc::CreateCustomChannel(address, credentials, arguments);
 }
 

@@ -8,13 +8,12 @@
 #include "absl/strings/str_cat.h"
 #include "base/mutex.h"
 #include "base/sha256.h"
+#include "net/artifact_chunk.h"
 #include "search/service/grpc_status.h"
 #include "search/service/refused_call.h"
 
 namespace forall {
 namespace {
-
-constexpr size_t kChunkBytes = size_t{1} << 20;
 
 class UploadCall : public grpc::ServerReadReactor<v1::UploadArtifactRequest> {
  public:
@@ -51,9 +50,10 @@ class UploadCall : public grpc::ServerReadReactor<v1::UploadArtifactRequest> {
       if (!writer.ok()) return writer.status();
       writer_ = *std::move(writer);
     }
-    if (request_.content().size() > kChunkBytes) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "content: at most ", kChunkBytes, " bytes a message, got ", request_.content().size()));
+    if (request_.content().size() > kArtifactChunkBytes) {
+      return absl::InvalidArgumentError(absl::StrCat("content: at most ", kArtifactChunkBytes,
+                                                     " bytes a message, got ",
+                                                     request_.content().size()));
     }
     return writer_->Append(request_.content());
   }
@@ -120,7 +120,7 @@ class DownloadCall : public grpc::ServerWriteReactor<v1::DownloadArtifactRespons
 
  private:
   void Next() {
-    absl::StatusOr<std::string> content = reader_->Read(kChunkBytes);
+    absl::StatusOr<std::string> content = reader_->Read(kArtifactChunkBytes);
     if (!content.ok() || content->empty()) {
       Finish(ToGrpcStatus(content.status()));
       return;

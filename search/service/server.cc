@@ -14,7 +14,6 @@
 #include "base/mutex.h"
 #include "base/status_macros.h"
 #include "net/certificate_keeper.h"
-#include "net/flow_window.h"
 #include "net/host_port.h"
 
 namespace forall {
@@ -146,8 +145,8 @@ absl::StatusOr<std::unique_ptr<ControllerServer>> ControllerServer::Start(
   const int keepalive_ms = static_cast<int>(absl::ToInt64Milliseconds(options.keepalive));
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, keepalive_ms);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, keepalive_ms);
+  // See net/artifact_chunk.h.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kFlowWindowBytes);
   builder.SetMaxReceiveMessageSize(kMaxReceiveBytes);
   builder.SetMaxSendMessageSize(kMaxSendBytes);
   builder.RegisterService(&server->search_);

@@ -97,7 +97,7 @@ flags
   --measurements=N  that the controller of frontier-query remembers (default 1000000)
   --workers=LIST  of fleet: how many to simulate, one line each (default 10,100,1000)
   --callers=N     of fleet: completion calls at once (default 32)
-  --duration=S    of fleet: seconds of each timed part (default 4)
+  --duration=S    of fleet: seconds of each timed part (default 2.5)
   --minutes=M     of soak (default 10)
   --transport=T   of fleet: plaintext (default) or mtls
   --rounds=N      how often both sides are timed, in turn (default 5)

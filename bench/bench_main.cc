@@ -100,7 +100,7 @@ flags
   --duration=S    of fleet: seconds of each timed part (default 2.5)
   --minutes=M     of soak (default 10)
   --transport=T   of fleet: plaintext (default) or mtls
-  --rounds=N      how often both sides are timed, in turn (default 5)
+  --rounds=N      how often both sides are timed, in turn (default 5; of fleet 3)
   --threads=N     threads of both sides (default: one per core)
   --check         end with status 1 where a bar is missed
   --predictor=FILE  the once-for-all authors' acc_predictor.pth; of ofa-search also forall's own
@@ -386,6 +386,7 @@ absl::Status ReadFlag(absl::string_view flag, absl::string_view value, Options* 
     options->image.rounds = static_cast<int>(number);
     options->pareto.rounds = static_cast<int>(number);
     options->frontier_query.rounds = static_cast<int>(number);
+    options->fleet.rounds = static_cast<int>(number);
   }
   if (flag == "--threads") {
     options->evaluator.threads = static_cast<int>(number);

@@ -24,6 +24,7 @@
 #include "bench/simulated_fleet.h"
 #include "bench/sqlite_limit.h"
 #include "grpcpp/grpcpp.h"
+#include "latency/measure/statistics.h"
 #include "proto/forall/v1/search_service.grpc.pb.h"
 
 namespace forall {
@@ -31,8 +32,6 @@ namespace {
 
 constexpr int kDevices = 8;
 constexpr int kTasksPerJob = 500;
-// Completions and bare SQLite in turn, so that a machine whose speed wanders is the same to both.
-constexpr int kRounds = 3;
 // More than any machine here stores: the queue must not run dry.
 constexpr double kMostPerSecond = 30'000;
 // Workers that export what the others then time.
@@ -105,7 +104,8 @@ class Run {
                             ControllerProcess::Start(options_.supernet, options_.mtls));
     FORALL_RETURN_IF_ERROR(MeasureIdle());
     FORALL_RETURN_IF_ERROR(QueueLatencies());
-    for (int i = 0; i < kRounds; ++i) {
+    // In turn, so that a machine whose speed wanders is the same to both.
+    for (int i = 0; i < options_.rounds; ++i) {
       FORALL_ASSIGN_OR_RETURN(const auto sqlite, SqliteLimit::Begin(controller_->db()));
       FORALL_ASSIGN_OR_RETURN(Round round, MeasureCompletions());
       FORALL_RETURN_IF_ERROR(MeasureSqlite(sqlite.get(), &round));
@@ -130,11 +130,10 @@ class Run {
     double commit_ms = 0;
   };
 
-  double Median(double Round::*of) const {
+  double MedianOf(double Round::*of) const {
     std::vector<double> values;
     for (const Round& round : rounds_) values.push_back(round.*of);
-    std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
-    return values[values.size() / 2];
+    return Median(values);
   }
 
   static absl::Status CheckNoneLost(const SimulatedFleet::Counts& counts) {
@@ -185,8 +184,9 @@ class Run {
   // Jobs whose trials are all proposed and exported, so that what is left of them is latencies:
   // an export is another result, which is not counted.
   absl::Status QueueLatencies() {
-    // At full load; at half load with its first second; and three rounds of all workers.
-    const double wanted = kMostPerSecond * kRounds * options_.seconds +
+    // At full load in each round; at half load with its first second; and three rounds of all
+    // workers.
+    const double wanted = kMostPerSecond * options_.rounds * options_.seconds +
                           0.5 * kMostPerSecond * (1 + options_.seconds) +
                           3.0 * workers_ * options_.results_per_call;
     const int jobs = static_cast<int>(wanted / kTasksPerJob) + 1;
@@ -262,7 +262,8 @@ class Run {
   }
 
   absl::Status MeasureGrants() {
-    const double think = workers_ * options_.results_per_call / (0.5 * Median(&Round::completions));
+    const double think =
+        workers_ * options_.results_per_call / (0.5 * MedianOf(&Round::completions));
     fleet_->WorkFor(think);
     // A first round, so that workers are spread.
     Clock::Real()->SleepFor(absl::Seconds(1 + 1.5 * think));
@@ -286,7 +287,7 @@ class Run {
     std::vector<std::string> shares;
     for (const Round& round : rounds_) shares.push_back(absl::StrFormat("%.3f", round.share));
     std::vector<std::string> missed;
-    if (Median(&Round::share) < kBarShare) missed.push_back("completions");
+    if (MedianOf(&Round::share) < kBarShare) missed.push_back("completions");
     if (workers_ <= kGrantBarWorkers && grant_p99_ms_ >= kBarGrantMs) {
       missed.push_back("lease_p99");
     }
@@ -301,15 +302,15 @@ class Run {
                             R"("sqlite_full_batches_per_second":%.0f,)"
                             R"("sqlite_by_job_per_second":%.0f,"rpc_limit_per_second":%.0f,)"
                             R"("callers":%d,"results_per_call":%d,)",
-                            workers_, Median(&Round::completions), Median(&Round::sqlite),
-                            Median(&Round::share), absl::StrJoin(shares, ","),
-                            Median(&Round::full_batches), Median(&Round::by_job), rpc_limit_,
+                            workers_, MedianOf(&Round::completions), MedianOf(&Round::sqlite),
+                            MedianOf(&Round::share), absl::StrJoin(shares, ","),
+                            MedianOf(&Round::full_batches), MedianOf(&Round::by_job), rpc_limit_,
                             std::min(options_.callers, workers_), options_.results_per_call),
             absl::StrFormat(R"("results_per_commit":%.1f,"results_per_commit_p99":%.0f,)"
                             R"("commit_ms":%.3f,"controller_cores":%.2f,)",
-                            Median(&Round::results_per_commit),
-                            Median(&Round::results_per_commit_p99), Median(&Round::commit_ms),
-                            Median(&Round::cores)),
+                            MedianOf(&Round::results_per_commit),
+                            MedianOf(&Round::results_per_commit_p99), MedianOf(&Round::commit_ms),
+                            MedianOf(&Round::cores)),
             absl::StrFormat(R"("lease_p50_ms":%.3f,"lease_p99_ms":%.3f,"grants":%.0f,)"
                             R"("half_load_per_second":%.0f,)",
                             grant_p50_ms_, grant_p99_ms_, grants_, half_load_),

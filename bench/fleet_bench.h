@@ -20,6 +20,7 @@ struct FleetBenchOptions {
   // Completion calls under way at once while the most completions are counted, and results in each.
   int callers = 32;
   int results_per_call = 8;
+  int rounds = 3;        // of completions and bare SQLite, in turn
   double seconds = 2.5;  // of each timed part
   bool mtls = false;     // workers by certificate over TLS, otherwise plain text
   std::string supernet = "supernets/fashion_mnist";
@@ -27,7 +28,7 @@ struct FleetBenchOptions {
 };
 
 // For each number of workers, against one controller: its threads and memory while all of them wait
-// for work; results stored per second at most, and in turn with that, three times, what a bare
+// for work; results stored per second at most, and in turn with that, `rounds` times, what a bare
 // SQLite loop with the same schema, rows, callers and results per call stores (medians); how many
 // empty calls the same connections carry; then how long grants take inside the controller at half
 // of that rate. FailedPrecondition: more workers than the machine's limit of open files, or no

@@ -28,17 +28,20 @@ struct Side {
   const std::string* bits = nullptr;  // nullptr when they are not known
 };
 
-std::vector<Side> SidesOf(const MeasurementIndex& index, const FrontierObjectives& objectives,
-                          TrialRef trial) {
-  std::vector<Side> sides(objectives.size());
+// Fills `sides`, one per objective.
+void ReadSides(const MeasurementIndex& index, const FrontierObjectives& objectives, TrialRef trial,
+               absl::Span<Side> sides) {
   for (size_t i = 0; i < sides.size(); ++i) {
-    objectives.readers[i].Read(trial, &sides[i].reading);
-    sides[i].evidence = objectives.readers[i].Evidence(trial);
-    if (!objectives.maximize[i] || sides[i].evidence == nullptr) continue;
-    const std::string& bits = index.Bitmap(sides[i].evidence->id);
-    if (!bits.empty()) sides[i].bits = &bits;
+    Side& side = sides[i];
+    side = Side();
+    objectives.readers[i].Read(trial, &side.reading);
+    // Intervals say all there is to say of what is minimised.
+    if (!objectives.maximize[i]) continue;
+    side.evidence = objectives.readers[i].Evidence(trial);
+    if (side.evidence == nullptr) continue;
+    const std::string& bits = index.Bitmap(side.evidence->id);
+    if (!bits.empty()) side.bits = &bits;
   }
-  return sides;
 }
 
 double WorseEnd(const Reading& reading, bool maximize) {
@@ -173,7 +176,9 @@ class RivalBlock {
   }
   void Clear() { size_ = 0; }
 
-  // Calls visit(candidate), in order, until it returns true.
+  size_t candidate(size_t rival) const { return candidates_[rival]; }
+
+  // Calls visit(rival), a place in the block, in order, until it returns true.
   template <typename Visit>
   void ForEachThatReaches(size_t member, Visit visit) {
     int32_t* const misses = misses_.data();
@@ -189,7 +194,7 @@ class RivalBlock {
       if (all != 0) return;
     }
     for (size_t r = 0; r < size_; ++r) {
-      if (misses[r] == 0 && visit(candidates_[r])) return;
+      if (misses[r] == 0 && visit(r)) return;
     }
   }
 
@@ -235,7 +240,7 @@ Chance ByImages(const Side& other, const Side& member) {
   return discordance.only_first > 0 ? Chance::kBetter : Chance::kEqual;
 }
 
-bool CouldReplace(const std::vector<Side>& other, const std::vector<Side>& member,
+bool CouldReplace(absl::Span<const Side> other, absl::Span<const Side> member,
                   const std::vector<bool>& maximize) {
   bool better = false;
   // The cheap comparisons first: they exclude most.
@@ -271,23 +276,32 @@ std::vector<bool> FindReplaceable(const MeasurementIndex& index,
   const size_t k = objectives.size();
   std::vector<bool> replaceable(members.size(), false);
   if (members.empty()) return replaceable;
-  std::vector<std::vector<Side>> sides;
+  std::vector<Side> sides(members.size() * k);
   std::vector<double> bars;
-  for (const size_t member : members) {
-    sides.push_back(SidesOf(index, objectives, candidates.trials[member]));
-    for (size_t i = 0; i < k; ++i) bars.push_back(Bar(sides.back()[i], objectives.maximize[i]));
+  const auto sides_of = [k](std::vector<Side>& all, size_t at) {
+    return absl::MakeSpan(all).subspan(at * k, k);
+  };
+  for (size_t m = 0; m < members.size(); ++m) {
+    ReadSides(index, objectives, candidates.trials[members[m]], sides_of(sides, m));
+    for (size_t i = 0; i < k; ++i) bars.push_back(Bar(sides[m * k + i], objectives.maximize[i]));
   }
   const BarGrid grid(bars, k);
   RivalBlock block(bars, k, block_size);
+  // Who reaches one member mostly reaches several: what there is to compare is looked up once.
+  std::vector<Side> rival_sides(block_size * k);
+  std::vector<bool> is_read(block_size);
   const auto meet = [&] {
+    is_read.assign(block_size, false);
     for (size_t m = 0; m < members.size(); ++m) {
       if (replaceable[m]) continue;
-      block.ForEachThatReaches(m, [&](size_t candidate) {
-        if (candidate == members[m]) return false;
-        const TrialRef rival = candidates.trials[candidate];
+      block.ForEachThatReaches(m, [&](size_t rival) {
+        if (block.candidate(rival) == members[m]) return false;
+        const TrialRef trial = candidates.trials[block.candidate(rival)];
+        const absl::Span<Side> theirs = sides_of(rival_sides, rival);
+        if (!is_read[rival]) ReadSides(index, objectives, trial, theirs);
+        is_read[rival] = true;
         replaceable[m] =
-            CouldReplace(SidesOf(index, objectives, rival), sides[m], objectives.maximize) &&
-            may_replace(rival);
+            CouldReplace(theirs, sides_of(sides, m), objectives.maximize) && may_replace(trial);
         return bool{replaceable[m]};
       });
     }

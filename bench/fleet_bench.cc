@@ -123,6 +123,7 @@ class Run {
     double sqlite = 0;       // likewise
     double full_batches = 0;
     double by_job = 0;
+    double rare_checkpoints = 0;
     double share = 0;
     double cores = 0;
     double results_per_commit = 0;
@@ -249,14 +250,19 @@ class Run {
 
   absl::Status MeasureSqlite(SqliteLimit* sqlite, Round* round) const {
     FORALL_RETURN_IF_ERROR(sqlite->Load(kMostReplayed));
-    const SqliteLimitOptions limits{.callers = std::min(options_.callers, workers_),
-                                    .results_per_call = options_.results_per_call,
-                                    .seconds = std::min(2.0, options_.seconds)};
-    const auto as_stored = SqliteLimit::Order::kAsStored;
-    FORALL_ASSIGN_OR_RETURN(round->sqlite, sqlite->Measure(limits, as_stored, true));
-    FORALL_ASSIGN_OR_RETURN(round->full_batches, sqlite->Measure(limits, as_stored, false));
-    FORALL_ASSIGN_OR_RETURN(round->by_job,
-                            sqlite->Measure(limits, SqliteLimit::Order::kByJob, true));
+    const SqliteLimitOptions plain{.callers = std::min(options_.callers, workers_),
+                                   .results_per_call = options_.results_per_call,
+                                   .seconds = std::min(2.0, options_.seconds)};
+    SqliteLimitOptions full_batches = plain;
+    full_batches.callers_wait = false;
+    SqliteLimitOptions by_job = plain;
+    by_job.order = SqliteLimitOrder::kByJob;
+    SqliteLimitOptions rare_checkpoints = plain;
+    rare_checkpoints.checkpoint_pages = 4000;  // the store's
+    FORALL_ASSIGN_OR_RETURN(round->sqlite, sqlite->Measure(plain));
+    FORALL_ASSIGN_OR_RETURN(round->full_batches, sqlite->Measure(full_batches));
+    FORALL_ASSIGN_OR_RETURN(round->by_job, sqlite->Measure(by_job));
+    FORALL_ASSIGN_OR_RETURN(round->rare_checkpoints, sqlite->Measure(rare_checkpoints));
     round->share = round->completions / round->sqlite;
     return absl::OkStatus();
   }
@@ -300,11 +306,14 @@ class Run {
                             R"("sqlite_limit_per_second":%.0f,"share_of_sqlite":%.3f,)"
                             R"("share_of_sqlite_by_round":[%s],)"
                             R"("sqlite_full_batches_per_second":%.0f,)"
-                            R"("sqlite_by_job_per_second":%.0f,"rpc_limit_per_second":%.0f,)"
+                            R"("sqlite_by_job_per_second":%.0f,)"
+                            R"("sqlite_rare_checkpoints_per_second":%.0f,)"
+                            R"("rpc_limit_per_second":%.0f,)"
                             R"("callers":%d,"results_per_call":%d,)",
                             workers_, MedianOf(&Round::completions), MedianOf(&Round::sqlite),
                             MedianOf(&Round::share), absl::StrJoin(shares, ","),
-                            MedianOf(&Round::full_batches), MedianOf(&Round::by_job), rpc_limit_,
+                            MedianOf(&Round::full_batches), MedianOf(&Round::by_job),
+                            MedianOf(&Round::rare_checkpoints), rpc_limit_,
                             std::min(options_.callers, workers_), options_.results_per_call),
             absl::StrFormat(R"("results_per_commit":%.1f,"results_per_commit_p99":%.0f,)"
                             R"("commit_ms":%.3f,"controller_cores":%.2f,)",

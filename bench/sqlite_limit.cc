@@ -120,7 +120,7 @@ class Callers {
     {
       MutexLock lock(&mu_);
       stopping_ = true;
-      changed_.SignalAll();
+      answered_changed_.SignalAll();
     }
     for (Thread& thread : threads_) thread.Join();
   }
@@ -128,7 +128,7 @@ class Callers {
   // The results of all who wait, at least one call's.
   int Collect() {
     MutexLock lock(&mu_);
-    while (waiting_ == 0) changed_.Wait(&mu_);
+    while (waiting_ == 0) arrived_.Wait(&mu_);
     ++round_;
     return results_ * std::exchange(waiting_, 0);
   }
@@ -136,23 +136,23 @@ class Callers {
   void Answer() {
     MutexLock lock(&mu_);
     answered_ = round_;
-    changed_.SignalAll();
+    answered_changed_.SignalAll();
   }
 
  private:
   void Call() {
     MutexLock lock(&mu_);
     while (!stopping_) {
-      ++waiting_;
       const int64_t mine = round_ + 1;  // the next to be collected
-      changed_.SignalAll();
-      while (answered_ < mine && !stopping_) changed_.Wait(&mu_);
+      if (waiting_++ == 0) arrived_.Signal();
+      while (answered_ < mine && !stopping_) answered_changed_.Wait(&mu_);
     }
   }
 
   const int results_;
   Mutex mu_;
-  CondVar changed_;
+  CondVar arrived_;           // of the first that waits
+  CondVar answered_changed_;  // or stopping
   int waiting_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t round_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t answered_ ABSL_GUARDED_BY(mu_) = 0;
@@ -242,10 +242,9 @@ absl::Status SqliteLimit::Load(int64_t most) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<double> SqliteLimit::Measure(const SqliteLimitOptions& options, Order order,
-                                            bool callers) const {
+absl::StatusOr<double> SqliteLimit::Measure(const SqliteLimitOptions& options) const {
   std::vector<Result> results = results_;
-  if (order == Order::kByJob) {
+  if (options.order == SqliteLimitOrder::kByJob) {
     std::stable_sort(results.begin(), results.end(),
                      [](const Result& a, const Result& b) { return a.job < b.job; });
     // Numbers rise in the order of writing, as they did: column 0 of each of these.
@@ -267,9 +266,11 @@ absl::StatusOr<double> SqliteLimit::Measure(const SqliteLimitOptions& options, O
   {
     FORALL_ASSIGN_OR_RETURN(std::unique_ptr<Db> db, Db::Open({.path = path}));
     // As the store sets it, but for its checkpoints, which have a thread of their own.
-    FORALL_RETURN_IF_ERROR(
-        db->Execute("PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA temp_store = "
-                    "MEMORY; PRAGMA journal_mode = WAL; PRAGMA cache_size = -16384"));
+    FORALL_RETURN_IF_ERROR(db->Execute(
+        absl::StrCat("PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA temp_store = "
+                     "MEMORY; PRAGMA journal_mode = WAL; PRAGMA cache_size = -16384; PRAGMA "
+                     "wal_autocheckpoint = ",
+                     options.checkpoint_pages)));
     std::vector<Prepared> write;
     for (const auto& [table, name] :
          std::initializer_list<std::pair<Table, const char*>>{{kEnds, "task_ends"},
@@ -310,7 +311,7 @@ absl::StatusOr<double> SqliteLimit::Measure(const SqliteLimitOptions& options, O
     const auto go_on = [&] {
       return Clock::Real()->SteadyNanos() < end && stored + full <= results.size();
     };
-    if (callers) {
+    if (options.callers_wait) {
       Callers threads(options.callers, options.results_per_call);
       while (go_on()) {
         FORALL_RETURN_IF_ERROR(commit(threads.Collect()));

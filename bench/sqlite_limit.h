@@ -14,10 +14,21 @@
 
 namespace forall {
 
+// In which order results are written.
+enum class SqliteLimitOrder {
+  kAsStored,  // of all jobs that were searched at the time
+  kByJob,     // one job after the other: neighbours in every index
+};
+
 struct SqliteLimitOptions {
   int callers = 32;  // threads, each of which waits until its results are durable
   int results_per_call = 8;
   double seconds = 2;
+  SqliteLimitOrder order = SqliteLimitOrder::kAsStored;
+  // Otherwise a transaction holds what all callers could hand over, and nobody waits for it.
+  bool callers_wait = true;
+  // Of the log before a commit also copies it back: SQLite's own number.
+  int checkpoint_pages = 1000;
 };
 
 // Thread-compatible.
@@ -34,17 +45,9 @@ class SqliteLimit {
   // measurement with the latency and evidence that belong to it, and the events of its job.
   absl::Status Load(int64_t most);
 
-  // In which order results come.
-  enum class Order {
-    kAsStored,  // of all jobs that were searched at the time
-    kByJob,     // one job after the other: neighbours in every index
-  };
-
   // Results per second of a loop of durable transactions with prepared statements on one
-  // connection. A transaction takes what all callers have handed over meanwhile; without `callers`
-  // it holds what all of them could hand over, and nobody waits for it.
-  absl::StatusOr<double> Measure(const SqliteLimitOptions& options, Order order,
-                                 bool callers) const;
+  // connection. A transaction takes what all callers have handed over meanwhile.
+  absl::StatusOr<double> Measure(const SqliteLimitOptions& options) const;
 
  private:
   struct Result;

@@ -33,7 +33,7 @@ struct CommitRound {
   std::set<std::string> deleted_requests;
   // Answers that may be given then. They run without any lock.
   std::vector<std::function<void(absl::Status)>> answers;
-  size_t request_bytes = 0;  // of the requests that they are to
+  size_t bytes = 0;  // kept for them: requests, and answers of reads
 };
 
 }  // namespace forall

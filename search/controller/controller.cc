@@ -171,7 +171,11 @@ void Controller::AnswerLoop() {
   }
 }
 
-void Controller::WhenDurableLocked(std::function<void(absl::Status)> answer, size_t request_bytes,
+bool Controller::WouldWaitLocked() const {
+  return !open_.batch.empty() || !open_.answers.empty() || committing_;
+}
+
+void Controller::WhenDurableLocked(std::function<void(absl::Status)> answer, size_t bytes,
                                    Outbox* outbox) {
   CommitRound* round = nullptr;
   if (!open_.batch.empty() || !open_.answers.empty()) {
@@ -181,7 +185,7 @@ void Controller::WhenDurableLocked(std::function<void(absl::Status)> answer, siz
   }
   if (round != nullptr) {
     round->answers.push_back(std::move(answer));
-    round->request_bytes += request_bytes;
+    round->bytes += bytes;
   } else {
     outbox->push_back([answer = std::move(answer)] { answer(absl::OkStatus()); });
   }
@@ -333,7 +337,7 @@ void Controller::BackOffLocked() {
 absl::Status Controller::OverloadLocked(size_t request_bytes) const {
   const size_t waiting =
       open_.answers.size() + committing_round_.answers.size() + parked_reads_.size();
-  const size_t bytes = open_.request_bytes + committing_round_.request_bytes;
+  const size_t bytes = open_.bytes + committing_round_.bytes + parked_bytes_;
   const bool too_many = waiting >= static_cast<size_t>(options_.max_waiting_calls);
   const bool too_large =
       bytes > 0 && request_bytes > 0 && bytes + request_bytes > options_.max_waiting_bytes;
@@ -358,6 +362,7 @@ absl::Status Controller::RefusalLocked() const {
 void Controller::ReleaseReadsLocked(Outbox* outbox) {
   for (std::function<void()>& read : parked_reads_) outbox->push_back(std::move(read));
   parked_reads_.clear();
+  parked_bytes_ = 0;
 }
 
 bool Controller::read_only() const {

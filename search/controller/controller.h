@@ -135,6 +135,7 @@ class Controller : private JobHost {
     v1::SearchJobUpdate update;
     bool more = false;
     bool ended = false;
+    size_t ByteSizeLong() const { return update.ByteSizeLong(); }
   };
   void GetUpdate(const std::string& name, int64_t after, Done<JobUpdate> done);
   // `changed` is called, without any lock, after each commit that changed the job and when what it
@@ -198,6 +199,8 @@ class Controller : private JobHost {
     std::vector<v1::Worker> workers;
     v1::PredictionLedger ledger;
     RandomBaseline random;
+    // About what it keeps in memory, by what grows with the job.
+    size_t ByteSizeLong() const;
   };
   void GetSnapshot(const std::string& name, Done<JobSnapshot> done);
 
@@ -227,21 +230,23 @@ class Controller : private JobHost {
   absl::Status Load();
 
   // Runs `compute` under the lock and answers when what it did is durable. For calls that change
-  // something: refused while the store cannot be written. `request_bytes`: what is kept until then.
+  // something: refused while the store cannot be written. `request_bytes` are kept until then.
   template <typename T, typename Compute>
-  void Answer(Done<T> done, Compute compute, size_t request_bytes = 0);
+  void Answer(size_t request_bytes, Done<T> done, Compute compute);
   // The same for calls that change nothing, or nothing that is stored: answered also while the
   // store cannot be written, and computed anew when what it saw was not kept. `compute` outlives
-  // the call that made it.
+  // the call that made it. The answer, too, counts among the bytes that wait.
   template <typename T>
-  void Read(Done<T> done, std::function<absl::StatusOr<T>()> compute);
+  void Read(size_t request_bytes, Done<T> done, std::function<absl::StatusOr<T>()> compute);
   // Why a call that would wait for the store is not taken now; OK while there is room.
   absl::Status OverloadLocked(size_t request_bytes) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // What to tell who wanted something stored; OK while the store can be written.
   absl::Status RefusalLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   static void Run(Outbox* outbox);
-  void WhenDurableLocked(std::function<void(absl::Status)> answer, size_t request_bytes,
-                         Outbox* outbox) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Whether WhenDurableLocked would keep the answer for a commit.
+  bool WouldWaitLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void WhenDurableLocked(std::function<void(absl::Status)> answer, size_t bytes, Outbox* outbox)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // The answers thread: runs what OnCommitted leaves to it. answers_mu_ may be taken under mu_, and
   // never the other way round.
   void AnswerLoop();
@@ -253,6 +258,8 @@ class Controller : private JobHost {
   // `rest_kept`: of the round only the deletions failed.
   void OnCommitted(const absl::Status& status, bool rest_kept = false);
   void ObserveGrant(int64_t since_ns, size_t grants);
+  // Of the commit that the store is at now, or 0.
+  double CommitRunningSecondsLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CollectQueueLocked(MetricFamily* family, bool age) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void QueueTasksLocked(std::vector<QueuedTask> tasks) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void PumpUnfinishedLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -327,6 +334,8 @@ class Controller : private JobHost {
       const v1::DeleteSupernetRequest& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Looks at the next measurements, and drops raw samples of those that are old.
   void DropOldSamplesLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Datasets of which no measurement and no part counts.
+  void ForgetUnusedDatasetsLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   v1::RetractMeasurementsResponse RetractLocked(const std::vector<int64_t>& ids,
                                                 const v1::RetractMeasurementsRequest& request)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -341,6 +350,7 @@ class Controller : private JobHost {
   absl::Status RefuseWorkerLocked(const v1::RegisterWorkerRequest& request,
                                   const std::vector<std::string>& clashes)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void NoteDeviceLocked(DeviceRecord record) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<v1::RegisterWorkerResponse> RegisterLocked(
       const std::string& peer, const v1::RegisterWorkerRequest& request)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -354,9 +364,10 @@ class Controller : private JobHost {
   bool IsEndingLocked(const std::string& worker, const std::string& token) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   v1::Worker WorkerViewLocked(const std::string& worker) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // `fingerprint` is the result's.
+  // `fingerprint` is the result's, `artifact` what CheckArtifact says of an export's.
   absl::Status CompleteLocked(const std::string& worker, const v1::TaskResult& result,
-                              const std::string& fingerprint) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+                              const std::string& fingerprint, const absl::Status& artifact)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // The same for a task of no job.
   absl::Status CompleteNetworkLocked(const std::string& worker, int64_t id,
                                      const v1::TaskResult& result, const std::string& fingerprint)
@@ -471,6 +482,7 @@ class Controller : private JobHost {
   int64_t next_attempt_ns_ ABSL_GUARDED_BY(mu_) = 0;
   // Reads that wait until memory is read anew.
   std::vector<std::function<void()>> parked_reads_ ABSL_GUARDED_BY(mu_);
+  size_t parked_bytes_ ABSL_GUARDED_BY(mu_) = 0;  // of their requests
   // Of sweeps while nothing could be stored.
   std::vector<int64_t> swept_poisoned_ ABSL_GUARDED_BY(mu_);
   std::vector<int64_t> swept_dropped_ ABSL_GUARDED_BY(mu_);

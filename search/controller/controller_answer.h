@@ -3,6 +3,7 @@
 #ifndef FORALL_SEARCH_CONTROLLER_CONTROLLER_ANSWER_H_
 #define FORALL_SEARCH_CONTROLLER_CONTROLLER_ANSWER_H_
 
+#include <cstddef>
 #include <functional>
 #include <utility>
 
@@ -10,8 +11,19 @@
 
 namespace forall {
 
+// What an answer keeps in memory, about.
+template <typename T>
+size_t KeptBytes(const absl::StatusOr<T>& answer) {
+  if (!answer.ok()) return answer.status().message().size();
+  if constexpr (requires { answer->ByteSizeLong(); }) {
+    return answer->ByteSizeLong();
+  } else {
+    return sizeof(T);
+  }
+}
+
 template <typename T, typename Compute>
-void Controller::Answer(Done<T> done, Compute compute, size_t request_bytes) {
+void Controller::Answer(size_t request_bytes, Done<T> done, Compute compute) {
   Outbox outbox;
   absl::Status overload;
   {
@@ -44,12 +56,13 @@ void Controller::Answer(Done<T> done, Compute compute, size_t request_bytes) {
 }
 
 template <typename T>
-void Controller::Read(Done<T> done, std::function<absl::StatusOr<T>()> compute) {
+void Controller::Read(size_t request_bytes, Done<T> done,
+                      std::function<absl::StatusOr<T>()> compute) {
   Outbox outbox;
   absl::Status overload;
   {
     MutexLock lock(&mu_);
-    overload = OverloadLocked(/*request_bytes=*/0);
+    overload = OverloadLocked(request_bytes);
     if (overload.ok()) {
       absl::StatusOr<T> answer = absl::UnavailableError("the controller is stopping");
       if (!stopping_ && broken_.ok()) {
@@ -57,18 +70,26 @@ void Controller::Read(Done<T> done, std::function<absl::StatusOr<T>()> compute) 
       } else if (!stopping_ && unreadable_) {
         answer = RefusalLocked();
       } else if (!stopping_) {
-        parked_reads_.push_back([this, done, compute] { Read<T>(done, compute); });
+        parked_bytes_ += request_bytes;
+        parked_reads_.push_back(
+            [this, request_bytes, done, compute] { Read<T>(request_bytes, done, compute); });
         return;
       }
-      WhenDurableLocked(
-          [this, done, compute, answer = std::move(answer)](const absl::Status& status) {
-            if (answer.ok() && !status.ok()) {
-              Read<T>(done, compute);
-            } else {
-              done(answer);
-            }
-          },
-          /*request_bytes=*/0, &outbox);
+      // The request is kept beside its answer: it may have to be answered anew.
+      const size_t kept = WouldWaitLocked() ? request_bytes + KeptBytes(answer) : 0;
+      overload = OverloadLocked(kept);
+      if (overload.ok()) {
+        WhenDurableLocked(
+            [this, request_bytes, done, compute,
+             answer = std::move(answer)](const absl::Status& status) mutable {
+              if (answer.ok() && !status.ok()) {
+                Read<T>(request_bytes, done, compute);
+              } else {
+                done(std::move(answer));
+              }
+            },
+            kept, &outbox);
+      }
       KickLocked(&outbox);
     }
   }

@@ -13,21 +13,24 @@
 namespace forall {
 
 void Controller::GetSupernet(const v1::GetSupernetRequest& request, Done<v1::Supernet> done) {
-  Read<v1::Supernet>(std::move(done), [this, request]() -> absl::StatusOr<v1::Supernet> {
-    mu_.AssertHeld();
-    FORALL_ASSIGN_OR_RETURN(const std::string id, ParseSupernetName(request.name()));
-    const auto it = registry_->supernets.find(id);
-    if (it == registry_->supernets.end()) {
-      return absl::NotFoundError(absl::StrCat("there is no ", request.name()));
-    }
-    return SupernetView(it->second, options_.artifacts->Size(it->second.record.sha256).value_or(0));
-  });
+  Read<v1::Supernet>(
+      request.ByteSizeLong(), std::move(done), [this, request]() -> absl::StatusOr<v1::Supernet> {
+        mu_.AssertHeld();
+        FORALL_ASSIGN_OR_RETURN(const std::string id, ParseSupernetName(request.name()));
+        const auto it = registry_->supernets.find(id);
+        if (it == registry_->supernets.end()) {
+          return absl::NotFoundError(absl::StrCat("there is no ", request.name()));
+        }
+        return SupernetView(it->second,
+                            options_.artifacts->Size(it->second.record.sha256).value_or(0));
+      });
 }
 
 void Controller::ListSupernets(const v1::ListSupernetsRequest& request,
                                Done<v1::ListSupernetsResponse> done) {
   Read<v1::ListSupernetsResponse>(
-      std::move(done), [this, request]() -> absl::StatusOr<v1::ListSupernetsResponse> {
+      request.ByteSizeLong(), std::move(done),
+      [this, request]() -> absl::StatusOr<v1::ListSupernetsResponse> {
         mu_.AssertHeld();
         FORALL_ASSIGN_OR_RETURN(const int32_t size, CheckPageSize(request.page_size(), 100));
         FORALL_ASSIGN_OR_RETURN(const std::string after,
@@ -109,28 +112,31 @@ void Controller::CreateSupernet(const v1::CreateSupernetRequest& request, Done<v
         absl::StrCat("sha256: what was uploaded is not a supernet: ",
                      absl::StrReplaceAll(supernet.status().message(), {{*path + ": ", ""}}))));
   }
-  Answer<v1::Supernet>(std::move(done), [&]() -> absl::StatusOr<v1::Supernet> {
-    mu_.AssertHeld();
-    return CreateSupernetLocked(request.supernet_id(), request.sha256(),
-                                (*supernet)->shared_family(), (*supernet)->dataset());
-  });
+  Answer<v1::Supernet>(
+      request.ByteSizeLong(), std::move(done), [&]() -> absl::StatusOr<v1::Supernet> {
+        mu_.AssertHeld();
+        return CreateSupernetLocked(request.supernet_id(), request.sha256(),
+                                    (*supernet)->shared_family(), (*supernet)->dataset());
+      });
 }
 
 void Controller::GetSearchSpace(const v1::GetSearchSpaceRequest& request,
                                 Done<v1::SearchSpace> done) {
-  Read<v1::SearchSpace>(std::move(done), [this, request]() -> absl::StatusOr<v1::SearchSpace> {
-    mu_.AssertHeld();
-    FORALL_ASSIGN_OR_RETURN(const std::string id, ParseSearchSpaceName(request.name()));
-    for (const auto& [name, supernet] : registry_->supernets) {
-      if (supernet.family->search_space().id() == id) return SearchSpaceView(*supernet.family);
-    }
-    return absl::NotFoundError(
-        absl::StrCat("there is no ", request.name(), " among the supernets of this controller"));
-  });
+  Read<v1::SearchSpace>(
+      request.ByteSizeLong(), std::move(done),
+      [this, request]() -> absl::StatusOr<v1::SearchSpace> {
+        mu_.AssertHeld();
+        FORALL_ASSIGN_OR_RETURN(const std::string id, ParseSearchSpaceName(request.name()));
+        for (const auto& [name, supernet] : registry_->supernets) {
+          if (supernet.family->search_space().id() == id) return SearchSpaceView(*supernet.family);
+        }
+        return absl::NotFoundError(absl::StrCat("there is no ", request.name(),
+                                                " among the supernets of this controller"));
+      });
 }
 
 void Controller::RecordArtifact(const std::string& sha256, int64_t size_bytes, Done<int64_t> done) {
-  Answer<int64_t>(std::move(done), [&]() -> absl::StatusOr<int64_t> {
+  Answer<int64_t>(sha256.size(), std::move(done), [&]() -> absl::StatusOr<int64_t> {
     mu_.AssertHeld();
     open_.batch.insert_artifacts.push_back({sha256, size_bytes, Now()});
     return size_bytes;

@@ -24,6 +24,8 @@ namespace {
 constexpr int kMaxDatasets = 64;
 constexpr int kMaxProperties = 200;
 constexpr size_t kMaxText = 1024;
+constexpr size_t kLeastDevices = 1000;  // that are taken, however few workers are
+constexpr size_t kMaxTexts = 65536;     // of one worker, which is kept as long as its device
 constexpr size_t kMaxInstance = 64;
 constexpr size_t kMaxFailureMessage = 4096;  // the rest is cut off
 constexpr int kMaxTasksPerLease = 16;
@@ -87,11 +89,17 @@ absl::Status CheckRegistration(const v1::RegisterWorkerRequest& request) {
       texts.push_back(&value);
     }
   }
+  size_t bytes = 0;
   for (const std::string* text : texts) {
+    bytes += text->size();
     if (text->size() > kMaxText) {
       return Invalid("device, profile, build and datasets", "a text of more than ", kMaxText,
                      " bytes");
     }
+  }
+  if (bytes > kMaxTexts) {
+    return Invalid("device, profile, build and datasets", "at most ", kMaxTexts,
+                   " bytes of texts in all, got ", bytes);
   }
   if (request.instance().size() > kMaxInstance ||
       !std::all_of(request.instance().begin(), request.instance().end(), absl::ascii_isprint)) {
@@ -238,6 +246,16 @@ absl::Status Controller::RefuseWorkerLocked(const v1::RegisterWorkerRequest& req
                      "--max-workers, or end workers that are not needed (each stops counting ",
                      absl::FormatDuration(kForgottenAfter), " after it was last heard of)"));
   }
+  // Devices are kept for good, with what they say of themselves.
+  if (TakesLatency(request) &&
+      registry_->devices.size() >=
+          std::max(kLeastDevices, static_cast<size_t>(options_.max_workers)) &&
+      registry_->devices.count(ParseDeviceName(device.name()).value_or("")) == 0) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "this controller knows ", registry_->devices.size(),
+        " devices and takes no more: start the worker with the --device of one that it knows, or "
+        "raise the controller's --max-workers"));
+  }
   return absl::OkStatus();
 }
 
@@ -265,6 +283,17 @@ std::vector<std::string> Controller::ClashesLocked(const v1::RegisterWorkerReque
     }
   }
   return clashes;
+}
+
+void Controller::NoteDeviceLocked(DeviceRecord record) {
+  DeviceRecord& known = registry_->devices[record.id];
+  if (SameDevice(known, record)) return;
+  if (!known.fingerprint.empty() && known.fingerprint != record.fingerprint) {
+    FORALL_LOG(WARNING) << "device changed, a new baseline begins device=" << DeviceName(record.id)
+                        << " fingerprint=" << record.fingerprint << " before=" << known.fingerprint;
+  }
+  known = record;
+  open_.batch.upsert_devices.push_back(std::move(record));
 }
 
 absl::StatusOr<v1::RegisterWorkerResponse> Controller::RegisterLocked(
@@ -298,22 +327,17 @@ absl::StatusOr<v1::RegisterWorkerResponse> Controller::RegisterLocked(
   for (const int kind : request.kinds()) offer.kinds.push_back(static_cast<TaskKind>(kind));
   leases_->RegisterWorker(id, std::move(offer), request.instance());
 
-  DeviceRecord record = DeviceOf(request.device(), device);
-  DeviceRecord& known = registry_->devices[device];
-  if (!SameDevice(known, record)) {
-    if (!known.fingerprint.empty() && known.fingerprint != record.fingerprint) {
-      FORALL_LOG(WARNING) << "device changed, a new baseline begins device=" << DeviceName(device)
-                          << " fingerprint=" << record.fingerprint
-                          << " before=" << known.fingerprint;
-    }
-    known = record;
-    known.id = device;
-    open_.batch.upsert_devices.push_back(std::move(record));
-  }
+  // What a device is, those say who measure its latencies.
+  if (TakesLatency(request)) NoteDeviceLocked(DeviceOf(request.device(), device));
   FORALL_LOG(INFO) << "worker registered worker=" << id << " device=" << DeviceName(device)
                    << " profile=" << request.profile().hash() << " build=" << request.build();
   for (const auto& [job_id, job] : registry_->jobs) {
-    if (!job->fold().ended()) job->OnDevice(device, request.device().fingerprint());
+    if (job->fold().ended()) continue;
+    if (TakesLatency(request)) {
+      job->OnDevice(device, request.device().fingerprint());
+    } else {
+      job->Pump();
+    }
   }
   v1::RegisterWorkerResponse response;
   *response.mutable_worker() = WorkerViewLocked(id);
@@ -328,7 +352,7 @@ void Controller::RegisterWorkerFrom(const std::string& peer,
                                     const v1::RegisterWorkerRequest& request,
                                     Done<v1::RegisterWorkerResponse> done) {
   if (const absl::Status valid = CheckRegistration(request); !valid.ok()) return done(valid);
-  Answer<v1::RegisterWorkerResponse>(std::move(done),
+  Answer<v1::RegisterWorkerResponse>(request.ByteSizeLong(), std::move(done),
                                      [&]() -> absl::StatusOr<v1::RegisterWorkerResponse> {
                                        mu_.AssertHeld();
                                        return RegisterLocked(peer, request);
@@ -491,6 +515,9 @@ absl::Status Controller::AlreadyClosedLocked(const TaskEntry& task, const v1::Ta
 
 absl::Status Controller::CheckArtifact(const v1::ExportResult& result) const {
   const absl::StatusOr<int64_t> size = options_.artifacts->Size(result.artifact_sha256());
+  if (!size.ok() && !absl::IsNotFound(size.status()) && !absl::IsInvalidArgument(size.status())) {
+    return size.status();
+  }
   if (!size.ok()) {
     return Invalid("export_result.artifact_sha256",
                    "there is no such artifact; upload it before completing the task");
@@ -501,7 +528,8 @@ absl::Status Controller::CheckArtifact(const v1::ExportResult& result) const {
 }
 
 absl::Status Controller::CompleteLocked(const std::string& worker, const v1::TaskResult& result,
-                                        const std::string& fingerprint) {
+                                        const std::string& fingerprint,
+                                        const absl::Status& artifact) {
   FORALL_ASSIGN_OR_RETURN(const int64_t id, ParseTaskName(result.task()));
   if (NetworkTasks::IsNetworkTask(id))
     return CompleteNetworkLocked(worker, id, result, fingerprint);
@@ -517,8 +545,8 @@ absl::Status Controller::CompleteLocked(const std::string& worker, const v1::Tas
   const absl::Status judged = CheckResult(*task.wire, result);
   if (absl::IsOutOfRange(judged)) return RejectLocked(worker, result, judged, fingerprint, &task);
   FORALL_RETURN_IF_ERROR(judged);
-  if (result.has_export_result()) FORALL_RETURN_IF_ERROR(CheckArtifact(result.export_result()));
   FORALL_RETURN_IF_ERROR(leases_->CheckLease(id, result.lease_token(), worker));
+  FORALL_RETURN_IF_ERROR(artifact);
   const std::string mismatch = MismatchLocked(*task.wire, result);
   if (mismatch.empty()) {
     AcceptLocked(worker, result, fingerprint, &task);
@@ -800,19 +828,20 @@ void Controller::AcceptFailureLocked(const std::string& worker, const v1::TaskRe
 bool Controller::FailTaskLocked(const std::string& worker, int64_t id,
                                 const v1::TaskFailure& failure) {
   bool last = IsOwnFault(failure);
+  FailureOutcome outcome;
   if (last) {
-    leases_->FailForGood(id);
+    outcome = leases_->FailForGood(id, failure.message());
     ++metrics_.tasks_failed;
   } else {
-    const FailureOutcome outcome =
+    outcome =
         leases_->Fail(id, failure.reason() == v1::TaskFailure::WORKER_UNABLE, failure.message());
     last = outcome.poisoned;
     ++(last ? metrics_.tasks_poisoned : metrics_.tasks_retried);
-    metrics_.workers_quarantined += outcome.quarantined;
-    if (outcome.quarantined) {
-      FORALL_LOG(WARNING) << "worker quarantined worker=" << worker << " error=\""
-                          << failure.message() << "\"";
-    }
+  }
+  metrics_.workers_quarantined += outcome.quarantined;
+  if (outcome.quarantined) {
+    FORALL_LOG(WARNING) << "worker quarantined worker=" << worker << " error=\""
+                        << failure.message() << "\"";
   }
   FORALL_LOG(WARNING) << "task failed task=" << TaskName(id) << " worker=" << worker
                       << " reason=" << v1::TaskFailure::Reason_Name(failure.reason())
@@ -833,28 +862,32 @@ void Controller::CompleteTasks(const v1::CompleteTasksRequest& request,
   }
   if (request.max_next_tasks() > 0) done = AndLeaseNext(request, std::move(done));
   // Before anybody waits for the lock; in vain where the call is refused.
+  // Before the lock is taken: what takes long, and what may wait for a disk.
   std::vector<std::string> fingerprints;
+  std::vector<absl::Status> artifacts;
   fingerprints.reserve(request.results_size());
+  artifacts.reserve(request.results_size());
   for (const v1::TaskResult& result : request.results()) {
     fingerprints.push_back(ResultFingerprint(result));
+    artifacts.push_back(result.has_export_result() ? CheckArtifact(result.export_result())
+                                                   : absl::OkStatus());
   }
   Answer<v1::CompleteTasksResponse>(
-      std::move(done),
-      [&]() -> absl::StatusOr<v1::CompleteTasksResponse> {
+      request.ByteSizeLong(), std::move(done), [&]() -> absl::StatusOr<v1::CompleteTasksResponse> {
         mu_.AssertHeld();
         FORALL_RETURN_IF_ERROR(leases_->CheckInstance(*worker, request.instance()));
         v1::CompleteTasksResponse response;
         for (int i = 0; i < request.results_size(); ++i) {
           const v1::TaskResult& result = request.results(i);
-          const absl::Status status = CompleteLocked(*worker, result, fingerprints[i]);
+          const absl::Status status =
+              CompleteLocked(*worker, result, fingerprints[i], artifacts[i]);
           v1::TaskCompletion* completion = response.add_completions();
           completion->set_task(result.task());
           completion->set_code(static_cast<int32_t>(status.code()));
           completion->set_message(std::string(status.message()));
         }
         return response;
-      },
-      request.ByteSizeLong());
+      });
 }
 
 Done<v1::CompleteTasksResponse> Controller::AndLeaseNext(const v1::CompleteTasksRequest& request,
@@ -911,7 +944,8 @@ v1::Worker Controller::WorkerViewLocked(const std::string& worker) {
 void Controller::ListWorkers(const v1::ListWorkersRequest& request,
                              Done<v1::ListWorkersResponse> done) {
   Read<v1::ListWorkersResponse>(
-      std::move(done), [this, request]() -> absl::StatusOr<v1::ListWorkersResponse> {
+      request.ByteSizeLong(), std::move(done),
+      [this, request]() -> absl::StatusOr<v1::ListWorkersResponse> {
         mu_.AssertHeld();
         FORALL_ASSIGN_OR_RETURN(const int32_t size, CheckPageSize(request.page_size(), 100));
         FORALL_ASSIGN_OR_RETURN(const std::string after,
@@ -936,7 +970,8 @@ void Controller::ListWorkers(const v1::ListWorkersRequest& request,
 void Controller::InspectWorker(const v1::InspectWorkerRequest& request,
                                Done<v1::WorkerInspection> done) {
   Read<v1::WorkerInspection>(
-      std::move(done), [this, request]() -> absl::StatusOr<v1::WorkerInspection> {
+      request.ByteSizeLong(), std::move(done),
+      [this, request]() -> absl::StatusOr<v1::WorkerInspection> {
         mu_.AssertHeld();
         FORALL_ASSIGN_OR_RETURN(const std::string worker, ParseWorkerName(request.name()));
         if (request.latencies() < 0 || request.latencies() > kMaxLatencies) {
@@ -953,16 +988,17 @@ void Controller::InspectWorker(const v1::InspectWorkerRequest& request,
 }
 
 void Controller::DrainWorker(const v1::DrainWorkerRequest& request, Done<v1::Worker> done) {
-  Read<v1::Worker>(std::move(done), [this, request]() -> absl::StatusOr<v1::Worker> {
-    mu_.AssertHeld();
-    FORALL_ASSIGN_OR_RETURN(const std::string worker, ParseWorkerName(request.name()));
-    if (!request.instance().empty()) {
-      FORALL_RETURN_IF_ERROR(leases_->CheckInstance(worker, request.instance()));
-    }
-    FORALL_RETURN_IF_ERROR(leases_->DrainWorker(worker));
-    FORALL_LOG(INFO) << "worker drains worker=" << worker;
-    return WorkerViewLocked(worker);
-  });
+  Read<v1::Worker>(
+      request.ByteSizeLong(), std::move(done), [this, request]() -> absl::StatusOr<v1::Worker> {
+        mu_.AssertHeld();
+        FORALL_ASSIGN_OR_RETURN(const std::string worker, ParseWorkerName(request.name()));
+        if (!request.instance().empty()) {
+          FORALL_RETURN_IF_ERROR(leases_->CheckInstance(worker, request.instance()));
+        }
+        FORALL_RETURN_IF_ERROR(leases_->DrainWorker(worker));
+        FORALL_LOG(INFO) << "worker drains worker=" << worker;
+        return WorkerViewLocked(worker);
+      });
 }
 
 void Controller::GetServerStatus(const v1::GetServerStatusRequest& /*request*/,
@@ -985,6 +1021,7 @@ void Controller::GetServerStatus(const v1::GetServerStatusRequest& /*request*/,
     set("measurements", registry_->index.size());
     set("commits", metrics_.commits.load());
     set("commits_failed", metrics_.failed_commits.load());
+    set("commit_running_seconds", CommitRunningSecondsLocked());
     set("read_only", read_only_.has_value() ? "true" : "false");
     if (read_only_.has_value()) {
       set("read_only_reason", read_only_->why.message());

@@ -375,5 +375,44 @@ TEST_F(ControllerIdentityTest, WhoMeasuresNoLatenciesClashesWithNobody) {
   FORALL_EXPECT_OK(Register(harness_.Registration("a", "pi", "f1")).status());
 }
 
+TEST_F(ControllerIdentityTest, WhoMeasuresNoLatenciesSaysNotWhatADeviceIs) {
+  harness_.Register("a", "pi", "f1");
+  const std::string job = harness_.Submit(ControllerHarness::Spec(4))->name();
+  for (int i = 0; i < 6; ++i) ASSERT_TRUE(harness_.Step("a"));
+  v1::RegisterWorkerRequest exporter = harness_.Registration("b", "pi", "f2");
+  exporter.add_kinds(v1::Task::EXPORT);
+  FORALL_EXPECT_OK(Register(exporter).status());
+  EXPECT_EQ(harness_.Job(job)->state(), v1::SearchJob::RUNNING);
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::vector<DeviceRecord> devices,
+                              harness_.store()->LoadDevices());
+  ASSERT_EQ(devices.size(), 1u);
+  EXPECT_EQ(devices[0].fingerprint, "f1");
+  EXPECT_EQ(harness_.RunToEnd(job, "a").state(), v1::SearchJob::SUCCEEDED);
+}
+
+TEST_F(ControllerIdentityTest, OneWorkerCannotNameDevicesWithoutEnd) {
+  harness_.set_max_workers(5);
+  harness_.Restart();
+  for (int i = 0; i < 1000; ++i) {
+    FORALL_ASSERT_OK(Register(harness_.Registration("a", absl::StrCat("d", i), "f")).status());
+  }
+  EXPECT_THAT(Register(harness_.Registration("a", "one-more", "f")),
+              StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("1000 devices")));
+  FORALL_EXPECT_OK(Register(harness_.Registration("a", "d7", "f2")).status()) << "it is known";
+  v1::RegisterWorkerRequest exporter = harness_.Registration("b", "one-more", "f");
+  exporter.add_kinds(v1::Task::EXPORT);
+  FORALL_EXPECT_OK(Register(exporter).status()) << "nothing is kept of its device";
+}
+
+TEST_F(ControllerIdentityTest, WhatAWorkerSaysOfItselfIsBoundedInAll) {
+  v1::RegisterWorkerRequest request = harness_.Registration("a", "pi", "f");
+  for (int i = 0; i < 70; ++i) {
+    (*request.mutable_device()->mutable_properties())[absl::StrCat("p", i)] =
+        std::string(1000, 'x');
+  }
+  EXPECT_THAT(Register(request), StatusIs(absl::StatusCode::kInvalidArgument,
+                                          HasSubstr("at most 65536 bytes of texts in all")));
+}
+
 }  // namespace
 }  // namespace forall

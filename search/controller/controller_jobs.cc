@@ -360,7 +360,7 @@ void Controller::EstimateSearchJob(const v1::EstimateSearchJobRequest& request,
                                    Done<v1::SearchJobEstimate> done) {
   const absl::Status valid = ValidateSearchJobSpec(request.spec());
   if (!valid.ok()) return done(valid);
-  Read<v1::SearchJobEstimate>(std::move(done),
+  Read<v1::SearchJobEstimate>(request.ByteSizeLong(), std::move(done),
                               [this, request]() -> absl::StatusOr<v1::SearchJobEstimate> {
                                 mu_.AssertHeld();
                                 return EstimateLocked(request.spec());
@@ -376,27 +376,27 @@ void Controller::SubmitSearchJobAs(const Principal& by, const v1::SubmitSearchJo
                                                     " bytes, got ", request.request_id().size()));
   }
   if (!valid.ok()) return done(valid);
-  Answer<v1::SearchJob>(
-      std::move(done),
-      [&]() -> absl::StatusOr<v1::SearchJob> {
-        mu_.AssertHeld();
-        return SubmitLocked(by.tenant, request);
-      },
-      request.ByteSizeLong());
+  Answer<v1::SearchJob>(request.ByteSizeLong(), std::move(done),
+                        [&]() -> absl::StatusOr<v1::SearchJob> {
+                          mu_.AssertHeld();
+                          return SubmitLocked(by.tenant, request);
+                        });
 }
 
 void Controller::GetSearchJob(const v1::GetSearchJobRequest& request, Done<v1::SearchJob> done) {
-  Read<v1::SearchJob>(std::move(done), [this, request]() -> absl::StatusOr<v1::SearchJob> {
-    mu_.AssertHeld();
-    FORALL_ASSIGN_OR_RETURN(JobController * job, FindJobLocked(request.name()));
-    return JobViewLocked(*job);
-  });
+  Read<v1::SearchJob>(request.ByteSizeLong(), std::move(done),
+                      [this, request]() -> absl::StatusOr<v1::SearchJob> {
+                        mu_.AssertHeld();
+                        FORALL_ASSIGN_OR_RETURN(JobController * job, FindJobLocked(request.name()));
+                        return JobViewLocked(*job);
+                      });
 }
 
 void Controller::ListSearchJobs(const v1::ListSearchJobsRequest& request,
                                 Done<v1::ListSearchJobsResponse> done) {
   Read<v1::ListSearchJobsResponse>(
-      std::move(done), [this, request]() -> absl::StatusOr<v1::ListSearchJobsResponse> {
+      request.ByteSizeLong(), std::move(done),
+      [this, request]() -> absl::StatusOr<v1::ListSearchJobsResponse> {
         mu_.AssertHeld();
         FORALL_ASSIGN_OR_RETURN(const int32_t size, CheckPageSize(request.page_size(), 50));
         FORALL_ASSIGN_OR_RETURN(const int64_t before,
@@ -417,12 +417,13 @@ void Controller::ListSearchJobs(const v1::ListSearchJobsRequest& request,
 
 void Controller::CancelSearchJob(const v1::CancelSearchJobRequest& request,
                                  Done<v1::SearchJob> done) {
-  Answer<v1::SearchJob>(std::move(done), [&]() -> absl::StatusOr<v1::SearchJob> {
-    mu_.AssertHeld();
-    FORALL_ASSIGN_OR_RETURN(JobController * job, FindJobLocked(request.name()));
-    FORALL_RETURN_IF_ERROR(job->Cancel());
-    return JobViewLocked(*job);
-  });
+  Answer<v1::SearchJob>(
+      request.ByteSizeLong(), std::move(done), [&]() -> absl::StatusOr<v1::SearchJob> {
+        mu_.AssertHeld();
+        FORALL_ASSIGN_OR_RETURN(JobController * job, FindJobLocked(request.name()));
+        FORALL_RETURN_IF_ERROR(job->Cancel());
+        return JobViewLocked(*job);
+      });
 }
 
 absl::StatusOr<v1::DeleteSearchJobResponse> Controller::DeleteLocked(const Principal& by,
@@ -482,7 +483,7 @@ absl::StatusOr<v1::DeleteSearchJobResponse> Controller::DeleteLocked(const Princ
 
 void Controller::DeleteSearchJobAs(const Principal& by, const v1::DeleteSearchJobRequest& request,
                                    Done<v1::DeleteSearchJobResponse> done) {
-  Answer<v1::DeleteSearchJobResponse>(std::move(done),
+  Answer<v1::DeleteSearchJobResponse>(request.ByteSizeLong(), std::move(done),
                                       [&]() -> absl::StatusOr<v1::DeleteSearchJobResponse> {
                                         mu_.AssertHeld();
                                         return DeleteLocked(by, request.name());
@@ -491,28 +492,31 @@ void Controller::DeleteSearchJobAs(const Principal& by, const v1::DeleteSearchJo
 
 void Controller::PauseSearchJob(const v1::PauseSearchJobRequest& request,
                                 Done<v1::SearchJob> done) {
-  Answer<v1::SearchJob>(std::move(done), [&]() -> absl::StatusOr<v1::SearchJob> {
-    mu_.AssertHeld();
-    FORALL_ASSIGN_OR_RETURN(JobController * job, FindJobLocked(request.name()));
-    FORALL_RETURN_IF_ERROR(job->Pause());
-    return JobViewLocked(*job);
-  });
+  Answer<v1::SearchJob>(
+      request.ByteSizeLong(), std::move(done), [&]() -> absl::StatusOr<v1::SearchJob> {
+        mu_.AssertHeld();
+        FORALL_ASSIGN_OR_RETURN(JobController * job, FindJobLocked(request.name()));
+        FORALL_RETURN_IF_ERROR(job->Pause());
+        return JobViewLocked(*job);
+      });
 }
 
 void Controller::ResumeSearchJob(const v1::ResumeSearchJobRequest& request,
                                  Done<v1::SearchJob> done) {
-  Answer<v1::SearchJob>(std::move(done), [&]() -> absl::StatusOr<v1::SearchJob> {
-    mu_.AssertHeld();
-    FORALL_ASSIGN_OR_RETURN(JobController * job, FindJobLocked(request.name()));
-    FORALL_RETURN_IF_ERROR(job->Resume());
-    return JobViewLocked(*job);
-  });
+  Answer<v1::SearchJob>(
+      request.ByteSizeLong(), std::move(done), [&]() -> absl::StatusOr<v1::SearchJob> {
+        mu_.AssertHeld();
+        FORALL_ASSIGN_OR_RETURN(JobController * job, FindJobLocked(request.name()));
+        FORALL_RETURN_IF_ERROR(job->Resume());
+        return JobViewLocked(*job);
+      });
 }
 
 void Controller::ListTrials(const v1::ListTrialsRequest& request,
                             Done<v1::ListTrialsResponse> done) {
   Read<v1::ListTrialsResponse>(
-      std::move(done), [this, request]() -> absl::StatusOr<v1::ListTrialsResponse> {
+      request.ByteSizeLong(), std::move(done),
+      [this, request]() -> absl::StatusOr<v1::ListTrialsResponse> {
         mu_.AssertHeld();
         FORALL_ASSIGN_OR_RETURN(JobController * job, FindJobLocked(request.parent()));
         FORALL_ASSIGN_OR_RETURN(const int32_t size, CheckPageSize(request.page_size(), 100));
@@ -536,23 +540,25 @@ void Controller::ListTrials(const v1::ListTrialsRequest& request,
 }
 
 void Controller::GetTrial(const v1::GetTrialRequest& request, Done<v1::Trial> done) {
-  Read<v1::Trial>(std::move(done), [this, request]() -> absl::StatusOr<v1::Trial> {
-    mu_.AssertHeld();
-    FORALL_ASSIGN_OR_RETURN(const TrialId id, ParseTrialName(request.name()));
-    const auto job = registry_->jobs.find(id.job);
-    const TrialEntry* trial =
-        job == registry_->jobs.end() ? nullptr : job->second->fold().FindTrial(id.ordinal);
-    if (trial == nullptr) {
-      return absl::NotFoundError(absl::StrCat("there is no ", TrialName(id.job, id.ordinal)));
-    }
-    return TrialView(*registry_, job->second->fold(), *trial);
-  });
+  Read<v1::Trial>(
+      request.ByteSizeLong(), std::move(done), [this, request]() -> absl::StatusOr<v1::Trial> {
+        mu_.AssertHeld();
+        FORALL_ASSIGN_OR_RETURN(const TrialId id, ParseTrialName(request.name()));
+        const auto job = registry_->jobs.find(id.job);
+        const TrialEntry* trial =
+            job == registry_->jobs.end() ? nullptr : job->second->fold().FindTrial(id.ordinal);
+        if (trial == nullptr) {
+          return absl::NotFoundError(absl::StrCat("there is no ", TrialName(id.job, id.ordinal)));
+        }
+        return TrialView(*registry_, job->second->fold(), *trial);
+      });
 }
 
 void Controller::QueryParetoFrontier(const v1::QueryParetoFrontierRequest& request,
                                      Done<v1::QueryParetoFrontierResponse> done) {
   Read<v1::QueryParetoFrontierResponse>(
-      std::move(done), [this, request]() -> absl::StatusOr<v1::QueryParetoFrontierResponse> {
+      request.ByteSizeLong(), std::move(done),
+      [this, request]() -> absl::StatusOr<v1::QueryParetoFrontierResponse> {
         mu_.AssertHeld();
         return QueryFrontier(*registry_, request);
       });
@@ -560,12 +566,13 @@ void Controller::QueryParetoFrontier(const v1::QueryParetoFrontierRequest& reque
 
 void Controller::GetPredictionLedger(const v1::GetPredictionLedgerRequest& request,
                                      Done<v1::PredictionLedger> done) {
-  Read<v1::PredictionLedger>(
-      std::move(done), [this, request]() -> absl::StatusOr<v1::PredictionLedger> {
-        mu_.AssertHeld();
-        FORALL_ASSIGN_OR_RETURN(JobController * job, FindJobLocked(request.name()));
-        return PredictionLedgerOf(job->fold());
-      });
+  Read<v1::PredictionLedger>(request.ByteSizeLong(), std::move(done),
+                             [this, request]() -> absl::StatusOr<v1::PredictionLedger> {
+                               mu_.AssertHeld();
+                               FORALL_ASSIGN_OR_RETURN(JobController * job,
+                                                       FindJobLocked(request.name()));
+                               return PredictionLedgerOf(job->fold());
+                             });
 }
 
 absl::StatusOr<v1::Trial> Controller::TrialByKeyLocked(const std::string& key) {
@@ -654,7 +661,7 @@ absl::StatusOr<v1::ExportSubnetResponse> Controller::ExportLocked(const std::str
 
 void Controller::ExportSubnet(const v1::ExportSubnetRequest& request,
                               Done<v1::ExportSubnetResponse> done) {
-  Read<v1::ExportSubnetResponse>(std::move(done),
+  Read<v1::ExportSubnetResponse>(request.ByteSizeLong(), std::move(done),
                                  [this, request]() -> absl::StatusOr<v1::ExportSubnetResponse> {
                                    mu_.AssertHeld();
                                    return ExportLocked(request.name());
@@ -662,7 +669,7 @@ void Controller::ExportSubnet(const v1::ExportSubnetRequest& request,
 }
 
 void Controller::GetUpdate(const std::string& name, int64_t after, Done<JobUpdate> done) {
-  Read<JobUpdate>(std::move(done), [this, name, after]() -> absl::StatusOr<JobUpdate> {
+  Read<JobUpdate>(name.size(), std::move(done), [this, name, after]() -> absl::StatusOr<JobUpdate> {
     mu_.AssertHeld();
     FORALL_ASSIGN_OR_RETURN(JobController * job, FindJobLocked(name));
     const JobFold& fold = job->fold();
@@ -699,12 +706,15 @@ int64_t Controller::Subscribe(int64_t job, std::function<void()> changed) {
 }
 
 void Controller::NotifyOfWaitingLocked(Outbox* outbox) {
+  // A job that many watch is looked at once.
+  std::map<int64_t, std::string> reasons;
   for (auto& [id, subscription] : subscriptions_) {
     const auto job = registry_->jobs.find(subscription.job);
     if (job == registry_->jobs.end()) continue;
-    std::string reason = WaitingReasonLocked(*job->second);
-    if (reason == subscription.waiting_reason) continue;
-    subscription.waiting_reason = std::move(reason);
+    const auto [reason, is_new] = reasons.try_emplace(subscription.job);
+    if (is_new) reason->second = WaitingReasonLocked(*job->second);
+    if (reason->second == subscription.waiting_reason) continue;
+    subscription.waiting_reason = reason->second;
     outbox->push_back(subscription.changed);
   }
 }
@@ -714,8 +724,16 @@ void Controller::Unsubscribe(int64_t subscription) {
   subscriptions_.erase(subscription);
 }
 
+size_t Controller::JobSnapshot::ByteSizeLong() const {
+  size_t bytes = frontier.ByteSizeLong() + ledger.ByteSizeLong();
+  for (const v1::Trial& trial : trials) bytes += trial.ByteSizeLong();
+  for (const v1::Worker& worker : workers) bytes += worker.ByteSizeLong();
+  for (const std::vector<double>& point : random.points) bytes += sizeof(double) * point.size();
+  return bytes;
+}
+
 void Controller::GetSnapshot(const std::string& name, Done<JobSnapshot> done) {
-  Read<JobSnapshot>(std::move(done), [this, name]() -> absl::StatusOr<JobSnapshot> {
+  Read<JobSnapshot>(name.size(), std::move(done), [this, name]() -> absl::StatusOr<JobSnapshot> {
     mu_.AssertHeld();
     FORALL_ASSIGN_OR_RETURN(JobController * job, FindJobLocked(name));
     const JobFold& fold = job->fold();

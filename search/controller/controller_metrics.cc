@@ -124,12 +124,19 @@ std::vector<MetricFamily> Controller::CollectMetrics() {
                     "1 while nothing can be stored: a commit failed, and no attempt since has "
                     "succeeded.",
                     Type::kGauge, read_only_.has_value() ? 1 : 0);
+  families.AddValue("forall_commit_running_seconds",
+                    "How long the group commit has run that the store is at now, or 0: a disk that "
+                    "hangs.",
+                    Type::kGauge, CommitRunningSecondsLocked());
   families.AddValue("forall_epoch", "How often a controller was started on this store.",
                     Type::kGauge, static_cast<double>(epoch_));
   families.AddValue("forall_measurements", "Measurements that the controller knows.", Type::kGauge,
                     static_cast<double>(registry_->index.size()));
   families.AddValue("forall_tasks_leased", "Tasks that workers have now.", Type::kGauge,
                     static_cast<double>(leases_->leased_tasks()));
+  families.AddValue("forall_oldest_leased_task_seconds",
+                    "How long the task has been leased that a worker has had the longest.",
+                    Type::kGauge, leases_->OldestLeaseSeconds());
   families.AddValue("forall_task_waiters", "Waits of jobs for tasks of other jobs now.",
                     Type::kGauge, static_cast<double>(registry_->in_flight.waits()));
   families.AddValue("forall_polls_parked", "Idle workers that wait for a task.", Type::kGauge,
@@ -181,6 +188,11 @@ std::vector<MetricFamily> Controller::CollectMetrics() {
     all.push_back(std::move(*of_jobs));
   }
   return all;
+}
+
+double Controller::CommitRunningSecondsLocked() const {
+  if (!committing_) return 0;
+  return 1e-9 * static_cast<double>(Clock::Real()->SteadyNanos() - commit_started_ns_);
 }
 
 void Controller::CollectQueueLocked(MetricFamily* family, bool age) const {

@@ -82,7 +82,7 @@ void Controller::MeasureNetworks(const v1::MeasureNetworksRequest& request,
   if (!tasks.ok()) return done(tasks.status());
   // Stores nothing itself: what it has measured is stored with the results.
   Read<v1::MeasureNetworksResponse>(
-      std::move(done),
+      request.ByteSizeLong(), std::move(done),
       [this, request, wanted = *std::move(tasks)]() -> absl::StatusOr<v1::MeasureNetworksResponse> {
         mu_.AssertHeld();
         FORALL_ASSIGN_OR_RETURN(const v1::Worker* const worker, FindMeasurerLocked(request));

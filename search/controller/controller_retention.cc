@@ -160,7 +160,7 @@ absl::StatusOr<v1::DeleteSupernetResponse> Controller::DeleteSupernetLocked(
 
 void Controller::DeleteSupernet(const v1::DeleteSupernetRequest& request,
                                 Done<v1::DeleteSupernetResponse> done) {
-  Answer<v1::DeleteSupernetResponse>(std::move(done),
+  Answer<v1::DeleteSupernetResponse>(request.ByteSizeLong(), std::move(done),
                                      [&]() -> absl::StatusOr<v1::DeleteSupernetResponse> {
                                        mu_.AssertHeld();
                                        return DeleteSupernetLocked(request);

@@ -133,12 +133,39 @@ v1::RetractMeasurementsResponse Controller::RetractLocked(
   return response;
 }
 
+void Controller::ForgetUnusedDatasetsLocked() {
+  // What a split's images are is what the first who measured on them said. Where nothing that was
+  // measured on them counts any more, whoever measures next says it anew.
+  std::set<std::pair<std::string, std::string>> used;
+  for (const MeasurementRecord& record : registry_->index.all()) {
+    if (record.retracted_by.empty() && !record.key.split.empty()) {
+      used.emplace(record.key.dataset, record.key.split);
+    }
+  }
+  for (auto it = registry_->datasets.begin(); it != registry_->datasets.end();) {
+    const auto& [dataset, split] = it->first;
+    if (used.count(it->first) > 0 || registry_->index.HasParts(dataset, split)) {
+      ++it;
+      continue;
+    }
+    FORALL_LOG(WARNING) << "images forgotten, nothing that was measured on them counts dataset="
+                        << dataset << " split=" << split << " checksum=" << it->second.checksum;
+    registry_->index.NoteAllImages(dataset, split, 0);
+    std::erase_if(open_.batch.insert_datasets, [&key = it->first](const DatasetRecord& record) {
+      return record.name == key.first && record.split == key.second;
+    });
+    open_.batch.delete_datasets.emplace_back(dataset, split);
+    it = registry_->datasets.erase(it);
+  }
+}
+
 void Controller::RetractMeasurements(const v1::RetractMeasurementsRequest& request,
                                      Done<v1::RetractMeasurementsResponse> done) {
   const absl::StatusOr<Selection> selection = SelectionOf(request);
   if (!selection.ok()) return done(selection.status());
   Answer<v1::RetractMeasurementsResponse>(
-      std::move(done), [&]() -> absl::StatusOr<v1::RetractMeasurementsResponse> {
+      request.ByteSizeLong(), std::move(done),
+      [&]() -> absl::StatusOr<v1::RetractMeasurementsResponse> {
         mu_.AssertHeld();
         const std::vector<int64_t> ids = Select(registry_->index, *selection);
         if (ids.size() > kMostAtOnce) {
@@ -162,6 +189,7 @@ void Controller::RetractMeasurements(const v1::RetractMeasurementsRequest& reque
             job->Pump();
           }
         }
+        ForgetUnusedDatasetsLocked();
         FORALL_LOG(WARNING) << "measurements retracted measurements=" << ids.size()
                             << " jobs=" << response.jobs_size() << " reason=\"" << request.reason()
                             << "\"";

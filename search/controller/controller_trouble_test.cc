@@ -699,6 +699,106 @@ TEST_F(ControllerTroubleTest, WorkerThatOnlyHasImpossibleNumbersComesToAnEnd) {
   }
 }
 
+TEST_F(ControllerTroubleTest, AnswersOfReadsCountAmongTheBytesThatWait) {
+  harness_.set_max_waiting_bytes(20'000);
+  harness_.Restart();
+  harness_.Register("w");
+  const std::string name = SubmitOk(ControllerHarness::Spec(20));
+  for (int i = 0; i < 12; ++i) ASSERT_TRUE(harness_.Step("w"));
+  const v1::LeasedTask leased = LeaseOne("w");
+  const auto running_seconds = [this] {
+    for (const MetricFamily& family : controller()->CollectMetrics()) {
+      if (family.name == "forall_commit_running_seconds") return family.samples.at(0).value;
+    }
+    return -1.0;
+  };
+  EXPECT_EQ(running_seconds(), 0);
+  harness_.store()->Hang();
+  v1::CompleteTasksRequest complete;
+  complete.set_worker("w");
+  *complete.add_results() = Failure(leased, v1::TaskFailure::TRANSIENT, "no");
+  controller()->CompleteTasks(complete, [](const auto&) {});
+  EXPECT_GT(running_seconds(), 0);
+  std::vector<std::future<absl::Status>> answers;
+  const auto note = [&answers] {
+    const auto promise = std::make_shared<std::promise<absl::Status>>();
+    answers.push_back(promise->get_future());
+    return [promise](const auto& answer) { promise->set_value(answer.status()); };
+  };
+  const auto is_refused = [](std::future<absl::Status>& answer) {
+    return answer.wait_for(absl::ToChronoSeconds(absl::ZeroDuration())) ==
+           std::future_status::ready;
+  };
+  v1::ListTrialsRequest list;
+  list.set_parent(name);
+  v1::GetSearchJobRequest get;
+  get.set_name(std::string(1'000, 'x'));
+  controller()->GetSnapshot(name, note());
+  for (int i = 0; i < 20; ++i) {
+    controller()->ListTrials(list, note());
+    controller()->GetSearchJob(get, note());
+  }
+  std::vector<std::future<absl::Status>> waiting;
+  for (std::future<absl::Status>& answer : answers) {
+    if (!is_refused(answer)) {
+      waiting.push_back(std::move(answer));
+    } else {
+      EXPECT_THAT(answer.get(), StatusIs(absl::StatusCode::kResourceExhausted));
+    }
+  }
+  EXPECT_GT(waiting.size(), 2u) << "some found room";
+  EXPECT_LT(waiting.size(), 21u);
+  harness_.store()->GoOn();
+  for (std::future<absl::Status>& answer : waiting) {
+    EXPECT_THAT(answer.get(), Not(StatusIs(absl::StatusCode::kResourceExhausted)));
+  }
+  FORALL_EXPECT_OK(CallAndWait(controller(), &Controller::ListTrials, list).status())
+      << "they were forgotten with their round";
+}
+
+TEST_F(ControllerTroubleTest, ImagesThatALiarNamedFirstAreForgottenWithItsMeasurements) {
+  const auto of = [](const std::string& checksum, int64_t images) {
+    return [checksum, images](const v1::Task&, v1::TaskResult* result) {
+      if (!result->has_accuracy_result()) return;
+      result->mutable_accuracy_result()->set_dataset_checksum(checksum);
+      result->mutable_accuracy_result()->set_split_images(images);
+    };
+  };
+  harness_.Register("liar");
+  const std::string name = SubmitOk(ControllerHarness::Spec(3));
+  while (harness_.Job(name)->measured_trials() == 0) {
+    ASSERT_TRUE(harness_.Step("liar", of("others", 2600)));
+  }
+  v1::RetractMeasurementsRequest retract;
+  retract.set_worker("workers/liar");
+  retract.set_reason("it has others' images");
+  const auto datasets = [this] {
+    const auto all = harness_.store()->LoadDatasets();
+    return all.ok() ? static_cast<int>(all->size()) : -1;
+  };
+  retract.set_dry_run(true);
+  FORALL_EXPECT_OK(CallAndWait(controller(), &Controller::RetractMeasurements, retract).status());
+  EXPECT_EQ(datasets(), 1) << "it was only asked";
+  retract.set_dry_run(false);
+  FORALL_EXPECT_OK(CallAndWait(controller(), &Controller::RetractMeasurements, retract).status());
+  EXPECT_EQ(datasets(), 0);
+  harness_.Register("good");
+  while (harness_.Job(name)->measured_trials() == 0) {
+    ASSERT_TRUE(harness_.Step("good", of("right", 10'000)));
+  }
+  EXPECT_EQ(WorkerNamed("good").failed_tasks(), 0);
+  // What others measured on them keeps them.
+  FORALL_EXPECT_OK(CallAndWait(controller(), &Controller::RetractMeasurements, retract).status());
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::vector<DatasetRecord> known,
+                              harness_.store()->LoadDatasets());
+  ASSERT_EQ(known.size(), 1u);
+  EXPECT_EQ(known[0].checksum, "right");
+  EXPECT_EQ(known[0].images, 10'000);
+  harness_.Restart();
+  harness_.Register("good");
+  EXPECT_EQ(harness_.RunToEnd(name, "good", of("right", 10'000)).state(), v1::SearchJob::SUCCEEDED);
+}
+
 TEST_F(ControllerTroubleTest, AccuracyOfOtherImagesIsNotMixedIn) {
   harness_.Register("good");
   const std::string name = SubmitOk(ControllerHarness::Spec(3));

@@ -238,7 +238,11 @@ const MeasurementColumn* MeasurementIndex::FindColumn(const MeasurementKey& key)
 
 void MeasurementIndex::NoteAllImages(const std::string& dataset, const std::string& split,
                                      int64_t images) {
-  all_images_[{dataset, split}] = images;
+  if (images > 0) {
+    all_images_[{dataset, split}] = images;
+  } else {
+    all_images_.erase({dataset, split});
+  }
 }
 
 int64_t MeasurementIndex::AllImages(const std::string& dataset, const std::string& split) const {
@@ -263,6 +267,12 @@ std::vector<int64_t> MeasurementIndex::RemoveParts(const std::string& artifact,
   });
   if (it->second.empty()) parts_.erase(it);
   return tasks;
+}
+
+bool MeasurementIndex::HasParts(const std::string& dataset, const std::string& split) const {
+  return std::any_of(parts_.begin(), parts_.end(), [&](const auto& parts) {
+    return std::get<1>(parts.first) == dataset && std::get<2>(parts.first) == split;
+  });
 }
 
 std::vector<int64_t> MeasurementIndex::RemovePartsIf(

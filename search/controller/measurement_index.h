@@ -122,7 +122,7 @@ class MeasurementIndex {
   // nullptr for what was not joined.
   const AccuracySources* SourcesOf(const MeasurementRecord& record) const;
 
-  // Learns how many images "all" are.
+  // Learns how many images "all" are; 0: nobody knows any more.
   void NoteAllImages(const std::string& dataset, const std::string& split, int64_t images);
   // 0 while nobody knows.
   int64_t AllImages(const std::string& dataset, const std::string& split) const;
@@ -134,6 +134,7 @@ class MeasurementIndex {
                                    const std::string& split, int64_t images);
   // Forgets the parts of which `forget` says so, and returns their tasks, ascending.
   std::vector<int64_t> RemovePartsIf(absl::FunctionRef<bool(const AccuracyPartRecord&)> forget);
+  bool HasParts(const std::string& dataset, const std::string& split) const;
   // Of the first `images` (positive): parts, and accuracies of fewer images that kept their bits.
   // Pointers stay good until a part is added or removed.
   AccuracyCover Cover(const std::string& artifact, const std::string& dataset,

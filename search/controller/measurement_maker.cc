@@ -18,6 +18,7 @@
 namespace forall {
 namespace {
 
+constexpr size_t kMaxChecksum = 128;
 constexpr int kMaxSamples = 100'000;
 constexpr int kMaxEnvironment = 200;
 constexpr size_t kMaxText = 1024;
@@ -91,6 +92,11 @@ absl::Status CheckAccuracy(const v1::Task& task, const v1::AccuracyResult& resul
   if (result.split_images() < 0 || result.split_images() > kMostSplitImages) {
     return Invalid("accuracy_result.split_images",
                    absl::StrCat("from 0 to ", kMostSplitImages, ", got ", result.split_images()));
+  }
+  if (result.dataset_checksum().size() > kMaxChecksum) {
+    return Invalid(
+        "accuracy_result.dataset_checksum",
+        absl::StrCat("at most ", kMaxChecksum, " bytes, got ", result.dataset_checksum().size()));
   }
   if (IsPart(task)) FORALL_RETURN_IF_ERROR(CheckPart(task, result));
   FORALL_RETURN_IF_ERROR(CheckCounts(result));

@@ -13,6 +13,7 @@ constexpr int kFailuresOfPoison = 3;
 constexpr int kWorkersOfPoison = 2;
 constexpr int kLossesOfPoison = 10;
 constexpr int kFailuresOfQuarantine = 3;
+constexpr int kHopelessOfQuarantine = 16;
 // What one job may get in a row, by what it is expected to take.
 constexpr double kMostRunSeconds = 1;
 
@@ -107,6 +108,7 @@ void LeaseTable::RegisterWorker(const std::string& worker, WorkerOffer offer,
   SetState(&entry, WorkerState::kActive);
   entry.reason.clear();
   entry.failures_in_row = 0;
+  entry.hopeless_in_row = 0;
   entry.draining = false;
   entry.awaits_first_heartbeat = true;
   // It may have been mended.
@@ -121,7 +123,6 @@ absl::Status LeaseTable::DrainWorker(const std::string& worker) {
   if (it == workers_.end()) {
     return absl::NotFoundError(absl::StrCat("there is no worker ", worker));
   }
-  if (it->second.state == WorkerState::kQuarantined) return absl::OkStatus();
   it->second.draining = true;
   // One that is not there drains when it comes back.
   if (it->second.state == WorkerState::kLost || it->second.state == WorkerState::kDrained) {
@@ -150,7 +151,7 @@ bool LeaseTable::ForgetWorker(const std::string& worker, absl::Duration silence)
   WorkerEntry& entry = it->second;
   const int64_t silent_ns = options_.clock->SteadyNanos() - entry.seen_ns;
   if (absl::Nanoseconds(silent_ns) < std::max(silence, 2 * lease_time()) || !entry.leases.empty() ||
-      entry.poll != 0 || entry.state == WorkerState::kQuarantined) {
+      entry.poll != 0) {
     return false;
   }
   for (const int64_t task : entry.unable_tasks) tasks_[task].unable.erase(worker);
@@ -290,6 +291,15 @@ double LeaseTable::SecondsHeld(int64_t task) const {
   return 1e-9 * static_cast<double>(options_.clock->SteadyNanos() - since);
 }
 
+double LeaseTable::OldestLeaseSeconds() const {
+  const int64_t now = options_.clock->SteadyNanos();
+  int64_t oldest = now;
+  for (const auto& [id, entry] : tasks_) {
+    if (entry.leased) oldest = std::min(oldest, entry.leased_ns);
+  }
+  return 1e-9 * static_cast<double>(now - oldest);
+}
+
 std::vector<int64_t> LeaseTable::Tasks() const {
   std::vector<int64_t> ids;
   for (const auto& [id, entry] : tasks_) ids.push_back(id);
@@ -339,6 +349,7 @@ void LeaseTable::GiveTo(TaskEntry* entry, const std::string& worker, WorkerEntry
   Dequeue(entry);
   entry->leased = true;
   entry->limbo = false;
+  entry->leased_ns = options_.clock->SteadyNanos();
   entry->granted_ns = -1;
   entry->worker = worker;
   entry->tenure = worker_entry->tenure;
@@ -378,6 +389,11 @@ int64_t LeaseTable::FindIn(const JobQueues& queues, const std::string& worker,
 std::vector<Grant> LeaseTable::Take(const std::string& worker, WorkerEntry* entry, int max,
                                     bool* excluded) {
   std::vector<Grant> grants;
+  if (entry->leases.size() >= kMostLeases) {
+    *excluded = true;
+    return grants;
+  }
+  max = std::min(max, static_cast<int>(kMostLeases - entry->leases.size()));
   while (static_cast<int>(grants.size()) < max) {
     int64_t task = 0;
     const int64_t job = order_.FindFirst([&](int64_t candidate) {
@@ -544,17 +560,38 @@ void LeaseTable::Complete(int64_t task) {
   WorkerEntry& worker = workers_[it->second.worker];
   ++worker.completed;
   worker.failures_in_row = 0;
+  worker.hopeless_in_row = 0;
   worker.result_ns = options_.clock->SteadyNanos();
   Erase(task);
 }
 
-void LeaseTable::FailForGood(int64_t task) {
+FailureOutcome LeaseTable::FailForGood(int64_t task, const std::string& message) {
+  FailureOutcome outcome;
   const auto it = tasks_.find(task);
-  if (it == tasks_.end()) return;
+  if (it == tasks_.end()) return outcome;
+  outcome.attempts = it->second.task.attempts;
   WorkerEntry& worker = workers_[it->second.worker];
   ++worker.failed;
   worker.result_ns = options_.clock->SteadyNanos();
+  // A device may well be too small for sixteen subnets; what needs no device is done anywhere.
+  if (it->second.task.needs.kind != TaskKind::kLatency &&
+      ++worker.hopeless_in_row >= kHopelessOfQuarantine) {
+    outcome.quarantined = true;
+    Quarantine(
+        &worker,
+        absl::StrCat("it says of ", kHopelessOfQuarantine,
+                     " tasks in a row that they would fail everywhere, of the last: ", message));
+  }
   Erase(task);
+  return outcome;
+}
+
+void LeaseTable::Quarantine(WorkerEntry* worker, std::string reason) {
+  SetState(worker, WorkerState::kQuarantined);
+  worker->reason = std::move(reason);
+  if (worker->poll == 0) return;
+  answered_.push_back({worker->poll, {}, false});
+  Unpark(worker->poll);
 }
 
 FailureOutcome LeaseTable::Fail(int64_t task, bool unable, const std::string& message) {
@@ -568,14 +605,9 @@ FailureOutcome LeaseTable::Fail(int64_t task, bool unable, const std::string& me
   worker_entry.result_ns = options_.clock->SteadyNanos();
   ++worker_entry.failed;
   if (++worker_entry.failures_in_row >= kFailuresOfQuarantine) {
-    SetState(&worker_entry, WorkerState::kQuarantined);
-    worker_entry.reason =
-        absl::StrCat(kFailuresOfQuarantine, " tasks failed in a row, the last with: ", message);
     outcome.quarantined = true;
-    if (worker_entry.poll != 0) {
-      answered_.push_back({worker_entry.poll, {}, false});
-      Unpark(worker_entry.poll);
-    }
+    Quarantine(&worker_entry, absl::StrCat(kFailuresOfQuarantine,
+                                           " tasks failed in a row, the last with: ", message));
   }
   if (unable) {
     entry.unable[worker] = message;
@@ -606,12 +638,16 @@ void LeaseTable::Restore(int64_t task, const std::string& token, const std::stri
   } else {
     entry.failed = std::max<int64_t>(0, entry.failed - 1);
   }
-  if (end == LeaseEnd::kFailed || end == LeaseEnd::kUnable) {
-    entry.failures_in_row = std::max(0, entry.failures_in_row - 1);
-    if (entry.state == WorkerState::kQuarantined && entry.failures_in_row < kFailuresOfQuarantine) {
-      SetState(&entry, entry.draining ? WorkerState::kDraining : WorkerState::kActive);
-      entry.reason.clear();
-    }
+  const bool hopeless =
+      end == LeaseEnd::kFailedForGood && it->second.task.needs.kind != TaskKind::kLatency;
+  const bool failed = end == LeaseEnd::kFailed || end == LeaseEnd::kUnable;
+  if (hopeless) entry.hopeless_in_row = std::max(0, entry.hopeless_in_row - 1);
+  if (failed) entry.failures_in_row = std::max(0, entry.failures_in_row - 1);
+  if ((hopeless || failed) && entry.state == WorkerState::kQuarantined &&
+      entry.failures_in_row < kFailuresOfQuarantine &&
+      entry.hopeless_in_row < kHopelessOfQuarantine) {
+    SetState(&entry, entry.draining ? WorkerState::kDraining : WorkerState::kActive);
+    entry.reason.clear();
   }
   if (end == LeaseEnd::kUnable) {
     it->second.unable.erase(worker);

@@ -17,7 +17,9 @@
 //     ten times (it may be what kills the workers);
 //   - a worker that says it cannot do a task is not offered that task again until it registers
 //   anew;
-//   - a worker that fails three tasks in a row is quarantined until it registers anew;
+//   - a worker that fails three tasks in a row is quarantined until it registers anew; so is one
+//     that says of sixteen in a row that they would fail everywhere;
+//   - a worker has at most 64 tasks;
 //   - of the jobs that have a task which the worker can do the one gets it that is first in
 //     fair_order.h: by priority, then by what its tenant and it had so far. A lease costs what its
 //     task is expected to take, whatever becomes of it;
@@ -124,6 +126,9 @@ struct WorkerStatus {
 // Thread-compatible: the controller's lock guards it.
 class LeaseTable {
  public:
+  // A worker has no more tasks at a time; what it gives back, others may do meanwhile.
+  static constexpr size_t kMostLeases = 64;
+
   struct Options {
     Clock* clock = Clock::Real();   // not owned, must outlive
     std::vector<LifeRecord> lives;  // those that the store knows, the controller's own last
@@ -156,7 +161,7 @@ class LeaseTable {
   absl::Status DrainWorker(const std::string& worker);
   std::optional<WorkerStatus> FindWorker(const std::string& worker) const;
   // Forgets a worker that was not heard of for so long, and at least two lives of a lease, and has
-  // no lease, poll or quarantine. Whether it did.
+  // no lease and no poll. Whether it did.
   bool ForgetWorker(const std::string& worker, absl::Duration silence);
   std::vector<std::string> Workers() const;
   // Workers that may be given work.
@@ -182,6 +187,9 @@ class LeaseTable {
   // result if that came later, since a worker takes several tasks and does one after the other. 0
   // for a lease that an earlier life of the controller gave.
   double SecondsHeld(int64_t task) const;
+  // Of the task that a worker has had the longest, in this life of the controller; 0 without any.
+  // Takes time in proportion to the tasks.
+  double OldestLeaseSeconds() const;
   // Ids of all tasks in the table, ascending.
   std::vector<int64_t> Tasks() const;
   // Waiting tasks of a held job are not leased; leased ones go on.
@@ -191,9 +199,9 @@ class LeaseTable {
   // with it any more. Its share is forgotten.
   std::vector<int64_t> EndJob(int64_t job);
 
-  // Up to `max` tasks for the worker, or none, in the order of FairOrder; tasks that together take
-  // no longer than a second are given out of one job. NotFound: register first.
-  // FailedPrecondition: quarantined.
+  // Up to `max` tasks for the worker, as long as it has no more than kMostLeases, or none, in the
+  // order of FairOrder; tasks that together take no longer than a second are given out of one job.
+  // NotFound: register first. FailedPrecondition: quarantined.
   absl::StatusOr<std::vector<Grant>> Lease(const std::string& worker, int max);
   // Parks a poll until Match finds it work or Sweep finds its time up. A newer poll of one worker
   // answers the older (through the next Match).
@@ -220,7 +228,7 @@ class LeaseTable {
   void Complete(int64_t task);
   // After CheckLease: the failure is the task's own (it would fail everywhere); it leaves the
   // table.
-  void FailForGood(int64_t task);
+  FailureOutcome FailForGood(int64_t task, const std::string& message);
   // After CheckLease: it may pass elsewhere. `unable`: the worker lacks what it needs.
   FailureOutcome Fail(int64_t task, bool unable, const std::string& message);
   // Puts a lease back whose end did not become durable, and takes back what that end had counted
@@ -259,6 +267,7 @@ class LeaseTable {
     int64_t tenure = 0;  // of the worker at that time
     int64_t queued_ns = 0;
     int64_t expires_ns = 0;
+    int64_t leased_ns = 0;    // since when its worker has it
     int64_t granted_ns = -1;  // -1: the lease was taken up from an earlier life
     bool limbo = false;       // of the worker's former life, until its first heartbeat
     int losses = 0;
@@ -278,6 +287,7 @@ class LeaseTable {
     bool awaits_first_heartbeat = false;
     bool draining = false;  // also while it is lost
     int failures_in_row = 0;
+    int hopeless_in_row = 0;  // tasks of no device that it failed for good
     int64_t completed = 0;
     int64_t failed = 0;
     int64_t poll = 0;  // parked, or 0
@@ -302,6 +312,7 @@ class LeaseTable {
   // How long from now the worker counts as there when nothing more is heard of it.
   absl::Duration ThereFor(const WorkerEntry& entry) const;
   void SetState(WorkerEntry* worker, WorkerState state);
+  void Quarantine(WorkerEntry* worker, std::string reason);
   // Another instance takes over.
   void EndTenure(WorkerEntry* entry);
   void Enqueue(TaskEntry* entry);

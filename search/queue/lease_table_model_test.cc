@@ -939,7 +939,7 @@ class Explorer {
           state->table->Complete(token.task);
           state->workers[token.worker].failures_in_row = 0;
         } else {
-          state->table->FailForGood(token.task);
+          state->table->FailForGood(token.task, "no");
         }
         Leave(state, token.task);
         EndInMemory(state, who, token.worker,
@@ -974,10 +974,9 @@ class Explorer {
         break;
       case Op::kDrain:
         if (!state->table->DrainWorker(NameOf(who)).ok()) Wrong("drain");
-        if (!state->workers[who].quarantined) {
-          state->workers[who].draining = true;
-          state->workers[who].poll = 0;
-        }
+        state->workers[who].quarantined = false;  // It is to leave, and gets nothing.
+        state->workers[who].draining = true;
+        state->workers[who].poll = 0;
         break;
       case Op::kCancelTask:
         state->table->RemoveTask(who);

@@ -292,7 +292,12 @@ TEST_F(LeaseTableTest, JobsShareByWhatTheirTasksCost) {
     table_->AddTask(Task(task, TaskKind::kAccuracy, job));
   }
   std::map<int64_t, int> leased;
-  for (const int64_t task : LeaseIds("a", 400)) ++leased[job_of[task]];
+  for (int i = 0; i < 25; ++i) {
+    for (const int64_t task : LeaseIds("a", 16)) {
+      ++leased[job_of[task]];
+      table_->Complete(task);
+    }
+  }
   EXPECT_THAT(leased, ElementsAre(Pair(1, 100), Pair(2, 300)));
 }
 
@@ -311,6 +316,83 @@ TEST_F(LeaseTableTest, ShortTasksOfOneJobAreGivenOutTogetherForASecond) {
   seconds = 0.3;  // As is learnt after they were added.
   EXPECT_THAT(LeaseIds("a", 9), ElementsAre(3, 4, 5, 11, 12, 13, 6, 7, 8));
   EXPECT_THAT(LeaseIds("a", 2), ElementsAre(14, 15)) << "no longer than the call asks";
+}
+
+TEST_F(LeaseTableTest, AWorkerHasSoManyTasksAndOthersGetTheRest) {
+  table_->RegisterWorker("greedy", Offer());
+  table_->RegisterWorker("other", Offer());
+  for (int64_t task = 1; task <= 200; ++task) table_->AddTask(Task(task));
+  size_t taken = 0;
+  for (int i = 0; i < 10; ++i) taken += LeaseIds("greedy", 15).size();
+  EXPECT_EQ(taken, LeaseTable::kMostLeases);
+  // Its poll waits, and is in nobody's way.
+  table_->Park("greedy", 1, absl::Seconds(30));
+  table_->Park("other", 3, absl::Seconds(30));
+  const std::vector<Delivery> deliveries = table_->Match();
+  ASSERT_EQ(deliveries.size(), 1u);
+  EXPECT_EQ(deliveries[0].grants.size(), 3u);
+  table_->Complete(1);
+  ASSERT_EQ(table_->Match().size(), 1u) << "one of its tasks is done";
+  EXPECT_EQ(table_->FindWorker("greedy")->leases, static_cast<int>(LeaseTable::kMostLeases));
+}
+
+TEST_F(LeaseTableTest, TheOldestLeaseIsOfWhoeverHasItNow) {
+  table_->RegisterWorker("a", Offer());
+  EXPECT_EQ(table_->OldestLeaseSeconds(), 0);
+  for (const int64_t task : {1, 2}) table_->AddTask(Task(task));
+  EXPECT_EQ(table_->OldestLeaseSeconds(), 0) << "nobody has one";
+  EXPECT_THAT(LeaseIds("a", 1), ElementsAre(1));
+  clock_.Advance(absl::Seconds(3));
+  EXPECT_THAT(LeaseIds("a", 1), ElementsAre(2));
+  clock_.Advance(absl::Seconds(4));
+  EXPECT_DOUBLE_EQ(table_->OldestLeaseSeconds(), 7);
+  table_->Complete(1);
+  EXPECT_DOUBLE_EQ(table_->OldestLeaseSeconds(), 4);
+}
+
+TEST_F(LeaseTableTest, WhoSaysOfSixteenTasksInARowThatNobodyCanDoThemIsQuarantined) {
+  table_->RegisterWorker("a", Offer());
+  for (int64_t task = 1; task <= 40; ++task) table_->AddTask(Task(task));
+  const auto fail_for_good = [&] {
+    const std::vector<int64_t> task = LeaseIds("a", 1);
+    return !task.empty() && table_->FailForGood(task[0], "no such operator").quarantined;
+  };
+  for (int i = 0; i < 15; ++i) EXPECT_FALSE(fail_for_good());
+  table_->Complete(LeaseIds("a", 1).at(0));
+  for (int i = 0; i < 15; ++i) EXPECT_FALSE(fail_for_good()) << "one was done between";
+  const Grant last = table_->Lease("a", 1)->at(0);
+  EXPECT_TRUE(table_->FailForGood(last.task, "no such operator").quarantined);
+  EXPECT_EQ(table_->FindWorker("a")->state, WorkerState::kQuarantined);
+  EXPECT_THAT(table_->FindWorker("a")->reason,
+              AllOf(HasSubstr("16 tasks in a row"), HasSubstr("no such operator")));
+  // What did not become durable has not happened.
+  table_->AddTask(Task(last.task));
+  table_->Restore(last.task, last.token, "a", LeaseEnd::kFailedForGood);
+  EXPECT_EQ(table_->FindWorker("a")->state, WorkerState::kActive);
+}
+
+TEST_F(LeaseTableTest, ADeviceMayBeTooSmallForSixteenSubnetsInARow) {
+  table_->RegisterWorker("a", Offer());
+  for (int64_t task = 1; task <= 20; ++task) {
+    table_->AddTask(Task(task, TaskKind::kLatency));
+    EXPECT_FALSE(table_->FailForGood(LeaseIds("a", 1).at(0), "out of memory").quarantined);
+  }
+}
+
+TEST_F(LeaseTableTest, AQuarantinedWorkerThatIsDrainedLeavesAndIsForgotten) {
+  table_->RegisterWorker("a", Offer());
+  for (int64_t task = 1; task <= 4; ++task) table_->AddTask(Task(task));
+  for (int i = 0; i < 3; ++i) {
+    table_->Fail(LeaseIds("a", 1).at(0), /*unable=*/true, "no data");
+  }
+  ASSERT_EQ(table_->FindWorker("a")->state, WorkerState::kQuarantined);
+  FORALL_EXPECT_OK(table_->DrainWorker("a"));
+  EXPECT_THAT(LeaseIds("a", 1), IsEmpty()) << "it is to leave, and gets nothing";
+  EXPECT_TRUE(table_->Heartbeat("a", {})->drain);
+  clock_.Advance(2 * table_->lease_time());
+  table_->Sweep();
+  EXPECT_EQ(table_->FindWorker("a")->state, WorkerState::kDrained);
+  EXPECT_TRUE(table_->ForgetWorker("a", absl::ZeroDuration()));
 }
 
 TEST_F(LeaseTableTest, AWorkerThatIsForgottenCountsNoMore) {
@@ -348,7 +430,10 @@ TEST_F(LeaseTableTest, TenantOfManyJobsGetsNoMoreThanOneOfOneJob) {
   }
   std::map<std::string, int> leased;
   for (int i = 0; i < 40; ++i) {
-    for (const int64_t id : LeaseIds("a", 10)) ++leased[tenant_of[id]];
+    for (const int64_t id : LeaseIds("a", 10)) {
+      ++leased[tenant_of[id]];
+      table_->Complete(id);
+    }
   }
   EXPECT_THAT(leased, ElementsAre(Pair("a", 100), Pair("b", 100), Pair("c", 200)));
 }

@@ -99,6 +99,10 @@ absl::Status BatchWriter::Apply(const StoreBatch& batch) {
   FORALL_RETURN_IF_ERROR(InsertAll(batch.insert_supernets));
   FORALL_RETURN_IF_ERROR(InsertAll(batch.insert_exports));
   FORALL_RETURN_IF_ERROR(InsertAll(batch.insert_baselines));
+  for (const auto& [name, split] : batch.delete_datasets) {
+    FORALL_RETURN_IF_ERROR(
+        db_->Run("DELETE FROM datasets WHERE name = ? AND split = ?", name, split));
+  }
   FORALL_RETURN_IF_ERROR(InsertAll(batch.insert_datasets));
   FORALL_RETURN_IF_ERROR(InsertAll(batch.insert_parts));
   FORALL_RETURN_IF_ERROR(InsertAll(batch.append_events));

@@ -23,9 +23,9 @@ bool StoreBatch::empty() const {
          insert_tasks.empty() && update_tasks.empty() && insert_measurements.empty() &&
          insert_evidence.empty() && insert_artifacts.empty() && insert_supernets.empty() &&
          insert_exports.empty() && insert_baselines.empty() && insert_datasets.empty() &&
-         insert_parts.empty() && delete_parts.empty() && upsert_devices.empty() &&
-         append_events.empty() && retractions.empty() && delete_jobs.empty() &&
-         delete_supernets.empty() && drop_samples.empty();
+         delete_datasets.empty() && insert_parts.empty() && delete_parts.empty() &&
+         upsert_devices.empty() && append_events.empty() && retractions.empty() &&
+         delete_jobs.empty() && delete_supernets.empty() && drop_samples.empty();
 }
 
 absl::Status ResultStore::Commit(StoreBatch batch) {

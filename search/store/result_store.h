@@ -285,6 +285,9 @@ struct StoreBatch {
   std::vector<BaselineRecord> insert_baselines;
   // An existing (name, split) is left as it is, but learns how many images it has.
   std::vector<DatasetRecord> insert_datasets;
+  // (name, split) of some that are forgotten, before others are inserted. One that is not there is
+  // none.
+  std::vector<std::pair<std::string, std::string>> delete_datasets;
   // AlreadyExists: a task has one part.
   std::vector<AccuracyPartRecord> insert_parts;
   // Task ids of parts that a measurement of this batch has taken up. One that is not there is none.

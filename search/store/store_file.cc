@@ -16,7 +16,8 @@
 namespace forall {
 namespace {
 
-absl::StatusOr<std::unique_ptr<Db>> Open(const std::string& path) {
+absl::StatusOr<std::unique_ptr<Db>> Open(const std::string& path, const std::string& vfs,
+                                         bool alone) {
   std::error_code error;
   // Absolute, so that SQLite takes no name for a URI.
   const std::filesystem::path absolute = std::filesystem::weakly_canonical(path, error);
@@ -28,7 +29,9 @@ absl::StatusOr<std::unique_ptr<Db>> Open(const std::string& path) {
     return absl::InvalidArgumentError("is no regular file");
   }
   FORALL_ASSIGN_OR_RETURN(std::unique_ptr<Db> db,
-                          Db::Open({.path = absolute.string(), .read_only = true}));
+                          Db::Open({.path = absolute.string(), .vfs = vfs, .read_only = !alone}));
+  // Before anything is read: the log's index is then never shared.
+  if (alone) FORALL_RETURN_IF_ERROR(db->Execute("PRAGMA locking_mode = EXCLUSIVE"));
   FORALL_RETURN_IF_ERROR(db->Execute("BEGIN"));
   FORALL_RETURN_IF_ERROR(CheckOwnership(db.get(), StoreMigrations()));
   FORALL_ASSIGN_OR_RETURN(const int64_t version, db->QueryInt64("PRAGMA user_version"));
@@ -39,7 +42,17 @@ absl::StatusOr<std::unique_ptr<Db>> Open(const std::string& path) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Db>> OpenStoreFile(const std::string& path) {
-  absl::StatusOr<std::unique_ptr<Db>> db = Open(path);
+  absl::StatusOr<std::unique_ptr<Db>> db = Open(path, "", /*alone=*/false);
+  if (!db.ok()) return WithContext(db.status(), absl::StrCat("store ", path));
+  return db;
+}
+
+absl::StatusOr<std::unique_ptr<Db>> OpenStoreFileOnFullDisk(const std::string& path,
+                                                            const std::string& vfs) {
+  absl::StatusOr<std::unique_ptr<Db>> db = Open(path, vfs, /*alone=*/false);
+  if (absl::IsUnavailable(db.status()) || absl::IsResourceExhausted(db.status())) {
+    db = Open(path, vfs, /*alone=*/true);
+  }
   if (!db.ok()) return WithContext(db.status(), absl::StrCat("store ", path));
   return db;
 }

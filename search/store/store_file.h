@@ -19,6 +19,11 @@ namespace forall {
 // NotFound: no such file. FailedPrecondition: not ours, a newer schema, no permission. DataLoss: no
 // database, or damaged. Messages name the file.
 absl::StatusOr<std::unique_ptr<Db>> OpenStoreFile(const std::string& path);
+// The same where the disk has no room for the index of the write-ahead log, which readers share in
+// a file: it is then in memory, and whoever else opens the store meanwhile waits. `vfs`: SQLite's
+// name of a file system layer, "" is the default.
+absl::StatusOr<std::unique_ptr<Db>> OpenStoreFileOnFullDisk(const std::string& path,
+                                                            const std::string& vfs = "");
 
 // Every artifact that the store has, by hash.
 absl::StatusOr<std::vector<ArtifactRecord>> ArtifactsOf(Db* db);

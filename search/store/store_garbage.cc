@@ -78,8 +78,17 @@ absl::StatusOr<std::map<std::string, File>> FilesIn(const std::string& folder) {
   return files;
 }
 
-absl::Status RemoveRow(Db* db, const std::string& hash) {
-  return db->Run("DELETE FROM artifacts WHERE hash = (SELECT id FROM keys WHERE text = ?)", hash);
+absl::Status RemoveRows(const GarbageOptions& options, const std::vector<std::string>& hashes) {
+  if (hashes.empty()) return absl::OkStatus();
+  FORALL_ASSIGN_OR_RETURN(
+      const std::unique_ptr<Db> db,
+      Db::Open({.path = std::filesystem::absolute(options.db), .vfs = options.vfs}));
+  FORALL_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(db.get()));
+  for (const std::string& hash : hashes) {
+    FORALL_RETURN_IF_ERROR(
+        db->Run("DELETE FROM artifacts WHERE hash = (SELECT id FROM keys WHERE text = ?)", hash));
+  }
+  return transaction.Commit();
 }
 
 }  // namespace
@@ -89,7 +98,7 @@ absl::StatusOr<GarbageReport> CollectGarbage(const GarbageOptions& options) {
   std::unique_ptr<FileLock> folder_lock;
   if (!options.dry_run) {
     // First, so that a mistaken path makes no lock file.
-    FORALL_RETURN_IF_ERROR(OpenStoreFile(options.db).status());
+    FORALL_RETURN_IF_ERROR(OpenStoreFileOnFullDisk(options.db, options.vfs).status());
     std::error_code error;
     const std::string path = std::filesystem::weakly_canonical(options.db, error).string();
     absl::StatusOr<std::unique_ptr<FileLock>> lock = FileLock::Acquire(path + ".lock");
@@ -102,38 +111,49 @@ absl::StatusOr<GarbageReport> CollectGarbage(const GarbageOptions& options) {
   }
   GarbageReport report;
   std::set<std::string> referenced;
-  std::map<std::string, int64_t> rows;
+  std::map<std::string, absl::Time> rows;
   {
-    FORALL_ASSIGN_OR_RETURN(const std::unique_ptr<Db> db, OpenStoreFile(options.db));
+    FORALL_ASSIGN_OR_RETURN(const std::unique_ptr<Db> db,
+                            OpenStoreFileOnFullDisk(options.db, options.vfs));
     FORALL_ASSIGN_OR_RETURN(referenced, Referenced(db.get(), options));
     FORALL_ASSIGN_OR_RETURN(const std::vector<ArtifactRecord> artifacts, ArtifactsOf(db.get()));
-    for (const ArtifactRecord& artifact : artifacts) rows[artifact.sha256] = artifact.size_bytes;
+    for (const ArtifactRecord& artifact : artifacts) rows[artifact.sha256] = artifact.create_time;
   }
   FORALL_ASSIGN_OR_RETURN(const auto files, FilesIn(options.artifacts));
   const absl::Time oldest = options.clock->Now() - options.least_age;
-  std::unique_ptr<Db> writer;
+  std::vector<std::string> rows_to_remove;
+  // What a call that was interrupted has left.
+  for (const auto& [hash, created] : rows) {
+    if (files.count(hash) == 0 && referenced.count(hash) == 0 && created <= oldest &&
+        IsSha256Hex(hash)) {
+      rows_to_remove.push_back(hash);
+    }
+  }
+  absl::Status trouble;
   for (const auto& [hash, file] : files) {
     if (referenced.count(hash) > 0) {
       ++report.kept;
     } else if (file.changed > oldest) {
       ++report.young;
     } else {
+      std::error_code error;
+      if (!options.dry_run) std::filesystem::remove(file.path, error);
+      if (error) {
+        trouble.Update(FileError(error.value(), "cannot remove", file.path));
+        continue;
+      }
       report.removed.push_back(hash);
       report.bytes += file.bytes;
-      if (options.dry_run) continue;
-      if (rows.count(hash) > 0) {
-        if (writer == nullptr) {
-          FORALL_ASSIGN_OR_RETURN(writer,
-                                  Db::Open({.path = std::filesystem::absolute(options.db)}));
-        }
-        FORALL_RETURN_IF_ERROR(RemoveRow(writer.get(), hash));
-      }
-      std::error_code error;
-      if (!std::filesystem::remove(file.path, error)) {
-        return FileError(error.value(), "cannot remove", file.path);
-      }
+      if (rows.count(hash) > 0) rows_to_remove.push_back(hash);
     }
   }
+  if (options.dry_run) return report;
+  trouble.Update(WithContext(
+      RemoveRows(options, rows_to_remove),
+      absl::StrCat(report.removed.size(), " artifacts, ", report.bytes,
+                   " bytes, are removed, and the store still has rows of them, which the next gc "
+                   "removes")));
+  FORALL_RETURN_IF_ERROR(trouble);
   return report;
 }
 

@@ -23,6 +23,8 @@ struct GarbageOptions {
   // Younger ones stay: their job may not be submitted yet.
   absl::Duration least_age = absl::Hours(24);
   bool dry_run = false;
+  // SQLite's name of a file system layer; "" is the default. For fault injection.
+  std::string vfs = {};
   Clock* clock = Clock::Real();
 };
 
@@ -33,9 +35,10 @@ struct GarbageReport {
   int64_t young = 0;  // that nothing refers to yet
 };
 
-// Removes the row first, then the file, so that what is interrupted leaves a file that the next
-// call finds. FailedPrecondition: a controller runs on the store (not for a dry run), or as
-// OpenStoreFile.
+// Removes all files first, which makes room on a full disk, then their rows, for which there is
+// room then. What is interrupted leaves rows without a file, which only check and backup notice and
+// the next call removes. A file that cannot be removed keeps its row, and the others go.
+// FailedPrecondition: a controller runs on the store (not for a dry run), or as OpenStoreFile.
 absl::StatusOr<GarbageReport> CollectGarbage(const GarbageOptions& options);
 
 }  // namespace forall

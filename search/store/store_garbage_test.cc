@@ -13,16 +13,20 @@
 #include "search/store/artifact_store.h"
 #include "search/store/sqlite_result_store.h"
 #include "search/store/store_check.h"
+#include "search/store/testing/fault_vfs.h"
 #include "search/store/testing/make_records.h"
 
 namespace forall {
 namespace {
 
+using ::forall::testing::FaultVfs;
+using ::forall::testing::IsOk;
 using ::forall::testing::StatusIs;
 using ::forall::testing::TempDir;
 using ::forall::testing::TestTime;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::SizeIs;
 using ::testing::UnorderedElementsAre;
 
 class StoreGarbageTest : public ::testing::Test {
@@ -54,11 +58,12 @@ class StoreGarbageTest : public ::testing::Test {
     const timespec times[] = {two_days_ago, two_days_ago};
     ASSERT_EQ(utimensat(AT_FDCWD, artifacts_->PathOf(hash).value().c_str(), times, 0), 0);
   }
-  absl::StatusOr<GarbageReport> Collect(bool dry_run) {
+  absl::StatusOr<GarbageReport> Collect(bool dry_run, const std::string& vfs = "") {
     GarbageOptions options;
     options.db = db_;
     options.artifacts = db_ + ".artifacts";
     options.dry_run = dry_run;
+    options.vfs = vfs;
     options.named_by_spec = [this](const std::string& spec) {
       return spec == testing::MakeJob(1).spec ? std::vector<std::string>{table_}
                                               : std::vector<std::string>();
@@ -113,6 +118,43 @@ TEST_F(StoreGarbageTest, WhatOnlyADeletedJobNamedGoesAndItsModelsStay) {
                               CheckStore({.db = db_, .artifacts = db_ + ".artifacts"}));
   EXPECT_THAT(check.findings, IsEmpty());
   EXPECT_EQ(check.jobs, 0);
+}
+
+TEST_F(StoreGarbageTest, AFullDiskIsReadAndFilesGoBeforeAnythingIsWritten) {
+  for (const std::string& hash : {exported_, weights_, table_, unused_, logged_, stray_}) Age(hash);
+  const std::string path = artifacts_->PathOf(unused_).value();
+  Stop();
+  const auto findings = [this] {
+    const auto check = CheckStore({.db = db_, .artifacts = db_ + ".artifacts"});
+    EXPECT_THAT(check, IsOk());
+    return check.ok() ? check->findings : std::vector<Finding>();
+  };
+  FaultVfs disk("garbage-faults");
+  disk.Fail({.operations = FaultVfs::kEveryChange});
+  FORALL_ASSERT_OK_AND_ASSIGN(GarbageReport report, Collect(/*dry_run=*/true, disk.name()));
+  EXPECT_THAT(report.removed, UnorderedElementsAre(stray_, unused_));
+  EXPECT_TRUE(std::filesystem::exists(path));
+  // Another disk than the files': what was removed gave the rows no room.
+  EXPECT_THAT(Collect(/*dry_run=*/false, disk.name()),
+              StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("2 artifacts, 29 bytes")));
+  EXPECT_FALSE(std::filesystem::exists(path));
+  EXPECT_THAT(findings(), SizeIs(1));
+  disk.Heal();
+  FORALL_ASSERT_OK_AND_ASSIGN(report, Collect(/*dry_run=*/false, disk.name()));
+  EXPECT_THAT(report.removed, IsEmpty());
+  EXPECT_EQ(report.kept, 4);
+  EXPECT_THAT(findings(), IsEmpty());
+}
+
+TEST_F(StoreGarbageTest, ALostFileThatIsReferredToKeepsItsRow) {
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::string path, artifacts_->PathOf(exported_));
+  Stop();
+  std::filesystem::remove(path);
+  FORALL_ASSERT_OK(Collect(/*dry_run=*/false).status());
+  FORALL_ASSERT_OK_AND_ASSIGN(const CheckReport check,
+                              CheckStore({.db = db_, .artifacts = db_ + ".artifacts"}));
+  EXPECT_THAT(check.findings, SizeIs(1));
+  EXPECT_EQ(check.artifacts, 5);
 }
 
 TEST_F(StoreGarbageTest, NothingIsRemovedUnderARunningController) {

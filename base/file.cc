@@ -86,7 +86,16 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t max_bytes
   }
 }
 
-absl::Status WriteFileAtomically(const std::string& path, absl::string_view content, int mode) {
+absl::Status GiveToOwnerOf(const std::string& owner_of, int fd, const std::string& path) {
+  if (owner_of.empty() || geteuid() != 0) return absl::OkStatus();
+  struct stat info;
+  if (stat(owner_of.c_str(), &info) != 0) return ErrnoStatus(errno, "cannot stat", owner_of);
+  if (fchown(fd, info.st_uid, info.st_gid) == 0) return absl::OkStatus();
+  return ErrnoStatus(errno, absl::StrCat("cannot give to the owner of ", owner_of), path);
+}
+
+absl::Status WriteFileAtomically(const std::string& path, absl::string_view content, int mode,
+                                 const std::string& owner_of) {
   struct stat info;
   if (stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode)) {
     return absl::InvalidArgumentError(
@@ -108,6 +117,10 @@ absl::Status WriteFileAtomically(const std::string& path, absl::string_view cont
       return fail("cannot write");
     }
     written += static_cast<size_t>(count);
+  }
+  if (absl::Status given = GiveToOwnerOf(owner_of, file.get(), path); !given.ok()) {
+    unlink(temporary.c_str());
+    return given;
   }
   if (fchmod(file.get(), static_cast<mode_t>(mode)) != 0) return fail("cannot set the mode of");
   if (fsync(file.get()) != 0) return fail("cannot sync");

@@ -22,9 +22,14 @@ absl::StatusOr<std::string> ReadFile(const std::string& path,
 // Writes to a temporary file beside `path`, syncs, renames: readers see the old file or the new,
 // never half of one. ResourceExhausted when the disk is full; InvalidArgument when `path` is there
 // and no regular file: a rename would put one in place of a device or a pipe.
-// The file has `mode` from the moment it has its name.
+// The file has `mode`, and its owner (GiveToOwnerOf), from the moment it has its name.
 absl::Status WriteFileAtomically(const std::string& path, absl::string_view content,
-                                 int mode = 0644);
+                                 int mode = 0644, const std::string& owner_of = "");
+
+// Gives what root has made to the owner and the group of the file or folder `owner_of`, so that a
+// program of theirs can go on using it. Nothing to do for "", or for anybody but root. Only for
+// files that the caller has created: whose others are is nobody's to change.
+absl::Status GiveToOwnerOf(const std::string& owner_of, int fd, const std::string& path);
 
 // Puts the directory `from` in the place of `to`, in one step where the file system can exchange
 // two names (Linux's do), and removes what was there. Unavailable, or as WriteFileAtomically.

@@ -15,9 +15,11 @@ namespace forall {
 // holders lock two files of one name.
 class FileLock {
  public:
-  // Creates `path` when it does not exist. FailedPrecondition when somebody holds it, with the
-  // holder's process id; PermissionDenied or another code when the file cannot be opened.
-  static absl::StatusOr<std::unique_ptr<FileLock>> Acquire(const std::string& path);
+  // Creates `path` when it does not exist, as root for the owner of `owner_of` (GiveToOwnerOf).
+  // FailedPrecondition when somebody holds it, with the holder's process id; PermissionDenied or
+  // another code when the file cannot be opened.
+  static absl::StatusOr<std::unique_ptr<FileLock>> Acquire(const std::string& path,
+                                                           const std::string& owner_of = "");
   ~FileLock();
   FileLock(const FileLock&) = delete;
   FileLock& operator=(const FileLock&) = delete;

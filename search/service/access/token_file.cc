@@ -2,6 +2,8 @@
 #include "search/service/access/token_file.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -21,6 +23,7 @@ namespace forall {
 namespace {
 
 constexpr char kHeader[] = "# forall tokens 1: name role worker created sha256";
+constexpr char kSuffix[] = ".tokens";
 constexpr char kAnyWorker[] = "-";
 constexpr size_t kSecretBytes = 32;
 constexpr uint64_t kMaxFileBytes = 16 << 20;
@@ -51,9 +54,21 @@ std::string LineOf(const TokenRecord& record) {
                       record.sha256, "\n");
 }
 
+// Whose the file is when root writes it: whose it was, or else whose the database is, or the folder
+// that it will be in. A controller that cannot read it goes on with the tokens of before.
+std::string OwnedLike(const std::string& path) {
+  std::error_code ignored;
+  if (std::filesystem::exists(path, ignored)) return path;
+  const std::string db(absl::StripSuffix(path, kSuffix));
+  if (std::filesystem::exists(db, ignored)) return db;
+  const std::string folder = std::filesystem::path(path).parent_path().string();
+  return folder.empty() ? "." : folder;
+}
+
 // Two commands at once would lose what one of them did.
 absl::StatusOr<std::unique_ptr<FileLock>> LockTokens(const std::string& path) {
-  absl::StatusOr<std::unique_ptr<FileLock>> lock = FileLock::Acquire(path + ".lock");
+  absl::StatusOr<std::unique_ptr<FileLock>> lock =
+      FileLock::Acquire(path + ".lock", OwnedLike(path));
   if (absl::IsFailedPrecondition(lock.status())) {
     return absl::FailedPreconditionError(
         absl::StrCat(path, " is being changed by another command; try again"));
@@ -65,12 +80,12 @@ absl::Status WriteTokens(const std::string& path, const std::vector<TokenRecord>
   std::string text = absl::StrCat(kHeader, "\n");
   for (const TokenRecord& record : tokens) absl::StrAppend(&text, LineOf(record));
   // Nobody else may read it at any moment.
-  return WriteFileAtomically(path, text, 0600);
+  return WriteFileAtomically(path, text, 0600, OwnedLike(path));
 }
 
 }  // namespace
 
-std::string TokenPathOf(const std::string& db) { return absl::StrCat(db, ".tokens"); }
+std::string TokenPathOf(const std::string& db) { return absl::StrCat(db, kSuffix); }
 
 absl::StatusOr<std::vector<TokenRecord>> ReadTokens(const std::string& path) {
   FORALL_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxFileBytes));

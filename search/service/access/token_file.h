@@ -44,8 +44,9 @@ std::string TokenPathOf(const std::string& db);
 absl::StatusOr<std::vector<TokenRecord>> ReadTokens(const std::string& path);
 
 // Adds a token and returns it: nobody can get at it again. The file is made when it is missing,
-// readable for its owner alone. AlreadyExists: the name has one. InvalidArgument: name, worker, or
-// a worker with another role than WORK. FailedPrecondition: somebody else changes the file now.
+// readable for its owner alone: whoever has the database, also when root writes it. AlreadyExists:
+// the name has one. InvalidArgument: name, worker, or a worker with another role than WORK.
+// FailedPrecondition: somebody else changes the file now.
 absl::StatusOr<std::string> AddToken(const std::string& path, const std::string& name, Role role,
                                      const std::string& worker, absl::Time now);
 // NotFound: there is none of that name.

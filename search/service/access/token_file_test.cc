@@ -3,8 +3,11 @@
 
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <filesystem>
 #include <set>
+#include <utility>
 
 #include "base/file.h"
 #include "base/sha256.h"
@@ -58,6 +61,44 @@ TEST_F(TokenFileTest, KeepsWhatItWasTold) {
                                     Sha256Hex(token)}));
   EXPECT_EQ(tokens[1].role, Role::kAdmin);
   EXPECT_EQ(tokens[1].worker, "");
+}
+
+// root writes it, and a controller of another user must go on reading it.
+TEST_F(TokenFileTest, RootLeavesItToWhoeverHasIt) {
+  if (chown(directory_.path().c_str(), 4001, 4002) != 0) {
+    GTEST_SKIP() << "only root can give files to others";
+  }
+  using Owner = std::pair<uid_t, gid_t>;
+  const auto owner = [](const std::string& path) {
+    struct stat info = {};
+    EXPECT_EQ(stat(path.c_str(), &info), 0) << path;
+    return Owner(info.st_uid, info.st_gid);
+  };
+  const auto give = [](const std::string& path, const Owner& to) {
+    ASSERT_EQ(chown(path.c_str(), to.first, to.second), 0) << path;
+  };
+  const std::string db = directory_ / "forall.db";
+  const std::string lock = path_ + ".lock";
+  const Owner folders(4001, 4002), databases(4003, 4004), files(4005, 4006);
+  Add("alice", Role::kSubmit);
+  EXPECT_EQ(owner(path_), folders);
+  EXPECT_EQ(owner(lock), folders);
+  for (const std::string& path : {path_, lock}) std::filesystem::remove(path);
+  FORALL_ASSERT_OK(WriteFileAtomically(db, ""));
+  give(db, databases);
+  Add("alice", Role::kSubmit);
+  EXPECT_EQ(owner(path_), databases);
+  EXPECT_EQ(owner(lock), databases);
+  give(path_, files);
+  Add("bob", Role::kSubmit);
+  EXPECT_EQ(owner(path_), files);
+  FORALL_ASSERT_OK(RevokeToken(path_, "alice"));
+  EXPECT_EQ(owner(path_), files);
+  // Nobody knows whose a lock is that was there.
+  EXPECT_EQ(owner(lock), databases);
+  struct stat info = {};
+  ASSERT_EQ(stat(path_.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0600u);
 }
 
 TEST_F(TokenFileTest, MistakesAreRefused) {

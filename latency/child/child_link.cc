@@ -12,6 +12,7 @@
 
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
+#include "base/json_depth.h"
 #include "base/status_macros.h"
 #include "latency/child/child_wire.h"
 #include "nlohmann/json.hpp"
@@ -25,16 +26,47 @@ constexpr absl::Duration kEndPatience = absl::Seconds(5);
 
 constexpr char kCrash[] = "forall.dev/measuring-child-crash";
 
+absl::Status Nonsense(absl::string_view what) {
+  return absl::DataLossError(absl::StrCat("the measuring process said nonsense: ", what));
+}
+
+// Whether a backend or a session has such errors. The others mean something to those who hold the
+// link: that they gave up themselves, or that the child did not answer in time.
+bool IsOfASession(int64_t code) {
+  switch (static_cast<absl::StatusCode>(code)) {
+    case absl::StatusCode::kUnknown:
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kPermissionDenied:
+    case absl::StatusCode::kResourceExhausted:
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kUnimplemented:
+    case absl::StatusCode::kInternal:
+    case absl::StatusCode::kUnavailable:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// DataLoss for nonsense, and for nothing else.
 absl::StatusOr<std::string> Understand(const std::string& text, const std::string& key) {
+  if (const absl::Status depth = CheckJsonDepth(text); !depth.ok()) {
+    return Nonsense(depth.message());
+  }
   try {
     const Json json = Json::parse(text);
     const auto event = json.at("event").get<std::string>();
     if (event == "result") return json.at(key).dump();
     if (event != "error") return std::string();
-    return absl::Status(static_cast<absl::StatusCode>(json.at("code").get<int>()),
+    const Json& code = json.at("code");
+    if (!code.is_number_integer() || !IsOfASession(code.get<int64_t>())) {
+      return Nonsense("no session fails like that");
+    }
+    return absl::Status(static_cast<absl::StatusCode>(code.get<int64_t>()),
                         json.at("message").get<std::string>());
   } catch (const Json::exception& e) {
-    return absl::DataLossError(absl::StrCat("the measuring process said nonsense: ", e.what()));
+    return Nonsense(e.what());
   }
 }
 
@@ -113,13 +145,18 @@ absl::StatusOr<std::string> ChildLink::Receive(absl::Duration limit,
     return overrun;
   }
   FORALL_RETURN_IF_ERROR(text.status());
-  return Understand(*text, key);
+  absl::StatusOr<std::string> value = Understand(*text, key);
+  if (absl::IsDataLoss(value.status())) {
+    process_->Stop(absl::ZeroDuration());
+    End();
+  }
+  return value;
 }
 
 absl::StatusOr<std::string> ChildLink::ReceiveText(absl::Duration limit,
                                                    const std::function<bool()>& cancelled,
                                                    absl::string_view what) {
-  absl::StatusOr<std::string> text = ReceiveFrame(socket_, limit, cancelled);
+  absl::StatusOr<std::string> text = ReceiveFrame(socket_, limit, cancelled, kLargestAnswer);
   if (text.ok()) return text;
   if (absl::IsUnavailable(text.status())) return CrashStatus();
   process_->Stop(absl::ZeroDuration());

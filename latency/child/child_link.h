@@ -56,8 +56,8 @@ class ChildLink {
   // What the child says next: of a result the value of `key`, as JSON; nothing of other events; an
   // error that it tells is the model's, and it goes on. On any error of the conversation the child
   // is ended, for nobody knows what it would say next: InvalidArgument when it crashed, or when
-  // `what` did not come in time; ResourceExhausted when it was killed from outside, as a kernel
-  // short of memory does.
+  // `what` did not come in time; DataLoss for what no session says; ResourceExhausted when it was
+  // killed from outside, as a kernel short of memory does.
   absl::StatusOr<std::string> Receive(absl::Duration limit, const std::function<bool()>& cancelled,
                                       absl::string_view what, const std::string& key);
 

@@ -6,8 +6,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <initializer_list>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
@@ -16,6 +18,7 @@
 #include "base/testing/temp_dir.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "latency/child/child_wire.h"
 #include "latency/child/measuring_child.h"
 #include "latency/measure/harness.h"
 
@@ -213,6 +216,34 @@ TEST(ChildSessionsTest, CancellationKillsWhateverTheModelDoes) {
               StatusIs(absl::StatusCode::kCancelled));
   EXPECT_FALSE(IsAlive(child));
   EXPECT_THAT(sessions.Run("fast", Short(), {}), IsOk());
+}
+
+// Of a model that has taken over its process, which speaks to the worker.
+TEST(ChildSessionsTest, NonsenseEndsTheChild) {
+  ChildSessions::Options options = Scripted();
+  options.run_limit = absl::Milliseconds(500);
+  ChildSessions sessions(options);
+  std::vector<std::string> models = {
+      // More than an answer has: nobody waits for it, or takes memory for it.
+      absl::StrCat("announce ", kLargestAnswer + 1),
+      "announce 3000000000",
+      "say {",
+      R"(say {"event":"error","code":"3","message":""})",
+      R"(say {"event":"error","code":1e300,"message":""})",
+      absl::StrCat(R"(say {"event":"result","samples":)", std::string(1'000'000, '['),
+                   std::string(1'000'000, ']'), "}")};
+  // OK; what the worker itself says of calls that it gave up; and no codes at all.
+  for (const int64_t code : std::initializer_list<int64_t>{0, 1, 4, 10, 15, 16, 17, -1, 1 << 20}) {
+    models.push_back(absl::StrCat(R"(say {"event":"error","code":)", code, R"(,"message":""})"));
+  }
+  for (const std::string& model : models) {
+    FORALL_ASSERT_OK(sessions.Check());
+    const pid_t child = sessions.pid();
+    EXPECT_THAT(sessions.Run(model, Short(), {}), StatusIs(absl::StatusCode::kDataLoss))
+        << model.substr(0, 80);
+    EXPECT_FALSE(IsAlive(child));
+  }
+  FORALL_EXPECT_OK(sessions.Run("fast", Short(), {}));
 }
 
 TEST(ChildSessionsTest, ABadReferenceIsTheWorkersTrouble) {

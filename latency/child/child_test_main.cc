@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/thread.h"
 #include "gtest/gtest.h"
+#include "latency/child/child_wire.h"
 #include "latency/child/measuring_child.h"
 
 namespace forall {
@@ -73,6 +74,14 @@ class ScriptedModel : public PreparedModel {
     if (script_ == "memory") {
       std::vector<std::unique_ptr<char[]>> blocks;
       while (true) blocks.push_back(std::make_unique<char[]>(size_t{16} << 20));
+    }
+    if (absl::StartsWith(script_, "announce ")) {
+      const int64_t bytes = std::atoll(script_.c_str() + 9);
+      if (write(kChildSocket, &bytes, sizeof(bytes)) == sizeof(bytes)) HangForEver();
+    }
+    if (absl::StartsWith(script_, "say ")) {
+      SendFrame(kChildSocket, script_.substr(4)).IgnoreError();
+      HangForEver();
     }
     if (script_ == "error") return absl::UnimplementedError("no such operator");
     if (absl::StartsWith(script_, "attempt ")) return Attempt(script_.substr(8));

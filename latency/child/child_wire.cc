@@ -21,7 +21,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr int64_t kLargestFrame = int64_t{4} << 30;
 constexpr absl::Duration kPollInterval = absl::Milliseconds(20);
 
 absl::Status Gone() { return absl::UnavailableError("the other process is gone"); }
@@ -78,15 +77,17 @@ absl::Status SendFrame(int fd, absl::string_view payload, absl::Duration timeout
 }
 
 absl::StatusOr<std::string> ReceiveFrame(int fd, absl::Duration timeout,
-                                         const std::function<bool()>& cancelled) {
+                                         const std::function<bool()>& cancelled,
+                                         int64_t max_bytes) {
   // A year is for ever.
   const absl::Duration patience = std::min(timeout, absl::Hours(24 * 365));
   const int64_t deadline = Clock::Real()->SteadyNanos() + absl::ToInt64Nanoseconds(patience);
   std::array<char, 8> length;
   FORALL_RETURN_IF_ERROR(Receive(fd, length.data(), length.size(), deadline, cancelled));
   const uint64_t size = LittleEndianInteger(absl::string_view(length.data(), length.size()));
-  if (size > static_cast<uint64_t>(kLargestFrame)) {
-    return absl::DataLossError(absl::StrCat("a frame of ", size, " bytes"));
+  if (size > static_cast<uint64_t>(max_bytes)) {
+    return absl::DataLossError(
+        absl::StrCat("a frame of ", size, " bytes, where ", max_bytes, " is the most"));
   }
   std::string payload(size, '\0');
   FORALL_RETURN_IF_ERROR(Receive(fd, payload.data(), size, deadline, cancelled));

@@ -16,6 +16,14 @@
 
 namespace forall {
 
+// Of models, which are the worker's own.
+constexpr int64_t kLargestFrame = int64_t{4} << 30;
+// Of what a child says, which a hostile model may have taken over: no length that it makes up, and
+// no text of that length once it is parsed, is to cost its worker memory. The longest honest answer
+// is a session of 5,000 runs (max_runs of a job's rules), 10,000 numbers of at most 25 characters:
+// 250 KB. Notes and messages have the rest.
+constexpr int64_t kLargestAnswer = int64_t{4} << 20;
+
 // Under which the child finds the socket.
 constexpr int kChildSocket = 3;
 
@@ -23,9 +31,10 @@ constexpr int kChildSocket = 3;
 absl::Status SendFrame(int fd, absl::string_view payload,
                        absl::Duration timeout = absl::Minutes(1));
 // Waits for a whole frame. Unavailable when the other end is gone, DeadlineExceeded, Cancelled
-// (`cancelled` may be empty), DataLoss for a length that no frame has.
+// (`cancelled` may be empty), DataLoss for one above `max_bytes`, before memory is taken.
 absl::StatusOr<std::string> ReceiveFrame(int fd, absl::Duration timeout,
-                                         const std::function<bool()>& cancelled = {});
+                                         const std::function<bool()>& cancelled = {},
+                                         int64_t max_bytes = kLargestFrame);
 
 // JSON forms. The readers return DataLoss for what the writers do not write.
 std::string ProfileToJson(const Profile& profile);

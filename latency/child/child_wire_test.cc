@@ -53,6 +53,23 @@ TEST_F(ChildWireTest, TheEndsOfAConversationAreTold) {
   EXPECT_THAT(SendFrame(ends_[0], "x"), StatusIs(absl::StatusCode::kUnavailable));
 }
 
+TEST_F(ChildWireTest, WhatIsTooLongIsRefusedByItsLength) {
+  FORALL_ASSERT_OK(SendFrame(ends_[1], "four"));
+  FORALL_ASSERT_OK(SendFrame(ends_[1], "fives"));
+  EXPECT_THAT(ReceiveFrame(ends_[0], absl::Seconds(60), {}, 4),
+              ::forall::testing::IsOkAndHolds("four"));
+  EXPECT_THAT(ReceiveFrame(ends_[0], absl::Seconds(60), {}, 4),
+              StatusIs(absl::StatusCode::kDataLoss));
+}
+
+TEST(ChildFormsTest, TheLongestSessionFitsAnAnswer) {
+  SessionSamples samples;
+  // 5,000 runs are the most, of the longest that a number is written.
+  samples.candidate_ns.assign(5000, -2.2250738585072014e-308);
+  samples.reference_ns = samples.candidate_ns;
+  EXPECT_LT(SamplesToJson(samples).size(), size_t{kLargestAnswer} / 16);
+}
+
 TEST(ChildFormsTest, ProfilesAndSamplesSurviveTheJourney) {
   Profile profile = *ProfileNamed("final");
   profile.cold_cache = true;

@@ -86,7 +86,8 @@ HmacSha256Key& HmacSha256Key::operator=(HmacSha256Key&&) noexcept = default;
 std::string HmacSha256Key::Sign(absl::string_view message) {
   std::string mac(32, '\0');
   size_t size = 0;
-  // Without a key: with the one that it has.
+  // Without a key: with the one that it has, from OpenSSL 3.0.3 on
+  // (cmake/ForallDependencies.cmake).
   const bool done =
       EVP_MAC_init(context_->evp, nullptr, 0, nullptr) == 1 &&
       EVP_MAC_update(context_->evp, reinterpret_cast<const unsigned char*>(message.data()),

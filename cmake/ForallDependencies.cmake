@@ -2,14 +2,17 @@
 # (tools/setup.sh installs them) except ONNX Runtime, which is loaded at run time.
 find_package(Threads REQUIRED)
 find_package(absl REQUIRED)
-find_package(OpenSSL REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(ZLIB REQUIRED)
-# A machine that only trains may lack them: forall-train then reads no image files.
+# HmacSha256Key begins anew without giving the key again, which did nothing before OpenSSL 3.0.3.
+# Training signs nothing. A machine that only trains may lack the images' libraries as well:
+# forall-train then reads no image files.
 if(FORALL_TRAINER_ONLY)
+  find_package(OpenSSL 3.0 REQUIRED)
   find_package(JPEG)
   find_package(PNG)
 else()
+  find_package(OpenSSL 3.0.3 REQUIRED)
   find_package(JPEG REQUIRED)
   find_package(PNG REQUIRED)
 endif()

@@ -6,7 +6,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../stage.sh"
 
-readonly BY_HAND="a C++20 compiler (GCC 12 or later), CMake 3.25, Ninja, and the development files of Abseil, gRPC, Protobuf, ONNX, SQLite 3.40, OpenSSL, zlib, libjpeg-turbo, libpng, yaml-cpp, CLI11, Eigen 3.4, nlohmann-json, prometheus-cpp, GoogleTest and Google Benchmark, and npm"
+readonly BY_HAND="a C++20 compiler (GCC 12 or later), CMake 3.25, Ninja, and the development files of Abseil, gRPC, Protobuf, ONNX, SQLite 3.40, OpenSSL 3.0.3, zlib, libjpeg-turbo, libpng, yaml-cpp, CLI11, Eigen 3.4, nlohmann-json, prometheus-cpp, GoogleTest and Google Benchmark, and npm"
 
 required=(
   build-essential cmake ninja-build ccache ca-certificates

@@ -5,13 +5,20 @@
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <filesystem>
 #include <map>
 #include <memory>
+#include <regex>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "base/file.h"
 #include "base/testing/matchers.h"
+#include "base/testing/temp_dir.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "search/controller/testing/controller_harness.h"
@@ -31,7 +38,11 @@ using ::forall::testing::HttpGet;
 using ::forall::testing::IsOk;
 using ::forall::testing::ParseExposition;
 using ::forall::testing::StatusIs;
+using ::forall::testing::TempDir;
 using ::testing::HasSubstr;
+using ::testing::IsSupersetOf;
+
+constexpr char kAlerts[] = "deploy/prometheus/forall.rules.yml";
 
 TEST(HistogramTest, CountsByInclusiveUpperBound) {
   Histogram histogram({1, 2, 4});
@@ -54,22 +65,26 @@ class MetricsTest : public ::testing::Test {
  protected:
   MetricsTest() {
     absl::StatusOr<std::unique_ptr<ControllerServer>> server = ControllerServer::Start(
-        {.listen = "", .rpc_metrics = &rpcs_}, harness_.controller(), harness_.artifacts());
+        {.listen = "", .audit_log = audit_ + "/audit.jsonl", .rpc_metrics = &rpcs_},
+        harness_.controller(), harness_.artifacts());
     EXPECT_THAT(server, IsOk());
     server_ = *std::move(server);
     const std::shared_ptr<grpc::Channel> channel = server_->InProcessChannel();
     search_ = v1::SearchService::NewStub(channel);
     fleet_ = v1::FleetService::NewStub(channel);
     absl::StatusOr<std::unique_ptr<MetricsServer>> metrics =
-        MetricsServer::Start("127.0.0.1:0", [this] {
-          std::vector<MetricFamily> all = harness_.controller()->CollectMetrics();
-          all.push_back(rpcs_.Collect());
-          return all;
-        });
+        MetricsServer::Start("127.0.0.1:0", [this] { return Collect(); });
     EXPECT_THAT(metrics, IsOk());
     metrics_ = *std::move(metrics);
   }
 
+  // As forall-controller does.
+  std::vector<MetricFamily> Collect() {
+    std::vector<MetricFamily> all = harness_.controller()->CollectMetrics();
+    all.push_back(rpcs_.Collect());
+    all.push_back(server_->audit().Collect());
+    return all;
+  }
   std::map<std::string, double> Scrape() {
     const absl::StatusOr<std::string> text = HttpGet(metrics_->port(), "/metrics");
     EXPECT_THAT(text, IsOk());
@@ -105,6 +120,16 @@ class MetricsTest : public ::testing::Test {
     EXPECT_THAT(harness_.Complete(worker, result), IsOk());
   }
 
+  grpc::StatusCode Cancel(const std::string& job) {
+    grpc::ClientContext context;
+    v1::CancelSearchJobRequest request;
+    request.set_name(job);
+    v1::SearchJob response;
+    return search_->CancelSearchJob(&context, request, &response).error_code();
+  }
+
+  TempDir folder_;
+  const std::string audit_ = folder_ / "audit";
   ControllerHarness harness_;
   RpcMetrics rpcs_;
   std::unique_ptr<ControllerServer> server_;
@@ -208,6 +233,20 @@ TEST_F(MetricsTest, TellsOfAStoreThatKeepsNothing) {
   EXPECT_EQ(Value("forall_read_only"), 0);
 }
 
+TEST_F(MetricsTest, CountsLinesOfTheAuditLogThatAreLost) {
+  const std::string lost = "forall_audit_lines_lost_total";
+  std::filesystem::create_directory(audit_);
+  EXPECT_EQ(Cancel("searchJobs/77"), grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(Value(lost), 0);
+  // Moved away with its folder, so that no new one can be begun.
+  std::filesystem::rename(audit_, audit_ + ".1");
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(Cancel("searchJobs/77"), grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(Value(lost), 2);
+  std::filesystem::create_directory(audit_);
+  EXPECT_EQ(Cancel("searchJobs/77"), grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(Value(lost), 2);
+}
+
 TEST_F(MetricsTest, CountsCallsByMethodAndCode) {
   harness_.Register("w");
   Lease("w");
@@ -223,6 +262,28 @@ TEST_F(MetricsTest, CountsCallsByMethodAndCode) {
       Value(absl::StrCat(R"(forall_rpcs_total{method="forall.v1.SearchService/GetSearchJob",)",
                          R"(code="NOT_FOUND"})")),
       1);
+}
+
+// Names that `pattern` finds in a file of the source tree, less what ends of samples add to them.
+std::set<std::string> NamesIn(const std::string& path, const char* pattern) {
+  const char* const source = std::getenv("FORALL_SOURCE_DIR");
+  const absl::StatusOr<std::string> text = ReadFile(absl::StrCat(source ? source : ".", "/", path));
+  EXPECT_THAT(text, IsOk());
+  std::set<std::string> names;
+  const std::regex name(pattern);
+  for (std::sregex_iterator at(text->begin(), text->end(), name), end; at != end; ++at) {
+    names.insert(std::string(absl::StripSuffix(at->str(1), "_bucket")));
+  }
+  return names;
+}
+
+TEST_F(MetricsTest, OperatorsAreToldOfEveryMetricAndEveryAlert) {
+  std::set<std::string> exported;
+  for (const MetricFamily& family : Collect()) exported.insert(family.name);
+  EXPECT_EQ(NamesIn("docs/operations.md", "`(forall_[a-z_]+)`"), exported);
+  EXPECT_THAT(exported, IsSupersetOf(NamesIn(kAlerts, "(forall_[a-z_]+)")));
+  EXPECT_EQ(NamesIn("docs/operations.md", "`(Forall[A-Za-z]+)`"),
+            NamesIn(kAlerts, "alert: ([A-Za-z]+)"));
 }
 
 TEST(MetricsServerTest, RefusesWhatOthersReachAndPortsInUse) {

@@ -82,11 +82,20 @@ void AuditLog::Write(const AuditEntry& entry) {
   if (written) {
     told_ = false;
     left_out_ = 0;
-  } else if (!told_) {
-    told_ = true;
-    FORALL_LOG(ERROR) << "cannot write the audit log " << options_.path << ": "
-                      << std::strerror(errno) << "; calls go on without";
+    return;
   }
+  lost_.fetch_add(1, std::memory_order_relaxed);
+  if (told_) return;
+  told_ = true;
+  FORALL_LOG(ERROR) << "cannot write the audit log " << options_.path << ": "
+                    << std::strerror(errno) << "; calls go on without";
+}
+
+MetricFamily AuditLog::Collect() const {
+  return {"forall_audit_lines_lost_total",
+          "Lines of the audit log that could not be written; their calls went on.",
+          MetricFamily::Type::kCounter,
+          {{{}, static_cast<double>(lost_.load(std::memory_order_relaxed)), {}}}};
 }
 
 }  // namespace forall

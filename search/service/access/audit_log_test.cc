@@ -91,9 +91,11 @@ TEST_F(AuditLogTest, StrangersCannotFillTheDisk) {
 
 TEST_F(AuditLogTest, GoesOnWhenItCannotWrite) {
   AuditLog log({.path = directory_ / "missing/audit.jsonl", .clock = &clock_});
-  log.Write({.who = "lost"});
+  for (int i = 0; i < 2; ++i) log.Write({.who = "lost"});
+  EXPECT_EQ(log.Collect().samples.at(0).value, 2);
   std::filesystem::create_directory(directory_ / "missing");
   log.Write({.who = "kept"});
+  EXPECT_EQ(log.Collect().samples.at(0).value, 2);
   EXPECT_THAT(Lines(directory_ / "missing/audit.jsonl"), SizeIs(1));
   AuditLog none({});
   none.Write({.who = "nowhere"});
@@ -131,6 +133,7 @@ TEST_F(AuditLogTest, HalfALineIsTakenBack) {
   log.Write({.method = "lost", .outcome = "OK"});
   ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
   std::signal(SIGXFSZ, handler);
+  EXPECT_EQ(log.Collect().samples.at(0).value, 1);
   log.Write({.method = "second", .outcome = "OK"});
   const std::vector<nlohmann::json> lines = Lines(path_);
   ASSERT_THAT(lines, SizeIs(2));

@@ -114,6 +114,8 @@ void GuardedController::Pass::NoteEnd(const absl::Status& status, const Message*
   }
   entry.outcome = CodeName(status);
   entry.message = std::string(status.message());
+  // By the controller, which knows whose a job is.
+  entry.refused = absl::IsPermissionDenied(status);
   gate_->options_.audit->Write(entry);
 }
 

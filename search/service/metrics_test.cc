@@ -14,8 +14,10 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/time.h"
 #include "base/file.h"
 #include "base/testing/matchers.h"
 #include "base/testing/temp_dir.h"
@@ -264,26 +266,52 @@ TEST_F(MetricsTest, CountsCallsByMethodAndCode) {
       1);
 }
 
-// Names that `pattern` finds in a file of the source tree, less what ends of samples add to them.
-std::set<std::string> NamesIn(const std::string& path, const char* pattern) {
+// A file of the source tree.
+std::string SourceText(const std::string& path) {
   const char* const source = std::getenv("FORALL_SOURCE_DIR");
   const absl::StatusOr<std::string> text = ReadFile(absl::StrCat(source ? source : ".", "/", path));
   EXPECT_THAT(text, IsOk());
-  std::set<std::string> names;
-  const std::regex name(pattern);
-  for (std::sregex_iterator at(text->begin(), text->end(), name), end; at != end; ++at) {
-    names.insert(std::string(absl::StripSuffix(at->str(1), "_bucket")));
+  return text.value_or("");
+}
+
+// What the first group of `pattern` finds.
+std::set<std::string> Matches(const std::string& text, const char* pattern) {
+  std::set<std::string> found;
+  const std::regex regex(pattern);
+  for (std::sregex_iterator at(text.begin(), text.end(), regex), end; at != end; ++at) {
+    found.insert(at->str(1));
   }
-  return names;
+  return found;
 }
 
 TEST_F(MetricsTest, OperatorsAreToldOfEveryMetricAndEveryAlert) {
   std::set<std::string> exported;
   for (const MetricFamily& family : Collect()) exported.insert(family.name);
-  EXPECT_EQ(NamesIn("docs/operations.md", "`(forall_[a-z_]+)`"), exported);
-  EXPECT_THAT(exported, IsSupersetOf(NamesIn(kAlerts, "(forall_[a-z_]+)")));
-  EXPECT_EQ(NamesIn("docs/operations.md", "`(Forall[A-Za-z]+)`"),
-            NamesIn(kAlerts, "alert: ([A-Za-z]+)"));
+  const std::string docs = SourceText("docs/operations.md");
+  const std::string alerts = SourceText(kAlerts);
+  EXPECT_EQ(Matches(docs, "`(forall_[a-z_]+)`"), exported);
+  EXPECT_THAT(exported, IsSupersetOf(Matches(alerts, "(forall_[a-z_]+?)(?:_bucket)?[^a-z_]")));
+  EXPECT_EQ(Matches(docs, "`(Forall[A-Za-z]+)`"), Matches(alerts, "alert: ([A-Za-z]+)"));
+}
+
+TEST(AlertsTest, WhatHappensOnceIsRememberedForLongerThanAnAlertWaits) {
+  const std::string alerts = SourceText(kAlerts);
+  int waiting = 0;
+  for (const std::string& alert : std::vector<std::string>(absl::StrSplit(alerts, "- alert: "))) {
+    // Quantiles say how things are, not what has happened.
+    if (absl::StrContains(alert, "histogram_quantile")) continue;
+    for (const std::string& wait : Matches(alert, "for: ([0-9]+[mh])")) {
+      for (const std::string& window : Matches(alert, "\\[([0-9]+[mh])\\]")) {
+        absl::Duration waited;
+        absl::Duration remembered;
+        ASSERT_TRUE(absl::ParseDuration(wait, &waited));
+        ASSERT_TRUE(absl::ParseDuration(window, &remembered));
+        EXPECT_LT(waited, remembered) << alert;
+        ++waiting;
+      }
+    }
+  }
+  EXPECT_GT(waiting, 0);
 }
 
 TEST(MetricsServerTest, RefusesWhatOthersReachAndPortsInUse) {

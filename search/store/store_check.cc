@@ -186,7 +186,7 @@ class Check {
     }
     if (!db.ok()) return db.status();
     FORALL_RETURN_IF_ERROR(CheckVersion(db->get()));
-    if (const absl::Status status = CheckContent(db->get()); !status.ok()) {
+    if (const absl::Status status = CheckContent(*std::move(db)); !status.ok()) {
       // Damage that keeps a query from being answered.
       if (!absl::IsDataLoss(status))
         return WithContext(status, absl::StrCat("store ", options_.db));
@@ -205,12 +205,12 @@ class Check {
                      newest, ": start the controller on it once, which brings it up to date"));
   }
 
-  absl::Status CheckContent(Db* db) {
-    FORALL_ASSIGN_OR_RETURN(const bool whole, CheckPages(db));
+  absl::Status CheckContent(std::unique_ptr<Db> db) {
+    FORALL_ASSIGN_OR_RETURN(const bool whole, CheckPages(db.get()));
     // On damaged pages every other finding would be a guess.
     if (!whole) return absl::OkStatus();
-    FORALL_RETURN_IF_ERROR(CheckSchema(db));
-    FORALL_RETURN_IF_ERROR(CheckReferences(db));
+    FORALL_RETURN_IF_ERROR(CheckSchema(db.get()));
+    FORALL_RETURN_IF_ERROR(CheckReferences(db.get()));
     for (const Rule& rule : kRules) {
       FORALL_ASSIGN_OR_RETURN(Statement rows, db->Query(rule.sql));
       FORALL_RETURN_IF_ERROR(rows.ForEachRow([&] {
@@ -221,8 +221,13 @@ class Check {
     FORALL_ASSIGN_OR_RETURN(report_.jobs, db->QueryInt64("SELECT count(*) FROM jobs"));
     FORALL_ASSIGN_OR_RETURN(report_.measurements,
                             db->QueryInt64("SELECT count(*) FROM measurements"));
-    FORALL_RETURN_IF_ERROR(CheckArtifacts(db));
-    return options_.deep ? CheckEvidence(db) : absl::OkStatus();
+    FORALL_ASSIGN_OR_RETURN(const std::vector<ArtifactRecord> artifacts, ArtifactsOf(db.get()));
+    if (options_.deep) FORALL_RETURN_IF_ERROR(CheckEvidence(db.get()));
+    // The log of the store cannot begin anew while its moment is held.
+    db.reset();
+    if (options_.on_rows_read != nullptr) options_.on_rows_read();
+    CheckArtifacts(artifacts);
+    return absl::OkStatus();
   }
 
   absl::StatusOr<bool> CheckPages(Db* db) {
@@ -283,8 +288,7 @@ class Check {
     });
   }
 
-  absl::Status CheckArtifacts(Db* db) {
-    FORALL_ASSIGN_OR_RETURN(const std::vector<ArtifactRecord> artifacts, ArtifactsOf(db));
+  void CheckArtifacts(const std::vector<ArtifactRecord>& artifacts) {
     report_.artifacts = static_cast<int64_t>(artifacts.size());
     for (const ArtifactRecord& artifact : artifacts) {
       // It would be a path to anywhere.
@@ -319,7 +323,6 @@ class Check {
         }
       }
     }
-    return absl::OkStatus();
   }
 
   absl::Status CheckEvidence(Db* db) {

@@ -5,6 +5,7 @@
 #define FORALL_SEARCH_STORE_STORE_CHECK_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,8 @@ struct CheckOptions {
   bool deep = false;
   // Of one kind so many findings are listed; the others are counted.
   int most_of_a_kind = 20;
+  // Called once the database is let go of, before artifacts are looked at. For tests.
+  std::function<void()> on_rows_read = {};
 };
 
 struct Finding {

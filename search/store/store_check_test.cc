@@ -7,12 +7,14 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/testing/matchers.h"
 #include "base/testing/temp_dir.h"
 #include "search/store/artifact_store.h"
+#include "search/store/sqlite_db.h"
 #include "search/store/sqlite_result_store.h"
 #include "search/store/testing/make_records.h"
 
@@ -32,6 +34,7 @@ using ::forall::testing::TestTime;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::SizeIs;
 
 class StoreCheckTest : public ::testing::Test {
  protected:
@@ -307,6 +310,35 @@ TEST_F(StoreCheckTest, LostShortenedAndDamagedArtifactsAreFound) {
   EXPECT_THAT(Findings(), HasSubstr(absl::StrCat("artifact ", model_, " is not there")));
 }
 
+// Hashing them may take an hour, in which a controller's log would grow by all that it stores.
+TEST_F(StoreCheckTest, TheLogCanBeginAnewWhileArtifactsAreRead) {
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto store, SqliteResultStore::Create({.path = db_}));
+  // Something is in the log when the check begins, and more comes while it reads.
+  const auto commit = [&](int64_t job) {
+    StoreBatch batch;
+    batch.insert_jobs = {MakeJob(job)};
+    batch.append_events = {{job, 1, "note", "{}", TestTime(5)}};
+    FORALL_ASSERT_OK(store->Commit(std::move(batch)));
+  };
+  commit(3);
+  FORALL_ASSERT_OK(WriteFileAtomically(model_path_, "a m0del"));
+  int64_t log_is_held = -1;
+  FORALL_ASSERT_OK_AND_ASSIGN(
+      const CheckReport report,
+      CheckStore({.db = db_, .artifacts = db_ + ".artifacts", .deep = true, .on_rows_read = [&] {
+                    commit(4);
+                    FORALL_ASSERT_OK_AND_ASSIGN(const auto db, Db::Open({.path = db_}));
+                    FORALL_ASSERT_OK_AND_ASSIGN(log_is_held,
+                                                db->QueryInt64("PRAGMA wal_checkpoint(TRUNCATE)"));
+                  }}));
+  EXPECT_EQ(log_is_held, 0);
+  EXPECT_EQ(std::filesystem::file_size(db_ + "-wal"), 0u);
+  // Rows are of one moment, and artifacts what they were to be then.
+  EXPECT_EQ(report.jobs, 3);
+  ASSERT_THAT(report.findings, SizeIs(1));
+  EXPECT_THAT(report.findings[0].what, HasSubstr("is damaged"));
+}
+
 TEST_F(StoreCheckTest, AnArtifactWithoutAHashForANameIsFound) {
   for (const char* name : {"x", "abcdef", "../../../etc/passwd"}) {
     Damage(absl::StrCat("UPDATE keys SET text = '", name,
@@ -327,7 +359,7 @@ TEST_F(StoreCheckTest, ManyOfAKindAreCounted) {
   FORALL_ASSERT_OK_AND_ASSIGN(
       const CheckReport report,
       CheckStore({.db = db_, .artifacts = db_ + ".artifacts", .most_of_a_kind = 2}));
-  ASSERT_THAT(report.findings, ::testing::SizeIs(2));
+  ASSERT_THAT(report.findings, SizeIs(2));
   EXPECT_THAT(report.findings[1].what, HasSubstr("(and 4 more like it)"));
 }
 

@@ -442,6 +442,9 @@ absl::StatusOr<std::shared_ptr<const CompiledTable>> Controller::LoadTable(
 }
 
 bool Controller::Reload() {
+  // As at a start: what is in no run yet is looked through for every job. A disk that is still full
+  // only makes reading slower.
+  options_.store->IndexEvents().IgnoreError();
   absl::StatusOr<std::unique_ptr<Registry>> registry = ReadStore();
   Outbox outbox;
   {

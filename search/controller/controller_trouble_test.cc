@@ -538,6 +538,32 @@ TEST_F(ControllerTroubleTest, WatchersHearOfAnEndThatWasKeptThoughItsCommitFaile
   controller()->Unsubscribe(subscription);
 }
 
+TEST_F(ControllerTroubleTest, LogsAreIndexedBeforeTheStoreIsReadAnewWhereThatCanBe) {
+  harness_.Register("w");
+  SubmitOk(ControllerHarness::Spec(1));
+  const std::string name = SubmitOk(ControllerHarness::Spec(2));
+  const auto lose_a_commit = [&] {
+    harness_.store()->FailFrom(1, FaultyStore::Fault::kLost, absl::ResourceExhaustedError("full"));
+    EXPECT_THAT(harness_.Submit(ControllerHarness::Spec(1)),
+                StatusIs(absl::StatusCode::kResourceExhausted));
+  };
+  // The disk is full still: logs are read as they are.
+  const int64_t before = harness_.store()->logs_read();
+  lose_a_commit();
+  harness_.Tick();
+  EXPECT_EQ(harness_.store()->logs_read(), before + 2);
+  FORALL_EXPECT_OK(harness_.Job(name));
+  harness_.store()->Heal();
+  harness_.clock()->Advance(absl::Seconds(1));
+  harness_.Tick();
+  EXPECT_FALSE(controller()->read_only());
+  lose_a_commit();
+  harness_.store()->Heal();
+  harness_.Tick();
+  EXPECT_EQ(harness_.store()->logs_read(), 2) << "one for each job, all of them indexed";
+  EXPECT_EQ(harness_.RunToEnd(name).state(), v1::SearchJob::SUCCEEDED);
+}
+
 TEST_F(ControllerTroubleTest, AnEndedJobStaysAsItIsAfterReadingTheStoreAnew) {
   harness_.Register("w");
   const std::string name = SubmitOk(ControllerHarness::Spec(4));

@@ -34,7 +34,8 @@ class BatchWriter {
   absl::Status Delete(const JobDeletion& deletion);
   absl::Status Delete(const SupernetDeletion& deletion);
 
-  // Within a transaction: enters all events in event_runs. Apply does it by the thousands.
+  // Within a transaction: enters all events in event_runs. Apply does it by the thousands, and
+  // whoever reads the logs of all jobs before that.
   absl::Status IndexEvents();
   // The same at a start; makes event_runs anew where events are in none that should be, in a store
   // that somebody has repaired. Takes time in proportion to all events.

@@ -340,6 +340,10 @@ class ResultStore {
   // store can be written (again). Errors as CommitAsync's. Waits for the disk.
   virtual absl::Status Probe() = 0;
 
+  // Makes the logs of all jobs quick to read; call before reading many. Without it they are read as
+  // well. Errors as CommitAsync's. Waits for the disk.
+  virtual absl::Status IndexEvents() = 0;
+
   // Starts a new life of the controller: increments the durable epoch and returns it. The life gets
   // a record with a secret of its own, in the same transaction.
   virtual absl::StatusOr<int64_t> BeginEpoch() = 0;

@@ -157,9 +157,7 @@ absl::StatusOr<std::unique_ptr<SqliteResultStore>> SqliteResultStore::Create(Opt
       new SqliteResultStore(std::move(options), std::move(file_lock), std::move(*writer),
                             std::move(*reader), std::move(*checkpointer)));
   // Logs are read now, all of them.
-  if (const absl::Status indexed = store->IndexEvents(); !indexed.ok()) {
-    return WithContext(indexed, absl::StrCat("store ", store->options_.path));
-  }
+  FORALL_RETURN_IF_ERROR(store->IndexEventsBy(&BatchWriter::RepairEventRuns));
   return store;
 }
 
@@ -180,15 +178,17 @@ SqliteResultStore::SqliteResultStore(Options options, std::unique_ptr<FileLock> 
 
 SqliteResultStore::~SqliteResultStore() { Stop(); }
 
-absl::Status SqliteResultStore::IndexEvents() {
+absl::Status SqliteResultStore::IndexEvents() { return IndexEventsBy(&BatchWriter::IndexEvents); }
+
+absl::Status SqliteResultStore::IndexEventsBy(absl::Status (BatchWriter::*index)()) {
   MutexLock lock(&writer_.mu);
-  const auto index = [&]() -> absl::Status {
+  const auto enter = [&]() -> absl::Status {
     writer_.mu.AssertHeld();
     FORALL_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(writer_.db.get()));
-    FORALL_RETURN_IF_ERROR(batch_writer_.RepairEventRuns());
+    FORALL_RETURN_IF_ERROR((batch_writer_.*index)());
     return transaction.Commit();
   };
-  return Forgetful(index());
+  return WithContext(Forgetful(enter()), absl::StrCat("store ", options_.path));
 }
 
 void SqliteResultStore::Stop() {

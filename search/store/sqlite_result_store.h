@@ -79,6 +79,7 @@ class SqliteResultStore : public ResultStore {
 
   void CommitAsync(StoreBatch batch, std::function<void(absl::Status)> done) override;
   absl::Status Probe() override;
+  absl::Status IndexEvents() override;
   absl::StatusOr<int64_t> BeginEpoch() override;
   absl::StatusOr<std::vector<LifeRecord>> LoadLives() override;
   absl::StatusOr<StoreIds> LoadIds() override;
@@ -115,7 +116,8 @@ class SqliteResultStore : public ResultStore {
                     std::unique_ptr<Db> writer_db, std::unique_ptr<Db> reader_db,
                     std::unique_ptr<Db> checkpoint_db);
 
-  absl::Status IndexEvents();
+  // In a transaction of its own.
+  absl::Status IndexEventsBy(absl::Status (BatchWriter::*index)());
   void WriterLoop();
   void CheckpointLoop();
   // One transaction of what is queued. Empty when there was nothing.

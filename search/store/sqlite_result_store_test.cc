@@ -435,6 +435,29 @@ TEST_F(SqliteResultStoreTest, WhatARefusedBatchMadeIsNotTakenForThere) {
   EXPECT_THAT(store->LoadMeasurements(), IsOkAndHolds(::testing::ElementsAreArray(kept)));
 }
 
+TEST_F(SqliteResultStoreTest, LogsAreIndexedWhenAskedFor) {
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto store, Open());
+  FORALL_ASSERT_OK_AND_ASSIGN(const auto db, Db::Open({.path = path_, .read_only = true}));
+  const auto unindexed = [&] {
+    return db->QueryInt64(
+        "SELECT count(*) FROM job_events WHERE id > (SELECT indexed_event FROM controller)");
+  };
+  FORALL_ASSERT_OK(store->Commit(NewJob(1)));
+  for (int64_t i = 1; i <= 6; ++i) {
+    FORALL_ASSERT_OK(store->Commit(NewEvent(i)));
+    if (i % 3 != 0) continue;
+    EXPECT_THAT(unindexed(), IsOkAndHolds(3));
+    FORALL_EXPECT_OK(store->IndexEvents());
+    EXPECT_THAT(unindexed(), IsOkAndHolds(0));
+    EXPECT_EQ(CountEvents(store.get()), i);
+  }
+  EXPECT_THAT(db->QueryInt64("SELECT count(*) FROM event_runs"), IsOkAndHolds(2));
+  // Nothing is left to do.
+  const int64_t commits = store->counters().commits;
+  FORALL_EXPECT_OK(store->IndexEvents());
+  EXPECT_EQ(store->counters().commits, commits);
+}
+
 TEST_F(SqliteResultStoreTest, ATransactionTakesNoMoreThanItsWindowAndItsLimit) {
   FakeClock clock;
   FORALL_ASSERT_OK_AND_ASSIGN(

@@ -114,12 +114,35 @@ void FaultyStore::CommitAsync(StoreBatch batch, std::function<void(absl::Status)
   });
 }
 
+int64_t FaultyStore::logs_read() const {
+  MutexLock lock(&mu_);
+  return logs_read_;
+}
+
 absl::Status FaultyStore::Probe() {
   {
     MutexLock lock(&mu_);
     if (fail_from_ != 0 && commits_ + 1 >= fail_from_) return status_;
   }
   return store_->Probe();
+}
+
+absl::Status FaultyStore::IndexEvents() {
+  {
+    MutexLock lock(&mu_);
+    if (fail_from_ != 0 && commits_ + 1 >= fail_from_) return status_;
+    logs_read_ = 0;
+  }
+  return store_->IndexEvents();
+}
+
+absl::StatusOr<std::vector<EventRecord>> FaultyStore::LoadEvents(int64_t job, int64_t after,
+                                                                 int64_t limit) {
+  {
+    MutexLock lock(&mu_);
+    ++logs_read_;
+  }
+  return store_->LoadEvents(job, after, limit);
 }
 
 ControllerHarness::ControllerHarness(SqliteResultStore::Options store,

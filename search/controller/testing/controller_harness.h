@@ -71,10 +71,13 @@ class FaultyStore : public ResultStore {
   // How many commits wait for that.
   size_t held() const;
   int64_t commits() const;
+  // How often LoadEvents was asked since IndexEvents went well.
+  int64_t logs_read() const;
   bool failed() const;
 
   void CommitAsync(StoreBatch batch, std::function<void(absl::Status)> done) override;
   absl::Status Probe() override;
+  absl::Status IndexEvents() override;
   absl::StatusOr<int64_t> BeginEpoch() override { return store_->BeginEpoch(); }
   absl::StatusOr<std::vector<LifeRecord>> LoadLives() override { return store_->LoadLives(); }
   absl::StatusOr<StoreIds> LoadIds() override { return store_->LoadIds(); }
@@ -86,9 +89,7 @@ class FaultyStore : public ResultStore {
     return store_->LoadTasks(job);
   }
   absl::StatusOr<std::vector<EventRecord>> LoadEvents(int64_t job, int64_t after,
-                                                      int64_t limit) override {
-    return store_->LoadEvents(job, after, limit);
-  }
+                                                      int64_t limit) override;
   absl::StatusOr<std::vector<MeasurementRecord>> LoadMeasurements() override {
     return store_->LoadMeasurements();
   }
@@ -117,6 +118,7 @@ class FaultyStore : public ResultStore {
   ResultStore* const store_;
   mutable Mutex mu_;
   int64_t commits_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t logs_read_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t fail_from_ ABSL_GUARDED_BY(mu_) = 0;  // 0: never
   Fault fault_ ABSL_GUARDED_BY(mu_) = Fault::kNone;
   absl::Status status_ ABSL_GUARDED_BY(mu_);

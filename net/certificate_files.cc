@@ -7,9 +7,11 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
+#include <algorithm>
 #include <ctime>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
@@ -40,6 +42,18 @@ absl::Time FromAsn1(const ASN1_TIME* time) {
   std::tm parts = {};
   if (ASN1_TIME_to_tm(time, &parts) != 1) return absl::InfinitePast();
   return absl::FromTM(parts, absl::UTCTimeZone());
+}
+
+// Of a file's certificates, in their order.
+std::vector<absl::Time> EndsOf(const PemFile& file) {
+  const Bio bio = Over(file.text);
+  std::vector<absl::Time> ends;
+  while (const auto certificate =
+             Certificate(PEM_read_bio_X509(bio.get(), nullptr, NoPassphrase, nullptr))) {
+    ends.push_back(FromAsn1(X509_get0_notAfter(certificate.get())));
+  }
+  ERR_clear_error();
+  return ends;
 }
 
 }  // namespace
@@ -111,6 +125,17 @@ absl::Status CheckAuthorities(const PemFile& authorities) {
         "-----BEGIN CERTIFICATE-----"));
   }
   return absl::OkStatus();
+}
+
+absl::Time EndOfFirstCertificate(const PemFile& file) {
+  const std::vector<absl::Time> ends = EndsOf(file);
+  return ends.empty() ? absl::InfinitePast() : ends[0];
+}
+
+absl::Time EndOfLastAuthority(const PemFile& file) {
+  absl::Time last = absl::InfinitePast();
+  for (const absl::Time end : EndsOf(file)) last = std::max(last, end);
+  return last;
 }
 
 }  // namespace forall

@@ -32,6 +32,11 @@ absl::Status CheckCertificateAndKey(const PemFile& certificate, const PemFile& k
 absl::Status CheckAuthorities(const std::string& authorities);
 absl::Status CheckAuthorities(const PemFile& authorities);
 
+// When the first certificate of a file ends, a server's own; InfinitePast when there is none.
+absl::Time EndOfFirstCertificate(const PemFile& file);
+// When the last of its certificates ends, so that nobody is let in any more.
+absl::Time EndOfLastAuthority(const PemFile& file);
+
 }  // namespace forall
 
 #endif  // FORALL_NET_CERTIFICATE_FILES_H_

@@ -107,7 +107,18 @@ absl::Status CertificateKeeper::Take() {
     }
     if (fresh[i] >= 0) close(fresh[i]);
   }
-  return status;
+  FORALL_RETURN_IF_ERROR(status);
+  Ends ends;
+  ends.certificate = EndOfFirstCertificate(certificate);
+  if (!options_.authorities.empty()) ends.authorities = EndOfLastAuthority(authorities);
+  MutexLock lock(&mu_);
+  ends_ = ends;
+  return absl::OkStatus();
+}
+
+CertificateKeeper::Ends CertificateKeeper::ends() const {
+  MutexLock lock(&mu_);
+  return ends_;
 }
 
 void CertificateKeeper::Loop() {

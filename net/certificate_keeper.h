@@ -42,6 +42,13 @@ class CertificateKeeper {
   std::string key() const { return CopyPath(1); }
   std::string authorities() const { return options_.authorities.empty() ? "" : CopyPath(2); }
 
+  // When what serves now ends; InfiniteFuture for authorities when there are none.
+  struct Ends {
+    absl::Time certificate;
+    absl::Time authorities = absl::InfiniteFuture();
+  };
+  Ends ends() const;
+
  private:
   using Stamps = std::array<std::optional<FileStamp>, 3>;
 
@@ -56,7 +63,8 @@ class CertificateKeeper {
   const std::array<std::string, 3> paths_;
   std::array<int, 3> copies_ = {-1, -1, -1};  // the numbers stay, what is behind them changes
   Stamps taken_;  // of the files that serve; after Create the thread's own
-  Mutex mu_;
+  mutable Mutex mu_;
+  Ends ends_ ABSL_GUARDED_BY(mu_);
   CondVar stop_changed_;
   bool stop_ ABSL_GUARDED_BY(mu_) = false;
   Thread thread_;

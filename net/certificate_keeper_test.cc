@@ -67,6 +67,35 @@ TEST_F(CertificateKeeperTest, TakesOverWhatIsSound) {
   EXPECT_EQ(keeper->certificate(), path);
 }
 
+TEST_F(CertificateKeeperTest, SaysWhenWhatServesEnds) {
+  const auto in_hours = [](absl::Time end) {
+    return absl::ToDoubleHours(end - Clock::Real()->Now());
+  };
+  const KeyPair first = maker_.Issue({"DNS:a"}, -absl::Hours(1), absl::Hours(5));
+  Write("ca.pem", maker_.authority());
+  // Its own comes first; what follows is on the way to the authority.
+  Write("a.pem", first.certificate + maker_.Issue({"DNS:b"}).certificate);
+  Write("a.key", first.key);
+  FORALL_ASSERT_OK_AND_ASSIGN(const std::unique_ptr<CertificateKeeper> keeper, Keep());
+  EXPECT_NEAR(in_hours(keeper->ends().certificate), 5, 0.1);
+  const absl::Time authorities = keeper->ends().authorities;
+  EXPECT_GT(in_hours(authorities), 20);
+  EXPECT_LT(authorities, absl::InfiniteFuture());
+  const KeyPair second = maker_.Issue({"DNS:a"}, -absl::Hours(1), absl::Hours(9));
+  Write("a.pem", second.certificate);
+  Write("a.key", second.key);
+  EXPECT_TRUE(Becomes(keeper->certificate(), second.certificate));
+  for (int i = 0; i < 1000 && in_hours(keeper->ends().certificate) < 8; ++i) {
+    Clock::Real()->SleepFor(absl::Milliseconds(5));
+  }
+  EXPECT_NEAR(in_hours(keeper->ends().certificate), 9, 0.1);
+  EXPECT_EQ(keeper->ends().authorities, authorities);
+  FORALL_ASSERT_OK_AND_ASSIGN(
+      const auto alone, CertificateKeeper::Create(
+                            {.certificate = directory_ / "a.pem", .key = directory_ / "a.key"}));
+  EXPECT_EQ(alone->ends().authorities, absl::InfiniteFuture());
+}
+
 // The files do not change any more; what was not sound when it came becomes so.
 TEST_F(CertificateKeeperTest, WhatIsNotSoundYetIsTriedAgain) {
   const KeyPair first = maker_.Issue({"DNS:a"});

@@ -137,10 +137,14 @@ void Controller::ForgetUnusedDatasetsLocked() {
   // What a split's images are is what the first who measured on them said. Where nothing that was
   // measured on them counts any more, whoever measures next says it anew.
   std::set<std::pair<std::string, std::string>> used;
+  const MeasurementRecord* last = nullptr;  // most are of the split that the one before was of
   for (const MeasurementRecord& record : registry_->index.all()) {
-    if (record.retracted_by.empty() && !record.key.split.empty()) {
+    if (!record.retracted_by.empty() || record.key.split.empty()) continue;
+    if (last == nullptr || record.key.split != last->key.split ||
+        record.key.dataset != last->key.dataset) {
       used.emplace(record.key.dataset, record.key.split);
     }
+    last = &record;
   }
   for (auto it = registry_->datasets.begin(); it != registry_->datasets.end();) {
     const auto& [dataset, split] = it->first;

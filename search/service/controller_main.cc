@@ -80,10 +80,11 @@ absl::Status Serve(const ControllerFlags& flags, const sigset_t& signals) {
   if (with_metrics) {
     FORALL_ASSIGN_OR_RETURN(
         metrics, MetricsServer::Start(flags.metrics_listen, [&rpc_metrics, raw = controller.get(),
-                                                             audit = &server->audit()] {
+                                                             server = server.get()] {
           std::vector<MetricFamily> all = raw->CollectMetrics();
           all.push_back(rpc_metrics.Collect());
-          all.push_back(audit->Collect());
+          all.push_back(server->audit().Collect());
+          all.push_back(server->CollectCertificates());
           return all;
         }));
     std::cout << "forall-controller serves metrics on port " << metrics->port() << std::endl;

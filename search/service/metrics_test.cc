@@ -85,6 +85,7 @@ class MetricsTest : public ::testing::Test {
     std::vector<MetricFamily> all = harness_.controller()->CollectMetrics();
     all.push_back(rpcs_.Collect());
     all.push_back(server_->audit().Collect());
+    all.push_back(server_->CollectCertificates());
     return all;
   }
   std::map<std::string, double> Scrape() {

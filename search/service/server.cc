@@ -173,6 +173,22 @@ absl::StatusOr<std::unique_ptr<ControllerServer>> ControllerServer::Start(
   return server;
 }
 
+MetricFamily ControllerServer::CollectCertificates() const {
+  MetricFamily family = {"forall_certificate_expires_timestamp_seconds",
+                         "When the server's certificate ends, and the last of the authorities that "
+                         "its callers are known by; seconds since 1970.",
+                         MetricFamily::Type::kGauge,
+                         {}};
+  if (certificates_ == nullptr) return family;
+  const CertificateKeeper::Ends ends = certificates_->ends();
+  for (const auto& [file, end] :
+       {std::pair("certificate", ends.certificate), std::pair("authorities", ends.authorities)}) {
+    if (end == absl::InfiniteFuture()) continue;  // There are none.
+    family.samples.push_back({{{"file", file}}, static_cast<double>(absl::ToUnixSeconds(end)), {}});
+  }
+  return family;
+}
+
 std::shared_ptr<grpc::Channel> ControllerServer::InProcessChannel() {
   return server_->InProcessChannel(grpc::ChannelArguments());
 }

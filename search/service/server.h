@@ -67,6 +67,8 @@ class ControllerServer {
   // No token was made yet and nothing else lets anybody in.
   bool nobody_may_call() const { return nobody_may_call_; }
   const AuditLog& audit() const { return audit_; }
+  // When certificates end; nothing without TLS.
+  MetricFamily CollectCertificates() const;
   // Where clients in this process reach it.
   std::shared_ptr<grpc::Channel> InProcessChannel();
   // Refuses new calls, lets those under way end for a moment, cuts off the others. The controller

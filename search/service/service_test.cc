@@ -521,6 +521,20 @@ TEST(ServerTest, FilesAreCheckedBeforeItListens) {
   };
   FORALL_EXPECT_OK(
       start({.tls_certificate = certificate, .tls_key = key, .tls_client_authorities = ca}));
+  {
+    FORALL_ASSERT_OK_AND_ASSIGN(const auto server,
+                                ControllerServer::Start({.listen = "127.0.0.1:0",
+                                                         .tls_certificate = certificate,
+                                                         .tls_key = key,
+                                                         .tls_client_authorities = ca},
+                                                        harness.controller(), harness.artifacts()));
+    const MetricFamily ends = server->CollectCertificates();
+    ASSERT_EQ(ends.samples.size(), 2u);
+    EXPECT_EQ(ends.samples[0].labels[0].second, "certificate");
+    EXPECT_EQ(ends.samples[1].labels[0].second, "authorities");
+    const double now = static_cast<double>(absl::ToUnixSeconds(Clock::Real()->Now()));
+    EXPECT_NEAR(ends.samples[0].value - now, 24 * 3600, 600);
+  }
   const std::tuple<ControllerServer::Options, absl::StatusCode, std::string> cases[] = {
       {{.tls_certificate = certificate}, absl::StatusCode::kInvalidArgument, "--tls-key"},
       {{.tls_certificate = certificate, .tls_key = other},
